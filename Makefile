@@ -1,0 +1,61 @@
+# `make train` teaches a small policy arithmetic; `make test` runs the suite. Both set up .venv by themselves.
+# PYTHON=python3.12 make ...  picks the interpreter; without it: the one .venv has, else the first below that works.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+CANDIDATES := python3 python3.11 python3.12 python3.13 python3.14 python
+WORKS := -c 'import sys, ensurepip; print("%d.%d" % sys.version_info[:2]); sys.exit(sys.version_info < (3, 11))'
+
+ifndef PYTHON
+PYTHON := $(shell for python in .venv/bin/python $(CANDIDATES); do \
+	$$python $(WORKS) >/dev/null 2>&1 && echo $$python && break; done)
+endif
+VERSION := $(if $(PYTHON),$(shell $(PYTHON) $(WORKS) 2>/dev/null))
+
+# Stamps: .venv/made-3.11 says which interpreter, .venv/train-3.11 and .venv/dev-3.11 what is installed.
+MADE := .venv/made-$(VERSION)
+TRAIN := .venv/train-$(VERSION)
+DEV := .venv/dev-$(VERSION)
+
+.PHONY: help setup train test test-fast lint types format clean
+help:
+	@echo "make train | test | test-fast | lint | types | format | setup | clean"
+
+setup: $(DEV)
+
+train: $(TRAIN)
+	.venv/bin/python launch/train.py --config=gsm8k_ntl
+
+test: $(DEV)
+	.venv/bin/python -m pytest
+
+test-fast: $(DEV)
+	.venv/bin/python -m pytest -m "not slow"
+
+lint: $(DEV)
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+
+types: $(DEV)
+	.venv/bin/pyright
+
+format: $(DEV)
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+clean:
+	rm -rf .venv .jax_cache .hypothesis .pytest_cache .ruff_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(MADE):
+	@$(PYTHON) $(WORKS) >/dev/null || { echo "Python 3.11 or newer with the venv module is needed (tried: $(or $(PYTHON),$(CANDIDATES)));" \
+		"name one: PYTHON=/path/to/python3.12 make ..."; exit 1; }
+	@.venv/bin/python -m pip --version 2>/dev/null | grep -q "python $(VERSION))" || $(PYTHON) -m venv --clear .venv
+	@touch $@
+
+$(TRAIN): $(MADE) pyproject.toml
+	.venv/bin/python -m pip install --disable-pip-version-check --editable '.[train]'
+	@touch $@
+
+$(DEV): $(MADE) pyproject.toml
+	.venv/bin/python -m pip install --disable-pip-version-check --editable '.[train,dev]'
+	@touch $(TRAIN) $@

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of JAX for every test and doctest: eight CPU devices, strict ranks, compiled programs kept between runs."""
+
+import os
+import pathlib
+
+# A test of the arithmetic must not depend on the accelerator at hand; JAX_PLATFORMS=cuda,cpu runs the suite on a GPU.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+
+COMPILATION_CACHE = pathlib.Path(__file__).parent / ".jax_cache"
+
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_compilation_cache_dir", str(COMPILATION_CACHE))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

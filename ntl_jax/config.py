@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every setting of a run, with its meaning, unit and default. ``validate()`` reports every problem at once.
+
+Files in ``configs/`` build a ``RunConfig``; ``--config.section.field=value`` overrides a field.
+"""
+
+import dataclasses
+import math
+from typing import Any, Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSection:
+    """The policy: a Qwen2-architecture decoder trained from scratch."""
+
+    num_layers: int = 4
+    """Decoder layers."""
+    width: int = 128
+    """Width of the hidden states."""
+    num_heads: int = 4
+    """Query heads."""
+    num_kv_heads: int = 2
+    """Key/value heads; must divide num_heads."""
+    head_dim: int = 32
+    """Size of one head."""
+    feed_forward: int = 384
+    """Width of the gated feed-forward layer."""
+    rope_theta: float = 10_000.0
+    """Base of the rotary position frequencies."""
+    tie_embeddings: bool = True
+    """One matrix serves as embedding and vocabulary head."""
+    mesh: tuple[int, int, int] = (-1, 1, 1)
+    """Devices along the axes data, fsdp, tensor; one entry may be -1: all that are left."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSection:
+    """Problems to train and evaluate on. Without paths, the built-in generator writes them."""
+
+    train: str | None = None
+    """GSM8K jsonl file with `question` and `answer`; None: built-in generator."""
+    eval: str | None = None
+    """Held-out jsonl file; None: the generator's held-out split (an error if `train` is a file)."""
+    on_bad_row: Literal["error", "skip"] = "error"
+    """A malformed row stops the run, or is skipped and counted."""
+    on_long_row: Literal["error", "skip"] = "skip"
+    """A prompt or solution past the two limits below stops the run, or is skipped and counted."""
+    max_prompt_tokens: int = 384
+    """Longest prompt that is used, in tokens."""
+    max_solution_tokens: int = 512
+    """Longest reference solution the warm start learns from, in tokens."""
+    template: str = "{question}\n"
+    """The prompt; {question} stands for the problem's text."""
+    tokenizer: str | None = None
+    """Folder or hub name of a tokenizer; None: the built-in one with single-digit tokens."""
+    tiers: tuple[int, ...] = (1, 2)
+    """Generator: reasoning steps of the problems, of 1 to 4."""
+    max_number: int = 40
+    """Generator: largest number in a question of tiers 1 and 2; the upper tiers scale it up."""
+    num_train: int = 20_000
+    """Generator: training problems."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerSection:
+    """AdamW with linear warm-up, then constant or cosine decay to zero; one for each stage."""
+
+    learning_rate: float = 1e-3
+    """Peak learning rate."""
+    warmup_steps: int = 20
+    """Updates over which the learning rate rises from 0."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """After the warm-up."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay, on matrices only."""
+    b1: float = 0.9
+    """Decay of the gradient's mean."""
+    b2: float = 0.99
+    """Decay of the gradient's variance."""
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this global norm."""
+
+
+@dataclasses.dataclass(frozen=True)
+class WarmStartSection:
+    """Supervised stage: cross entropy + ntl_weight * Number Token Loss on the reference solutions."""
+
+    steps: int = 300
+    """Updates; 0 leaves the stage out."""
+    batch_size: int = 64
+    """Solutions per update."""
+    ntl_method: Literal["mse", "wasserstein"] = "wasserstein"
+    """Number Token Loss of this stage; the paper found Wasserstein the better."""
+    ntl_weight: float = 0.3
+    """Weight of the Number Token Loss (the paper's best); 0 leaves it out of the program."""
+    optimizer: OptimizerSection = OptimizerSection(learning_rate=2e-3, schedule="cosine")
+    """Its optimizer."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RolloutSection:
+    """How responses are sampled."""
+
+    engine: Literal["jax"] = "jax"
+    """Where sampling runs: in this process, on the training devices."""
+    prompts_per_step: int = 32
+    """Problems per iteration."""
+    num_samples: int = 8
+    """Samples per problem (G)."""
+    max_tokens: int = 80
+    """Longest response, in tokens."""
+    temperature: float = 1.0
+    """Softmax temperature of the sampling distribution; the update uses the same."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AlgorithmSection:
+    """Clipped PPO."""
+
+    advantage: Literal["group", "gae"] = "group"
+    """Baseline: mean and deviation of a prompt's samples (GRPO), or a critic with generalised advantage estimation."""
+    normalize_groups: bool = True
+    """group: divide by the deviation of a prompt's samples (GRPO); off (Dr. GRPO), near-equal rewards stay near 0."""
+    clip_low: float = 0.2
+    """The importance ratio is clipped below at 1 - clip_low."""
+    clip_high: float = 0.2
+    """The importance ratio is clipped above at 1 + clip_high."""
+    epochs: int = 1
+    """Passes over each iteration's samples."""
+    minibatches: int = 2
+    """Updates per pass."""
+    gamma: float = 1.0
+    """gae: discount per token."""
+    lam: float = 1.0
+    """gae: lambda; 1 is the Monte-Carlo return."""
+    value_clip: float = 0.5
+    """gae: values move at most this far from those at sampling before the loss stops following."""
+    value_weight: float = 0.5
+    """gae: weight of the critic's loss."""
+    optimizer: OptimizerSection = OptimizerSection(learning_rate=1e-4, warmup_steps=5)
+    """Its optimizer."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NTLSection:
+    """Number Token Loss in reinforcement learning."""
+
+    enabled: bool = True
+    """Off: plain PPO with the same command; rewards get no NTL record and the loss no NTL term."""
+    method: Literal["mse", "wasserstein"] = "mse"
+    """Squared error of the expected digit, or Wasserstein-1 distance to the true one."""
+    weight: float = 0.1
+    """Weight of the differentiable term in the actor's loss; 0 leaves it out of the program."""
+    reward_mode: Literal["final_answer"] = "final_answer"
+    """Which digits have a true value: those of the final answer."""
+    temperature: float = 1.0
+    """tau in the reward's exp(-ntl_loss / tau)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RewardSection:
+    """The reward function."""
+
+    function: str | None = None
+    """`path.py:name` or `package.module:name` with verl's compute_score call; None: `ntl_jax.rewards:ntl_reward`
+    with NTL, `ntl_jax.rewards:exact_match` without."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainerSection:
+    """Length of the run, evaluation and checkpoints."""
+
+    steps: int = 80
+    """PPO iterations; 0 stops after the warm start."""
+    eval_every: int = 40
+    """PPO iterations between greedy evaluations; before the first and after the last there is always one."""
+    eval_problems: int = 512
+    """Held-out problems per evaluation (all, if the file holds fewer)."""
+    save_every: int = 40
+    """PPO iterations between checkpoints; the warm start and the last iteration are always saved."""
+    max_tokens_per_micro_batch: int = 16_384
+    """Padded tokens that go through the model at once; more are split, with the same gradients."""
+    samples_per_step: int = 4
+    """Samples written to samples.jsonl per iteration."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """A whole run."""
+
+    name: str = "run"
+    """Names the run folder."""
+    seed: int = 0
+    """Everything random derives from it."""
+    use_ntl_trainer: bool | None = None
+    """None follows ntl.enabled; anything that contradicts it is an error."""
+    model: ModelSection = ModelSection()
+    data: DataSection = DataSection()
+    warm_start: WarmStartSection = WarmStartSection()
+    rollout: RolloutSection = RolloutSection()
+    algorithm: AlgorithmSection = AlgorithmSection()
+    ntl: NTLSection = NTLSection()
+    reward: RewardSection = RewardSection()
+    trainer: TrainerSection = TrainerSection()
+
+    def validate(self) -> None:
+        """Checks ranges and combinations.
+
+        Raises:
+            ValueError: with one line for every problem: what was given, what is allowed.
+
+        Example:
+            >>> RunConfig(seed=-1, ntl=NTLSection(temperature=0.0)).validate()
+            Traceback (most recent call last):
+            ...
+            ValueError: 2 problems in the configuration:
+              seed=-1: must be at least 0
+              ntl.temperature=0.0: must be above 0
+        """
+        problems = [*_range_problems(self), *_combination_problems(self)]
+        if problems:
+            plural = "s" if len(problems) > 1 else ""
+            raise ValueError(f"{len(problems)} problem{plural} in the configuration:\n  " + "\n  ".join(problems))
+
+
+_AT_LEAST_1 = (
+    "model.num_layers", "model.width", "model.num_heads", "model.num_kv_heads", "model.feed_forward",
+    "data.max_prompt_tokens", "data.max_solution_tokens", "data.max_number", "data.num_train", "warm_start.batch_size",
+    "rollout.prompts_per_step", "rollout.num_samples", "rollout.max_tokens", "algorithm.epochs",
+    "algorithm.minibatches", "trainer.max_tokens_per_micro_batch", "trainer.eval_every", "trainer.eval_problems",
+    "trainer.save_every",
+)  # fmt: skip
+_AT_LEAST_0 = (
+    "seed", "warm_start.steps", "warm_start.ntl_weight", "ntl.weight", "trainer.steps", "trainer.samples_per_step",
+    "algorithm.value_weight", "warm_start.optimizer.warmup_steps", "algorithm.optimizer.warmup_steps",
+    "warm_start.optimizer.weight_decay", "algorithm.optimizer.weight_decay",
+)  # fmt: skip
+_ABOVE_0 = (
+    "model.rope_theta", "rollout.temperature", "algorithm.clip_low", "algorithm.clip_high", "algorithm.value_clip",
+    "ntl.temperature", "warm_start.optimizer.learning_rate", "algorithm.optimizer.learning_rate",
+    "warm_start.optimizer.max_grad_norm", "algorithm.optimizer.max_grad_norm",
+)  # fmt: skip
+_FRACTIONS = (
+    "algorithm.gamma", "algorithm.lam", "warm_start.optimizer.b1", "warm_start.optimizer.b2",
+    "algorithm.optimizer.b1", "algorithm.optimizer.b2",
+)  # fmt: skip
+
+
+def _range_problems(run: RunConfig) -> list[str]:
+    def value(path: str) -> float:
+        section: Any = run
+        for name in path.split("."):
+            section = getattr(section, name)
+        return section
+
+    rules = (
+        (_AT_LEAST_1, lambda x: x >= 1, "must be at least 1"),
+        (_AT_LEAST_0, lambda x: x >= 0, "must be at least 0"),
+        (_ABOVE_0, lambda x: x > 0, "must be above 0"),
+        (_FRACTIONS, lambda x: 0 <= x <= 1, "must lie in [0, 1]"),
+    )
+    return [
+        f"{path}={value(path)}: {text}"
+        for paths, allowed, text in rules
+        for path in paths
+        if not (math.isfinite(value(path)) and allowed(value(path)))
+    ]
+
+
+def _combination_problems(run: RunConfig) -> list[str]:
+    model, data, rollout, algorithm = run.model, run.data, run.rollout, run.algorithm
+    rows = rollout.prompts_per_step * rollout.num_samples
+    problems = []
+    if model.head_dim < 2 or model.head_dim % 2:
+        problems.append(f"model.head_dim={model.head_dim}: rotary positions need an even number of at least 2")
+    if model.num_kv_heads >= 1 and model.num_heads % model.num_kv_heads:
+        problems.append(f"model.num_heads={model.num_heads}: must be a multiple of num_kv_heads={model.num_kv_heads}")
+    if not all(n == -1 or n >= 1 for n in model.mesh) or list(model.mesh).count(-1) > 1:
+        problems.append(f"model.mesh={model.mesh}: positive sizes, at most one of them -1")
+    if not data.tiers or not set(data.tiers) <= {1, 2, 3, 4}:
+        problems.append(f"data.tiers={data.tiers}: one or more of 1, 2, 3, 4")
+    if data.train is not None and data.eval is None:
+        problems.append("data.eval is missing: data.train names a file, so the held-out file must be named too")
+    if "{question}" not in data.template:
+        problems.append(f"data.template={data.template!r}: must contain {{question}}")
+    if algorithm.advantage == "group" and rollout.num_samples == 1:
+        problems.append("rollout.num_samples=1: the group baseline needs at least 2 (or algorithm.advantage=gae)")
+    if algorithm.minibatches >= 1 and rows % algorithm.minibatches:
+        problems.append(
+            f"algorithm.minibatches={algorithm.minibatches}: must divide the {rows} samples of an iteration "
+            "(rollout.prompts_per_step * rollout.num_samples)"
+        )
+    if run.use_ntl_trainer not in (None, run.ntl.enabled):
+        problems.append(
+            f"use_ntl_trainer={run.use_ntl_trainer} contradicts ntl.enabled={run.ntl.enabled}: leave it None"
+        )
+    return problems

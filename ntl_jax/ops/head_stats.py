@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The statistics of one block of logits, and their gradients in closed form: the calculus of the vocabulary head.
+
+Both forms of the head (`ntl_jax.ops.vocab_head`) are loops around these functions. With z the logits over temperature
+and p their softmax: d log_prob = onehot - p, d log_normalizer = p, d entropy = -p (z - sum p z).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ntl_jax.ops.chunks import num_even_parts
+
+# The head's gradient is accumulated this many rows of it at a time: wide enough for the matrix units, and a temporary
+# that stays small beside the [D, V] gradient itself.
+HEAD_BLOCK = 256
+
+
+class HeadStats(NamedTuple):
+    """What the vocabulary head says about each position, float32, all of `softmax(logits / temperature)`.
+
+    Attributes:
+        log_probs: [...] log-probability of the target; 0 where the target lies outside `[0, V)`.
+        entropy: [...] in nats.
+        log_normalizer: [...] log-sum-exp of `logits / temperature`.
+        number_log_probs: [..., M] log-probabilities of the number tokens, not renormalised.
+    """
+
+    log_probs: Float[Array, "..."]
+    entropy: Float[Array, "..."]
+    log_normalizer: Float[Array, "..."]
+    number_log_probs: Float[Array, "... M"]
+
+
+def head_logits(
+    hidden: Float[Array, "... D"], head: Float[Array, "D V"], temperature: float | Float[Array, ""]
+) -> Float[Array, "... V"]:
+    """`hidden @ head / temperature` in float32: the products in the inputs' dtype (`one_dtype`), summed in float32."""
+    hidden, head = one_dtype(hidden, head)
+    return jnp.einsum("...d,dv->...v", hidden, head, preferred_element_type=jnp.float32) / temperature
+
+
+def head_stats(logits: Float[Array, "... V"], targets: Int[Array, "..."], number_ids: Int[Array, " M"]) -> HeadStats:
+    """The statistics of float32 logits; reductions and gathers only, so that the vocabulary may be sharded."""
+    peak = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+    shifted = logits - peak
+    weights = jnp.exp(shifted)
+    total = jnp.sum(weights, axis=-1)
+    log_normalizer = jnp.log(total) + peak[..., 0]
+    entropy = jnp.log(total) - jnp.sum(weights * shifted, axis=-1) / total
+    labelled = _labelled(targets, logits)
+    target_logits = jnp.take_along_axis(logits, jnp.where(labelled, targets, 0)[..., None], axis=-1)[..., 0]
+    log_probs = jnp.where(labelled, target_logits - log_normalizer, 0.0)
+    return HeadStats(log_probs, entropy, log_normalizer, logits[..., number_ids] - log_normalizer[..., None])
+
+
+def head_gradients(
+    d_head: Float[Array, "D V"],
+    hidden: Float[Array, "C D"],
+    head: Float[Array, "D V"],
+    d_logits: Float[Array, "C V"],
+) -> tuple[Float[Array, "D V"], Float[Array, "C D"]]:
+    """Adds the head's gradient to `d_head` in place and returns it with the gradient in hidden, both float32."""
+    hidden, head = one_dtype(hidden, head)
+    d_logits = d_logits.astype(hidden.dtype)
+    d_hidden = jnp.einsum("cv,dv->cd", d_logits, head, preferred_element_type=jnp.float32)
+    # Accelerators add to the accumulator as they multiply; XLA:CPU writes the whole product out before adding it.
+    d_head = jax.lax.platform_dependent(d_head, hidden, d_logits, cpu=_add_product_by_blocks, default=_add_product)
+    return d_head, d_hidden
+
+
+def _add_product(d_head: Array, hidden: Array, d_logits: Array) -> Array:
+    return d_head + jnp.einsum("cd,cv->dv", hidden, d_logits, preferred_element_type=jnp.float32)
+
+
+def _add_product_by_blocks(d_head: Array, hidden: Array, d_logits: Array) -> Array:
+    """The same, a block of rows of the head at a time, so that the product needs little memory of its own."""
+    size = d_head.shape[0]
+    num_blocks = num_even_parts(-(-size // HEAD_BLOCK), size)
+    if size % num_blocks:
+        return _add_product(d_head, hidden, d_logits)
+    block = size // num_blocks
+
+    def add_block(i: Array, d_head: Array) -> Array:
+        rows = jax.lax.dynamic_slice_in_dim(d_head, i * block, block, axis=0)
+        rows = _add_product(rows, jax.lax.dynamic_slice_in_dim(hidden, i * block, block, axis=1), d_logits)
+        return jax.lax.dynamic_update_slice_in_dim(d_head, rows, i * block, axis=0)
+
+    return jax.lax.fori_loop(0, num_blocks, add_block, d_head)
+
+
+def logits_cotangent(
+    logits: Float[Array, "C V"], targets: Int[Array, " C"], stats: HeadStats, cotangents: HeadStats
+) -> Float[Array, "C V"]:
+    """The gradient of `sum(stats * cotangents)` in the logits, but for what enters through the number logits.
+
+    Those touch M columns of V: `number_gradients` adds them for all positions at once.
+    """
+    d_log_probs = jnp.where(_labelled(targets, logits), cotangents.log_probs, 0.0)
+    d_normalizer = cotangents.log_normalizer - d_log_probs - jnp.sum(cotangents.number_log_probs, axis=-1)
+    mean_logit = stats.log_normalizer - stats.entropy
+    probs = jnp.exp(logits - stats.log_normalizer[:, None])
+    d_logits = probs * (d_normalizer[:, None] - cotangents.entropy[:, None] * (logits - mean_logit[:, None]))
+    is_target = jnp.arange(logits.shape[-1], dtype=targets.dtype)[None, :] == targets[:, None]
+    return d_logits + jnp.where(is_target, d_log_probs[:, None], 0.0)
+
+
+def one_dtype(hidden: Float[Array, "... D"], head: Float[Array, "D V"]) -> tuple[Array, Array]:
+    """Both in the dtype they share, or in float32 where they differ."""
+    dtype = hidden.dtype if hidden.dtype == head.dtype else jnp.float32
+    return hidden.astype(dtype), head.astype(dtype)
+
+
+def _labelled(targets: Array, logits: Array) -> Array:
+    return (targets >= 0) & (targets < logits.shape[-1])

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From hidden states and the head matrix to log-probs, without ever holding the logits of more than a few positions.
+
+`vocab_head` is the composable op: it walks over chunks of positions, and again in the backward pass, which recomputes
+their logits. `vocab_head_loss` sums a loss over positions and takes its gradient in the same walk: a quarter of the
+matrix products less. `vocab_head_dense` is their dense twin: the oracle of the tests, and the path of tiny problems.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ntl_jax.ops.chunks import join_rows, num_even_parts, split_rows
+from ntl_jax.ops.head_stats import HeadStats, head_gradients, head_logits, head_stats, logits_cotangent, one_dtype
+
+# Bytes of float32 logits held at a time where the caller names no chunk size, but never fewer rows than CHUNK_ROWS: the
+# head's gradient is read and written once a chunk, which must not outweigh the chunk's own arithmetic.
+CHUNK_BYTES = 32 << 20
+CHUNK_ROWS = 128
+
+
+def vocab_head_dense(
+    hidden: Float[Array, "... D"],
+    head: Float[Array, "D V"],
+    targets: Int[Array, "..."],
+    number_ids: Int[Array, " M"],
+    *,
+    temperature: float | Float[Array, ""] = 1.0,
+) -> HeadStats:
+    """The same numbers as `vocab_head`, from logits [..., V] in memory and automatic differentiation.
+
+    Args:
+        hidden, head, targets, number_ids, temperature: as in `vocab_head`.
+
+    Returns:
+        `HeadStats`, float32.
+
+    Example:
+        >>> stats = vocab_head_dense(jnp.ones((1, 2)), jnp.zeros((2, 4)), jnp.array([3]), jnp.array([0]))
+        >>> print(stats.entropy.round(4))
+        [1.3863]
+    """
+    return head_stats(head_logits(hidden, head, _constant(temperature)), targets, number_ids)
+
+
+def vocab_head(
+    hidden: Float[Array, "... D"],
+    head: Float[Array, "D V"],
+    targets: Int[Array, "..."],
+    number_ids: Int[Array, " M"],
+    *,
+    temperature: float | Float[Array, ""] = 1.0,
+    chunk_size: int | None = None,
+) -> HeadStats:
+    """Log-prob of the target, entropy, log-normaliser and number log-probs of `softmax(hidden @ head / temperature)`.
+
+    Differentiable in `hidden` and `head` (not in the temperature) by a backward pass that recomputes the logits of one
+    chunk of positions at a time: `[N, V]` never exists. The products run in the dtype that hidden and head share, or
+    in float32, and are summed in float32; the logits and everything after them are float32. Under `jit` the head may be
+    sharded over the vocabulary, `P(None, axis)`, and the positions over their first axis: only sums cross devices,
+    neither the head nor the logits are gathered. A head that is also sharded over D is gathered over D once a chunk:
+    constrain it to `P(None, axis)` first.
+
+    Args:
+        hidden: [..., D] final hidden states.
+        head: [D, V]; for tied embeddings the embedding transposed.
+        targets: [...] token ids; ids outside `[0, V)` get log-prob 0 and no gradient.
+        number_ids: [M] ids of the number tokens in `[0, V)`; M may be 0.
+        temperature: above 0; a float or a traced scalar.
+        chunk_size: for how many positions, of all devices together, to hold logits at a time, at most; by default as
+            many as fit 32 MiB, but at least 128. More is faster on accelerators, where memory allows.
+
+    Returns:
+        `HeadStats`, float32.
+
+    Raises:
+        ValueError: shapes that do not fit, or a temperature or chunk size that is not above 0.
+
+    Example:
+        >>> hidden, head = jnp.ones((2, 3, 4)), jnp.eye(4, 6)
+        >>> stats = vocab_head(hidden, head, jnp.zeros((2, 3), int), jnp.array([4, 5]), chunk_size=4)
+        >>> stats.log_probs.shape, stats.number_log_probs.shape
+        ((2, 3), (2, 3, 2))
+    """
+    _check(hidden, head, targets, temperature, chunk_size)
+    num_chunks = _num_chunks(targets.shape, head.shape[1], chunk_size)
+    if num_chunks == 1:
+        return vocab_head_dense(hidden, head, targets, number_ids, temperature=temperature)
+    rows = _as_rows((hidden, targets), targets.ndim)
+    stats = _chunked_stats(num_chunks, rows[0], head, rows[1], number_ids, _constant(temperature))
+    return _from_rows(stats, targets.shape)
+
+
+def vocab_head_loss(
+    per_token_loss: Callable[[HeadStats, Any], Float[Array, "..."]],
+    hidden: Float[Array, "... D"],
+    head: Float[Array, "D V"],
+    targets: Int[Array, "..."],
+    number_ids: Int[Array, " M"],
+    inputs: Any = (),
+    *,
+    temperature: float | Float[Array, ""] = 1.0,
+    chunk_size: int | None = None,
+) -> tuple[Float[Array, ""], HeadStats]:
+    """`sum(per_token_loss(vocab_head(...), inputs))`, its gradient taken in the forward pass.
+
+    Each chunk's logits are computed once: the loss's gradient in the statistics is pulled back to `hidden` and `head`
+    while they are there. That needs a loss that treats positions one by one, with denominators known beforehand: put
+    weights such as `mask / num_tokens` into `inputs`. Only `hidden` and `head` receive gradients. The loss may close
+    over arrays that are not differentiated.
+
+    Args:
+        per_token_loss: (stats, inputs) of C positions, without their leading axes -> [C] losses, already weighted.
+        hidden, head, targets, number_ids, temperature, chunk_size: as in `vocab_head`.
+        inputs: a pytree of arrays [..., *], one entry a position: old log-probs, advantages, weights.
+
+    Returns:
+        The sum over all positions, and `HeadStats` without gradient, for metrics; all float32.
+
+    Raises:
+        ValueError: as in `vocab_head`.
+
+    Example:
+        >>> hidden, head, targets = jnp.ones((2, 3, 4)), jnp.eye(4, 6), jnp.zeros((2, 3), int)
+        >>> weights = jnp.full((2, 3), 1 / 6)
+        >>> def cross_entropy(stats, weights):
+        ...     return -stats.log_probs * weights
+        >>> loss, stats = vocab_head_loss(cross_entropy, hidden, head, targets, jnp.array([4, 5]), weights)
+        >>> f"{loss:.4f}", stats.entropy.shape
+        ('1.5551', (2, 3))
+    """
+    _check(hidden, head, targets, temperature, chunk_size)
+    num_chunks = _num_chunks(targets.shape, head.shape[1], chunk_size)
+    hidden, targets_rows, inputs = _as_rows((hidden, targets, inputs), targets.ndim)
+    loss, stats = _summed_loss(
+        per_token_loss, num_chunks, hidden, head, targets_rows, number_ids, _constant(temperature), inputs
+    )
+    return loss, _from_rows(jax.lax.stop_gradient(stats), targets.shape)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _chunked_stats(
+    num_chunks: int, hidden: Array, head: Array, targets: Array, number_ids: Array, temperature: Array
+) -> HeadStats:
+    """`HeadStats` of rows [N, D], one chunk of logits at a time."""
+
+    def chunk_stats(chunk: tuple[Array, Array]) -> HeadStats:
+        hidden, targets = chunk
+        return head_stats(head_logits(hidden, head, temperature), targets, number_ids)
+
+    return join_rows(jax.lax.map(chunk_stats, split_rows((hidden, targets), num_chunks)), targets.size)
+
+
+def _chunked_stats_fwd(num_chunks, hidden, head, targets, number_ids, temperature):
+    stats = _chunked_stats(num_chunks, hidden, head, targets, number_ids, temperature)
+    return stats, (hidden, head, targets, number_ids, temperature, stats)
+
+
+def _chunked_stats_bwd(num_chunks, residuals, cotangents):
+    hidden, head, targets, number_ids, temperature, stats = residuals
+
+    def chunk_gradients(d_head, chunk):
+        hidden, targets, stats, cotangents = chunk
+        logits = head_logits(hidden, head, temperature)
+        d_logits = logits_cotangent(logits, targets, stats, cotangents) / temperature
+        return head_gradients(d_head, hidden, head, d_logits)
+
+    chunks = split_rows((hidden, targets, stats, cotangents), num_chunks)
+    d_head, d_hidden = jax.lax.scan(chunk_gradients, jnp.zeros(head.shape, jnp.float32), chunks)
+    d_number_logits = cotangents.number_log_probs / temperature
+    gradients = _finished(d_head, join_rows(d_hidden, targets.size), hidden, head, number_ids, d_number_logits)
+    return *gradients, None, None, None
+
+
+_chunked_stats.defvjp(_chunked_stats_fwd, _chunked_stats_bwd)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _summed_loss(
+    per_token_loss: Callable[[HeadStats, Any], Array],
+    num_chunks: int,
+    hidden: Array,
+    head: Array,
+    targets: Array,
+    number_ids: Array,
+    temperature: Array,
+    inputs: Any,
+) -> tuple[Array, HeadStats]:
+    """The loss summed over rows [N, D], and their statistics."""
+    stats = _chunked_stats(num_chunks, hidden, head, targets, number_ids, temperature)
+    return jnp.sum(per_token_loss(stats, inputs)), stats
+
+
+def _summed_loss_fwd(per_token_loss, num_chunks, hidden, head, targets, number_ids, temperature, inputs):
+    def chunk_loss(d_head, chunk):
+        hidden, targets, inputs, is_row = chunk
+        logits = head_logits(hidden, head, temperature)
+        stats = head_stats(logits, targets, number_ids)
+        losses, pull_back = jax.vjp(lambda stats: per_token_loss(stats, inputs), stats)
+        (d_stats,) = pull_back(jnp.ones_like(losses))
+        # The loss may be anything, NaN included, on the rows that only fill up the last chunk.
+        losses, d_stats = jax.tree.map(lambda x: jnp.where(_like(is_row, x), x, 0.0), (losses, d_stats))
+        d_logits = logits_cotangent(logits, targets, stats, d_stats) / temperature
+        d_head, d_hidden = head_gradients(d_head, hidden, head, d_logits)
+        return d_head, (losses, stats, d_hidden, d_stats.number_log_probs / temperature)
+
+    chunks = split_rows((hidden, targets, inputs, jnp.ones(targets.shape, bool)), num_chunks)
+    d_head, per_row = jax.lax.scan(chunk_loss, jnp.zeros(head.shape, jnp.float32), chunks)
+    losses, stats, d_hidden, d_number_logits = join_rows(per_row, targets.size)
+    return (jnp.sum(losses), stats), _finished(d_head, d_hidden, hidden, head, number_ids, d_number_logits)
+
+
+def _summed_loss_bwd(per_token_loss, num_chunks, gradients, cotangents):
+    d_hidden, d_head = (gradient * cotangents[0].astype(gradient.dtype) for gradient in gradients)
+    return d_hidden, d_head, None, None, None, None
+
+
+_summed_loss.defvjp(_summed_loss_fwd, _summed_loss_bwd)
+
+
+def _finished(d_head, d_hidden, hidden, head, number_ids, d_number_logits):
+    """Adds what enters through the number logits, for all rows at once, and casts to the inputs' dtypes."""
+    rows, number_columns = one_dtype(hidden, head[:, number_ids])
+    d_number_logits = d_number_logits.astype(rows.dtype)
+    d_hidden += jnp.einsum("nm,dm->nd", d_number_logits, number_columns, preferred_element_type=jnp.float32)
+    d_columns = jnp.einsum("nd,nm->dm", rows, d_number_logits, preferred_element_type=jnp.float32)
+    return d_hidden.astype(hidden.dtype), d_head.at[:, number_ids].add(d_columns).astype(head.dtype)
+
+
+def _constant(temperature: float | Array) -> Array:
+    return jax.lax.stop_gradient(jnp.asarray(temperature, jnp.float32))
+
+
+def _as_rows(tree, num_axes: int):
+    """Merges the leading axes of every leaf: [..., *] to [N, *]."""
+    return jax.tree.map(lambda x: x.reshape(math.prod(x.shape[:num_axes]), *x.shape[num_axes:]), tree)
+
+
+def _from_rows(stats: HeadStats, shape: tuple[int, ...]) -> HeadStats:
+    return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), stats)
+
+
+def _like(mask: Array, x: Array) -> Array:
+    """The mask [C] broadcast to the shape of x [C, *]."""
+    return jnp.broadcast_to(mask.reshape(-1, *[1] * (x.ndim - 1)), x.shape)
+
+
+def _num_chunks(shape: tuple[int, ...], vocab_size: int, chunk_size: int | None) -> int:
+    """How many chunks: where it can be, a divisor of the last axis, so that chunks are even on every device."""
+    num_rows = math.prod(shape)
+    rows = chunk_size or max(CHUNK_ROWS, CHUNK_BYTES // (4 * vocab_size))
+    return num_even_parts(max(1, -(-num_rows // rows)), *shape[-1:], num_rows)
+
+
+def _check(hidden: Array, head: Array, targets: Array, temperature: float | Array, chunk_size: int | None) -> None:
+    """ValueError for shapes that do not fit and for settings out of range."""
+    if head.ndim != 2 or hidden.shape[-1:] != head.shape[:1]:
+        raise ValueError(f"hidden {hidden.shape} and head {head.shape} do not fit: they are [..., D] and [D, V]")
+    if hidden.shape[:-1] != targets.shape:
+        raise ValueError(f"targets {targets.shape} must have the shape {hidden.shape[:-1]} of the positions")
+    if isinstance(temperature, int | float) and not temperature > 0:
+        raise ValueError(f"temperature={temperature} must be above 0: greedy log-probs are those of temperature 1")
+    if chunk_size is not None and chunk_size < 1:
+        raise ValueError(f"chunk_size={chunk_size} must be at least 1, or None for the default")

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From per-token losses to one number: the only reduction in this package.
+
+Denominators are arguments. A batch that is split over micro-batches or devices adds up to the whole exactly if each
+part is given the denominators of the whole; left out, they are counted from the mask that is given.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from ntl_jax.losses.per_token import check_shapes
+from ntl_jax.ops.masked import check_mask, masked_sum
+
+MODES = ("token-mean", "token-sum", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm")
+
+Count = int | float | Int[Array, ""] | Float[Array, ""]
+
+
+def aggregate(
+    per_token: Float[Array, "... T"],
+    mask: Bool[Array, "... T"],
+    *,
+    mode: str = "token-mean",
+    num_tokens: Count | None = None,
+    num_sequences: Count | None = None,
+    scale: Count | None = None,
+) -> Float[Array, ""]:
+    """Sum of the masked per-token values times `token_weights`, which see for the five modes.
+
+    Args:
+        per_token: [..., T]; what stands outside the mask, NaN included, changes neither value nor gradient.
+        mask: bool [..., T].
+        mode: one of `MODES`.
+        num_tokens: masked tokens of the whole batch, for `token-mean`.
+        num_sequences: non-empty sequences of the whole batch, for the `seq-mean-...` modes.
+        scale: length, in tokens, that `seq-mean-token-sum-norm` divides by.
+
+    Returns:
+        Scalar float32; 0 where the mask is empty.
+
+    Raises:
+        ValueError: unknown mode, the mask is not bool, or its shape differs from that of `per_token`.
+
+    Example:
+        >>> losses, mask = jnp.array([[1.0, 3.0], [8.0, 0.0]]), jnp.array([[True, True], [True, False]])
+        >>> aggregate(losses, mask).item()
+        4.0
+        >>> aggregate(losses, mask, mode="seq-mean-token-mean").item()
+        5.0
+    """
+    weights = token_weights(mask, mode=mode, num_tokens=num_tokens, num_sequences=num_sequences, scale=scale)
+    check_shapes(per_token=per_token, mask=mask)
+    return masked_sum(per_token.astype(jnp.float32) * weights, mask)
+
+
+def token_weights(
+    mask: Bool[Array, "... T"],
+    *,
+    mode: str = "token-mean",
+    num_tokens: Count | None = None,
+    num_sequences: Count | None = None,
+    scale: Count | None = None,
+) -> Float[Array, "... T"]:
+    """The weight of each token in `aggregate`, so that sequence modes survive packing: the weights travel with it.
+
+    | mode | weight of a masked token |
+    |---|---|
+    | token-mean | 1 / num_tokens |
+    | token-sum | 1 |
+    | seq-mean-token-sum | 1 / num_sequences |
+    | seq-mean-token-mean | 1 / (num_sequences * length of its row) |
+    | seq-mean-token-sum-norm | 1 / (num_sequences * scale) |
+
+    The first is DAPO's (https://arxiv.org/abs/2503.14476), the fourth GRPO's (https://arxiv.org/abs/2402.03300), the
+    last Dr. GRPO's (https://arxiv.org/abs/2503.20783). Empty rows are no sequences.
+
+    Args:
+        mask: bool [..., T]; a row is a sequence.
+        mode: one of `MODES`.
+        num_tokens: masked tokens of the whole batch; counted from the mask if None.
+        num_sequences: non-empty rows of the whole batch; counted from the mask if None.
+        scale: length in tokens; the padded T if None. Name it, since T differs from batch to batch.
+
+    Returns:
+        [..., T] float32, 0 outside the mask.
+
+    Raises:
+        ValueError: unknown mode, or the mask is not bool.
+
+    Example:
+        >>> token_weights(jnp.array([[True, True], [True, False]]), mode="seq-mean-token-mean").tolist()
+        [[0.25, 0.25], [0.5, 0.0]]
+    """
+    check_mask(mask)
+    lengths = jnp.sum(mask, axis=-1, keepdims=True, dtype=jnp.float32)
+    num_tokens = jnp.sum(lengths) if num_tokens is None else num_tokens
+    num_sequences = jnp.sum(lengths > 0, dtype=jnp.float32) if num_sequences is None else num_sequences
+    match mode:
+        case "token-mean":
+            denominator = _at_least_one(num_tokens)
+        case "token-sum":
+            denominator = 1.0
+        case "seq-mean-token-sum":
+            denominator = _at_least_one(num_sequences)
+        case "seq-mean-token-mean":
+            denominator = _at_least_one(num_sequences) * _at_least_one(lengths)
+        case "seq-mean-token-sum-norm":
+            denominator = _at_least_one(num_sequences) * (mask.shape[-1] if scale is None else scale)
+        case _:
+            raise ValueError(f"mode={mode!r} is none of {', '.join(MODES)}")
+    return jnp.where(mask, 1.0 / jnp.asarray(denominator, jnp.float32), 0.0)
+
+
+def _at_least_one(count: Count | Array) -> Array:
+    """The count in float32, and 1 for 0: of nothing the mean is 0."""
+    return jnp.maximum(jnp.asarray(count, jnp.float32), 1.0)

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every per-token formula shares: shapes that agree, float32, and bad tokens that stay where they are.
+
+A formula that has no mask must not let a masked token spoil the gradient of the others, and must not hide a bad token
+that counts. So it computes from `contain`ed inputs and puts NaN back where they were bad: `aggregate` drops the NaN of
+a masked token, with a gradient of exactly zero, and shows that of a token that counts.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+
+def check_shapes(**arrays: Array) -> None:
+    """Raises ValueError unless the named arrays have as many axes as each other, of sizes that are equal or 1."""
+    shapes = {name: jnp.shape(array) for name, array in arrays.items()}
+    sizes_by_axis = [set(sizes) - {1} for sizes in zip(*shapes.values(), strict=False)]
+    if len({len(shape) for shape in shapes.values()}) > 1 or any(len(sizes) > 1 for sizes in sizes_by_axis):
+        given = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(
+            f"shapes do not agree: {given}; all need the same axes, of equal size or 1 "
+            "(a value per row becomes one per token by x[:, None])"
+        )
+
+
+def contain(*arrays: Float[Array, "..."]) -> tuple[Array, ...]:
+    """Where any of the arrays is not finite, then each of them in float32 with 0 there."""
+    arrays = tuple(x.astype(jnp.float32) for x in arrays)
+    bad = ~functools.reduce(jnp.logical_and, map(jnp.isfinite, arrays))
+    return bad, *(jnp.where(bad, 0.0, x) for x in arrays)
+
+
+def clipped_log_ratio(log_probs: Float[Array, "..."], old_log_probs: Float[Array, "..."], limit: float) -> Array:
+    """`log_probs - old_log_probs` in float32 within `limit` of 0; no gradient to the old ones or beyond the limit."""
+    log_ratio = log_probs.astype(jnp.float32) - jax.lax.stop_gradient(old_log_probs).astype(jnp.float32)
+    return jnp.clip(log_ratio, -limit, limit)
+
+
+def sequence_sums(
+    x: Float[Array, "... T"], mask: Bool[Array, "... T"], segment_ids: Int[Array, "... T"] | None = None
+) -> Float[Array, "... T"]:
+    """For each token the sum of `x` over the masked tokens of its sequence: its row or its run of equal ids."""
+    x = jnp.where(mask, x, 0.0)
+    if segment_ids is None:
+        return jnp.broadcast_to(jnp.sum(x, axis=-1, keepdims=True), x.shape)
+    starts = jnp.diff(segment_ids, axis=-1, prepend=segment_ids[..., :1]) != 0
+    return _run_sums(x, jnp.cumsum(starts, axis=-1))
+
+
+def sequence_means(
+    x: Float[Array, "... T"], mask: Bool[Array, "... T"], segment_ids: Int[Array, "... T"] | None = None
+) -> Float[Array, "... T"]:
+    """For each token the mean of `x` over the masked tokens of its sequence; 0 where the sequence has none."""
+    lengths = sequence_sums(jnp.ones_like(x), mask, segment_ids)
+    return sequence_sums(x, mask, segment_ids) / jnp.maximum(lengths, 1.0)
+
+
+@functools.partial(jnp.vectorize, signature="(t),(t)->(t)")
+def _run_sums(x: Array, run: Array) -> Array:
+    """Sums over each run of one row, given back to its tokens; a row of T tokens has at most T runs."""
+    return jax.ops.segment_sum(x, run, num_segments=x.shape[0])[run]

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Claims about the package: its names, what its import loads, and that eager, jit, vmap and eight devices agree."""
+
+import functools
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from ntl_jax import losses
+
+# fmt: off
+NAMES = [
+    "number_token_wasserstein", "number_token_mse", "number_token_mae", "number_token_huber", "wasserstein_1",
+    "with_number_mass", "numeral_smape", "number_token_loss", "clipped_policy_loss", "gspo_policy_loss",
+    "cispo_policy_loss", "sapo_policy_loss", "reinforce_policy_loss", "clipped_value_loss", "kl_k1", "kl_k2",
+    "kl_k3", "kl_abs", "kl_k1_plus", "kl_k3_plus", "entropy", "gae", "whiten", "group_advantages",
+    "leave_one_out_advantages", "optimal_baseline_advantages", "reinforce_plus_plus_advantages", "remax_advantages",
+    "truncated_importance_weights", "banded_importance_weights", "sequence_rejection_mask", "aggregate",
+    "token_weights", "AdaptiveKLController", "FixedKLController",
+]
+# fmt: on
+B, T = 8, 6
+
+
+def test_the_package_offers_exactly_its_names():
+    assert sorted(losses.__all__) == sorted(NAMES)
+
+
+def test_importing_the_losses_loads_nothing_heavy():
+    code = "import sys, ntl_jax.losses; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
+    assert {"jax", "numpy", "jaxtyping"} <= loaded
+    heavy = "flax optax orbax chex transformers tokenizers torch ray vllm matplotlib plotly tyro rich wandb datasets"
+    assert not loaded & set(heavy.split())
+
+
+def batch():
+    rng = np.random.default_rng(0)
+    normal = functools.partial(rng.normal, size=(B, T))
+    mask = jnp.array(rng.random((B, T)) > 0.3).at[2].set(False)
+    log_probs, old, rollout, rewards, values = (jnp.array(normal(), jnp.float32) for _ in range(5))
+    segment_ids = jnp.broadcast_to(jnp.array([[0, 0, 0, 1, 1, 2]]), (B, T))
+    return {
+        "log_probs": log_probs, "old": old, "rollout": rollout, "rewards": rewards, "values": values, "mask": mask,
+        "segment_ids": segment_ids, "group_ids": jnp.array([3, -1, 3, 9, -1, 3, 9, -1]),
+    }  # fmt: skip
+
+
+def per_row(log_probs, old, rollout, rewards, values, mask, segment_ids):
+    """Everything that looks at one row at a time, so that it can be mapped over rows."""
+    advantages, returns = losses.gae(rewards, values, mask, gamma=0.9, lam=0.8)
+    gspo = functools.partial(losses.gspo_policy_loss, mask=mask, segment_ids=segment_ids)
+    token_losses = (losses.clipped_policy_loss, losses.cispo_policy_loss, losses.sapo_policy_loss)
+    return {
+        **{str(i): loss(log_probs, old, advantages) for i, loss in enumerate((*token_losses, gspo))},
+        "reinforce": losses.reinforce_policy_loss(log_probs, None, advantages),
+        "value": losses.clipped_value_loss(values, values + 0.7, returns),
+        "kl": losses.kl_k3_plus(log_probs, old) + losses.kl_k1_plus(log_probs, old) + losses.kl_abs(log_probs, old),
+        "truncated": losses.truncated_importance_weights(old, rollout, mask),
+        "banded": losses.banded_importance_weights(old, rollout, mask, low=0.5, high=2.0, level="sequence"),
+        "kept": losses.sequence_rejection_mask(old, rollout, mask, low=0.0, high=0.5).astype(jnp.float32),
+    }
+
+
+def objective(log_probs, group_ids, **rest):
+    """One scalar through every function of the batch."""
+    scores = jnp.sum(jnp.where(rest["mask"], rest["rewards"], 0.0), axis=-1)
+    advantages = losses.group_advantages(scores, group_ids) + losses.leave_one_out_advantages(scores, group_ids)
+    advantages += losses.optimal_baseline_advantages(scores, group_ids, jnp.sum(rest["mask"], axis=-1))
+    by_token = losses.reinforce_plus_plus_advantages(rest["rewards"], rest["mask"], group_ids=group_ids)
+    by_token += losses.remax_advantages(rest["rewards"], scores, rest["mask"])
+    by_token += losses.whiten(rest["values"], rest["mask"])
+    loss = losses.clipped_policy_loss(log_probs, rest["old"], advantages[:, None] + by_token)
+    loss += sum(per_row(log_probs, **rest).values())
+    return losses.aggregate(loss, rest["mask"], mode="seq-mean-token-mean")
+
+
+def test_one_row_at_a_time_under_vmap_equals_the_batch():
+    arrays = batch()
+    del arrays["group_ids"]
+    whole, mapped = jax.jit(per_row)(**arrays), jax.jit(jax.vmap(lambda x: per_row(**x)))(arrays)
+    for name in whole:
+        np.testing.assert_allclose(mapped[name], whole[name], atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("how", ["jit", "sharded", "strict promotion"])
+def test_jit_eight_devices_and_strict_promotion_equal_the_eager_value_and_gradient(how):
+    arrays, step = batch(), jax.value_and_grad(lambda log_probs, rest: objective(log_probs, **rest))
+    log_probs = arrays.pop("log_probs")
+    value, gradient = step(log_probs, arrays)
+    assert np.isfinite(value) and gradient.any() and not gradient[2].any()
+    if how == "sharded":
+        mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+        log_probs, arrays = jax.device_put((log_probs, arrays), NamedSharding(mesh, P("data")))
+    with jax.numpy_dtype_promotion("strict" if how == "strict promotion" else "standard"):
+        other_value, other_gradient = jax.jit(step)(log_probs, arrays)
+    np.testing.assert_allclose(other_value, value, rtol=1e-5)
+    np.testing.assert_allclose(other_gradient, gradient, atol=1e-6)

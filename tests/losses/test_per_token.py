@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Claims about what the per-token formulas share."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ntl_jax.losses.per_token import check_shapes, contain, sequence_means, sequence_sums
+
+X = jnp.array([[1.0, 2.0, 4.0, 8.0], [16.0, 32.0, 64.0, 128.0]])
+MASK = jnp.array([[True, True, False, True], [False, True, True, False]])
+
+
+def test_sums_and_means_stand_on_every_token_of_their_sequence():
+    np.testing.assert_array_equal(sequence_sums(X, MASK), [[11.0] * 4, [96.0] * 4])
+    segment_ids = jnp.array([[5, 5, 0, 5], [0, 0, 0, -1]])
+    np.testing.assert_array_equal(sequence_sums(X, MASK, segment_ids), [[3, 3, 0, 8], [96, 96, 96, 0]])
+    np.testing.assert_array_equal(sequence_means(X, MASK, segment_ids), [[1.5, 1.5, 0, 8], [48, 48, 48, 0]])
+
+
+def test_contain_empties_a_token_in_all_arrays_if_it_is_bad_in_one():
+    bad, x, y = contain(jnp.array([1.0, jnp.nan, 3.0], jnp.bfloat16), jnp.array([4.0, 5.0, -jnp.inf]))
+    np.testing.assert_array_equal(bad, [False, True, True])
+    np.testing.assert_array_equal(x, [1.0, 0.0, 0.0])
+    np.testing.assert_array_equal(y, [4.0, 0.0, 0.0])
+    assert x.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("shape", [(2,), (3, 4), (2, 3), (1, 2, 4), ()])
+def test_shapes_that_would_broadcast_by_accident_are_refused(shape):
+    check_shapes(a=jnp.zeros((2, 4)), b=jnp.zeros((2, 1)), c=jnp.zeros((1, 4)))
+    with pytest.raises(ValueError, match="shapes do not agree: a"):
+        check_shapes(a=jnp.zeros((2, 4)), b=jnp.zeros(shape))

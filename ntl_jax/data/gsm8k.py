@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads GSM8K: one JSON object a line with ``question`` and ``answer``, whose last line is ``#### N``.
+
+Rows end at a line feed and nowhere else: the texts hold other characters that Unicode counts as line ends.
+"""
+
+import json
+import os
+import pathlib
+import re
+from typing import Literal
+
+from ntl_jax.data.problems import Problem
+
+MOST_LISTED = 20
+"""Bad rows that an error names one by one."""
+
+_NUMBER = re.compile(r"[-+]?\$?([0-9]{1,3}(,[0-9]{3})+|[0-9]+)(\.[0-9]+)?%?")
+
+
+def load_gsm8k(
+    path: str | os.PathLike[str], *, on_bad_row: Literal["error", "skip"] = "error"
+) -> tuple[list[Problem], int]:
+    """Reads the problems of a jsonl file in GSM8K's format.
+
+    Args:
+        path: the file. Blank lines in it are no rows; keys other than ``question`` and ``answer`` are ignored.
+        on_bad_row: malformed rows raise, all of them at once, or are left out and counted.
+
+    Returns:
+        The problems, each with the number of its line (from 0) as index, and how many rows were left out.
+
+    Raises:
+        ValueError: when the file cannot be read or holds no good row, or naming file, line and fault of the bad rows.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
+        ...     _ = file.write('{"question": "2+3?", "answer": "2+3=5.\\\\n#### 5"}\\n')
+        ...     file.flush()
+        ...     problems, skipped = load_gsm8k(file.name)
+        >>> problems[0].ground_truth, skipped
+        ('5', 0)
+    """
+    file = pathlib.Path(path)
+    if not file.is_file():
+        what = "is a folder" if file.is_dir() else "does not exist"
+        raise ValueError(f"{file} {what}: give a jsonl file whose rows hold `question` and `answer`")
+    problems, faults = [], []
+    for i, line in enumerate(file.read_bytes().split(b"\n")):
+        if not line.strip():
+            continue
+        row = _parse(line, i)
+        if isinstance(row, Problem):
+            problems.append(row)
+        else:
+            faults.append(f"{file}:{i + 1}: {row}")
+    if faults and (on_bad_row != "skip" or not problems):
+        raise ValueError(_describe(faults, len(faults) + len(problems)))
+    if not problems:
+        raise ValueError(f"{file} is empty: it must hold one JSON object a line, with `question` and `answer`")
+    return problems, len(faults)
+
+
+def _parse(line: bytes, index: int) -> Problem | str:
+    """The problem of a row, or what is wrong with it."""
+    try:
+        row = json.loads(line)
+    except UnicodeDecodeError as error:
+        return f"not UTF-8: {error.reason} at byte {error.start}"
+    except (ValueError, RecursionError) as error:
+        return f"bad JSON: {error}"
+    if not isinstance(row, dict):
+        return f"must be a JSON object, is {_json_type(row)}"
+    for key in ("question", "answer"):
+        if key not in row:
+            return f"no `{key}`, only {', '.join(f'`{name}`' for name in row) or 'an empty object'}"
+        if not isinstance(row[key], str):
+            return f"`{key}` must be a string, is {_json_type(row[key])}"
+        if not row[key].isprintable() and any("\ud800" <= c <= "\udfff" for c in row[key]):
+            return f"`{key}` holds half a surrogate pair, which is no character"
+    question, solution = row["question"], row["answer"].rstrip()
+    if not question.strip():
+        return "`question` is empty"
+    *_, last = solution.split("\n")
+    if "####" not in solution:
+        return "`answer` has no line `#### N`"
+    if not last.startswith("####"):
+        return f"`answer` must end in a line `#### N`, ends in {last!r}"
+    truth = last.removeprefix("####").strip()
+    if not _NUMBER.fullmatch(truth):
+        return f"the answer after #### must be a number, is {truth!r}"
+    return Problem(index, question, solution, truth, "gsm8k")
+
+
+def _json_type(value: object) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a string"
+        case list():
+            return "a list"
+        case _:
+            return "an object"
+
+
+def _describe(faults: list[str], num_rows: int) -> str:
+    listed = faults[:MOST_LISTED]
+    if len(faults) > MOST_LISTED:
+        listed.append(f"and {len(faults) - MOST_LISTED} more")
+    return f"{len(faults)} of {num_rows} rows are malformed (data.on_bad_row=skip leaves them out):\n  " + "\n  ".join(
+        listed
+    )

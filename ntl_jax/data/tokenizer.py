@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loads a tokenizer: the built-in one, or any that transformers knows."""
+
+import pathlib
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+Tokenizer = PreTrainedTokenizerBase
+"""Any tokenizer of transformers."""
+
+BUILT_IN = pathlib.Path(__file__).with_name("tokenizer")
+"""BPE over bytes with single digits and whole words of the generator's texts; tools/train_tokenizer.py wrote it."""
+
+
+def load_tokenizer(path: str | None = None) -> Tokenizer:
+    """Loads a tokenizer from a folder or the hub.
+
+    Args:
+        path: folder or hub name; None: the built-in tokenizer.
+
+    Raises:
+        ValueError: when there is no tokenizer, or it has no end-of-sequence token, without which no response ends.
+
+    Example:
+        >>> tokenizer = load_tokenizer()
+        >>> tokenizer.tokenize(" has 12+7=19")
+        ['Ġhas', 'Ġ', '1', '2', '+', '7', '=', '1', '9']
+    """
+    name = str(BUILT_IN) if path is None else str(path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"data.tokenizer={name!r} holds no tokenizer that transformers can load: give a folder with a "
+            f"tokenizer.json, a hub name, or None for the built-in tokenizer. {error}"
+        ) from error
+    if tokenizer.eos_token_id is None:
+        raise ValueError(
+            f"data.tokenizer={name!r} has no end-of-sequence token, so that no response could end: "
+            'add "eos_token" to its tokenizer_config.json'
+        )
+    return tokenizer

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Problems become prompts and solutions: complete, in order, and joined as ids."""
+
+import numpy as np
+import pytest
+
+from ntl_jax.data.generator import generate_problems
+from ntl_jax.data.problems import Problem
+from ntl_jax.data.prompts import encode_prompts, encode_solutions
+from ntl_jax.data.tokenizer import load_tokenizer
+
+SHORT = Problem(4, "2+3?", "2+3=<<2+3=5>>5.\n#### 5", "5", "gsm8k")
+LONG = Problem(9, "one two three four five six?", "Count" + " on" * 30 + ".\n#### 7", "7", "mine")
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return load_tokenizer()
+
+
+def test_a_prompt_carries_everything_of_its_problem(tokenizer):
+    (prompt,), skipped = encode_prompts([SHORT], tokenizer, template="Q: {question}\nA:", max_tokens=50)
+    assert skipped == 0
+    assert prompt.index == 4
+    assert prompt.text == "Q: 2+3?\nA:" == tokenizer.decode(prompt.ids)
+    assert (prompt.ground_truth, prompt.data_source) == ("5", "gsm8k")
+    assert prompt.extra_info["solution"] == SHORT.solution
+    assert prompt.ids.dtype == np.int32
+
+
+def test_braces_in_a_question_or_a_template_are_only_text(tokenizer):
+    problem = Problem(0, "What is {x} in {question}?", "#### 1", "1", "mine")
+    (prompt,), _ = encode_prompts([problem], tokenizer, template="{a} {question}", max_tokens=50)
+    assert prompt.text == "{a} What is {x} in {question}?"
+
+
+def test_a_solution_is_tokenised_on_its_own_and_ends_in_eos(tokenizer):
+    prompts, _ = encode_prompts([SHORT], tokenizer, template="{question}\n", max_tokens=50)
+    ((prompt, ids),), skipped = encode_solutions(prompts, tokenizer, max_tokens=50)
+    assert skipped == 0
+    assert prompt is prompts[0]
+    assert ids.tolist() == [*tokenizer(SHORT.solution)["input_ids"], tokenizer.eos_token_id]
+    assert ids.dtype == np.int32
+
+
+def test_long_prompts_are_an_error_that_says_how_many_how_long_and_what_to_raise(tokenizer):
+    longest = len(tokenizer(LONG.question)["input_ids"])
+    with pytest.raises(ValueError, match=rf"2 of 3 prompts .*data\.max_prompt_tokens=5 .* has {longest}: raise"):
+        encode_prompts([SHORT, LONG, LONG], tokenizer, template="{question}", max_tokens=5)
+
+
+def test_long_prompts_can_be_skipped_and_are_counted(tokenizer):
+    prompts, skipped = encode_prompts(
+        [LONG, SHORT, LONG], tokenizer, template="{question}", max_tokens=5, on_long="skip"
+    )
+    assert ([prompt.index for prompt in prompts], skipped) == ([4], 2)
+
+
+def test_a_text_of_exactly_the_limit_is_kept_and_eos_counts(tokenizer):
+    prompts, _ = encode_prompts([SHORT], tokenizer, template="{question}", max_tokens=4)
+    limit = len(tokenizer(SHORT.solution)["input_ids"]) + 1
+    assert encode_solutions(prompts, tokenizer, max_tokens=limit)[1] == 0
+    with pytest.raises(ValueError, match=r"1 of 1 solutions .*data\.max_solution_tokens"):
+        encode_solutions(prompts, tokenizer, max_tokens=limit - 1)
+
+
+def test_long_solutions_are_skipped_together_with_their_prompts(tokenizer):
+    prompts, _ = encode_prompts([LONG, SHORT], tokenizer, template="{question}", max_tokens=50)
+    pairs, skipped = encode_solutions(prompts, tokenizer, max_tokens=30, on_long="skip")
+    assert ([prompt.index for prompt, _ in pairs], skipped) == ([4], 1)
+
+
+def test_skipping_everything_is_an_error(tokenizer):
+    with pytest.raises(ValueError, match="2 of 2 prompts"):
+        encode_prompts([SHORT, LONG], tokenizer, template="{question}", max_tokens=1, on_long="skip")
+
+
+def test_a_template_without_the_question_is_an_error(tokenizer):
+    with pytest.raises(ValueError, match=r"must contain \{question\}"):
+        encode_prompts([SHORT], tokenizer, template="Solve it.", max_tokens=50)
+
+
+def test_no_problems_give_no_prompts(tokenizer):
+    assert encode_prompts([], tokenizer, template="{question}", max_tokens=5) == ([], 0)
+    assert encode_solutions([], tokenizer, max_tokens=5) == ([], 0)
+
+
+def test_many_problems_are_encoded_as_one_at_a_time(tokenizer):
+    problems = generate_problems(20, seed=0)
+    together, _ = encode_prompts(problems, tokenizer, template="{question}\n", max_tokens=99)
+    for problem, prompt in zip(problems, together, strict=True):
+        (alone,), _ = encode_prompts([problem], tokenizer, template="{question}\n", max_tokens=99)
+        assert prompt.ids.tolist() == alone.ids.tolist()

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run shows while it goes: a header, progress bars with time left and live figures, a table at the end.
+
+On a terminal the bars move; in a log they become one line every few seconds.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+SECONDS_BETWEEN_LINES = 5.0
+"""In a log: often enough to see that the run lives, seldom enough to read."""
+
+
+def print_header(rows: Mapping[str, str], *, console: Console | None = None) -> None:
+    """Prints what a run is about to do, one row for each thing.
+
+    Example:
+        >>> print_header({"policy": "Qwen2, 0.87M parameters, from scratch", "devices": "8 cpu"})
+          policy    Qwen2, 0.87M parameters, from scratch
+          devices   8 cpu
+    """
+    console = console or Console(highlight=False)
+    width = max(map(len, rows))
+    for name, text in rows.items():
+        console.print(Text.assemble("  ", (name.ljust(width), "bold cyan"), "   ", text), soft_wrap=True)
+
+
+def print_comparison(
+    columns: Sequence[str], rows: Mapping[str, Sequence[str]], *, console: Console | None = None
+) -> None:
+    """Prints figures side by side, such as those before and after training.
+
+    Args:
+        columns: titles of the figures' columns.
+        rows: the figures by name, one for each column.
+
+    Example:
+        >>> print_comparison(["before", "after"], {"val/accuracy": ["30.1%", "57.4%"]})
+        ┏━━━━━━━━━━━━━━┳━━━━━━━━┳━━━━━━━┓
+        ┃              ┃ before ┃ after ┃
+        ┡━━━━━━━━━━━━━━╇━━━━━━━━╇━━━━━━━┩
+        │ val/accuracy │  30.1% │ 57.4% │
+        └──────────────┴────────┴───────┘
+    """
+    table = Table("", *columns)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, figures in rows.items():
+        table.add_row(name, *figures)
+    (console or Console(highlight=False)).print(table)
+
+
+class ProgressView:
+    """Progress of one stage, with time left and the figures of the last update.
+
+    Example:
+        >>> import io
+        >>> log = Console(file=io.StringIO(), width=120)
+        >>> with ProgressView("ppo", total=2, console=log) as view:
+        ...     view.update(1, {"reward": 0.25, "tokens/s": 12345.6})
+        ...     view.update(2, {"reward": 0.5, "tokens/s": 12000.0})
+        >>> print(log.file.getvalue())
+        ppo   1/2   ...   reward 0.25   tokens/s 12,346
+        ppo   2/2   ...   reward 0.5   tokens/s 12,000
+    """
+
+    def __init__(self, title: str, total: int, *, start: int = 0, console: Console | None = None) -> None:
+        """Args:
+        title: what is counted.
+        total: steps of the whole stage.
+        start: steps already done, when a run resumes.
+        """
+        self._title, self._total, self._start = title, total, start
+        self._console = console or Console(highlight=False)
+        self._began = self._last_line = time.monotonic()
+        self._bars = Progress(
+            TextColumn("[bold cyan]{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}"),
+            console=self._console,
+        )
+        self._task = self._bars.add_task(title, total=total, completed=start, figures="")
+
+    def update(self, step: int, figures: Mapping[str, float]) -> None:
+        """Shows that ``step`` steps are done, and the figures they gave."""
+        text = "   ".join(f"{name} {_short(value)}" for name, value in figures.items())
+        self._bars.update(self._task, completed=step, figures=text)
+        now = time.monotonic()
+        ends = step in (self._start + 1, self._total)
+        if not self._console.is_terminal and (ends or now - self._last_line >= SECONDS_BETWEEN_LINES):
+            left = (now - self._began) / max(step - self._start, 1) * (self._total - step)
+            times = f"{_clock(now - self._began)} gone, {_clock(left)} left"
+            self._console.print(
+                f"{self._title}   {step}/{self._total}   {times}   {text}", soft_wrap=True, markup=False
+            )
+            self._last_line = now
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._console.is_terminal:
+            self._bars.stop()
+
+
+def _short(value: float) -> str:
+    """Four significant digits at most; thousands in full."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes}:{seconds:02d}"

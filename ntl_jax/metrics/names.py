@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one table of metric names: what each means, in which unit. Names verl users know keep verl's meaning.
+
+A name is ``group/name``. A name that ends in ``/`` stands for a family whose members the run decides: the keys a reward
+function returns, the parts of an iteration that are timed.
+"""
+
+STAGES = ("warm_start", "ppo")
+"""The stages of a run, in their order."""
+
+METRICS = {
+    "warm_start/cross_entropy": "cross entropy, nats per token",
+    "warm_start/ntl_loss": "Number Token Loss, mean over the digits of the reference solutions",
+    "warm_start/grad_norm": "global norm of the gradient before clipping",
+    "warm_start/param_norm": "global norm of the parameters",
+    "warm_start/update_norm": "global norm of the optimizer's update",
+    "actor/pg_loss": "clipped policy-gradient loss",
+    "actor/ntl_loss": "differentiable Number Token Loss of the answers' digits, before its weight",
+    "actor/pg_clipfrac": "fraction of tokens whose importance ratio the clip holds back",
+    "actor/ppo_kl": "mean of old minus new log-probability: an estimate of how far the update moved the policy, nats",
+    "actor/entropy": "mean entropy of the policy at response tokens, nats",
+    "actor/ratio_deviation": "largest |importance ratio - 1| of a token",
+    "actor/first_ratio_deviation": "the same in an iteration's first update, where sampler and trainer agree: near 0",
+    "actor/grad_norm": "global norm of the gradient before clipping",
+    "actor/param_norm": "global norm of the parameters",
+    "actor/update_norm": "global norm of the optimizer's update",
+    "critic/vf_loss": "clipped value loss",
+    "critic/vf_explained_var": "share of the returns' variance that the values explain; 1 is a perfect critic",
+    "critic/grad_norm": "global norm of the critic's gradient before clipping",
+    "critic/param_norm": "global norm of the critic's parameters",
+    "critic/update_norm": "global norm of the critic's update",
+    "critic/values/mean": "mean value at response tokens, at sampling time",
+    "critic/returns/mean": "mean return at response tokens",
+    "critic/score/mean": "mean reward of the samples",
+    "critic/score/max": "largest reward",
+    "critic/score/min": "smallest reward",
+    "reward/": "mean of a key that the reward function returned beside the score",
+    "reward/accuracy": "fraction of samples whose extracted answer is the true one",
+    "reward/dropped": "samples left out of the update because their reward raised, hung or was not a number",
+    "ntl/loss": "mean over samples with a finite one: Number Token Loss of the answer's digits while sampling",
+    "ntl/ntl_loss": "the same as ntl/loss",
+    "ntl/reward": "mean of exp(-ntl_loss / temperature)",
+    "ntl/ntl_reward": "the same as ntl/reward",
+    "ntl/digit_accuracy": "digits whose most likely value is true, over digits with truth and missing places",
+    "ntl/total_digits": "sampled tokens that are digits",
+    "ntl/untruthed_digits": "digits without a true value; never scored as right",
+    "ntl/temperature": "tau of the reward",
+    "ntl/fallbacks": "samples scored without NTL because it could not be extracted",
+    "response_length/mean": "tokens per response",
+    "response_length/max": "longest response, in tokens",
+    "response_length/clip_ratio": "fraction of responses that ended at the limit, not at end-of-text",
+    "prompt_length/mean": "tokens per prompt",
+    "perf/throughput": "prompt and response tokens per second of the whole iteration, over all devices",
+    "perf/total_num_tokens": "prompt and response tokens of the iteration",
+    "timing_s/": "seconds spent in a part of the iteration",
+    "val/accuracy": "fraction of held-out problems solved by greedy decoding",
+    "val/num_problems": "held-out problems evaluated",
+    "val/response_length/mean": "tokens per greedy response",
+    "val/ntl_loss": "ntl/loss of the greedy responses",
+    "val/answered": "fraction of greedy responses from which an answer could be extracted",
+}
+"""Meaning of every metric, by name."""
+
+
+def meaning(name: str) -> str:
+    """What a metric means: its own line of the table, or its family's.
+
+    Raises:
+        KeyError: the table has no such name; a new metric is added there first.
+
+    Example:
+        >>> meaning("response_length/mean")
+        'tokens per response'
+        >>> meaning("timing_s/gen")
+        'seconds spent in a part of the iteration'
+    """
+    if name in METRICS and not name.endswith("/"):
+        return METRICS[name]
+    family = name.split("/")[0] + "/"
+    if family not in METRICS or name == family:
+        raise KeyError(f"{name!r} is not in the table of metric names: add it there with its meaning")
+    return METRICS[family]

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writers of a run folder's ``metrics.jsonl`` and ``samples.jsonl``: one JSON object a line, on disk after every line.
+
+Every line starts with ``stage`` and ``step``, and lines are written in the order of the run. Floats are written so that
+reading them gives the same bits. JSON has no NaN and no infinity: such values are written as null.
+"""
+
+import dataclasses
+import json
+import math
+import pathlib
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ntl_jax.metrics import names
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SampleRecord:
+    """One scored response, as people read it.
+
+    Args:
+        extracted_answer: what was read off the response, None if nothing was found.
+        digit_positions: response positions whose sampled token is a digit.
+        digit_probabilities: probabilities of 0 to 9 there, over the full vocabulary.
+
+    Example:
+        >>> SampleRecord("2+3?", "#### 6", "6", "5", 0.3, np.array([1]), np.eye(10)[[6]]).reward
+        0.3
+    """
+
+    prompt: str
+    response: str
+    extracted_answer: str | None
+    ground_truth: str
+    reward: float
+    digit_positions: Int[np.ndarray, "digits"]
+    digit_probabilities: Float[np.ndarray, "digits 10"]
+
+
+class _LineWriter:
+    """A JSON-lines file that is appended to, and cut back when a run resumes; the two below say what a line holds."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self._path = path
+        self._file = path.open("ab")
+
+    def truncate_after(self, stage: str, step: int) -> None:
+        """Removes the lines past a checkpoint, and a last line torn by a kill: a resumed run writes them again.
+
+        Raises:
+            ValueError: naming file and line of a line that cannot be read.
+        """
+        kept_bytes = 0
+        for number, line in enumerate(self._path.read_bytes().splitlines(keepends=True), 1):
+            if not line.endswith(b"\n"):
+                break
+            row = _parse(self._path, number, line)
+            if (names.STAGES.index(row["stage"]), row["step"]) > (names.STAGES.index(stage), step):
+                break
+            kept_bytes += len(line)
+        self._file.truncate(kept_bytes)
+
+    def _append(self, stage: str, step: int, row: Mapping[str, Any]) -> None:
+        assert stage in names.STAGES, stage
+        line = {"stage": stage, "step": int(step)} | {name: _plain(value) for name, value in row.items()}
+        self._file.write(json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+        self._file.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+class MetricWriter(_LineWriter):
+    """Appends to ``metrics.jsonl`` of a run folder.
+
+    Example:
+        >>> import tempfile
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> with MetricWriter(folder) as writer:
+        ...     writer.write("ppo", 3, {"val/accuracy": 0.5, "ntl/loss": float("nan")})
+        >>> print((folder / "metrics.jsonl").read_text().strip())
+        {"stage": "ppo", "step": 3, "val/accuracy": 0.5, "ntl/loss": null}
+    """
+
+    def __init__(self, run_folder: pathlib.Path) -> None:
+        super().__init__(run_folder / "metrics.jsonl")
+
+    def write(self, stage: str, step: int, metrics: Mapping[str, Any]) -> None:
+        """Writes one line.
+
+        Args:
+            stage: ``warm_start`` or ``ppo``.
+            step: updates (warm start) or iterations (PPO) done.
+            metrics: numbers or scalar arrays by name; the names stand in the table of ``metrics.names``.
+        """
+        for name in metrics:
+            names.meaning(name)
+        self._append(stage, step, metrics)
+
+
+class SampleWriter(_LineWriter):
+    """Appends to ``samples.jsonl`` of a run folder.
+
+    Example:
+        >>> import tempfile
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> record = SampleRecord("2+3?", "#### 6", "6", "5", 0.0, np.array([1]), np.full((1, 10), 0.1))
+        >>> with SampleWriter(folder) as writer:
+        ...     writer.write("ppo", 3, record)
+        >>> json.loads((folder / "samples.jsonl").read_text())["digit_positions"]
+        [1]
+    """
+
+    def __init__(self, run_folder: pathlib.Path) -> None:
+        super().__init__(run_folder / "samples.jsonl")
+
+    def write(self, stage: str, step: int, sample: SampleRecord) -> None:
+        """Writes one line; probabilities to six decimals."""
+        row = {field.name: getattr(sample, field.name) for field in dataclasses.fields(sample)}
+        probabilities = np.asarray(sample.digit_probabilities, np.float64).round(6)
+        self._append(stage, step, row | {"digit_probabilities": probabilities})
+
+
+def read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
+    """The complete lines of a JSON-lines file; a last line without its newline, torn by a kill, is left out.
+
+    Raises:
+        ValueError: naming file and line of the first line that is no JSON object with ``stage`` and ``step``.
+
+    Example:
+        >>> import tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "metrics.jsonl"
+        >>> _ = path.write_text('{"stage": "ppo", "step": 1}\\n{"stage": "ppo", "st')
+        >>> read_lines(path)
+        [{'stage': 'ppo', 'step': 1}]
+    """
+    complete, _, _torn = path.read_bytes().rpartition(b"\n")
+    return [_parse(path, number, line) for number, line in enumerate(complete.splitlines(), 1)]
+
+
+def _parse(path: pathlib.Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"{path}:{number}: not JSON ({error}): mend or remove the line") from error
+    if not isinstance(row, dict) or row.get("stage") not in names.STAGES or not isinstance(row.get("step"), int):
+        raise ValueError(f"{path}:{number}: no object with a stage of {names.STAGES} and a whole step: remove the line")
+    return row
+
+
+def _plain(value: Any) -> Any:
+    """Scalars and arrays as JSON values: exact floats, null for NaN and infinity."""
+    if isinstance(value, str) or value is None:
+        return value
+    plain = np.asarray(value).tolist()
+    if isinstance(plain, list):
+        return [_plain(item) for item in plain]
+    return None if isinstance(plain, float) and not math.isfinite(plain) else plain

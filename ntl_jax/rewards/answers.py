@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The answer of a response as text, and whether it is right."""
+
+from ntl_jax.numerals import find_answer, parse_numeral
+
+
+def extract_answer(text: str) -> str | None:
+    """The number a response gives as its answer, written in the one canonical way; None where it gives none.
+
+    ``####`` first, then ``\\boxed{}``, then the last number; see `ntl_jax.numerals.find_answer`.
+
+    Example:
+        >>> extract_answer("so she pays\\n#### $1,272.00.")
+        '1272'
+    """
+    answer = find_answer(text)
+    return answer.canonical if answer else None
+
+
+def is_correct(solution_str: str, ground_truth: str) -> bool:
+    """Whether a response's answer has exactly the value of the true one.
+
+    Args:
+        solution_str: the response.
+        ground_truth: the true answer, or a reference solution that holds it.
+
+    Raises:
+        ValueError: ``ground_truth`` holds no number.
+
+    Example:
+        >>> is_correct("#### 72.0", "72"), is_correct("about 71", "72")
+        (True, False)
+    """
+    return extract_answer(solution_str) == parse_numeral(ground_truth).canonical

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finding a reward function and checking, before the run starts, that it takes the call that will be made.
+
+The call is verl's: ``compute_score(data_source=, solution_str=, ground_truth=, extra_info=)``, plain or ``async``, with
+``ntl_info`` and ``tau`` besides for functions that take them, by name or as ``**kwargs``. It returns a number, or a
+dict whose ``score`` is the number and whose other numbers become metrics.
+"""
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import pathlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+CALL = ("data_source", "solution_str", "ground_truth", "extra_info")
+EXTRAS = ("ntl_info", "tau")
+SIGNATURE = "compute_score(data_source, solution_str, ground_truth, extra_info=None, **kwargs)"
+
+
+def load_reward(spec: str, *, offered: Sequence[str] = EXTRAS) -> tuple[Callable[..., Any], frozenset[str]]:
+    """Imports a reward function and checks that it takes the call.
+
+    Args:
+        spec: ``path.py:name`` or ``package.module:name``.
+        offered: the keyword arguments beyond verl's four that will be at hand; without NTL there is no ``ntl_info``.
+
+    Returns:
+        The function, and which of ``offered`` it takes.
+
+    Raises:
+        ValueError: the file, module or name does not exist, or the function does not take the call.
+
+    Example:
+        >>> function, takes = load_reward("ntl_jax.rewards:ntl_reward")
+        >>> function.__name__, sorted(takes)
+        ('ntl_reward', ['ntl_info', 'tau'])
+    """
+    function = _import(spec)
+    if not callable(function):
+        raise ValueError(f"reward.function={spec!r} is a {type(function).__name__}: a function is needed, {SIGNATURE}")
+    return function, _taken(spec, function, offered)
+
+
+def _import(spec: str) -> Any:
+    source, _, name = spec.rpartition(":")
+    if not (source and name.isidentifier()):
+        raise ValueError(f"reward.function={spec!r}: write 'path.py:name' or 'package.module:name'")
+    module = _import_file(spec, pathlib.Path(source)) if source.endswith(".py") else _import_module(spec, source)
+    try:
+        return getattr(module, name)
+    except AttributeError:
+        near = difflib.get_close_matches(name, [n for n in vars(module) if not n.startswith("_")], n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"reward.function={spec!r}: {source} has no {name!r}{hint}") from None
+
+
+def _import_file(spec: str, path: pathlib.Path) -> Any:
+    if not path.is_file():
+        raise ValueError(f"reward.function={spec!r}: there is no file {str(path.absolute())!r}")
+    name = f"reward_file_{path.stem}"
+    module_spec = importlib.util.spec_from_file_location(name, path)
+    assert module_spec and module_spec.loader
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[name] = module  # dataclasses and pickle look modules up by name
+    module_spec.loader.exec_module(module)
+    return module
+
+
+def _import_module(spec: str, name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (name == error.name or name.startswith(error.name + ".")):
+            raise
+        raise ValueError(f"reward.function={spec!r}: there is no module {error.name!r}") from None
+
+
+def _taken(spec: str, function: Callable[..., Any], offered: Sequence[str]) -> frozenset[str]:
+    signature = inspect.signature(function)
+    parameters = signature.parameters.values()
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    by_name = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    taken = frozenset(name for name in offered if takes_any or name in by_name)
+    try:
+        signature.bind(**dict.fromkeys([*CALL, *taken]))
+    except TypeError as error:
+        raise ValueError(
+            f"reward.function={spec!r}, whose signature is {signature}, does not take the trainer's call: {error}. It "
+            f"is called with keywords and must be like {SIGNATURE}, where kwargs hold {', '.join(offered) or 'nothing'}"
+        ) from None
+    return taken

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The package's own rewards give the numbers of their formulas."""
+
+import math
+
+import numpy as np
+import pytest
+
+from ntl_jax.records import NTLInfo
+from ntl_jax.rewards import RewardFunction, exact_match, ntl_reward
+
+
+def info_with_loss(ntl_loss: float) -> NTLInfo:
+    digits = np.full((1, 3, 10), -3.0, np.float32)
+    none = np.zeros((1, 3), bool)
+    loss = np.array([ntl_loss], np.float32)
+    return NTLInfo(digits, none, np.full((1, 3), -1), none, np.array([0]), np.zeros((1, 3)), loss, ("",), "mse")
+
+
+@pytest.mark.parametrize(
+    ("response", "ntl_loss", "tau", "expected"),
+    [
+        ("#### 72", 0.0, 1.0, 1.0),
+        ("#### 72", 0.11, 1.0, 0.5 + 0.5 * 0.895834),
+        ("#### 71", 0.5, 1.0, 0.5 * 0.606531),
+        ("#### 71", 0.5, 2.0, 0.5 * 0.778801),
+        ("#### 71", 81.0, 1.0, 0.0),
+        ("no idea", math.inf, 1.0, 0.0),
+        ("#### 72", math.inf, 1.0, 0.5),
+    ],
+)
+def test_ntl_reward_is_half_exact_match_half_closeness(response, ntl_loss, tau, expected):
+    result = ntl_reward("gsm8k", response, "72", ntl_info=info_with_loss(ntl_loss), tau=tau)
+    assert result["score"] == pytest.approx(expected, abs=1e-6)
+    assert result["exact_match"] == float("72" in response)
+
+
+def test_both_rewards_take_the_trainers_call():
+    call = {"data_source": "gsm8k", "solution_str": "#### 72", "ground_truth": "72", "extra_info": {"index": 3}}
+    full = call | {"ntl_info": info_with_loss(0.0), "tau": 1.0}
+    (outcome,) = RewardFunction("ntl_jax.rewards:ntl_reward")([full])
+    assert outcome.score == 1
+    assert outcome.metrics == {"exact_match": 1.0, "closeness": 1.0}
+    (outcome,) = RewardFunction("ntl_jax.rewards:exact_match", offered=())([call])
+    assert outcome.score == 1
+    assert exact_match(**full) == 1

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reward functions are found by name, and those that cannot take the trainer's call are refused before the run."""
+
+import pathlib
+
+import pytest
+
+from ntl_jax.rewards import exact_match, load_reward
+
+FILE = """
+import dataclasses
+
+@dataclasses.dataclass
+class Parts:
+    score: float
+
+NUMBER = 3
+
+def verl(data_source, solution_str, ground_truth, extra_info=None):
+    return Parts(1.0).score
+
+def keyword_only(*, data_source, solution_str, ground_truth, extra_info, tau):
+    return tau
+
+def open_ended(solution_str, ground_truth, **kwargs):
+    return 1.0
+
+async def later(data_source, solution_str, ground_truth, extra_info=None, ntl_info=None):
+    return 1.0
+
+class Judge:
+    def __call__(self, data_source, solution_str, ground_truth, extra_info):
+        return 1.0
+
+judge = Judge()
+
+def too_few(solution_str, ground_truth):
+    return 1.0
+
+def too_many(data_source, solution_str, ground_truth, extra_info, tokenizer):
+    return 1.0
+
+def by_position(data_source, solution_str, ground_truth, extra_info, /):
+    return 1.0
+"""
+
+
+@pytest.fixture
+def path(tmp_path: pathlib.Path) -> str:
+    file = tmp_path / "my_reward.py"
+    file.write_text(FILE)
+    return str(file)
+
+
+def test_a_function_is_loaded_from_a_module_or_a_file(path):
+    function, takes = load_reward("ntl_jax.rewards:exact_match")
+    assert function is exact_match
+    assert takes == {"ntl_info", "tau"}
+    function, _ = load_reward(f"{path}:verl")
+    assert function("gsm8k", "1", "1") == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "takes"),
+    [
+        ("verl", set()),
+        ("keyword_only", {"tau"}),
+        ("open_ended", {"ntl_info", "tau"}),
+        ("later", {"ntl_info"}),
+        ("judge", set()),
+    ],
+)
+def test_only_the_keywords_a_function_takes_are_passed(path, name, takes):
+    assert load_reward(f"{path}:{name}")[1] == takes
+
+
+@pytest.mark.parametrize("name", ["too_few", "too_many", "by_position"])
+def test_a_function_that_does_not_take_the_call_is_refused_with_the_signature_it_should_have(path, name):
+    with pytest.raises(ValueError, match=r"compute_score\(data_source, solution_str, ground_truth, extra_info=None"):
+        load_reward(f"{path}:{name}")
+
+
+def test_a_reward_that_needs_the_ntl_record_is_refused_where_there_is_none():
+    with pytest.raises(ValueError, match="ntl_info"):
+        load_reward("ntl_jax.rewards:ntl_reward", offered=())
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("compute_score", "'path.py:name' or 'package.module:name'"),
+        ("module:", "'path.py:name' or 'package.module:name'"),
+        (":name", "'path.py:name' or 'package.module:name'"),
+        ("nowhere/reward.py:compute_score", "there is no file"),
+        ("ntl_jax.no_such_module:compute_score", "there is no module 'ntl_jax.no_such_module'"),
+        ("no_such_package.module:compute_score", "there is no module 'no_such_package'"),
+        ("ntl_jax.rewards:exact_mach", "did you mean 'exact_match'"),
+        ("ntl_jax.rewards:zzzzzz", "has no 'zzzzzz'$"),
+        ("ntl_jax.rewards:MAX_LOSS", "is a dict: a function is needed"),
+        ("builtins:max", "signature"),
+    ],
+)
+def test_a_mistake_in_the_name_is_answered_with_what_is_wrong(spec, message):
+    with pytest.raises(ValueError, match=message):
+        load_reward(spec)
+
+
+def test_an_error_inside_the_users_module_keeps_its_own_traceback(tmp_path):
+    (tmp_path / "broken.py").write_text("import no_such_package\n")
+    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
+        load_reward(f"{tmp_path / 'broken.py'}:compute_score")

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policy's decoder. It returns hidden states: the vocabulary head belongs to ``ntl_jax.ops``."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from ntl_jax.models.attention import causal_attention, causal_mask, rotary_angles
+from ntl_jax.models.config import ModelConfig
+from ntl_jax.models.layers import Layer, RMSNorm, matrix
+
+EMBEDDING_STD = 0.02  # the initial scale of Qwen2 and Llama: near-uniform first predictions from a tied head
+
+
+class Decoder(nnx.Module):
+    """Qwen2-architecture decoder from token ids to hidden states.
+
+    Args:
+        config: its shapes.
+        rngs: ``nnx.Rngs(params=seed)``.
+
+    Example:
+        >>> config = ModelConfig(vocab_size=32, num_layers=1, width=16, num_heads=2, num_kv_heads=1, head_dim=8, feed_forward=32)
+        >>> decoder = Decoder(config, rngs=nnx.Rngs(0))
+        >>> decoder(jnp.array([[3, 1, 4, 1, 5]])).shape, decoder.head().shape
+        ((1, 5, 16), (16, 32))
+    """
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        self.config = config
+        embedding = jax.random.normal(rngs.params(), (config.vocab_size, config.width)) * EMBEDDING_STD
+        self.embedding = nnx.Param(embedding)
+        self.layers = nnx.List([Layer(config, rngs=rngs) for _ in range(config.num_layers)])
+        self.final_norm = RMSNorm(config.width, config.norm_eps)
+        self.unembedding = (
+            None if config.tie_embeddings else matrix(rngs, config.width, config.vocab_size, fan_in=config.width)
+        )
+
+    def __call__(
+        self,
+        tokens: Int[Array, "B S"],
+        *,
+        positions: Int[Array, "B S"] | None = None,
+        segment_ids: Int[Array, "B S"] | None = None,
+    ) -> Float[Array, "B S D"]:
+        """Hidden states of right-padded or packed rows.
+
+        Args:
+            tokens: ids in [0, V).
+            positions: of each token in its own sequence; None: 0, 1, 2, ...
+            segment_ids: tokens attend within their segment; 0 is padding. None: one segment per row.
+
+        Returns:
+            Normalised hidden states, ready for the vocabulary head.
+        """
+        if positions is None:
+            positions = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None, :], tokens.shape)
+        mask = causal_mask(jnp.ones_like(tokens) if segment_ids is None else segment_ids)
+        return self.run(tokens, positions, lambda layer, q, k, v: (causal_attention(q, k, v, mask), None))[0]
+
+    def run(
+        self,
+        tokens: Int[Array, "B S"],
+        positions: Int[Array, "B S"],
+        attend: Callable[[int, Array, Array, Array], tuple[Array, object]],
+    ) -> tuple[Float[Array, "B S D"], list]:
+        """All layers with a caller's attention; returns the hidden states and what attention kept in each layer.
+
+        Args:
+            attend: (layer index, q [B, S, N, H], k [B, S, K, H], v [B, S, K, H]) -> (mixed [B, S, N, H], kept).
+        """
+        angles = rotary_angles(positions, self.config.head_dim, self.config.rope_theta)
+        x = self.embedding[...][tokens]
+        kept = []
+        for index, layer in enumerate(self.layers):
+            x, keep = layer(x, angles, lambda q, k, v, index=index: attend(index, q, k, v))
+            kept.append(keep)
+        return self.final_norm(x), kept
+
+    def head(self) -> Float[Array, "D V"]:
+        """The vocabulary head: the tied embedding transposed, or its own matrix."""
+        return self.embedding[...].T if self.unembedding is None else self.unembedding[...]

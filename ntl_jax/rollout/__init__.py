@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Engines that sample responses and capture their log-probs."""
+
+from ntl_jax.rollout.engine import RolloutEngine
+from ntl_jax.rollout.jax_engine import JaxEngine
+
+__all__ = ["JaxEngine", "RolloutEngine"]

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The contract of everything that samples."""
+
+import abc
+from collections.abc import Sequence
+
+from ntl_jax.models import Decoder
+from ntl_jax.records import Prompt, Sampling, Trajectory
+
+
+class RolloutEngine(abc.ABC):
+    """Samples responses and captures, in the same pass, the distribution that each token was drawn from."""
+
+    @abc.abstractmethod
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, *, seed: int) -> list[Trajectory]:
+        """Draws ``sampling.num_samples`` responses to each prompt.
+
+        Args:
+            prompts: any number, in any order; random keys derive from ``seed``, ``Prompt.index`` and the sample's
+                index, so the order and the neighbours of a prompt do not change its samples.
+            sampling: how to draw.
+            seed: of this call, from the run's seed and step; in [0, 2**32).
+
+        Returns:
+            Trajectories in prompt order, then sample order.
+
+        Raises:
+            ValueError: naming the prompts that are empty, too long, or hold ids outside the vocabulary.
+        """
+
+    @abc.abstractmethod
+    def load_weights(self, version: int, decoder: Decoder) -> None:
+        """Samples from these weights from now on; trajectories carry ``version``."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Frees what the engine holds. It cannot be used afterwards."""

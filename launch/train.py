@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trains a policy: python launch/train.py --config=gsm8k_ntl --config.seed=1 (--help explains every setting).
+
+A run is continued with --workdir=DIR --resume; it keeps its settings, only trainer.steps may be raised.
+"""
+
+import argparse
+import dataclasses
+import datetime
+import difflib
+import json
+import pathlib
+import runpy
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import tyro
+
+from ntl_jax.config import RunConfig
+
+CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "configs"
+SPELLINGS = {"true": True, "false": False}
+
+
+@dataclasses.dataclass(frozen=True)
+class Args:
+    """The command line, parsed. Its field names and docstrings are the command's help."""
+
+    config: tyro.conf.FlagConversionOff[RunConfig]
+    """Settings of the run; their defaults below are those of the chosen configuration."""
+    name: Annotated[str, tyro.conf.arg(name="config", metavar="NAME")] = ""
+    """A file of configs/ without its ending, or the path of a .py file, with get_config() -> RunConfig."""
+    workdir: Annotated[pathlib.Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Run folder; by default runs/NAME-TIME."""
+    resume: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Continue the run in --workdir with the settings it has; only trainer.steps may be raised."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command.
+
+    Returns:
+        The exit code: 0 done, 1 the run stopped with a message, 2 the command line is wrong, 130 interrupted.
+    """
+    try:
+        args = parse_args(argv)
+    except ValueError as error:
+        return _fail(error, code=2)
+    assert args.workdir is not None
+    # Here and not above: with JAX and its friends, --help would take seconds.
+    from ntl_jax.train.run import NonFiniteError, run
+
+    try:
+        run(args.config, args.workdir, resume=args.resume)
+    except (ValueError, OSError, NonFiniteError) as error:
+        if args.workdir.is_dir():
+            (args.workdir / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+            print(f"traceback: {args.workdir / 'error.txt'}", file=sys.stderr)
+        return _fail(error, code=1)
+    except KeyboardInterrupt:
+        print(
+            f"\ninterrupted; continue with: python launch/train.py --workdir={args.workdir} --resume", file=sys.stderr
+        )
+        return 130
+    return 0
+
+
+def parse_args(argv: Sequence[str]) -> Args:
+    """Reads the command line: the named configuration with its overrides, checked, and the run folder.
+
+    Raises:
+        ValueError: for a configuration, a combination of settings or a folder that cannot be used.
+        SystemExit: after a message, for options that do not exist or values that cannot be read; after ``--help``.
+    """
+    peek = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    peek.add_argument("--config", nargs="?")
+    peek.add_argument("--workdir", nargs="?", type=pathlib.Path)
+    peek.add_argument("--resume", action="store_true")
+    first, rest = peek.parse_known_args(argv)
+    _check_names(rest)
+    stored = _stored_config(first.workdir) if first.resume else None
+    if first.config:
+        base = load_config(first.config)
+    elif stored is not None or {"-h", "--help"} & set(rest):
+        base = stored or RunConfig()
+    else:
+        raise ValueError(f"--config=NAME is missing: {_available()}")
+    with _bools():
+        args = tyro.cli(
+            Args, args=argv, default=Args(base), prog="launch/train.py", description=__doc__, use_underscores=True
+        )
+    args.config.validate()
+    if stored is not None:
+        _check_same_run(args.config, stored)
+        return args
+    if args.workdir is None:
+        now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        return dataclasses.replace(args, workdir=pathlib.Path("runs") / f"{args.config.name}-{now}")
+    if (args.workdir / "config.json").exists():
+        raise ValueError(f"--workdir={args.workdir} already holds a run: add --resume, or name another folder")
+    return args
+
+
+def load_config(name: str) -> RunConfig:
+    """The configuration that a file's ``get_config()`` returns.
+
+    Args:
+        name: a file of configs/ without its ending, or the path of a .py file.
+
+    Raises:
+        ValueError: there is no such file, or it gives no RunConfig.
+    """
+    path = pathlib.Path(name) if name.endswith(".py") else CONFIGS / f"{name}.py"
+    if not path.is_file():
+        near = difflib.get_close_matches(name, _names(), n=1, cutoff=0.3)
+        hint = f"did you mean --config={near[0]}? " if near else ""
+        raise ValueError(f"--config={name}: there is no {path}; {hint}{_available()}")
+    get_config = runpy.run_path(str(path)).get("get_config")
+    config = get_config() if callable(get_config) else None
+    if not isinstance(config, RunConfig):
+        raise ValueError(f"{path} must define get_config() that returns a RunConfig, see {CONFIGS / 'gsm8k_ntl.py'}")
+    return config
+
+
+def _names() -> list[str]:
+    return sorted(path.stem for path in CONFIGS.glob("*.py"))
+
+
+def _available() -> str:
+    return f"configs/ has {', '.join(_names())}; the path of a .py file works too"
+
+
+def _check_names(options: Sequence[str]) -> None:
+    known = {f"--config.{name}" for name in _flatten(RunConfig())} | {"--config", "--workdir", "--resume", "--help"}
+    for option in options:
+        name = option.split("=")[0].replace("-", "_").replace("__", "--", 1)
+        if option.startswith("--") and name not in known:
+            same_field = [
+                right for right in sorted(known) if right.split(".")[-1] == name.removeprefix("--").split(".")[-1]
+            ]
+            near = same_field or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else "--help lists all options"
+            raise ValueError(f"there is no option {name}: {hint}")
+
+
+def _bools() -> tyro.constructors.ConstructorRegistry:
+    """true and false in any case, where Python's spelling alone would be taken."""
+
+    def read(words: list[str]) -> bool:
+        if words[0].lower() not in SPELLINGS:
+            raise ValueError(f"{words[0]!r} must be true or false")
+        return SPELLINGS[words[0].lower()]
+
+    registry = tyro.constructors.ConstructorRegistry()
+    spec = tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="{true,false}",
+        instance_from_str=read,
+        is_instance=lambda value: isinstance(value, bool),
+        str_from_instance=lambda value: [str(value).lower()],
+    )
+    registry.primitive_rule(lambda info: spec if info.type is bool else None)
+    return registry
+
+
+def _stored_config(workdir: pathlib.Path | None) -> RunConfig:
+    if workdir is None:
+        raise ValueError("--resume needs --workdir=DIR, the folder of the run to continue")
+    path = workdir / "config.json"
+    if not path.is_file():
+        raise ValueError(f"--workdir={workdir} holds no run to resume (there is no {path})")
+    try:
+        return _from_json(json.loads(path.read_text(encoding="utf-8")), RunConfig)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+
+
+def _from_json(values: Any, section: Any) -> Any:
+    """The section that ``dataclasses.asdict`` and JSON took apart."""
+    kinds = {field.name: field.type for field in dataclasses.fields(section)}
+    if not isinstance(values, dict):
+        raise ValueError(f"{section.__name__} must be an object")
+    if odd := sorted(kinds.keys() ^ values.keys()):
+        raise ValueError(f"{section.__name__} lacks, or should not have, {', '.join(odd)}")
+    arguments = {}
+    for name, value in values.items():
+        nested = dataclasses.is_dataclass(kinds[name])
+        arguments[name] = (
+            _from_json(value, kinds[name]) if nested else tuple(value) if isinstance(value, list) else value
+        )
+    return section(**arguments)
+
+
+def _check_same_run(given: RunConfig, stored: RunConfig) -> None:
+    """A resumed run equals the uninterrupted one, so its settings are those it began with; it may go on longer."""
+    raised = given.trainer.steps >= stored.trainer.steps
+    had, has = _flatten(stored), _flatten(given)
+    differing = [name for name in had if had[name] != has[name] and not (name == "trainer.steps" and raised)]
+    if differing:
+        lines = "\n  ".join(f"{name}: the run has {had[name]!r}, given {has[name]!r}" for name in differing)
+        raise ValueError(f"a resumed run keeps its settings, only trainer.steps may be raised:\n  {lines}")
+
+
+def _flatten(section: Any, prefix: str = "") -> dict[str, Any]:
+    """Every setting by its dotted path."""
+    settings: dict[str, Any] = {}
+    for field in dataclasses.fields(section):
+        value = getattr(section, field.name)
+        nested = dataclasses.is_dataclass(value)
+        settings |= _flatten(value, f"{prefix}{field.name}.") if nested else {prefix + field.name: value}
+    return settings
+
+
+def _fail(error: BaseException, *, code: int) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run says of itself before it starts: on the console, and in its folder."""
+
+import dataclasses
+import importlib.metadata
+import json
+import platform
+import subprocess
+from pathlib import Path
+
+import jax
+
+from ntl_jax.config import RunConfig
+from ntl_jax.train.factory import Parts
+
+PACKAGES = ("ntl_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "tokenizers", "numpy")
+
+
+def describe(parts: Parts, workdir: Path) -> dict[str, str]:
+    """The header's rows: what is trained on what, where."""
+    config, model = parts.config, parts.config.model
+    num_params = sum(x.size for x in jax.tree.leaves(parts.params))
+    digits = " ".join(map(str, parts.table.ids.tolist()))
+    devices = jax.devices()
+    mesh = " x ".join(f"{axis}={size}" for axis, size in parts.mesh.shape.items())
+    algorithm = config.algorithm
+    return {
+        "policy": f"Qwen2 architecture, {model.num_layers} layers of width {model.width}, {num_params / 1e6:.2f}M parameters, "
+        "from scratch",
+        "tokenizer": f"{config.data.tokenizer or 'built-in'}, {len(parts.tokenizer)} tokens; digits 0..9 have ids {digits}",
+        "data": parts.problems_from,
+        "rollout": f"{config.rollout.engine} engine, {config.rollout.prompts_per_step} prompts x {config.rollout.num_samples} "
+        f"samples, up to {config.rollout.max_tokens} tokens",
+        "warm start": f"{config.warm_start.steps} steps of cross entropy + {config.warm_start.ntl_weight} NTL",
+        "ppo": f"{config.trainer.steps} iterations, advantage {algorithm.advantage}, reward {parts.scorer.reward.spec}, "
+        + (f"NTL-{config.ntl.method} x {config.ntl.weight} in the loss" if config.ntl.enabled else "no NTL"),
+        "devices": f"{parts.mesh.size} of {len(devices)} {devices[0].platform} ({devices[0].device_kind}), mesh {mesh}",
+        "run folder": str(workdir),
+    }
+
+
+def write_provenance(config: RunConfig, workdir: Path) -> None:
+    """``config.json``, the resolved configuration, and ``environment.json``: versions, commit, hardware."""
+    (workdir / "config.json").write_text(json.dumps(dataclasses.asdict(config), indent=1))
+    environment = {
+        "python": platform.python_version(),
+        "machine": platform.platform(),
+        "devices": [d.device_kind for d in jax.devices()],
+        "commit": _commit(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+    (workdir / "environment.json").write_text(json.dumps(environment, indent=1))
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that this package lies in; None outside one."""
+    try:
+        result = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return result.stdout.strip()

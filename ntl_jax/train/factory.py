@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a configuration to the parts of a run: the one file that knows every class."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
+from transformers import PreTrainedTokenizerBase
+
+from ntl_jax.config import DataSection, RunConfig
+from ntl_jax.data import Problem, encode_prompts, encode_solutions, generate_problems, load_gsm8k, load_tokenizer
+from ntl_jax.models import Critic, Decoder, ModelConfig, make_mesh
+from ntl_jax.numerals import NumberTable
+from ntl_jax.records import Prompt
+from ntl_jax.rollout import JaxEngine, RolloutEngine
+from ntl_jax.train.ppo import PPOTrainer
+from ntl_jax.train.scoring import Scorer
+from ntl_jax.train.state import init_params
+from ntl_jax.train.supervised import SupervisedTrainer
+
+VOCAB_MULTIPLE = 64  # the embedding's rows are rounded up to it, so that they divide over tensor shards
+CRITIC_SEED = 1  # added to the run's seed
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Parts:
+    """What a run is made of.
+
+    Args:
+        problems_from: where they come from, and how many rows were left out and why.
+        examples: training prompts with the ids of their solutions.
+        graph, params: the policy.
+    """
+
+    config: RunConfig
+    tokenizer: PreTrainedTokenizerBase
+    table: NumberTable
+    mesh: Mesh
+    problems_from: str
+    train_prompts: Sequence[Prompt]
+    eval_prompts: Sequence[Prompt]
+    examples: Sequence[tuple[Prompt, np.ndarray]]
+    graph: nnx.GraphDef
+    params: Any
+    engine: RolloutEngine
+    scorer: Scorer
+
+
+def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None) -> Parts:
+    """Builds everything but the trainers.
+
+    Args:
+        config: validated here.
+        tokenizer: instead of ``config.data.tokenizer``.
+
+    Raises:
+        ValueError: for settings, files or reward functions that do not fit.
+    """
+    config.validate()
+    data, rollout = config.data, config.rollout
+    tokenizer = load_tokenizer(data.tokenizer) if tokenizer is None else tokenizer
+    mesh = make_mesh(config.model.mesh)
+    model = model_config(config, len(tokenizer))
+    table = NumberTable.from_tokenizer(tokenizer, vocab_size=model.vocab_size)
+    scorer = Scorer(config, tokenizer, table)
+    train, held_out, skipped_rows = _problems(config)
+    encoding = {"template": data.template, "max_tokens": data.max_prompt_tokens, "on_long": data.on_long_row}
+    train_prompts, long_prompts = encode_prompts(train, tokenizer, **encoding)
+    eval_prompts, long_eval_prompts = encode_prompts(held_out, tokenizer, **encoding)
+    examples, long_solutions = encode_solutions(
+        train_prompts, tokenizer, max_tokens=data.max_solution_tokens, on_long=data.on_long_row
+    )
+    graph, params = init_params(lambda rngs: Decoder(model, rngs=rngs), config.seed, mesh)
+    engine = JaxEngine(
+        nnx.merge(graph, params),
+        table,
+        mesh=mesh,
+        slots=rollout.prompts_per_step * rollout.num_samples,
+        max_prompt_tokens=max(len(p.ids) for p in [*train_prompts, *eval_prompts]),
+    )
+    skipped = {"malformed rows": skipped_rows, "long prompts": long_prompts + long_eval_prompts, "long solutions": long_solutions}
+    return Parts(
+        config=config,
+        tokenizer=tokenizer,
+        table=table,
+        mesh=mesh,
+        problems_from=_source(data, len(train_prompts), len(eval_prompts), skipped),
+        train_prompts=train_prompts,
+        eval_prompts=eval_prompts,
+        examples=examples,
+        graph=graph,
+        params=params,
+        engine=engine,
+        scorer=scorer,
+    )
+
+
+def model_config(config: RunConfig, num_tokens: int) -> ModelConfig:
+    """The policy's shapes for a tokenizer of this many tokens."""
+    model = config.model
+    return ModelConfig(
+        vocab_size=-(-num_tokens // VOCAB_MULTIPLE) * VOCAB_MULTIPLE,
+        num_layers=model.num_layers,
+        width=model.width,
+        num_heads=model.num_heads,
+        num_kv_heads=model.num_kv_heads,
+        head_dim=model.head_dim,
+        feed_forward=model.feed_forward,
+        rope_theta=model.rope_theta,
+        tie_embeddings=model.tie_embeddings,
+    )
+
+
+def supervised_trainer(parts: Parts) -> SupervisedTrainer:
+    """The warm start's trainer, from the parts' parameters."""
+    return SupervisedTrainer(parts.config, parts.graph, parts.params, parts.table, parts.examples, parts.mesh)
+
+
+def ppo_trainer(parts: Parts, params: Any) -> PPOTrainer:
+    """The PPO trainer, going on from ``params``; a critic begins with the policy's trunk."""
+    config, critic = parts.config, None
+    if config.algorithm.advantage == "gae":
+        model = model_config(config, len(parts.tokenizer))
+        critic_graph, critic_params = init_params(lambda rngs: Critic(model, rngs=rngs), config.seed + CRITIC_SEED, parts.mesh)
+        critic_params["trunk"] = jax.tree.map(lambda x: x.copy(), params)
+        critic = (critic_graph, critic_params)
+    return PPOTrainer(
+        config,
+        policy=(parts.graph, params),
+        critic=critic,
+        table=parts.table,
+        prompts=parts.train_prompts,
+        engine=parts.engine,
+        scorer=parts.scorer,
+        stop_token_ids=(parts.tokenizer.eos_token_id,),
+        mesh=parts.mesh,
+    )
+
+
+def create_ppo_trainer(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None) -> PPOTrainer:
+    """A PPO trainer from a configuration, with NTL or without as ``config.ntl.enabled`` says; the policy is new.
+
+    Args:
+        config: any ``RunConfig``.
+        tokenizer: instead of ``config.data.tokenizer``.
+
+    Raises:
+        ValueError: for settings, files or reward functions that do not fit.
+    """
+    parts = assemble(config, tokenizer)
+    return ppo_trainer(parts, parts.params)
+
+
+def _problems(config: RunConfig) -> tuple[list[Problem], list[Problem], int]:
+    """Training and held-out problems, and how many malformed rows were skipped."""
+    data, num_eval = config.data, config.trainer.eval_problems
+    if data.train is None:
+        settings = {"seed": config.seed, "tiers": data.tiers, "max_number": data.max_number}
+        train = generate_problems(data.num_train, split="train", **settings)
+        return train, generate_problems(num_eval, split="held_out", **settings), 0
+    assert data.eval is not None, "validate() asks for it"
+    train, skipped_train = load_gsm8k(data.train, on_bad_row=data.on_bad_row)
+    held_out, skipped_eval = load_gsm8k(data.eval, on_bad_row=data.on_bad_row)
+    return train, held_out[:num_eval], skipped_train + skipped_eval
+
+
+def _source(data: DataSection, num_train: int, num_eval: int, skipped: dict[str, int]) -> str:
+    where = f"{data.train}, {data.eval}" if data.train else f"built-in generator, tiers {data.tiers}, numbers to {data.max_number}"
+    left_out = ", ".join(f"{count} {what}" for what, count in skipped.items() if count)
+    return f"{where}: {num_train:,} train, {num_eval:,} held out" + (f"; left out: {left_out}" if left_out else "")

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole run: header, warm start, PPO, evaluations, checkpoints, report. Everything that touches the run folder."""
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from ntl_jax.config import RunConfig
+from ntl_jax.metrics import (
+    MetricWriter,
+    ProgressView,
+    SampleWriter,
+    plot_curves,
+    print_comparison,
+    print_header,
+    read_lines,
+)
+from ntl_jax.models import Decoder
+from ntl_jax.records import Sampling
+from ntl_jax.train.checkpoint import Checkpointer
+from ntl_jax.train.describe import describe, write_provenance
+from ntl_jax.train.factory import Parts, assemble, ppo_trainer, supervised_trainer
+from ntl_jax.train.ppo import PPOTrainer
+from ntl_jax.train.reporting import evaluation_figures, sample_record
+from ntl_jax.train.scoring import Scored
+from ntl_jax.train.supervised import SupervisedTrainer
+
+WARM_START, PPO = "warm_start", "ppo"
+LIVE = {
+    "warm_start/cross_entropy": "cross entropy",
+    "warm_start/ntl_loss": "NTL",
+    "critic/score/mean": "reward",
+    "reward/accuracy": "accuracy",
+    "ntl/loss": "NTL loss",
+    "val/accuracy": "held-out accuracy",
+    "perf/throughput": "tokens/s",
+}
+"""Figures of the progress bars and how they are called there."""
+
+
+class NonFiniteError(RuntimeError):
+    """A loss or gradient was not finite: the state is as before that step, and the run ends."""
+
+
+def run(config: RunConfig, workdir: Path, *, resume: bool = False) -> dict[str, float]:
+    """Trains as the configuration says and leaves everything in the run folder.
+
+    Args:
+        config: the resolved configuration.
+        workdir: the run folder, created here; with ``resume``, of the run to continue.
+        resume: go on from the newest checkpoint, from the beginning where there is none.
+
+    Returns:
+        Held-out accuracy "before" and "after" PPO.
+
+    Raises:
+        ValueError: for settings, files or reward functions that do not fit.
+        NonFiniteError: with ``non_finite.json`` in the run folder holding what led to it.
+    """
+    parts = assemble(config)
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_provenance(config, workdir)
+    console = Console(highlight=False)
+    print_header(describe(parts, workdir), console=console)
+    with MetricWriter(workdir) as metrics, SampleWriter(workdir) as samples, contextlib.closing(parts.engine):
+        folder = RunFolder(parts, workdir, metrics, samples, console, resume)
+        params = parts.params
+        if config.warm_start.steps:
+            trainer = folder.train(WARM_START, supervised_trainer(parts), config.warm_start.steps)
+            params = trainer.state.policy.params
+        if config.trainer.steps:
+            folder.train(PPO, ppo_trainer(parts, params), config.trainer.steps)
+    plot_curves(workdir / "metrics.jsonl", workdir / "curves.png")
+    return report(workdir, console)
+
+
+class RunFolder:
+    """Drives a trainer through its stage and writes down what happens."""
+
+    def __init__(
+        self, parts: Parts, path: Path, metrics: MetricWriter, samples: SampleWriter, console: Console, resume: bool
+    ):
+        self._parts, self._path, self._console, self._resume = parts, path, console, resume
+        self._metrics, self._samples = metrics, samples
+        self._settings = parts.config.trainer
+        self._held_out: dict[str, float] = {}
+
+    def train(self, stage: str, trainer: SupervisedTrainer | PPOTrainer, total: int) -> SupervisedTrainer | PPOTrainer:
+        """Runs the stage to its end, from its newest checkpoint if the run resumes."""
+        with contextlib.closing(Checkpointer(self._path / "checkpoints", stage)) as checkpoints:
+            start = self._begin(stage, trainer, checkpoints)
+            with ProgressView(stage, total, start=start, console=self._console) as view:
+                for step in range(start + 1, total + 1):
+                    figures, scored = trainer.step()
+                    self._stop_if_not_finite(stage, step, trainer, figures)
+                    due = step == total or (stage == PPO and step % self._settings.eval_every == 0)
+                    if due:
+                        self._held_out = self._evaluate(trainer.decoder())
+                        figures |= self._held_out
+                    self._write(stage, step, figures, scored)
+                    view.update(step, {LIVE[name]: figures[name] for name in LIVE if name in figures})
+                    if step == total or step % self._settings.save_every == 0:
+                        checkpoints.save(step, trainer.state, trainer.position())
+        return trainer
+
+    def _begin(self, stage: str, trainer: SupervisedTrainer | PPOTrainer, checkpoints: Checkpointer) -> int:
+        """The step to go on from. A fresh PPO stage starts with the held-out figures of what it was given."""
+        if self._resume and checkpoints.latest_step() is not None:
+            step, state, position = checkpoints.restore(trainer.state)
+            trainer.restore(state, position)
+            self._cut_back(stage, step)
+            return step
+        self._cut_back(stage, -1)
+        if stage == PPO:
+            self._write(stage, 0, self._held_out or self._evaluate(trainer.decoder()), None)
+        return 0
+
+    def _cut_back(self, stage: str, step: int) -> None:
+        """What was written past a checkpoint is written again."""
+        self._metrics.truncate_after(stage, step)
+        self._samples.truncate_after(stage, step)
+
+    def _write(self, stage: str, step: int, figures: dict[str, float], scored: Scored | None) -> None:
+        self._metrics.write(stage, step, figures)
+        if scored is not None:
+            for row in np.linspace(0, len(scored.texts) - 1, self._settings.samples_per_step).astype(int):
+                self._samples.write(stage, step, sample_record(scored, row))
+
+    def _evaluate(self, decoder: Decoder) -> dict[str, float]:
+        """Figures of greedy responses to the held-out problems."""
+        parts, rollout = self._parts, self._parts.config.rollout
+        sampling = Sampling(
+            num_samples=1,
+            max_tokens=rollout.max_tokens,
+            temperature=0.0,
+            stop_token_ids=(parts.tokenizer.eos_token_id,),
+            capture_digits=parts.config.ntl.enabled,
+        )
+        parts.engine.load_weights(0, decoder)
+        scored = parts.scorer(parts.eval_prompts, parts.engine.generate(parts.eval_prompts, sampling, seed=0))
+        return evaluation_figures(scored, parts.config.ntl.temperature)
+
+    def _stop_if_not_finite(
+        self, stage: str, step: int, trainer: SupervisedTrainer | PPOTrainer, figures: dict[str, float]
+    ) -> None:
+        if not figures.pop("non_finite"):
+            return
+        dump: dict[str, Any] = {"stage": stage, "step": step, "prompts": trainer.last_prompts, "figures": figures}
+        path = self._path / "non_finite.json"
+        path.write_text(json.dumps(dump, indent=1))
+        raise NonFiniteError(
+            f"{stage} step {step}: a loss or gradient is not finite. The state before it is kept; {path} holds the "
+            f"figures and the prompts of the step. A lower {stage.replace('ppo', 'algorithm')}.optimizer.learning_rate usually helps."
+        )
+
+
+def report(workdir: Path, console: Console) -> dict[str, float]:
+    """Prints the held-out figures before and after PPO, read from ``metrics.jsonl``, and where everything is."""
+    lines = [line for line in read_lines(workdir / "metrics.jsonl") if "val/accuracy" in line]
+    before = next((line for line in lines if line["stage"] == PPO), lines[-1])
+    after = lines[-1]
+    names = [name for name in after if name.startswith("val/")]
+    print_comparison(
+        ("before PPO", "after PPO"),
+        {name: (f"{before[name]:.4g}", f"{after[name]:.4g}") for name in names if None not in (before[name], after[name])},
+        console=console,
+    )
+    console.print(f"run folder: {workdir}", soft_wrap=True, markup=False)
+    return {"before": before["val/accuracy"], "after": after["val/accuracy"]}

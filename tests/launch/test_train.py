@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The training command line: what it understands, and how it answers what it does not."""
+
+import dataclasses
+import json
+import pathlib
+import subprocess
+import sys
+import time
+
+import pytest
+
+from launch import train
+from ntl_jax.config import RunConfig
+
+ROOT = pathlib.Path(__file__).parents[2]
+NAME = "--config=gsm8k_ntl"
+
+
+@pytest.fixture
+def started_run(tmp_path):
+    """A run folder as far as the command line reads it."""
+    config = train.parse_args([NAME, "--config.data.tiers", "1", "2", "3", "--config.trainer.steps=10"]).config
+    (tmp_path / "config.json").write_text(json.dumps(dataclasses.asdict(config)))
+    return tmp_path, config
+
+
+def test_a_named_configuration_is_loaded_and_gets_a_run_folder_of_its_own():
+    args = train.parse_args([NAME])
+    assert args.config == train.load_config("gsm8k_ntl")
+    assert args.workdir is not None and args.workdir.parent == pathlib.Path("runs")
+    assert args.workdir.name.startswith("gsm8k_ntl-") and not args.resume
+
+
+@pytest.mark.parametrize("config_option", [["--config=gsm8k_ntl"], ["--config", "gsm8k_ntl"]])
+def test_overrides_change_their_fields_and_no_others(config_option):
+    args = train.parse_args([*config_option, "--config.algorithm.optimizer.learning_rate=1e-5", "--config.seed", "3"])
+    plain = train.load_config("gsm8k_ntl")
+    optimizer = dataclasses.replace(plain.algorithm.optimizer, learning_rate=1e-5)
+    algorithm = dataclasses.replace(plain.algorithm, optimizer=optimizer)
+    assert args.config == dataclasses.replace(plain, seed=3, algorithm=algorithm)
+
+
+@pytest.mark.parametrize("word", ["false", "False", "FALSE"])
+def test_truth_values_are_read_in_any_case(word):
+    config = train.parse_args([NAME, f"--config.ntl.enabled={word}", f"--config.use_ntl_trainer={word}"]).config
+    assert config.ntl.enabled is False and config.use_ntl_trainer is False
+
+
+def test_tuples_paths_and_none_are_read():
+    options = ["--config.model.mesh", "-1", "2", "1", "--config.data.train=a b.jsonl", "--config.data.eval=None"]
+    with pytest.raises(ValueError, match=r"data\.eval is missing"):
+        train.parse_args([NAME, *options])
+    config = train.parse_args([NAME, *options[:-1], "--config.data.eval=c.jsonl"]).config
+    assert config.model.mesh == (-1, 2, 1)
+    assert (config.data.train, config.data.eval) == ("a b.jsonl", "c.jsonl")
+
+
+def test_hyphens_and_underscores_are_the_same():
+    assert train.parse_args([NAME, "--config.rollout.num-samples=4"]).config.rollout.num_samples == 4
+
+
+def test_a_configuration_can_be_a_path(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from ntl_jax.config import RunConfig\ndef get_config():\n    return RunConfig(name='mine', seed=5)\n"
+    )
+    assert train.parse_args([f"--config={file}"]).config == RunConfig(name="mine", seed=5)
+
+
+@pytest.mark.parametrize(
+    ("argv", "answer"),
+    [
+        ([], "--config=NAME is missing: .*gsm8k_ntl"),
+        (["--config=gsm8k_ntI"], "did you mean --config=gsm8k_ntl"),
+        (["--config=no/such.py"], r"there is no no/such\.py"),
+        (["--confg=gsm8k_ntl"], "there is no option --confg: did you mean --config?"),
+        ([NAME, "--config.ntl.methd=mse"], r"did you mean --config\.ntl\.method\?"),
+        ([NAME, "--seed=3"], r"did you mean --config\.seed\?"),
+        ([NAME, "--config.learning_rate", "1"], r"algorithm\.optimizer\.learning_rate or .*warm_start\.optimizer"),
+        ([NAME, "--config.seed=-1", "--config.ntl.temperature=0"], r"2 problems(.|\n)*seed=-1(.|\n)*temperature=0\.0"),
+        ([NAME, "--resume"], "--resume needs --workdir"),
+        ([NAME, "--resume", "--workdir=no/such"], "holds no run to resume"),
+    ],
+)
+def test_a_mistake_is_answered_with_what_would_be_right(argv, answer):
+    with pytest.raises(ValueError, match=answer):
+        train.parse_args(argv)
+
+
+@pytest.mark.parametrize(
+    ("option", "answer"),
+    [
+        ("--config.ntl.method=wasser", "'wasserstein'"),
+        ("--config.ntl.enabled=fals", "must be true or false"),
+        ("--config.ntl.weight=much", "could not convert string to float"),
+        ("--config.data.tiers=one", "[INT [INT ...]]"),
+    ],
+)
+def test_a_wrong_value_is_answered_with_the_allowed_ones(option, answer, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        train.parse_args([NAME, option])
+    assert exit_info.value.code == 2
+    assert answer in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["x = 1", "get_config = 3", "def get_config():\n    return {}"])
+def test_a_file_without_a_configuration_is_refused(tmp_path, content):
+    file = tmp_path / "mine.py"
+    file.write_text(content)
+    with pytest.raises(ValueError, match="must define get_config"):
+        train.load_config(str(file))
+
+
+def test_help_documents_every_field_with_the_chosen_defaults(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as exit_info:
+        train.parse_args([NAME, "--help"])
+    assert exit_info.value.code == 0
+    shown = capsys.readouterr().out
+    for name, value in train._flatten(train.load_config("gsm8k_ntl")).items():
+        _, _, after = shown.partition(f"--config.{name} ")
+        entry = " ".join(after.partition("│ --")[0].replace("│", " ").split())
+        assert "(default: " in entry and len(entry.split("(default: ")[0].split()) > 2, name
+        if isinstance(value, int) and not isinstance(value, bool):
+            assert f"(default: {value})" in entry
+
+
+def test_a_folder_that_holds_a_run_needs_resume(started_run):
+    folder, _ = started_run
+    with pytest.raises(ValueError, match="already holds a run: add --resume"):
+        train.parse_args([NAME, f"--workdir={folder}"])
+
+
+def test_resume_needs_only_the_folder_and_takes_the_runs_own_settings(started_run):
+    folder, config = started_run
+    args = train.parse_args([f"--workdir={folder}", "--resume"])
+    assert (args.config, args.workdir, args.resume) == (config, folder, True)
+
+
+def test_resume_may_raise_the_number_of_steps(started_run):
+    folder, config = started_run
+    resumed = train.parse_args([f"--workdir={folder}", "--resume", "--config.trainer.steps=20"]).config
+    assert resumed == dataclasses.replace(config, trainer=dataclasses.replace(config.trainer, steps=20))
+
+
+@pytest.mark.parametrize("options", [["--config.trainer.steps=9"], ["--config.seed=7"], [NAME]])
+def test_resume_refuses_settings_that_contradict_the_run(started_run, options):
+    folder, _ = started_run
+    with pytest.raises(ValueError, match=r"a resumed run keeps its settings(.|\n)*the run has .* given "):
+        train.parse_args([f"--workdir={folder}", "--resume", *options])
+
+
+@pytest.mark.parametrize("content", ["{", "{}", '{"name": "x"}', "[]"])
+def test_a_run_folder_with_an_unreadable_configuration_is_an_error(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ValueError, match=r"config\.json cannot be read"):
+        train.parse_args([f"--workdir={tmp_path}", "--resume"])
+
+
+def test_a_wrong_command_line_prints_one_message_and_exits_with_2(capsys):
+    assert train.main(["--config=gsm8k_ntI"]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: --config=gsm8k_ntI") and shown.count("\n") == 1
+
+
+def test_a_mistake_that_the_run_finds_prints_a_message_and_keeps_the_traceback_in_the_folder(tmp_path, capsys):
+    problems = tmp_path / "problems.jsonl"
+    problems.write_text('{"question": "2+3?"}\n')
+    options = [f"--config.data.train={problems}", f"--config.data.eval={problems}", f"--workdir={tmp_path}"]
+    assert train.main([NAME, *options]) == 1
+    shown = capsys.readouterr().err
+    assert "problems.jsonl:1" in shown and "Traceback" not in shown
+    assert "Traceback" in (tmp_path / "error.txt").read_text()
+
+
+def test_help_is_fast_and_loads_no_jax():
+    script = (
+        "import sys; from launch import train\ntry: train.main(['--help'])\nfinally: assert 'jax' not in sys.modules"
+    )
+    began = time.monotonic()
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert time.monotonic() - began < 5

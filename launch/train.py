@@ -13,12 +13,13 @@ import pathlib
 import runpy
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
-from ntl_jax.config import RunConfig
+from ntl_jax.config import RunConfig, flatten, from_dict
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "configs"
 SPELLINGS = {"true": True, "false": False}
@@ -87,7 +88,8 @@ def parse_args(argv: Sequence[str]) -> Args:
         base = stored or RunConfig()
     else:
         raise ValueError(f"--config=NAME is missing: {_available()}")
-    with _bools():
+    # Of defaults with a wrong type tyro only warns; validate() refuses them.
+    with _bools(), warnings.catch_warnings(action="ignore", category=UserWarning):
         args = tyro.cli(
             Args, args=argv, default=Args(base), prog="launch/train.py", description=__doc__, use_underscores=True
         )
@@ -133,7 +135,7 @@ def _available() -> str:
 
 
 def _check_names(options: Sequence[str]) -> None:
-    known = {f"--config.{name}" for name in _flatten(RunConfig())} | {"--config", "--workdir", "--resume", "--help"}
+    known = {f"--config.{name}" for name in flatten(RunConfig())} | {"--config", "--workdir", "--resume", "--help"}
     for option in options:
         name = option.split("=")[0].replace("-", "_").replace("__", "--", 1)
         if option.startswith("--") and name not in known:
@@ -172,45 +174,21 @@ def _stored_config(workdir: pathlib.Path | None) -> RunConfig:
     if not path.is_file():
         raise ValueError(f"--workdir={workdir} holds no run to resume (there is no {path})")
     try:
-        return _from_json(json.loads(path.read_text(encoding="utf-8")), RunConfig)
+        stored = from_dict(RunConfig, json.loads(path.read_text(encoding="utf-8")))
+        stored.validate()
     except ValueError as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
-
-
-def _from_json(values: Any, section: Any) -> Any:
-    """The section that ``dataclasses.asdict`` and JSON took apart."""
-    kinds = {field.name: field.type for field in dataclasses.fields(section)}
-    if not isinstance(values, dict):
-        raise ValueError(f"{section.__name__} must be an object")
-    if odd := sorted(kinds.keys() ^ values.keys()):
-        raise ValueError(f"{section.__name__} lacks, or should not have, {', '.join(odd)}")
-    arguments = {}
-    for name, value in values.items():
-        nested = dataclasses.is_dataclass(kinds[name])
-        arguments[name] = (
-            _from_json(value, kinds[name]) if nested else tuple(value) if isinstance(value, list) else value
-        )
-    return section(**arguments)
+    return stored
 
 
 def _check_same_run(given: RunConfig, stored: RunConfig) -> None:
     """A resumed run equals the uninterrupted one, so its settings are those it began with; it may go on longer."""
     raised = given.trainer.steps >= stored.trainer.steps
-    had, has = _flatten(stored), _flatten(given)
+    had, has = flatten(stored), flatten(given)
     differing = [name for name in had if had[name] != has[name] and not (name == "trainer.steps" and raised)]
     if differing:
         lines = "\n  ".join(f"{name}: the run has {had[name]!r}, given {has[name]!r}" for name in differing)
         raise ValueError(f"a resumed run keeps its settings, only trainer.steps may be raised:\n  {lines}")
-
-
-def _flatten(section: Any, prefix: str = "") -> dict[str, Any]:
-    """Every setting by its dotted path."""
-    settings: dict[str, Any] = {}
-    for field in dataclasses.fields(section):
-        value = getattr(section, field.name)
-        nested = dataclasses.is_dataclass(value)
-        settings |= _flatten(value, f"{prefix}{field.name}.") if nested else {prefix + field.name: value}
-    return settings
 
 
 def _fail(error: BaseException, *, code: int) -> int:

@@ -14,7 +14,9 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
+
+HostOrDevice = Any  # numpy while a batch is built, jax in the step
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -110,17 +112,17 @@ class TrainBatch(NamedTuple):
         number_targets [nan, 5, nan]                   the digit should have been 5
     """
 
-    tokens: Int[Array, "B S"]
-    positions: Int[Array, "B S"]
-    segment_ids: Int[Array, "B S"]
-    predictors: Int[Array, "B T"]
-    targets: Int[Array, "B T"]
-    mask: Bool[Array, "B T"]
-    number_targets: Float[Array, "B T"]
-    old_log_probs: Float[Array, "B T"] | None = None
-    advantages: Float[Array, "B T"] | None = None
-    old_values: Float[Array, "B T"] | None = None
-    returns: Float[Array, "B T"] | None = None
+    tokens: Int[HostOrDevice, "B S"]
+    positions: Int[HostOrDevice, "B S"]
+    segment_ids: Int[HostOrDevice, "B S"]
+    predictors: Int[HostOrDevice, "B T"]
+    targets: Int[HostOrDevice, "B T"]
+    mask: Bool[HostOrDevice, "B T"]
+    number_targets: Float[HostOrDevice, "B T"]
+    old_log_probs: Float[HostOrDevice, "B T"] | None = None
+    advantages: Float[HostOrDevice, "B T"] | None = None
+    old_values: Float[HostOrDevice, "B T"] | None = None
+    returns: Float[HostOrDevice, "B T"] | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -218,16 +218,15 @@ def number_token_loss(
     if where is not None:
         check_mask(where, "where")
         labelled &= where
-    targets = jnp.where(labelled, table.token_values[jnp.where(labelled, labels, 0)], jnp.nan)
+    targets = jnp.where(labelled, table.token_values[labels], jnp.nan)
     number_logits = logits[..., table.ids]
     per_position = loss(number_logits, targets, table.values)
     if not mass_term:
         return per_position
-    if max_loss is None:
-        max_loss = loss(jnp.full_like(table.values, -jnp.inf), table.values[0], table.values)
+    worst = loss(jnp.full_like(table.values, -jnp.inf), table.values[0], table.values) if max_loss is None else max_loss
     defined = ~jnp.isnan(targets)
     log_mass = _number_log_mass(logits, number_logits, defined)
-    return jnp.where(defined, with_number_mass(per_position, log_mass, max_loss), 0.0)
+    return jnp.where(defined, with_number_mass(per_position, log_mass, worst), 0.0)
 
 
 def _number_log_mass(logits: Array, number_logits: Array, defined: Array) -> Array:

@@ -79,6 +79,7 @@ class ProgressView:
         self._title, self._total, self._start = title, total, start
         self._console = console or Console(highlight=False)
         self._began = self._last_line = time.monotonic()
+        self._first: tuple[int, float] | None = None
         self._bars = Progress(
             TextColumn("[bold cyan]{task.description}"),
             BarColumn(bar_width=20),
@@ -95,14 +96,21 @@ class ProgressView:
         text = "   ".join(f"{name} {_short(value)}" for name, value in figures.items())
         self._bars.update(self._task, completed=step, figures=text)
         now = time.monotonic()
+        self._first = self._first or (step, now)
         ends = step in (self._start + 1, self._total)
         if not self._console.is_terminal and (ends or now - self._last_line >= SECONDS_BETWEEN_LINES):
-            left = (now - self._began) / max(step - self._start, 1) * (self._total - step)
+            left = self._seconds_left(step, now)
             times = f"{_clock(now - self._began)} gone, {_clock(left)} left"
             self._console.print(
                 f"{self._title}   {step}/{self._total}   {times}   {text}", soft_wrap=True, markup=False
             )
             self._last_line = now
+
+    def _seconds_left(self, step: int, now: float) -> float:
+        """At the pace since the first update, which compiled; at that one's own pace until there is a second."""
+        first_step, first_time = self._first or (step, now)
+        pace = (now - first_time) / (step - first_step) if step > first_step else now - self._began
+        return pace * (self._total - step)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:

@@ -106,6 +106,8 @@ def _draw_accuracy(axes: Axes, curves: Curves) -> None:
     ticks: dict[float, str] = {}
     for index, stage in enumerate(stages):
         steps, values = curves[stage, "val/accuracy"]
+        if index and steps[0] > 0:  # the stage begins with the policy that the one before ended with
+            steps, values = [0, *steps], [curves[stages[index - 1], "val/accuracy"][1][-1], *values]
         places = [index + step / max(steps[-1], 1) for step in steps]
         axes.plot(places, values, "o-", color=COLORS[index], linewidth=2.5, clip_on=False, label=STAGE_TITLES[stage])
         apart = -(-len(steps) // MOST_LABELS)
@@ -114,7 +116,7 @@ def _draw_accuracy(axes: Axes, curves: Curves) -> None:
                 axes.annotate(f"{value:.1%}", (place, value), (0, 9), textcoords="offset points", ha="center")
             ticks[place] = f"{ticks[place]} | {step}" if place in ticks else str(step)
     axes.set_xticks(list(ticks), list(ticks.values()))
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.margins(x=0.04, y=0.2)
     axes.set_ylim(bottom=0)
     if stages:
@@ -128,7 +130,7 @@ def _draw_panel(axes: Axes, panel: Panel, curves: Curves) -> None:
     if len(drawn) > 1:
         axes.legend(frameon=False, fontsize=9, labelcolor=INK)
     if panel.percent:
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     _finish(axes, panel.title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     axes.set_xlabel(STAGE_TITLES[panel.stage], color=MUTED, fontsize=9)

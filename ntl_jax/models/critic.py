@@ -13,7 +13,8 @@ class Critic(nnx.Module):
     """Value of the state before each predicted token. Its head starts at zero: the first values are 0.
 
     Example:
-        >>> config = ModelConfig(vocab_size=32, num_layers=1, width=16, num_heads=2, num_kv_heads=1, head_dim=8, feed_forward=32)
+        >>> sizes = {"width": 16, "num_heads": 2, "num_kv_heads": 1, "head_dim": 8, "feed_forward": 32}
+        >>> config = ModelConfig(vocab_size=32, num_layers=1, **sizes)
         >>> Critic(config, rngs=nnx.Rngs(0))(jnp.array([[3, 1, 4]])).tolist()
         [[0.0, 0.0, 0.0]]
     """

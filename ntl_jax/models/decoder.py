@@ -23,7 +23,8 @@ class Decoder(nnx.Module):
         rngs: ``nnx.Rngs(params=seed)``.
 
     Example:
-        >>> config = ModelConfig(vocab_size=32, num_layers=1, width=16, num_heads=2, num_kv_heads=1, head_dim=8, feed_forward=32)
+        >>> sizes = {"width": 16, "num_heads": 2, "num_kv_heads": 1, "head_dim": 8, "feed_forward": 32}
+        >>> config = ModelConfig(vocab_size=32, num_layers=1, **sizes)
         >>> decoder = Decoder(config, rngs=nnx.Rngs(0))
         >>> decoder(jnp.array([[3, 1, 4, 1, 5]])).shape, decoder.head().shape
         ((1, 5, 16), (16, 32))

@@ -5,6 +5,8 @@ Optimizer moments end in the same names as their parameters, so the same look-up
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding
@@ -31,7 +33,7 @@ PARAMETER_AXES: dict[str, tuple[str | None, ...]] = {
 MAY_REPLICATE = {"key", "value", "key_bias", "value_bias"}  # fewer key/value heads than tensor shards
 
 
-def make_mesh(shape: tuple[int, int, int], devices: list[jax.Device] | None = None) -> Mesh:
+def make_mesh(shape: tuple[int, int, int], devices: Sequence[Any] | None = None) -> Mesh:
     """A mesh over (data, fsdp, tensor); one size may be -1: all devices that are left. Without -1 some may stay idle.
 
     Raises:
@@ -67,7 +69,10 @@ def shardings(tree, mesh: Mesh):
     problems: list[str] = []
     result = jax.tree.map_with_path(lambda path, leaf: _sharding(path, leaf, mesh, problems), tree)
     if problems:
-        raise ValueError("parameters that do not divide over the mesh (change model sizes or model.mesh):\n  " + "\n  ".join(problems))
+        raise ValueError(
+            "parameters that do not divide over the mesh (change model sizes or model.mesh):\n  "
+            + "\n  ".join(problems)
+        )
     return result
 
 
@@ -83,6 +88,7 @@ def _sharding(path, leaf, mesh: Mesh, problems: list[str]) -> NamedSharding:
         if name in MAY_REPLICATE and axis == "tensor":
             axes[index] = None
         else:
-            problems.append(f"{jax.tree_util.keystr(path)}: axis {index} of size {leaf.shape[index]} over {axis}={mesh.shape[axis]}")
+            problems.append(
+                f"{jax.tree_util.keystr(path)}: axis {index} of size {leaf.shape[index]} over {axis}={mesh.shape[axis]}"
+            )
     return NamedSharding(mesh, P(*axes))
-

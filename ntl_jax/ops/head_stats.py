@@ -5,6 +5,7 @@ Both forms of the head (`ntl_jax.ops.vocab_head`) are loops around these functio
 and p their softmax: d log_prob = onehot - p, d log_normalizer = p, d entropy = -p (z - sum p z).
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -37,19 +38,19 @@ class HeadStats(NamedTuple):
 def head_logits(
     hidden: Float[Array, "... D"], head: Float[Array, "D V"], temperature: float | Float[Array, ""]
 ) -> Float[Array, "... V"]:
-    """`hidden @ head / temperature` in float32: the products in the inputs' dtype (`one_dtype`), summed in float32."""
-    hidden, head = one_dtype(hidden, head)
-    return jnp.einsum("...d,dv->...v", hidden, head, preferred_element_type=jnp.float32) / temperature
+    """`hidden @ head / temperature` in float32 (see `product`)."""
+    return product("...d,dv->...v", hidden, head) / temperature
 
 
 def head_stats(logits: Float[Array, "... V"], targets: Int[Array, "..."], number_ids: Int[Array, " M"]) -> HeadStats:
-    """The statistics of float32 logits; reductions and gathers only, so that the vocabulary may be sharded."""
-    peak = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
-    shifted = logits - peak
-    weights = jnp.exp(shifted)
-    total = jnp.sum(weights, axis=-1)
-    log_normalizer = jnp.log(total) + peak[..., 0]
-    entropy = jnp.log(total) - jnp.sum(weights * shifted, axis=-1) / total
+    """The statistics of float32 logits; reductions and gathers only, so that the vocabulary may be sharded.
+
+    Each exponential has one use, so that the compiler fuses it into a sum and writes out nothing of the logits' size.
+    """
+    peak = jax.lax.stop_gradient(jnp.max(logits, axis=-1))
+    log_normalizer = jnp.log(jnp.sum(jnp.exp(logits - peak[..., None]), axis=-1)) + peak
+    surprise = log_normalizer[..., None] - logits
+    entropy = jnp.sum(jnp.exp(-surprise) * surprise, axis=-1)
     labelled = _labelled(targets, logits)
     target_logits = jnp.take_along_axis(logits, jnp.where(labelled, targets, 0)[..., None], axis=-1)[..., 0]
     log_probs = jnp.where(labelled, target_logits - log_normalizer, 0.0)
@@ -63,29 +64,30 @@ def head_gradients(
     d_logits: Float[Array, "C V"],
 ) -> tuple[Float[Array, "D V"], Float[Array, "C D"]]:
     """Adds the head's gradient to `d_head` in place and returns it with the gradient in hidden, both float32."""
-    hidden, head = one_dtype(hidden, head)
-    d_logits = d_logits.astype(hidden.dtype)
-    d_hidden = jnp.einsum("cv,dv->cd", d_logits, head, preferred_element_type=jnp.float32)
+    if hidden.dtype == head.dtype:
+        d_logits = d_logits.astype(head.dtype)
+    # [D, C] and not [C, D]: XLA:CPU repacks the right operand of a product, and the head is the larger one.
+    d_hidden = product("dv,cv->dc", head, d_logits).T
     # Accelerators add to the accumulator as they multiply; XLA:CPU writes the whole product out before adding it.
-    d_head = jax.lax.platform_dependent(d_head, hidden, d_logits, cpu=_add_product_by_blocks, default=_add_product)
+    d_head = jax.lax.platform_dependent(d_head, hidden.T, d_logits, cpu=_add_product_by_blocks, default=_add_product)
     return d_head, d_hidden
 
 
-def _add_product(d_head: Array, hidden: Array, d_logits: Array) -> Array:
-    return d_head + jnp.einsum("cd,cv->dv", hidden, d_logits, preferred_element_type=jnp.float32)
+def _add_product(d_head: Array, columns: Array, d_logits: Array) -> Array:
+    return d_head + product("dc,cv->dv", columns, d_logits)
 
 
-def _add_product_by_blocks(d_head: Array, hidden: Array, d_logits: Array) -> Array:
+def _add_product_by_blocks(d_head: Array, columns: Array, d_logits: Array) -> Array:
     """The same, a block of rows of the head at a time, so that the product needs little memory of its own."""
     size = d_head.shape[0]
     num_blocks = num_even_parts(-(-size // HEAD_BLOCK), size)
     if size % num_blocks:
-        return _add_product(d_head, hidden, d_logits)
+        return _add_product(d_head, columns, d_logits)
     block = size // num_blocks
 
     def add_block(i: Array, d_head: Array) -> Array:
-        rows = jax.lax.dynamic_slice_in_dim(d_head, i * block, block, axis=0)
-        rows = _add_product(rows, jax.lax.dynamic_slice_in_dim(hidden, i * block, block, axis=1), d_logits)
+        rows, block_columns = (jax.lax.dynamic_slice_in_dim(x, i * block, block) for x in (d_head, columns))
+        rows = _add_product(rows, block_columns, d_logits)
         return jax.lax.dynamic_update_slice_in_dim(d_head, rows, i * block, axis=0)
 
     return jax.lax.fori_loop(0, num_blocks, add_block, d_head)
@@ -96,7 +98,7 @@ def logits_cotangent(
 ) -> Float[Array, "C V"]:
     """The gradient of `sum(stats * cotangents)` in the logits, but for what enters through the number logits.
 
-    Those touch M columns of V: `number_gradients` adds them for all positions at once.
+    Those touch M columns of V, which are added for all positions at once.
     """
     d_log_probs = jnp.where(_labelled(targets, logits), cotangents.log_probs, 0.0)
     d_normalizer = cotangents.log_normalizer - d_log_probs - jnp.sum(cotangents.number_log_probs, axis=-1)
@@ -107,10 +109,21 @@ def logits_cotangent(
     return d_logits + jnp.where(is_target, d_log_probs[:, None], 0.0)
 
 
-def one_dtype(hidden: Float[Array, "... D"], head: Float[Array, "D V"]) -> tuple[Array, Array]:
-    """Both in the dtype they share, or in float32 where they differ."""
-    dtype = hidden.dtype if hidden.dtype == head.dtype else jnp.float32
-    return hidden.astype(dtype), head.astype(dtype)
+def product(spec: str, x: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The einsum of two arrays, summed in float32: in their dtype where they share a narrower one, else in float32."""
+    if x.dtype != y.dtype or x.dtype.itemsize > 2:
+        return _float32_product(spec, x, y)
+    # XLA:CPU multiplies bfloat16 no faster, and not in every layout.
+    return jax.lax.platform_dependent(
+        x,
+        y,
+        cpu=functools.partial(_float32_product, spec),
+        default=functools.partial(jnp.einsum, spec, preferred_element_type=jnp.float32),
+    )
+
+
+def _float32_product(spec: str, x: Array, y: Array) -> Array:
+    return jnp.einsum(spec, x.astype(jnp.float32), y.astype(jnp.float32))
 
 
 def _labelled(targets: Array, logits: Array) -> Array:

@@ -6,7 +6,6 @@ their logits. `vocab_head_loss` sums a loss over positions and takes its gradien
 matrix products less. `vocab_head_dense` is their dense twin: the oracle of the tests, and the path of tiny problems.
 """
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +15,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ntl_jax.ops.chunks import join_rows, num_even_parts, split_rows
-from ntl_jax.ops.head_stats import HeadStats, head_gradients, head_logits, head_stats, logits_cotangent, one_dtype
+from ntl_jax.ops.head_stats import (
+    HeadStats,
+    head_gradients,
+    head_logits,
+    head_stats,
+    logits_cotangent,
+    product,
+)
 
 # Bytes of float32 logits held at a time where the caller names no chunk size, but never fewer rows than CHUNK_ROWS: the
 # head's gradient is read and written once a chunk, which must not outweigh the chunk's own arithmetic.
@@ -143,25 +149,24 @@ def vocab_head_loss(
     return loss, _from_rows(jax.lax.stop_gradient(stats), targets.shape)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _chunked_stats(
+def _stats_of_rows(
     num_chunks: int, hidden: Array, head: Array, targets: Array, number_ids: Array, temperature: Array
 ) -> HeadStats:
     """`HeadStats` of rows [N, D], one chunk of logits at a time."""
 
     def chunk_stats(chunk: tuple[Array, Array]) -> HeadStats:
         hidden, targets = chunk
-        return head_stats(head_logits(hidden, head, temperature), targets, number_ids)
+        return vocab_head_dense(hidden, head, targets, number_ids, temperature=temperature)
 
     return join_rows(jax.lax.map(chunk_stats, split_rows((hidden, targets), num_chunks)), targets.size)
 
 
-def _chunked_stats_fwd(num_chunks, hidden, head, targets, number_ids, temperature):
-    stats = _chunked_stats(num_chunks, hidden, head, targets, number_ids, temperature)
+def _stats_of_rows_fwd(num_chunks, hidden, head, targets, number_ids, temperature):
+    stats = _stats_of_rows(num_chunks, hidden, head, targets, number_ids, temperature)
     return stats, (hidden, head, targets, number_ids, temperature, stats)
 
 
-def _chunked_stats_bwd(num_chunks, residuals, cotangents):
+def _stats_of_rows_bwd(num_chunks, residuals, cotangents):
     hidden, head, targets, number_ids, temperature, stats = residuals
 
     def chunk_gradients(d_head, chunk):
@@ -177,11 +182,11 @@ def _chunked_stats_bwd(num_chunks, residuals, cotangents):
     return *gradients, None, None, None
 
 
-_chunked_stats.defvjp(_chunked_stats_fwd, _chunked_stats_bwd)
+_chunked_stats = jax.custom_vjp(_stats_of_rows, nondiff_argnums=(0,))
+_chunked_stats.defvjp(_stats_of_rows_fwd, _stats_of_rows_bwd)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _summed_loss(
+def _loss_of_rows(
     per_token_loss: Callable[[HeadStats, Any], Array],
     num_chunks: int,
     hidden: Array,
@@ -192,19 +197,20 @@ def _summed_loss(
     inputs: Any,
 ) -> tuple[Array, HeadStats]:
     """The loss summed over rows [N, D], and their statistics."""
-    stats = _chunked_stats(num_chunks, hidden, head, targets, number_ids, temperature)
+    stats = _stats_of_rows(num_chunks, hidden, head, targets, number_ids, temperature)
     return jnp.sum(per_token_loss(stats, inputs)), stats
 
 
-def _summed_loss_fwd(per_token_loss, num_chunks, hidden, head, targets, number_ids, temperature, inputs):
+def _loss_of_rows_fwd(per_token_loss, num_chunks, hidden, head, targets, number_ids, temperature, inputs):
     def chunk_loss(d_head, chunk):
         hidden, targets, inputs, is_row = chunk
         logits = head_logits(hidden, head, temperature)
-        stats = head_stats(logits, targets, number_ids)
+        # The barrier parts the two uses of the logits: nothing of their size is kept from one for the other.
+        stats = jax.lax.optimization_barrier(head_stats(logits, targets, number_ids))
         losses, pull_back = jax.vjp(lambda stats: per_token_loss(stats, inputs), stats)
         (d_stats,) = pull_back(jnp.ones_like(losses))
-        # The loss may be anything, NaN included, on the rows that only fill up the last chunk.
-        losses, d_stats = jax.tree.map(lambda x: jnp.where(_like(is_row, x), x, 0.0), (losses, d_stats))
+        # The gradient may be anything, NaN included, on the zero rows that only fill up the last chunk.
+        d_stats = jax.tree.map(lambda x: jnp.where(_like(is_row, x), x, 0.0), d_stats)
         d_logits = logits_cotangent(logits, targets, stats, d_stats) / temperature
         d_head, d_hidden = head_gradients(d_head, hidden, head, d_logits)
         return d_head, (losses, stats, d_hidden, d_stats.number_log_probs / temperature)
@@ -215,20 +221,21 @@ def _summed_loss_fwd(per_token_loss, num_chunks, hidden, head, targets, number_i
     return (jnp.sum(losses), stats), _finished(d_head, d_hidden, hidden, head, number_ids, d_number_logits)
 
 
-def _summed_loss_bwd(per_token_loss, num_chunks, gradients, cotangents):
+def _loss_of_rows_bwd(per_token_loss, num_chunks, gradients, cotangents):
     d_hidden, d_head = (gradient * cotangents[0].astype(gradient.dtype) for gradient in gradients)
     return d_hidden, d_head, None, None, None, None
 
 
-_summed_loss.defvjp(_summed_loss_fwd, _summed_loss_bwd)
+_summed_loss = jax.custom_vjp(_loss_of_rows, nondiff_argnums=(0, 1))
+_summed_loss.defvjp(_loss_of_rows_fwd, _loss_of_rows_bwd)
 
 
 def _finished(d_head, d_hidden, hidden, head, number_ids, d_number_logits):
     """Adds what enters through the number logits, for all rows at once, and casts to the inputs' dtypes."""
-    rows, number_columns = one_dtype(hidden, head[:, number_ids])
-    d_number_logits = d_number_logits.astype(rows.dtype)
-    d_hidden += jnp.einsum("nm,dm->nd", d_number_logits, number_columns, preferred_element_type=jnp.float32)
-    d_columns = jnp.einsum("nd,nm->dm", rows, d_number_logits, preferred_element_type=jnp.float32)
+    if hidden.dtype == head.dtype:
+        d_number_logits = d_number_logits.astype(head.dtype)
+    d_hidden += product("nm,dm->nd", d_number_logits, head[:, number_ids])
+    d_columns = product("nd,nm->dm", hidden, d_number_logits)
     return d_hidden.astype(hidden.dtype), d_head.at[:, number_ids].add(d_columns).astype(head.dtype)
 
 

@@ -8,15 +8,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 
-def uniforms(seed: Int[Array, ""], prompt_index: Int[Array, "B"], num_samples: int, num_draws: int) -> Float[Array, "B G T"]:
-    """The random numbers in [0, 1) behind each sample: a function of seed, prompt index, sample index and position only."""
+def uniforms(
+    seed: Int[Array, ""], prompt_index: Int[Array, "B"], num_samples: int, num_draws: int
+) -> Float[Array, "B G T"]:
+    """The random numbers in [0, 1) behind each sample: functions of seed, prompt, sample and position, and no more."""
     key = jax.random.key(seed)
 
     def of_sample(prompt, sample):
         sample_key = jax.random.fold_in(jax.random.fold_in(key, prompt), sample)
         return jax.vmap(lambda t: jax.random.uniform(jax.random.fold_in(sample_key, t)))(jnp.arange(num_draws))
 
-    return jax.vmap(lambda prompt: jax.vmap(lambda sample: of_sample(prompt, sample))(jnp.arange(num_samples)))(prompt_index)
+    of_prompt = jax.vmap(of_sample, in_axes=(None, 0))
+    return jax.vmap(of_prompt, in_axes=(0, None))(prompt_index, jnp.arange(num_samples))
 
 
 def draw(log_probs: Float[Array, "B V"], uniform: Float[Array, "B"]) -> Int[Array, "B"]:

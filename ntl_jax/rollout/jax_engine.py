@@ -7,7 +7,7 @@ sampling settings (samples, tokens), so that neighbours and order change no bit 
 
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,8 @@ class JaxEngine(RolloutEngine):
 
     Example:
         >>> from ntl_jax.models import ModelConfig, make_mesh
-        >>> config = ModelConfig(vocab_size=16, num_layers=1, width=16, num_heads=2, num_kv_heads=1, head_dim=8, feed_forward=32)
+        >>> sizes = {"width": 16, "num_heads": 2, "num_kv_heads": 1, "head_dim": 8, "feed_forward": 32}
+        >>> config = ModelConfig(vocab_size=16, num_layers=1, **sizes)
         >>> table = NumberTable.from_vocab({str(d): d for d in range(10)}, vocab_size=16)
         >>> engine = JaxEngine(Decoder(config, rngs=nnx.Rngs(0)), table, mesh=make_mesh((-1, 1, 1), jax.devices()[:1]),
         ...                    slots=4, max_prompt_tokens=8)
@@ -45,7 +46,9 @@ class JaxEngine(RolloutEngine):
         [5, 5]
     """
 
-    def __init__(self, decoder: Decoder, table: NumberTable, *, mesh: jax.sharding.Mesh, slots: int, max_prompt_tokens: int):
+    def __init__(
+        self, decoder: Decoder, table: NumberTable, *, mesh: jax.sharding.Mesh, slots: int, max_prompt_tokens: int
+    ):
         self._config = decoder.config
         self._table = table
         self._sharding = batch_sharding(mesh)
@@ -65,7 +68,8 @@ class JaxEngine(RolloutEngine):
         _check_prompts(prompts, self._max_prompt_tokens, self._config.vocab_size)
         per_call = max(1, self._slots // sampling.num_samples)
         calls = [prompts[start : start + per_call] for start in range(0, len(prompts), per_call)]
-        samples = [self._decode(call, per_call, sampling, seed) for call in calls]  # all enqueued before the first is read
+        # All calls are enqueued before the first result is read.
+        samples = [self._decode(call, per_call, sampling, seed) for call in calls]
         return [
             trajectory
             for call, result in zip(calls, samples, strict=True)
@@ -98,15 +102,15 @@ class JaxEngine(RolloutEngine):
 class Samples(NamedTuple):
     """What one compiled call returns; entries at and past ``lengths`` mean nothing."""
 
-    tokens: Int[Array, "B G T"]
-    log_probs: Float[Array, "B G T"]
-    digit_log_probs: Float[Array, "B G T 10"] | None
-    lengths: Int[Array, "B G"]
-    stopped: Bool[Array, "B G"]
+    tokens: Int[Any, "B G T"]
+    log_probs: Float[Any, "B G T"]
+    digit_log_probs: Float[Any, "B G T 10"] | None
+    lengths: Int[Any, "B G"]
+    stopped: Bool[Any, "B G"]
 
 
 class _Loop(NamedTuple):
-    """State of the decode loop: the next distribution's hidden states, own caches per layer, what was sampled so far."""
+    """State of the decode loop: hidden states of the next token's distribution, own caches by layer, the samples."""
 
     step: Int[Array, ""]
     hidden: Float[Array, "B G D"]
@@ -117,7 +121,18 @@ class _Loop(NamedTuple):
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _generate(
-    graph, num_samples, max_tokens, capture_digits, params, table, prompt_ids, prompt_lengths, prompt_indices, seed, temperature, stop_ids
+    graph,
+    num_samples,
+    max_tokens,
+    capture_digits,
+    params,
+    table,
+    prompt_ids,
+    prompt_lengths,
+    prompt_indices,
+    seed,
+    temperature,
+    stop_ids,
 ) -> Samples:
     decoder: Decoder = nnx.merge(graph, params)
     head = decoder.head()
@@ -143,9 +158,11 @@ def _prefill(decoder: Decoder, ids, mask, lengths):
     """Hidden state of each prompt's last token [B, D], and per layer its keys and values [B, K, P, H]."""
     attends = causal_mask(mask.astype(jnp.int32))
     positions = jnp.broadcast_to(jnp.arange(ids.shape[1])[None, :], ids.shape)
-    hidden, caches = decoder.run(
-        ids, positions, lambda layer, q, k, v: (causal_attention(q, k, v, attends), (k.swapaxes(1, 2), v.swapaxes(1, 2)))
-    )
+
+    def attend(layer, q, k, v):
+        return causal_attention(q, k, v, attends), (k.swapaxes(1, 2), v.swapaxes(1, 2))
+
+    hidden, caches = decoder.run(ids, positions, attend)
     return jnp.take_along_axis(hidden, (lengths - 1)[:, None, None], axis=1)[:, 0], caches
 
 
@@ -165,7 +182,7 @@ def _empty_loop(decoder: Decoder, last_hidden, num_samples: int, max_tokens: int
 
 
 def _log_probs(hidden: Float[Array, "B G D"], head: Float[Array, "D V"], temperature) -> Float[Array, "B G V"]:
-    """The distribution that is sampled from and reported: softmax(logits / temperature); greedy reports temperature 1."""
+    """The distribution that is sampled from and reported; greedy decoding reports temperature 1."""
     return jax.nn.log_softmax(head_logits(hidden, head, jnp.where(temperature > 0, temperature, 1.0)), axis=-1)
 
 
@@ -179,10 +196,12 @@ def _record(samples: Samples, step, tokens, log_probs, table: NumberTable, stop_
     """Writes one position of every row; a finished row's entries are past its length and mean nothing."""
     chosen = jnp.take_along_axis(log_probs, tokens[:, :, None], axis=-1)[:, :, 0]
     digits = samples.digit_log_probs
+    if digits is not None:
+        digits = digits.at[:, :, step].set(table.merge_by_value(log_probs[:, :, table.ids]))
     return Samples(
         tokens=samples.tokens.at[:, :, step].set(tokens),
         log_probs=samples.log_probs.at[:, :, step].set(chosen),
-        digit_log_probs=None if digits is None else digits.at[:, :, step].set(table.merge_by_value(log_probs[:, :, table.ids])),
+        digit_log_probs=digits,
         lengths=jnp.where(samples.stopped, samples.lengths, step + 1),
         stopped=samples.stopped | jnp.any(tokens[:, :, None] == stop_ids[None, None, :], axis=-1),
     )
@@ -215,9 +234,12 @@ def _check_prompts(prompts: Sequence[Prompt], max_prompt_tokens: int, vocab_size
         elif len(prompt.ids) > max_prompt_tokens:
             problems.append(f"prompt {prompt.index} has {len(prompt.ids)} tokens, the engine takes {max_prompt_tokens}")
         elif prompt.ids.min() < 0 or prompt.ids.max() >= vocab_size:
-            problems.append(f"prompt {prompt.index} holds ids outside [0, {vocab_size}): from {prompt.ids.min()} to {prompt.ids.max()}")
+            low, high = prompt.ids.min(), prompt.ids.max()
+            problems.append(f"prompt {prompt.index} holds ids outside [0, {vocab_size}): from {low} to {high}")
     if problems:
-        raise ValueError(f"{len(problems)} of {len(prompts)} prompts cannot be sampled:\n  " + "\n  ".join(problems[:10]))
+        raise ValueError(
+            f"{len(problems)} of {len(prompts)} prompts cannot be sampled:\n  " + "\n  ".join(problems[:10])
+        )
 
 
 def _trajectories(prompts: Sequence[Prompt], samples: Samples, version: int) -> list[Trajectory]:

@@ -30,9 +30,10 @@ class RowShape:
         """The smallest padded (S, T) that holds rows and responses of these lengths."""
         assert row <= self.row and response <= self.response, f"({row}, {response}) exceeds {self}"
         for quarter in range(1, NUM_BUCKETS + 1):
-            size = tuple(_round_up(quarter * n / NUM_BUCKETS) for n in (self.row, self.response))
-            if row <= size[0] and response <= size[1]:
-                return size
+            share = quarter / NUM_BUCKETS
+            row_size, response_size = _round_up(share * self.row), _round_up(share * self.response)
+            if row <= row_size and response <= response_size:
+                return row_size, response_size
         raise AssertionError("the last bucket holds everything")
 
 

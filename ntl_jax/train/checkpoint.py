@@ -34,7 +34,7 @@ class Checkpointer:
         return self._manager.latest_step()
 
     def restore(self, like: TrainState) -> tuple[int, TrainState, dict[str, Any]]:
-        """The newest checkpoint: its step, the state placed like ``like`` (whose arrays may be abstract), and its meta."""
+        """The newest checkpoint: its step, the state placed like ``like``, and its meta."""
         step = self._manager.latest_step()
         assert step is not None, "ask latest_step() first"
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)

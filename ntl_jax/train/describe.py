@@ -18,21 +18,23 @@ PACKAGES = ("ntl_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tr
 
 def describe(parts: Parts, workdir: Path) -> dict[str, str]:
     """The header's rows: what is trained on what, where."""
-    config, model = parts.config, parts.config.model
+    config, model, rollout = parts.config, parts.config.model, parts.config.rollout
     num_params = sum(x.size for x in jax.tree.leaves(parts.params))
     digits = " ".join(map(str, parts.table.ids.tolist()))
     devices = jax.devices()
     mesh = " x ".join(f"{axis}={size}" for axis, size in parts.mesh.shape.items())
     algorithm = config.algorithm
     return {
-        "policy": f"Qwen2 architecture, {model.num_layers} layers of width {model.width}, {num_params / 1e6:.2f}M parameters, "
-        "from scratch",
-        "tokenizer": f"{config.data.tokenizer or 'built-in'}, {len(parts.tokenizer)} tokens; digits 0..9 have ids {digits}",
+        "policy": f"Qwen2 architecture, {model.num_layers} layers of width {model.width}, "
+        f"{num_params / 1e6:.2f}M parameters, from scratch",
+        "tokenizer": f"{config.data.tokenizer or 'built-in'}, {len(parts.tokenizer)} tokens; "
+        f"digits 0..9 have ids {digits}",
         "data": parts.problems_from,
-        "rollout": f"{config.rollout.engine} engine, {config.rollout.prompts_per_step} prompts x {config.rollout.num_samples} "
-        f"samples, up to {config.rollout.max_tokens} tokens",
+        "rollout": f"{rollout.engine} engine, {rollout.prompts_per_step} prompts x {rollout.num_samples} samples, "
+        f"up to {rollout.max_tokens} tokens, temperature {rollout.temperature}",
         "warm start": f"{config.warm_start.steps} steps of cross entropy + {config.warm_start.ntl_weight} NTL",
-        "ppo": f"{config.trainer.steps} iterations, advantage {algorithm.advantage}, reward {parts.scorer.reward.spec}, "
+        "ppo": f"{config.trainer.steps} iterations, advantage {algorithm.advantage}, "
+        f"reward {parts.scorer.reward.spec}, "
         + (f"NTL-{config.ntl.method} x {config.ntl.weight} in the loss" if config.ntl.enabled else "no NTL"),
         "devices": f"{parts.mesh.size} of {len(devices)} {devices[0].platform} ({devices[0].device_kind}), mesh {mesh}",
         "run folder": str(workdir),

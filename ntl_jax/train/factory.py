@@ -33,11 +33,13 @@ class Parts:
     Args:
         problems_from: where they come from, and how many rows were left out and why.
         examples: training prompts with the ids of their solutions.
+        stop_token_ids: end a response: the tokenizer's end-of-text.
         graph, params: the policy.
     """
 
     config: RunConfig
     tokenizer: PreTrainedTokenizerBase
+    stop_token_ids: tuple[int, ...]
     table: NumberTable
     mesh: Mesh
     problems_from: str
@@ -82,10 +84,15 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
         slots=rollout.prompts_per_step * rollout.num_samples,
         max_prompt_tokens=max(len(p.ids) for p in [*train_prompts, *eval_prompts]),
     )
-    skipped = {"malformed rows": skipped_rows, "long prompts": long_prompts + long_eval_prompts, "long solutions": long_solutions}
+    skipped = {
+        "malformed rows": skipped_rows,
+        "long prompts": long_prompts + long_eval_prompts,
+        "long solutions (warm start)": long_solutions,
+    }
     return Parts(
         config=config,
         tokenizer=tokenizer,
+        stop_token_ids=_stop_token_ids(tokenizer),
         table=table,
         mesh=mesh,
         problems_from=_source(data, len(train_prompts), len(eval_prompts), skipped),
@@ -125,8 +132,9 @@ def ppo_trainer(parts: Parts, params: Any) -> PPOTrainer:
     config, critic = parts.config, None
     if config.algorithm.advantage == "gae":
         model = model_config(config, len(parts.tokenizer))
-        critic_graph, critic_params = init_params(lambda rngs: Critic(model, rngs=rngs), config.seed + CRITIC_SEED, parts.mesh)
-        critic_params["trunk"] = jax.tree.map(lambda x: x.copy(), params)
+        seed = config.seed + CRITIC_SEED
+        critic_graph, critic_params = init_params(lambda rngs: Critic(model, rngs=rngs), seed, parts.mesh)
+        critic_params["trunk"] = jax.tree.map(lambda x: x.copy(), params)  # the states are donated: nothing is shared
         critic = (critic_graph, critic_params)
     return PPOTrainer(
         config,
@@ -136,7 +144,7 @@ def ppo_trainer(parts: Parts, params: Any) -> PPOTrainer:
         prompts=parts.train_prompts,
         engine=parts.engine,
         scorer=parts.scorer,
-        stop_token_ids=(parts.tokenizer.eos_token_id,),
+        stop_token_ids=parts.stop_token_ids,
         mesh=parts.mesh,
     )
 
@@ -155,6 +163,12 @@ def create_ppo_trainer(config: RunConfig, tokenizer: PreTrainedTokenizerBase | N
     return ppo_trainer(parts, parts.params)
 
 
+def _stop_token_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    eos = tokenizer.eos_token_id
+    assert isinstance(eos, int), "load_tokenizer asks for one"
+    return (eos,)
+
+
 def _problems(config: RunConfig) -> tuple[list[Problem], list[Problem], int]:
     """Training and held-out problems, and how many malformed rows were skipped."""
     data, num_eval = config.data, config.trainer.eval_problems
@@ -169,6 +183,10 @@ def _problems(config: RunConfig) -> tuple[list[Problem], list[Problem], int]:
 
 
 def _source(data: DataSection, num_train: int, num_eval: int, skipped: dict[str, int]) -> str:
-    where = f"{data.train}, {data.eval}" if data.train else f"built-in generator, tiers {data.tiers}, numbers to {data.max_number}"
+    where = (
+        f"{data.train}, {data.eval}"
+        if data.train
+        else f"built-in generator, tiers {data.tiers}, numbers to {data.max_number}"
+    )
     left_out = ", ".join(f"{count} {what}" for what, count in skipped.items() if count)
     return f"{where}: {num_train:,} train, {num_eval:,} held out" + (f"; left out: {left_out}" if left_out else "")

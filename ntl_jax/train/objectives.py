@@ -7,7 +7,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ntl_jax.config import AlgorithmSection
-from ntl_jax.losses import aggregate, clipped_policy_loss, clipped_value_loss, kl_k1, number_token_mse, number_token_wasserstein
+from ntl_jax.losses import (
+    aggregate,
+    clipped_policy_loss,
+    clipped_value_loss,
+    kl_k1,
+    number_token_mse,
+    number_token_wasserstein,
+)
 from ntl_jax.models import Critic, Decoder
 from ntl_jax.numerals import NumberTable
 from ntl_jax.ops import HeadStats, masked_sum, vocab_head

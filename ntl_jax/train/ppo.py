@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
@@ -141,9 +142,14 @@ class PPOTrainer:
 
     def _with_advantages(self, batch: TrainBatch, scored: Scored) -> TrainBatch:
         if self._values is None:
-            groups = np.array([t.prompt_index for t in scored.trajectories])
-            normalize = self.config.algorithm.normalize_groups
-            per_row = np.asarray(group_advantages(scored.scores, groups, where=scored.valid, normalize=normalize))
+            groups = jnp.array([t.prompt_index for t in scored.trajectories])
+            per_row = group_advantages(
+                jnp.asarray(scored.scores),
+                groups,
+                where=jnp.asarray(scored.valid),
+                normalize=self.config.algorithm.normalize_groups,
+            )
+            per_row = np.asarray(per_row)
             return batch._replace(advantages=np.where(batch.mask, per_row[:, None], 0.0).astype(np.float32))
         assert self.state.critic is not None
         values = np.asarray(self._values(self.state.critic.params, jax.device_put(batch, self._sharding)))
@@ -151,8 +157,11 @@ class PPOTrainer:
         rewards = np.zeros_like(values)
         rewards[np.arange(len(last)), last] = scored.scores
         algorithm = self.config.algorithm
-        advantages, returns = gae(rewards, values, batch.mask, gamma=algorithm.gamma, lam=algorithm.lam)
-        advantages = whiten(advantages, batch.mask)
+        mask = jnp.asarray(batch.mask)
+        advantages, returns = gae(
+            jnp.asarray(rewards), jnp.asarray(values), mask, gamma=algorithm.gamma, lam=algorithm.lam
+        )
+        advantages = whiten(advantages, mask)
         return batch._replace(advantages=np.asarray(advantages), returns=np.asarray(returns), old_values=values)
 
     def _update(self, batch: TrainBatch) -> dict[str, float]:

@@ -35,7 +35,8 @@ def iteration_figures(scored: Scored, batch: TrainBatch, seconds: Mapping[str, f
     figures |= {f"timing_s/{part}": value for part, value in seconds.items()}
     figures |= _reward_metrics(scored)
     if batch.returns is not None and batch.old_values is not None:
-        figures |= _critic_figures(batch.old_values[batch.mask], batch.returns[batch.mask])
+        mask = np.asarray(batch.mask)
+        figures |= _critic_figures(np.asarray(batch.old_values)[mask], np.asarray(batch.returns)[mask])
     if scored.ntl_info is not None:
         figures |= ntl_figures(scored.ntl_info, tau)
     return figures
@@ -102,7 +103,8 @@ def _reward_metrics(scored: Scored) -> dict[str, float]:
     """Means of what the reward function returned beside the score, over the samples that have it."""
     names = sorted({name for outcome in scored.outcomes for name in outcome.metrics})
     return {
-        f"reward/{name}": _mean(np.array([o.metrics[name] for o in scored.outcomes if name in o.metrics])) for name in names
+        f"reward/{name}": _mean(np.array([o.metrics[name] for o in scored.outcomes if name in o.metrics]))
+        for name in names
     }
 
 

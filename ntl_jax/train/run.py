@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from rich.console import Console
 
@@ -93,7 +92,7 @@ class RunFolder:
     def train(self, stage: str, trainer: SupervisedTrainer | PPOTrainer, total: int) -> SupervisedTrainer | PPOTrainer:
         """Runs the stage to its end, from its newest checkpoint if the run resumes."""
         with contextlib.closing(Checkpointer(self._path / "checkpoints", stage)) as checkpoints:
-            start = self._begin(stage, trainer, checkpoints)
+            start = self._begin(stage, trainer, checkpoints, total)
             with ProgressView(stage, total, start=start, console=self._console) as view:
                 for step in range(start + 1, total + 1):
                     figures, scored = trainer.step()
@@ -108,12 +107,13 @@ class RunFolder:
                         checkpoints.save(step, trainer.state, trainer.position())
         return trainer
 
-    def _begin(self, stage: str, trainer: SupervisedTrainer | PPOTrainer, checkpoints: Checkpointer) -> int:
+    def _begin(self, stage: str, trainer: SupervisedTrainer | PPOTrainer, checkpoints: Checkpointer, total: int) -> int:
         """The step to go on from. A fresh PPO stage starts with the held-out figures of what it was given."""
         if self._resume and checkpoints.latest_step() is not None:
             step, state, position = checkpoints.restore(trainer.state)
             trainer.restore(state, position)
-            self._cut_back(stage, step)
+            if step < total:  # a finished stage's lines are whole, and the next stage's may follow them
+                self._cut_back(stage, step)
             return step
         self._cut_back(stage, -1)
         if stage == PPO:
@@ -138,7 +138,7 @@ class RunFolder:
             num_samples=1,
             max_tokens=rollout.max_tokens,
             temperature=0.0,
-            stop_token_ids=(parts.tokenizer.eos_token_id,),
+            stop_token_ids=parts.stop_token_ids,
             capture_digits=parts.config.ntl.enabled,
         )
         parts.engine.load_weights(0, decoder)
@@ -153,9 +153,10 @@ class RunFolder:
         dump: dict[str, Any] = {"stage": stage, "step": step, "prompts": trainer.last_prompts, "figures": figures}
         path = self._path / "non_finite.json"
         path.write_text(json.dumps(dump, indent=1))
+        section = "algorithm" if stage == PPO else stage
         raise NonFiniteError(
             f"{stage} step {step}: a loss or gradient is not finite. The state before it is kept; {path} holds the "
-            f"figures and the prompts of the step. A lower {stage.replace('ppo', 'algorithm')}.optimizer.learning_rate usually helps."
+            f"figures and the prompts of the step. A lower {section}.optimizer.learning_rate usually helps."
         )
 
 
@@ -167,7 +168,11 @@ def report(workdir: Path, console: Console) -> dict[str, float]:
     names = [name for name in after if name.startswith("val/")]
     print_comparison(
         ("before PPO", "after PPO"),
-        {name: (f"{before[name]:.4g}", f"{after[name]:.4g}") for name in names if None not in (before[name], after[name])},
+        {
+            name: (f"{before[name]:.4g}", f"{after[name]:.4g}")
+            for name in names
+            if None not in (before[name], after[name])
+        },
         console=console,
     )
     console.print(f"run folder: {workdir}", soft_wrap=True, markup=False)

@@ -2,7 +2,7 @@
 """From sampled ids to scores: text, true digits, NTL record, reward."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -61,15 +61,16 @@ class Scorer:
 
     def __call__(self, prompts: Sequence[Prompt], trajectories: Sequence[Trajectory]) -> Scored:
         """``trajectories`` in prompt order, the same number for each prompt."""
-        rows = np.repeat(np.arange(len(prompts)), len(trajectories) // len(prompts))
-        prompts = [prompts[row] for row in rows]
+        num_samples = len(trajectories) // len(prompts)
+        prompts = [prompt for prompt in prompts for _ in range(num_samples)]
         texts, starts = zip(*(self._decode(t.response_ids) for t in trajectories), strict=True)
         labels = self._label(prompts, trajectories, texts, starts) if self._ntl.enabled else None
         ntl_info = None
         if labels is not None:
             digits = [t.digit_log_probs for t in trajectories if t.digit_log_probs is not None]
             ntl_info = build_ntl_info(digits, labels, texts, method=self._ntl.method)
-        outcomes = self.reward([self._call(i, p, text, ntl_info) for i, (p, text) in enumerate(zip(prompts, texts, strict=True))])
+        calls = [self._call(p, text, i, ntl_info) for i, (p, text) in enumerate(zip(prompts, texts, strict=True))]
+        outcomes = self.reward(calls)
         correct = np.array([is_correct(text, p.ground_truth) for p, text in zip(prompts, texts, strict=True)])
         return Scored(prompts, trajectories, texts, labels, ntl_info, outcomes, correct)
 
@@ -79,12 +80,12 @@ class Scorer:
             for p, t, text, start in zip(prompts, trajectories, texts, starts, strict=True)
         ]
 
-    def _call(self, index: int, prompt: Prompt, text: str, ntl_info: NTLInfo | None) -> dict:
+    def _call(self, prompt: Prompt, text: str, index: int, ntl_info: NTLInfo | None) -> dict[str, Any]:
         call = {
             "data_source": prompt.data_source,
             "solution_str": text,
             "ground_truth": prompt.ground_truth,
-            "extra_info": prompt.extra_info,
+            "extra_info": dict(prompt.extra_info),  # the function may change its own
         }
         if ntl_info is None:
             return call

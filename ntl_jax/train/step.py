@@ -40,7 +40,8 @@ def make_step(policy: Learner, critic: Learner | None, max_tokens_per_micro_batc
     """
 
     def step(state: TrainState, batch: TrainBatch) -> tuple[TrainState, Figures]:
-        parts = num_micro_batches(*batch.tokens.shape, max_tokens_per_micro_batch)
+        num_rows, row_size = batch.tokens.shape
+        parts = num_micro_batches(num_rows, row_size, max_tokens_per_micro_batch)
         new_policy, figures, finite = _update(policy, state.policy, batch, parts)
         new_critic = state.critic
         if critic is not None and state.critic is not None:
@@ -61,7 +62,11 @@ def num_micro_batches(num_rows: int, row_size: int, max_tokens: int) -> int:
         >>> num_micro_batches(128, 96, 16384), num_micro_batches(64, 512, 16384), num_micro_batches(2, 512, 100)
         (1, 2, 2)
     """
-    fits = (parts for parts in range(1, num_rows + 1) if num_rows % parts == 0 and num_rows // parts * row_size <= max_tokens)
+    fits = (
+        parts
+        for parts in range(1, num_rows + 1)
+        if num_rows % parts == 0 and num_rows // parts * row_size <= max_tokens
+    )
     return next(fits, num_rows)
 
 
@@ -69,10 +74,10 @@ def _update(
     learner: Learner, model: ModelState, batch: TrainBatch, parts: int
 ) -> tuple[ModelState, Figures, Bool[Array, ""]]:
     grads, figures = _accumulated_gradients(learner.objective, model.params, batch, parts)
-    grad_norm = optax.global_norm(grads)
+    grad_norm = optax.tree.norm(grads)
     updates, opt_state = learner.optimizer.update(grads, model.opt_state, model.params)
     params = optax.apply_updates(model.params, updates)
-    norms = {"grad_norm": grad_norm, "param_norm": optax.global_norm(params), "update_norm": optax.global_norm(updates)}
+    norms = {"grad_norm": grad_norm, "param_norm": optax.tree.norm(params), "update_norm": optax.tree.norm(updates)}
     means = {f"{learner.group}/{name}": Mean(norm, jnp.float32(1.0)) for name, norm in norms.items()}
     finite = jnp.isfinite(grad_norm) & jnp.all(jnp.array([jnp.isfinite(m.total) for m in figures.means.values()]))
     return ModelState(params, opt_state), Figures(figures.means | means, figures.maxima), finite
@@ -88,7 +93,9 @@ def _accumulated_gradients(objective: Objective, params, batch: TrainBatch, part
     if parts == 1:
         return of_part(batch)
     rows = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(of_part, jax.tree.map(lambda x: x[0], rows)))
+    zeros = jax.tree.map(
+        lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(of_part, jax.tree.map(lambda x: x[0], rows))
+    )
     return jax.lax.scan(lambda total, part: (_add(total, of_part(part)), None), zeros, rows)[0]
 
 

@@ -57,3 +57,10 @@ def test_the_header_keeps_brackets_and_long_paths_as_they_are(log):
 def test_the_comparison_shows_every_figure(log):
     print_comparison(["before", "after"], {"val/accuracy": ["30.1%", "57.4%"]}, console=log)
     assert all(text in log.file.getvalue() for text in ("before", "after", "val/accuracy", "30.1%", "57.4%"))
+
+
+def test_the_time_left_does_not_count_the_compilation_of_the_first_step(log):
+    view = ProgressView("ppo", total=62, console=log)
+    view._began, view._first = 0.0, (1, 100.0)
+    assert view._seconds_left(step=3, now=102.0) == 59.0
+    assert view._seconds_left(step=1, now=100.0) == 6100.0

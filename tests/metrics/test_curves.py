@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The page of curves: whatever a run wrote can be drawn, and what it did not write leaves no empty axes."""
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
@@ -53,3 +54,11 @@ def test_more_evaluations_than_fit_keep_the_last_one_labelled():
     curves._draw_accuracy(axes, {("ppo", "val/accuracy"): (steps, [step / 100 for step in steps])})
     labels = [text.get_text() for text in axes.texts]
     assert len(labels) <= curves.MOST_LABELS and "49.0%" in labels
+
+
+def test_a_stage_without_an_evaluation_at_its_start_goes_on_from_the_stage_before():
+    axes = Figure().add_subplot()
+    curves._draw_accuracy(
+        axes, {("warm_start", "val/accuracy"): ([300], [0.2]), ("ppo", "val/accuracy"): ([40, 80], [0.3, 0.4])}
+    )
+    assert np.asarray(axes.lines[1].get_xydata()).tolist() == [[1.0, 0.2], [1.5, 0.3], [2.0, 0.4]]

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where parameters lie."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import optax
@@ -10,11 +12,13 @@ from jax.sharding import PartitionSpec as P
 
 from ntl_jax.models import Decoder, ModelConfig, make_mesh, shardings
 from ntl_jax.models.sharding import PARAMETER_AXES
+from ntl_jax.train.state import init_params
+
+CONFIG = ModelConfig(vocab_size=64, num_layers=1, width=32, num_heads=4, num_kv_heads=2, head_dim=8, feed_forward=64)
 
 
 def params_of(**changes):
-    sizes = {"vocab_size": 64, "num_layers": 1, "width": 32, "num_heads": 4, "num_kv_heads": 2, "head_dim": 8}
-    config = ModelConfig(**sizes | {"feed_forward": 64} | changes)
+    config = dataclasses.replace(CONFIG, **changes)
     return nnx.split(nnx.eval_shape(lambda: Decoder(config, rngs=nnx.Rngs(0))), nnx.Param)[1]
 
 
@@ -58,13 +62,8 @@ def test_a_mesh_that_does_not_fit_the_devices_is_refused(shape):
 
 
 def test_parameters_are_created_where_they_belong():
-    from ntl_jax.train.state import init_params
-
-    config = ModelConfig(
-        vocab_size=64, num_layers=1, width=32, num_heads=4, num_kv_heads=2, head_dim=8, feed_forward=64
-    )
     mesh = make_mesh((1, 4, 2))
-    _, params = init_params(lambda rngs: Decoder(config, rngs=rngs), 0, mesh)
+    _, params = init_params(lambda rngs: Decoder(CONFIG, rngs=rngs), 0, mesh)
     assert jax.tree.map(lambda x: x.sharding, params) == shardings(params, mesh)
-    _, alone = init_params(lambda rngs: Decoder(config, rngs=rngs), 0, make_mesh((1, 1, 1)))
+    _, alone = init_params(lambda rngs: Decoder(CONFIG, rngs=rngs), 0, make_mesh((1, 1, 1)))
     jax.tree.map(np.testing.assert_array_equal, params, alone)

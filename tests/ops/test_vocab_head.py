@@ -16,7 +16,8 @@ from ntl_jax.ops import HeadStats, vocab_head, vocab_head_dense, vocab_head_loss
 
 D, V, M = 8, 32, 5
 NUMBER_IDS = jnp.array([3, 17, 4, 30, 4], jnp.int32)  # one of them twice
-SHAPES = [(4, 8), (13,)]  # rows that many chunks divide, and a prime number of them
+# Chunks that divide the rows, that are evened out, that leave a remainder, and one chunk for all.
+CHUNKINGS = [((4, 8), 4), ((4, 8), 5), ((13,), 5), ((13,), 32)]
 
 
 def problem(shape, dtype=jnp.float32, seed=0):
@@ -59,22 +60,20 @@ def dense_result(shape):
     return gradients_of(vocab_head_dense)(*problem(shape), 0.7)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("chunk_size", [1, 4, 5, 32])
+@pytest.mark.parametrize(("shape", "chunk_size"), CHUNKINGS)
 def test_chunked_equals_dense_in_value_and_gradient(shape, chunk_size):
     chunked = gradients_of(functools.partial(vocab_head, chunk_size=chunk_size))
     assert_trees_close(chunked(*problem(shape), 0.7), dense_result(shape))
 
 
 def per_token(stats, inputs):
-    return weigh(stats, inputs["weights"]) - jnp.log(inputs["weights"])  # infinite where rows are padded with zeros
+    return weigh(stats) / inputs["divisors"]  # infinite, and so its gradient, where rows are padded with zeros
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("chunk_size", [1, 4, 5, 32])
+@pytest.mark.parametrize(("shape", "chunk_size"), CHUNKINGS)
 def test_the_gradient_taken_in_the_forward_pass_equals_the_dense_one(shape, chunk_size):
     hidden, head, targets = problem(shape)
-    inputs = {"weights": jnp.linspace(0.5, 2.0, targets.size).reshape(shape)}
+    inputs = {"divisors": jnp.linspace(0.5, 2.0, targets.size).reshape(shape)}
 
     def fused(hidden, head):
         return vocab_head_loss(
@@ -109,10 +108,10 @@ def test_values_equal_float64():
     stats = vocab_head(hidden, head, targets, NUMBER_IDS, temperature=0.7, chunk_size=5)
     np.testing.assert_allclose(stats.log_normalizer, log_normalizer, rtol=1e-5)
     np.testing.assert_allclose(stats.entropy, -(np.exp(log_probs) * log_probs).sum(axis=-1), rtol=1e-5)
-    np.testing.assert_allclose(stats.number_log_probs, log_probs[:, NUMBER_IDS], rtol=1e-5)
+    np.testing.assert_allclose(stats.number_log_probs, log_probs[:, NUMBER_IDS], rtol=1e-5, atol=1e-6)
     inside = (targets >= 0) & (targets < V)
     expected = np.where(inside, log_probs[np.arange(13), np.where(inside, targets, 0)], 0)
-    np.testing.assert_allclose(stats.log_probs, expected, rtol=1e-5)
+    np.testing.assert_allclose(stats.log_probs, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("chunk_size", [5, 13])
@@ -148,10 +147,12 @@ def test_there_may_be_no_number_tokens(chunk_size):
 
 def test_a_traced_temperature_equals_a_float_and_receives_no_gradient():
     hidden, head, targets = problem((13,))
-    entropy = lambda temperature: vocab_head(  # noqa: E731
-        hidden, head, targets, NUMBER_IDS, temperature=temperature, chunk_size=5
-    ).entropy.sum()
-    assert jax.jit(entropy)(0.5) == pytest.approx(entropy(0.5), rel=1e-6)
+
+    def entropy(temperature):
+        stats = vocab_head(hidden, head, targets, NUMBER_IDS, temperature=temperature, chunk_size=5)
+        return stats.entropy.sum()
+
+    np.testing.assert_allclose(jax.jit(entropy)(0.5), entropy(0.5), rtol=1e-6)
     assert jax.grad(entropy)(0.5) == 0
 
 
@@ -162,8 +163,10 @@ def test_extreme_logits_stay_finite():
     np.testing.assert_allclose(stats.entropy, 0, atol=1e-3)
 
 
-@pytest.mark.parametrize("dtypes", [(jnp.bfloat16, jnp.bfloat16), (jnp.bfloat16, jnp.float32)])
-@pytest.mark.parametrize("chunk_size", [5, 13])
+@pytest.mark.parametrize(
+    ("dtypes", "chunk_size"),
+    [((jnp.bfloat16, jnp.bfloat16), 5), ((jnp.bfloat16, jnp.float32), 5), ((jnp.bfloat16, jnp.bfloat16), 13)],
+)
 def test_bfloat16_inputs_give_float32_statistics_and_gradients_of_their_own_dtype(dtypes, chunk_size):
     hidden, head, targets = problem((13,))
     hidden, head = hidden.astype(dtypes[0]), head.astype(dtypes[1])
@@ -204,13 +207,23 @@ def test_the_logits_of_all_positions_never_exist(fused):
         return jnp.sum(weigh(vocab_head(hidden, head, targets, NUMBER_IDS, chunk_size=16)))
 
     compiled = jax.jit(jax.value_and_grad(loss, argnums=(0, 1))).lower(hidden, head).compile()
-    assert compiled.memory_analysis().temp_size_in_bytes < num_rows * vocab_size * 4 / 2
-    assert f"[{num_rows},{vocab_size}]" not in compiled.as_text()
+    memory = compiled.memory_analysis()
+    assert memory is not None and memory.temp_size_in_bytes < num_rows * vocab_size * 4 / 2
+    assert f"[{num_rows},{vocab_size}]" not in str(compiled.as_text())
 
 
-@pytest.mark.parametrize("mesh_shape", [(1, 8), (2, 4), (8, 1)])
-@pytest.mark.parametrize("form", ["chunked", "fused", "dense"])
-def test_a_head_sharded_over_the_vocabulary_gives_the_same_numbers_and_is_not_gathered(mesh_shape, form):
+@pytest.mark.parametrize(
+    ("form", "mesh_shape"),
+    [
+        ("chunked", (1, 8)),
+        ("chunked", (2, 4)),
+        ("fused", (1, 8)),
+        ("fused", (2, 4)),
+        ("fused", (8, 1)),
+        ("dense", (2, 4)),
+    ],
+)
+def test_a_head_sharded_over_the_vocabulary_gives_the_same_numbers_and_is_not_gathered(form, mesh_shape):
     mesh = jax.make_mesh(mesh_shape, ("data", "tensor"), axis_types=(AxisType.Auto,) * 2)
     hidden, head, targets = problem((8, 4))
 
@@ -228,7 +241,7 @@ def test_a_head_sharded_over_the_vocabulary_gives_the_same_numbers_and_is_not_ga
     specs = P("data"), P(None, "tensor"), P("data")
     sharded = jax.device_put((hidden, head, targets), tuple(NamedSharding(mesh, spec) for spec in specs))
     compiled = step.lower(*sharded).compile()
-    assert not re.search(r"all-gather|all-to-all|collective-permute", compiled.as_text())
+    assert not re.search(r"all-gather|all-to-all|collective-permute", str(compiled.as_text()))
     actual = compiled(*sharded)
     assert_trees_close(actual, step(hidden, head, targets))
     assert actual[1][1].sharding.is_equivalent_to(sharded[1].sharding, 2)

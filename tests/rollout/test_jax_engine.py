@@ -1,17 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engine samples from, and reports, the distribution that the trainer's forward pass gives."""
 
+import dataclasses
+import functools
+
 import chex
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax._src import test_util as jtu
 
 from ntl_jax.models import Decoder, ModelConfig, make_mesh
 from ntl_jax.numerals import NumberTable
 from ntl_jax.ops import vocab_head
 from ntl_jax.records import Prompt, Sampling, Trajectory
-from ntl_jax.rollout import JaxEngine, jax_engine
+from ntl_jax.rollout import JaxEngine
+from ntl_jax.train.batch import RowShape, pad_rows
 
 SIZES = {"num_layers": 2, "width": 32, "num_heads": 4, "num_kv_heads": 2, "head_dim": 8, "feed_forward": 64}
 CONFIG = ModelConfig(vocab_size=40, **SIZES, tie_embeddings=False)
@@ -23,6 +29,7 @@ SAMPLING = Sampling(num_samples=4, max_tokens=12, stop_token_ids=(3, 5))
 @pytest.fixture(scope="module")
 def decoder() -> Decoder:
     decoder = Decoder(CONFIG, rngs=nnx.Rngs(0))
+    assert decoder.unembedding is not None
     decoder.unembedding[...] = decoder.unembedding[...] * LOGIT_SCALE
     return decoder
 
@@ -42,11 +49,24 @@ def prompts() -> list[Prompt]:
     return [Prompt(i, rng.integers(0, 40, 1 + i % 9).astype(np.int32), "", "1") for i in range(10)]
 
 
-def trainer_stats(decoder: Decoder, trajectory: Trajectory, temperature: float):
-    tokens = np.concatenate([trajectory.prompt_ids, trajectory.response_ids])
-    first = len(trajectory.prompt_ids) - 1
-    hidden = decoder(jnp.asarray(tokens)[None])[0, first:-1]
-    return vocab_head(hidden, decoder.head(), trajectory.response_ids, TABLE.ids, temperature=temperature)
+@functools.partial(jax.jit, static_argnums=0)
+def forward(graph, params, batch, temperature):
+    """Head statistics and likeliest tokens of a trainer's batch, from whole rows."""
+    decoder = nnx.merge(graph, params)
+    hidden = decoder(batch.tokens, positions=batch.positions, segment_ids=batch.segment_ids)
+    hidden = jnp.take_along_axis(hidden, batch.predictors[:, :, None], axis=1)
+    stats = vocab_head(hidden, decoder.head(), batch.targets, TABLE.ids, temperature=temperature)
+    return stats, jnp.argmax(hidden @ decoder.head(), axis=-1)
+
+
+def trainer_pass(decoder: Decoder, trajectories: list[Trajectory], temperature: float):
+    """The trainer's log-probs [tokens], digit log-probs [tokens, 10] and likeliest tokens of all sampled tokens."""
+    responses = [t.response_ids for t in trajectories]
+    no_numbers = [np.full(len(r), np.nan) for r in responses]
+    batch = pad_rows([t.prompt_ids for t in trajectories], responses, RowShape(21, 12), number_targets=no_numbers)
+    stats, likeliest = forward(*nnx.split(decoder), batch, temperature)
+    digits = TABLE.merge_by_value(stats.number_log_probs)
+    return tuple(np.asarray(x)[batch.mask] for x in (stats.log_probs, digits, likeliest))
 
 
 def as_bytes(trajectories: list[Trajectory]) -> list[tuple]:
@@ -58,25 +78,22 @@ def as_bytes(trajectories: list[Trajectory]) -> list[tuple]:
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_log_probs_of_tokens_and_digits_equal_those_of_the_trainers_forward_pass(decoder, engine, prompts, temperature):
-    sampling = Sampling(num_samples=4, max_tokens=12, temperature=temperature, stop_token_ids=(3, 5))
-    token_errors, digit_errors = [], []
-    for trajectory in engine.generate(prompts, sampling, seed=1):
-        stats = trainer_stats(decoder, trajectory, temperature)
-        token_errors.append(np.abs(stats.log_probs - trajectory.rollout_log_probs))
-        digit_errors.append(np.abs(TABLE.merge_by_value(stats.number_log_probs) - trajectory.digit_log_probs))
-    for errors in (np.concatenate(token_errors), np.concatenate(digit_errors)):
-        assert errors.max() <= 1e-4
-        assert errors.mean() <= 1e-5
+    sampling = dataclasses.replace(SAMPLING, temperature=temperature)
+    trajectories = engine.generate(prompts, sampling, seed=1)
+    log_probs, digit_log_probs, _ = trainer_pass(decoder, trajectories, temperature)
+    for error in (
+        np.abs(log_probs - np.concatenate([t.rollout_log_probs for t in trajectories])),
+        np.abs(digit_log_probs - np.concatenate([t.digit_log_probs for t in trajectories])),
+    ):
+        assert error.max() <= 1e-4
+        assert error.mean() <= 1e-5
 
 
 def test_temperature_zero_takes_the_likeliest_token_and_reports_temperature_one(decoder, engine, prompts):
-    sampling = Sampling(num_samples=1, max_tokens=12, temperature=0.0)
-    for trajectory in engine.generate(prompts, sampling, seed=0):
-        stats = trainer_stats(decoder, trajectory, temperature=1.0)
-        np.testing.assert_allclose(stats.log_probs, trajectory.rollout_log_probs, atol=1e-4)
-        tokens = np.concatenate([trajectory.prompt_ids, trajectory.response_ids])
-        logits = decoder(jnp.asarray(tokens)[None])[0, len(trajectory.prompt_ids) - 1 : -1] @ decoder.head()
-        np.testing.assert_array_equal(logits.argmax(axis=-1), trajectory.response_ids)
+    trajectories = engine.generate(prompts, dataclasses.replace(SAMPLING, temperature=0.0), seed=0)
+    log_probs, _, likeliest = trainer_pass(decoder, trajectories, temperature=1.0)
+    np.testing.assert_allclose(np.concatenate([t.rollout_log_probs for t in trajectories]), log_probs, atol=1e-4)
+    np.testing.assert_array_equal(np.concatenate([t.response_ids for t in trajectories]), likeliest)
 
 
 def test_samples_do_not_depend_on_order_and_neighbours(engine, prompts):
@@ -135,10 +152,10 @@ def test_new_weights_change_the_samples_and_the_version(decoder, prompts):
 def test_any_number_of_prompts_uses_one_compiled_program(decoder, prompts):
     engine = make_engine(decoder, slots=8)
     engine.generate(prompts[:1], SAMPLING, seed=0)
-    compiled = jax_engine._generate._cache_size()
-    for count in (2, 5, 10):
-        engine.generate(prompts[:count], SAMPLING, seed=count)
-    assert jax_engine._generate._cache_size() == compiled
+    with jtu.count_jit_compilation_cache_miss() as compilations:
+        for count in (2, 5, 10):
+            engine.generate(prompts[:count], SAMPLING, seed=count)
+    assert compilations() == 0
 
 
 def test_eight_devices_sample_what_one_does(decoder, engine, prompts):

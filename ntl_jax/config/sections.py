@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every setting of a run, with its meaning, unit and default. ``validate()`` reports every problem at once.
+"""The settings of a run, in sections, with their meaning, unit and default.
 
-Files in ``configs/`` build a ``RunConfig``; ``--config.section.field=value`` overrides a field.
+The text below a field is what ``--help`` says of it.
 """
 
 import dataclasses
-import math
-from typing import Any, Literal
+from typing import Literal
+
+from ntl_jax.config.validation import find_problems
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,7 +205,7 @@ class RunConfig:
     trainer: TrainerSection = TrainerSection()
 
     def validate(self) -> None:
-        """Checks ranges and combinations.
+        """Checks types, ranges and combinations.
 
         Raises:
             ValueError: with one line for every problem: what was given, what is allowed.
@@ -214,84 +215,9 @@ class RunConfig:
             Traceback (most recent call last):
             ...
             ValueError: 2 problems in the configuration:
-              seed=-1: must be at least 0
+              seed=-1: must lie in [0, 2**31)
               ntl.temperature=0.0: must be above 0
         """
-        problems = [*_range_problems(self), *_combination_problems(self)]
-        if problems:
+        if problems := find_problems(self):
             plural = "s" if len(problems) > 1 else ""
             raise ValueError(f"{len(problems)} problem{plural} in the configuration:\n  " + "\n  ".join(problems))
-
-
-_AT_LEAST_1 = (
-    "model.num_layers", "model.width", "model.num_heads", "model.num_kv_heads", "model.feed_forward",
-    "data.max_prompt_tokens", "data.max_solution_tokens", "data.max_number", "data.num_train", "warm_start.batch_size",
-    "rollout.prompts_per_step", "rollout.num_samples", "rollout.max_tokens", "algorithm.epochs",
-    "algorithm.minibatches", "trainer.max_tokens_per_micro_batch", "trainer.eval_every", "trainer.eval_problems",
-    "trainer.save_every",
-)  # fmt: skip
-_AT_LEAST_0 = (
-    "seed", "warm_start.steps", "warm_start.ntl_weight", "ntl.weight", "trainer.steps", "trainer.samples_per_step",
-    "algorithm.value_weight", "warm_start.optimizer.warmup_steps", "algorithm.optimizer.warmup_steps",
-    "warm_start.optimizer.weight_decay", "algorithm.optimizer.weight_decay",
-)  # fmt: skip
-_ABOVE_0 = (
-    "model.rope_theta", "rollout.temperature", "algorithm.clip_low", "algorithm.clip_high", "algorithm.value_clip",
-    "ntl.temperature", "warm_start.optimizer.learning_rate", "algorithm.optimizer.learning_rate",
-    "warm_start.optimizer.max_grad_norm", "algorithm.optimizer.max_grad_norm",
-)  # fmt: skip
-_FRACTIONS = (
-    "algorithm.gamma", "algorithm.lam", "warm_start.optimizer.b1", "warm_start.optimizer.b2",
-    "algorithm.optimizer.b1", "algorithm.optimizer.b2",
-)  # fmt: skip
-
-
-def _range_problems(run: RunConfig) -> list[str]:
-    def value(path: str) -> float:
-        section: Any = run
-        for name in path.split("."):
-            section = getattr(section, name)
-        return section
-
-    rules = (
-        (_AT_LEAST_1, lambda x: x >= 1, "must be at least 1"),
-        (_AT_LEAST_0, lambda x: x >= 0, "must be at least 0"),
-        (_ABOVE_0, lambda x: x > 0, "must be above 0"),
-        (_FRACTIONS, lambda x: 0 <= x <= 1, "must lie in [0, 1]"),
-    )
-    return [
-        f"{path}={value(path)}: {text}"
-        for paths, allowed, text in rules
-        for path in paths
-        if not (math.isfinite(value(path)) and allowed(value(path)))
-    ]
-
-
-def _combination_problems(run: RunConfig) -> list[str]:
-    model, data, rollout, algorithm = run.model, run.data, run.rollout, run.algorithm
-    rows = rollout.prompts_per_step * rollout.num_samples
-    problems = []
-    if model.head_dim < 2 or model.head_dim % 2:
-        problems.append(f"model.head_dim={model.head_dim}: rotary positions need an even number of at least 2")
-    if model.num_kv_heads >= 1 and model.num_heads % model.num_kv_heads:
-        problems.append(f"model.num_heads={model.num_heads}: must be a multiple of num_kv_heads={model.num_kv_heads}")
-    if not all(n == -1 or n >= 1 for n in model.mesh) or list(model.mesh).count(-1) > 1:
-        problems.append(f"model.mesh={model.mesh}: positive sizes, at most one of them -1")
-    if not data.tiers or not set(data.tiers) <= {1, 2, 3, 4}:
-        problems.append(f"data.tiers={data.tiers}: one or more of 1, 2, 3, 4")
-    if data.train is not None and data.eval is None:
-        problems.append("data.eval is missing: data.train names a file, so the held-out file must be named too")
-    if "{question}" not in data.template:
-        problems.append(f"data.template={data.template!r}: must contain {{question}}")
-    if algorithm.advantage == "group" and rollout.num_samples == 1:
-        problems.append("rollout.num_samples=1: the group baseline needs at least 2 (or algorithm.advantage=gae)")
-    if algorithm.minibatches >= 1 and rows % algorithm.minibatches:
-        problems.append(
-            f"algorithm.minibatches={algorithm.minibatches}: must divide the {rows} samples of an iteration "
-            "(rollout.prompts_per_step * rollout.num_samples)"
-        )
-    if run.use_ntl_trainer not in (None, run.ntl.enabled):
-        problems.append(
-            f"use_ntl_trainer={run.use_ntl_trainer} contradicts ntl.enabled={run.ntl.enabled}: leave it None"
-        )
-    return problems

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the losses cost: Number Token Loss beside cross entropy, and the vocabulary head beside its dense form.
+
+Claims: on logits [8, 256, 32000] float32, forward and backward, NTL adds at most 2% (5% of the labels numbers) and 5%
+(30%) to cross entropy; the fused vocabulary head (D=896, V=151,936, N=2,048) needs no more time than the dense one, and
+at most an eighth of its temporary memory. Where `ntloss` and torch are installed (extra `dev-peers`), the same is
+measured for them, each against its own framework's cross entropy.
+
+    python benchmarks/losses.py                 # writes benchmarks/results/losses-PLATFORM.json
+    python benchmarks/losses.py --quick         # small shapes and few pairs: does it run?
+
+Every ratio is the median over pairs taken in alternation in one run, with the 95% interval of that median. Cross
+entropy against itself is measured too: it says what a ratio of 1 looks like on this machine.
+"""
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import os
+import pathlib
+import platform
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ntl_jax.losses import number_token_loss, number_token_mse
+from ntl_jax.numerals import NumberTable
+from ntl_jax.ops import HeadStats, vocab_head, vocab_head_dense, vocab_head_loss
+
+NTL_WEIGHT = 0.3  # the paper's best
+NUMBER_SHARES = (0.05, 0.3)
+RESULTS = pathlib.Path(__file__).parent / "results"
+
+
+def ratio(baseline: Callable[[], Any], candidate: Callable[[], Any], num_pairs: int) -> dict[str, float]:
+    """Median of candidate time over baseline time, with its 95% interval, from alternating pairs."""
+    times = np.empty((num_pairs, 2))
+    for run in (baseline, candidate):
+        run()  # the first call also touches its memory for the first time
+    for pair in range(num_pairs):
+        for which in (0, 1) if pair % 2 else (1, 0):
+            start = time.perf_counter()
+            (baseline, candidate)[which]()
+            times[pair, which] = time.perf_counter() - start
+    ratios = np.sort(times[:, 1] / times[:, 0])
+    spread = 0.98 * np.sqrt(num_pairs)  # ranks that enclose the median with 95%: n/2 -+ 1.96 sqrt(n)/2
+    low, high = max(0, int(num_pairs / 2 - spread)), min(num_pairs - 1, int(np.ceil(num_pairs / 2 + spread)))
+    baseline_s, candidate_s = np.median(times, axis=0)
+    result = {"ratio": np.median(ratios), "low": ratios[low], "high": ratios[high]}
+    return {k: round(float(v), 4) for k, v in (result | {"baseline_s": baseline_s, "candidate_s": candidate_s}).items()}
+
+
+def labels_with_numbers(shape: tuple[int, int], ids: np.ndarray, vocab_size: int, share: float) -> np.ndarray:
+    """Random labels, the given share of them number tokens."""
+    rng = np.random.default_rng(0)
+    others = np.setdiff1d(np.arange(vocab_size), ids)
+    return np.where(rng.random(shape) < share, rng.choice(ids, shape), rng.choice(others, shape))
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    target_logits = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
+    return jax.nn.logsumexp(logits, axis=-1) - target_logits
+
+
+def measure_number_tokens(shape: tuple[int, int, int], num_pairs: int) -> dict[str, Any]:
+    """Cross entropy with NTL over cross entropy alone, forward and backward, by share of number labels."""
+    vocab_size = shape[-1]
+    table = NumberTable.from_vocab({str(d): 15 + d for d in range(10)}, vocab_size=vocab_size)
+    logits = jax.random.normal(jax.random.key(0), shape) * 2
+    extras: dict[str, Callable[[jax.Array, jax.Array], jax.Array] | None] = {
+        "nothing": None,
+        "ntl_wasserstein": lambda z, labels: number_token_loss(z, labels, table),
+        "ntl_mse": lambda z, labels: number_token_loss(z, labels, table, loss=number_token_mse),
+        "ntl_wasserstein_with_mass": lambda z, labels: number_token_loss(z, labels, table, mass_term=True),
+    }
+
+    def step_with(extra):
+        def loss(logits, labels):
+            per_token = cross_entropy(logits, labels)
+            return jnp.mean(per_token if extra is None else per_token + NTL_WEIGHT * extra(logits, labels))
+
+        return jax.jit(jax.value_and_grad(loss))
+
+    results: dict[str, Any] = {}
+    for share in NUMBER_SHARES:
+        labels = jnp.asarray(labels_with_numbers(shape[:2], np.asarray(table.ids), vocab_size, share))
+        baseline = step_with(None)
+        for name, extra in extras.items():
+            step = step_with(extra)
+            results[f"{name}_at_{share:.0%}"] = ratio(
+                lambda labels=labels, step=baseline: jax.block_until_ready(step(logits, labels)),
+                lambda labels=labels, step=step: jax.block_until_ready(step(logits, labels)),
+                num_pairs,
+            )
+    return results
+
+
+def measure_ntloss(shape: tuple[int, int, int], num_pairs: int) -> dict[str, Any]:
+    """The same for the PyTorch package `ntloss`, against torch's own cross entropy."""
+    import torch
+    from ntloss import NTLoss
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    vocab_size = shape[-1]
+    vocab = {f"<{i}>": i for i in range(vocab_size) if not 15 <= i < 25} | {str(d): 15 + d for d in range(10)}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel(vocab, unk_token="<0>")))
+    logits = torch.randn(shape).mul_(2).requires_grad_()
+    extras = {
+        "nothing": None,
+        "ntl_wasserstein": NTLoss(tokenizer, vocab_size=vocab_size, reweigh=False),
+        "ntl_wasserstein_with_mass": NTLoss(tokenizer, vocab_size=vocab_size, reweigh=True),
+    }
+
+    def step(extra, labels):
+        logits.grad = None
+        loss = torch.nn.functional.cross_entropy(logits.view(-1, vocab_size), labels.view(-1))
+        if extra is not None:
+            loss = loss + NTL_WEIGHT * extra(logits, labels)
+        loss.backward()
+
+    results: dict[str, Any] = {}
+    for share in NUMBER_SHARES:
+        labels = torch.from_numpy(labels_with_numbers(shape[:2], np.arange(15, 25), vocab_size, share))
+        for name, extra in extras.items():
+            results[f"{name}_at_{share:.0%}"] = ratio(
+                lambda labels=labels: step(None, labels),
+                lambda labels=labels, extra=extra: step(extra, labels),
+                num_pairs,
+            )
+    return results
+
+
+def measure_vocab_head(width: int, vocab_size: int, num_rows: int, chunk_size: int, num_pairs: int) -> dict[str, Any]:
+    """Log-prob + entropy + ten digits, value and gradient: each form over the dense one, time and temporaries."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    hidden = jax.random.normal(keys[0], (num_rows, width))
+    head = jax.random.normal(keys[1], (width, vocab_size)) * 0.05
+    targets = jax.random.randint(keys[2], (num_rows,), 0, vocab_size)
+    digits = jnp.arange(15, 25)
+
+    def per_token(stats: HeadStats, _=()):
+        expected_digit = jnp.sum(jnp.exp(stats.number_log_probs) * jnp.arange(10.0)[None, :], axis=-1)
+        return (-stats.log_probs - 0.01 * stats.entropy + NTL_WEIGHT * expected_digit) / num_rows
+
+    forms: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
+        "dense": lambda h, w: jnp.sum(per_token(vocab_head_dense(h, w, targets, digits))),
+        "vocab_head": lambda h, w: jnp.sum(per_token(vocab_head(h, w, targets, digits, chunk_size=chunk_size))),
+        "vocab_head_loss": lambda h, w: vocab_head_loss(per_token, h, w, targets, digits, chunk_size=chunk_size)[0],
+    }
+    steps = {
+        name: jax.jit(jax.value_and_grad(form, argnums=(0, 1))).lower(hidden, head).compile()
+        for name, form in forms.items()
+    }
+    temporary_bytes = {name: step.memory_analysis().temp_size_in_bytes for name, step in steps.items()}
+    runs = {name: lambda step=step: jax.block_until_ready(step(hidden, head)) for name, step in steps.items()}
+    return {
+        name: {
+            **ratio(runs["dense"], runs[name], num_pairs),
+            "temporary_bytes": temporary_bytes[name],
+            "memory_ratio": round(temporary_bytes[name] / temporary_bytes["dense"], 4),
+        }
+        for name in forms
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Where the numbers come from."""
+    packages = ["jax", "jaxlib", "numpy", "ntloss", "torch"]
+    installed = {name for dist in importlib.metadata.distributions() for name in [dist.metadata["Name"]]}
+    cpu_lines = [
+        line for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")
+    ]
+    return {
+        "device": jax.devices()[0].device_kind,
+        "cpu": cpu_lines[0].partition(": ")[2] if cpu_lines else platform.processor(),
+        "num_cores": len(os.sched_getaffinity(0)),
+        "load_before": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in packages if name in installed},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="What the losses cost.")
+    parser.add_argument("--quick", action="store_true", help="small shapes and few pairs")
+    parser.add_argument("--pairs", type=int, default=100, help="alternating pairs for each ratio of the losses")
+    parser.add_argument("--head-pairs", type=int, default=5, help="alternating pairs for each ratio of the head")
+    parser.add_argument("--chunk-size", type=int, default=128, help="positions the head holds logits for at a time")
+    parser.add_argument("--output", type=pathlib.Path, default=None, help="where to write the JSON result")
+    args = parser.parse_args()
+
+    logits_shape = (2, 32, 1000) if args.quick else (8, 256, 32_000)
+    head_shape = (64, 4000, 256) if args.quick else (896, 151_936, 2048)
+    num_pairs, num_head_pairs = (5, 2) if args.quick else (args.pairs, args.head_pairs)
+    result = {"machine": machine(), "logits_shape": logits_shape, "pairs": num_pairs}
+    result["number_tokens"] = measure_number_tokens(logits_shape, num_pairs)
+    if importlib.util.find_spec("ntloss") and importlib.util.find_spec("torch"):
+        result["ntloss"] = measure_ntloss(logits_shape, num_pairs)
+    result["head_shape_d_v_n"], result["chunk_size"], result["head_pairs"] = head_shape, args.chunk_size, num_head_pairs
+    result["vocab_head"] = measure_vocab_head(*head_shape, args.chunk_size, num_head_pairs)
+    text = json.dumps(result, indent=2)
+    print(text)
+    if not args.quick or args.output:
+        output = args.output or RESULTS / f"losses-{jax.default_backend()}.json"
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text + "\n")
+        print(f"written to {output}")
+
+
+if __name__ == "__main__":
+    main()

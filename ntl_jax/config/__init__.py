@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every setting of a run: what there is, which values go together, and the way to JSON and back.
+
+Files in ``configs/`` build a ``RunConfig``; ``--config.section.field=value`` overrides a field.
+"""
+
+from ntl_jax.config.sections import (
+    AlgorithmSection,
+    DataSection,
+    ModelSection,
+    NTLSection,
+    OptimizerSection,
+    RewardSection,
+    RolloutSection,
+    RunConfig,
+    TrainerSection,
+    WarmStartSection,
+)
+from ntl_jax.config.serialisation import flatten, from_dict
+
+__all__ = [
+    "AlgorithmSection",
+    "DataSection",
+    "ModelSection",
+    "NTLSection",
+    "OptimizerSection",
+    "RewardSection",
+    "RolloutSection",
+    "RunConfig",
+    "TrainerSection",
+    "WarmStartSection",
+    "flatten",
+    "from_dict",
+]

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A configuration as flat settings, and back from the dictionary that ``dataclasses.asdict`` and JSON make of it."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, ClassVar, Protocol, TypeGuard, TypeVar
+
+
+class Section(Protocol):
+    """Any of the dataclasses that a configuration consists of."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+def leaves(section: Section, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Dotted path, annotation and value of every setting; what stands in the place of a section counts as one."""
+    for field in dataclasses.fields(section):
+        kind, value = field.type, getattr(section, field.name)
+        if _is_section(kind) and isinstance(value, kind):
+            yield from leaves(value, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name, kind, value
+
+
+def flatten(section: Section) -> dict[str, Any]:
+    """Every setting by its dotted path.
+
+    Args:
+        section: a ``RunConfig`` or a part of it.
+
+    Example:
+        >>> from ntl_jax.config import RunConfig
+        >>> flatten(RunConfig())["algorithm.optimizer.learning_rate"]
+        0.0001
+    """
+    return {path: value for path, _, value in leaves(section)}
+
+
+def from_dict(section: type[AnySection], values: Any) -> AnySection:
+    """The section that ``dataclasses.asdict`` took apart, also after a trip through JSON. Its values are not validated.
+
+    Args:
+        section: ``RunConfig`` or the class of a part of it.
+        values: a dictionary of all of its fields; those that are sections are dictionaries too.
+
+    Raises:
+        ValueError: fields are missing or unknown, as in a file that another version wrote.
+
+    Example:
+        >>> from ntl_jax.config import RunConfig
+        >>> from_dict(RunConfig, dataclasses.asdict(RunConfig(seed=3))).seed
+        3
+    """
+    kinds = {field.name: field.type for field in dataclasses.fields(section)}
+    if not isinstance(values, dict):
+        raise ValueError(f"{section.__name__} must be an object with the fields {', '.join(kinds)}; given {values!r}")
+    odd = [f"{name} is missing" for name in kinds if name not in values]
+    odd += [f"{name} is unknown" for name in values if name not in kinds]
+    if odd:
+        raise ValueError(f"{section.__name__} must have its fields and no others: {', '.join(odd)}")
+    return section(**{name: _restore(kinds[name], value) for name, value in values.items()})
+
+
+def _restore(kind: Any, value: Any) -> Any:
+    """JSON has neither sections nor tuples."""
+    if _is_section(kind):
+        return from_dict(kind, value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _is_section(kind: Any) -> TypeGuard[type[Section]]:
+    return isinstance(kind, type) and dataclasses.is_dataclass(kind)

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong with a configuration: types, then ranges of single settings, then settings that contradict each other.
+
+A check is left out only where a setting it looks at already has a wrong type or range.
+"""
+
+import difflib
+import types
+import typing
+from collections.abc import Callable
+from math import inf
+from typing import Any, get_args, get_origin
+
+from ntl_jax.config.serialisation import Section, leaves
+
+_Check = tuple[str, Callable[..., Any], tuple[str, ...]]
+
+# Each: what is allowed, a test that nan fails, and the settings that it holds for, one by one.
+_RANGES: tuple[_Check, ...] = (
+    ("must lie in [0, 2**31)", lambda x: 0 <= x < 2**31, ("seed",)),
+    ("must be at least 1", lambda x: 1 <= x < inf, (
+        "model.num_layers", "model.width", "model.num_heads", "model.num_kv_heads", "model.feed_forward",
+        "data.max_prompt_tokens", "data.max_solution_tokens", "data.num_train", "warm_start.batch_size",
+        "rollout.prompts_per_step", "rollout.num_samples", "rollout.max_tokens", "algorithm.epochs",
+        "algorithm.minibatches", "trainer.max_tokens_per_micro_batch", "trainer.eval_every", "trainer.eval_problems",
+        "trainer.save_every")),
+    ("must be at least 0", lambda x: 0 <= x < inf, (
+        "warm_start.steps", "warm_start.ntl_weight", "ntl.weight", "trainer.steps", "trainer.samples_per_step",
+        "algorithm.value_weight", "warm_start.optimizer.warmup_steps", "algorithm.optimizer.warmup_steps",
+        "warm_start.optimizer.weight_decay", "algorithm.optimizer.weight_decay")),
+    ("must be above 0", lambda x: 0 < x < inf, (
+        "model.rope_theta", "rollout.temperature", "algorithm.clip_low", "algorithm.clip_high", "algorithm.value_clip",
+        "ntl.temperature", "warm_start.optimizer.learning_rate", "algorithm.optimizer.learning_rate",
+        "warm_start.optimizer.max_grad_norm", "algorithm.optimizer.max_grad_norm")),
+    ("must lie in [0, 1]", lambda x: 0 <= x <= 1, ("algorithm.gamma", "algorithm.lam")),
+    ("must lie in [0, 1)", lambda x: 0 <= x < 1, (
+        "warm_start.optimizer.b1", "warm_start.optimizer.b2", "algorithm.optimizer.b1", "algorithm.optimizer.b2")),
+    ("must be at least 5: below, some problems have no solution", lambda x: 5 <= x < inf, ("data.max_number",)),
+    ("must be even and at least 2, for rotary positions", lambda x: x >= 2 and x % 2 == 0, ("model.head_dim",)),
+    ("must be positive sizes, at most one of them -1",
+     lambda mesh: all(size == -1 or size >= 1 for size in mesh) and mesh.count(-1) <= 1, ("model.mesh",)),
+    ("must be one or more of 1, 2, 3, 4", lambda tiers: tiers and set(tiers) <= {1, 2, 3, 4}, ("data.tiers",)),
+    ("must contain {question}, which stands for the problem's text", lambda x: "{question}" in x, ("data.template",)),
+    ("must be the name of a folder, without / and \\", lambda x: x and not set(x) & set("/\\"), ("name",)),
+)  # fmt: skip
+
+# Each: what is wrong with the first setting ({1} and {2} are the other values), a test of all, and the settings.
+_COMBINATIONS: tuple[_Check, ...] = (
+    ("must be a multiple of model.num_kv_heads={1}", lambda heads, kv_heads: heads % kv_heads == 0,
+     ("model.num_heads", "model.num_kv_heads")),
+    ("data.train names a file, so the held-out file must be named too",
+     lambda held_out, train: train is None or held_out is not None, ("data.eval", "data.train")),
+    ("the group baseline needs at least 2 (or algorithm.advantage='gae')",
+     lambda samples, advantage: advantage != "group" or samples >= 2, ("rollout.num_samples", "algorithm.advantage")),
+    ("must divide the samples of an iteration: rollout.prompts_per_step={1} times rollout.num_samples={2}",
+     lambda minibatches, prompts, samples: prompts * samples % minibatches == 0,
+     ("algorithm.minibatches", "rollout.prompts_per_step", "rollout.num_samples")),
+    ("contradicts ntl.enabled={1}; leave it None", lambda use, enabled: use in (None, enabled),
+     ("use_ntl_trainer", "ntl.enabled")),
+)  # fmt: skip
+
+
+def find_problems(config: Section) -> list[str]:
+    """One line for every problem of a ``RunConfig``: the setting, what was given, what is allowed."""
+    fields = list(leaves(config))
+    sound = {path: value for path, kind, value in fields if _fits(kind, value)}
+    problems = [f"{path}={value!r}: {_expected(kind, value)}" for path, kind, value in fields if path not in sound]
+    for text, holds, paths in _RANGES:
+        for path in paths:
+            if path in sound and not holds(sound[path]):
+                problems.append(f"{path}={sound.pop(path)!r}: {text}")
+    for text, holds, paths in _COMBINATIONS:
+        if sound.keys() >= set(paths):
+            values = [sound[path] for path in paths]
+            if not holds(*values):
+                problems.append(f"{paths[0]}={values[0]!r}: {text.format(*values)}")
+    return problems
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    """Whether a value is of the annotated type; an int will do for a float, a bool for no number."""
+    options = get_args(kind)
+    match get_origin(kind):
+        case None:
+            return type(value) in ((int, float) if kind is float else (kind,))
+        case typing.Literal:
+            return any(type(value) is type(option) and value == option for option in options)
+        case types.UnionType | typing.Union:
+            return any(_fits(option, value) for option in options)
+    assert get_origin(kind) is tuple, f"no setting is a {kind}"
+    if type(value) is not tuple:
+        return False
+    items = options[:1] * len(value) if options[-1] is ... else options
+    return len(items) == len(value) and all(map(_fits, items, value))
+
+
+def _expected(kind: Any, value: Any) -> str:
+    """What the annotation allows; of the words of a Literal, which is nearest."""
+    if get_origin(kind) is not typing.Literal:
+        return f"must be {kind.__name__ if isinstance(kind, type) else kind}"
+    near = difflib.get_close_matches(str(value).lower(), map(str, get_args(kind)), n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"must be one of {', '.join(map(repr, get_args(kind)))}{hint}"

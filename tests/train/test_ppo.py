@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The PPO iteration, with a real engine, tokenizer and rewards."""
+
+import dataclasses
+import textwrap
+
+import numpy as np
+import pytest
+
+from ntl_jax.config import NTLSection, RewardSection
+from ntl_jax.train.factory import assemble, ppo_trainer
+from ntl_jax.train.scoring import Scorer
+
+
+def with_reward(parts, path, source: str):
+    """The same parts with the reward function `score` of this source."""
+    path.write_text(textwrap.dedent(source))
+    config = dataclasses.replace(parts.config, reward=RewardSection(function=f"{path}:score"))
+    return dataclasses.replace(parts, config=config, scorer=Scorer(config, parts.tokenizer, parts.table))
+
+
+@pytest.fixture(scope="module")
+def stepped(tiny_parts):
+    """A trainer after one iteration, its figures and samples."""
+    trainer = ppo_trainer(tiny_parts, tiny_parts.params)
+    return trainer, *trainer.step()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_the_first_updates_ratio_is_one_and_a_later_one_is_not(tiny, tiny_parts, temperature):
+    rollout = dataclasses.replace(tiny.rollout, temperature=temperature)
+    config = dataclasses.replace(tiny, rollout=rollout, algorithm=dataclasses.replace(tiny.algorithm, epochs=2))
+    parts = dataclasses.replace(tiny_parts, config=config, params=assemble(config).params)
+    figures, _ = ppo_trainer(parts, parts.params).step()
+    assert figures["actor/first_ratio_deviation"] <= 1e-4
+    assert figures["actor/ratio_deviation"] > 1e-3
+
+
+def test_old_log_probs_are_the_captured_ones_in_every_epoch(tiny_parts):
+    trainer = ppo_trainer(tiny_parts, assemble(tiny_parts.config).params)
+    scored = trainer.scorer(
+        trainer.prompts[:4], trainer.engine.generate(trainer.prompts[:4], trainer._sampling, seed=0)
+    )
+    batch = trainer._rows(scored)
+    captured = np.concatenate([t.rollout_log_probs for t in scored.trajectories])
+    np.testing.assert_array_equal(np.asarray(batch.old_log_probs)[batch.mask], captured)
+
+
+def test_an_iteration_reports_verls_names_and_ours(stepped):
+    _, figures, scored = stepped
+    expected = {"actor/pg_loss", "actor/pg_clipfrac", "actor/ppo_kl", "actor/entropy", "critic/score/mean", "ntl/loss"}
+    expected |= {"response_length/mean", "perf/throughput", "timing_s/gen", "timing_s/update_actor", "actor/grad_norm"}
+    assert expected <= figures.keys()
+    assert figures["critic/score/mean"] == pytest.approx(scored.scores.mean())
+    assert figures["non_finite"] == 0
+
+
+def test_group_advantages_of_a_prompt_sum_to_zero_on_its_response_tokens(tiny_parts, stepped):
+    trainer, _, scored = stepped
+    batch = trainer._with_advantages(trainer._rows(scored), scored)
+    first_tokens = np.asarray(batch.advantages)[:, 0].reshape(4, 4)
+    np.testing.assert_allclose(first_tokens.sum(axis=1), 0, atol=1e-5)
+    assert not np.asarray(batch.advantages)[~batch.mask].any()
+
+
+def test_a_reward_that_fails_drops_its_sample_from_the_update_and_from_its_groups_mean(tiny_parts, tmp_path):
+    parts = with_reward(
+        tiny_parts,
+        tmp_path / "reward.py",
+        """
+        calls = []
+        def score(data_source, solution_str, ground_truth, extra_info):
+            calls.append(solution_str)
+            if len(calls) % 4 == 1:
+                raise RuntimeError("no reward for the first sample of a prompt")
+            return 0.9 if len(calls) % 4 == 2 else 0.1
+        """,
+    )
+    trainer = ppo_trainer(parts, assemble(parts.config).params)
+    scored = trainer.scorer(
+        trainer.prompts[:4], trainer.engine.generate(trainer.prompts[:4], trainer._sampling, seed=0)
+    )
+    batch = trainer._with_advantages(trainer._rows(scored), scored)
+    assert scored.valid.tolist() == [False, True, True, True] * 4
+    assert "no reward for the first sample" in (scored.outcomes[0].error or "")
+    assert np.asarray(batch.mask).any(axis=1).tolist() == scored.valid.tolist()
+    # Of 0.9, 0.1, 0.1 the mean is 0.3667 and the deviation 0.4619: a silent 0 for the failed one would move both.
+    advantages = np.asarray(batch.advantages)[:4, 0]
+    np.testing.assert_allclose(advantages, [0, 1.1547, -0.5774, -0.5774], atol=1e-3)
+
+
+def test_fractional_rewards_are_not_truncated(tiny_parts, tmp_path):
+    parts = with_reward(
+        tiny_parts, tmp_path / "reward.py", "def score(data_source, solution_str, ground_truth, extra_info): return 0.9"
+    )
+    trainer = ppo_trainer(parts, assemble(parts.config).params)
+    figures, _ = trainer.step()
+    assert figures["critic/score/mean"] == pytest.approx(0.9)
+
+
+def test_without_ntl_nothing_of_it_is_captured_or_reported(tiny, tiny_parts):
+    config = dataclasses.replace(tiny, ntl=NTLSection(enabled=False))
+    parts = dataclasses.replace(assemble(config), engine=tiny_parts.engine)
+    figures, scored = ppo_trainer(parts, parts.params).step()
+    assert not [name for name in figures if "ntl" in name]
+    assert scored.ntl_info is None
+    assert all(t.digit_log_probs is None for t in scored.trajectories)
+
+
+def test_a_weight_of_zero_leaves_the_number_term_out_of_the_loss(tiny, tiny_parts):
+    config = dataclasses.replace(tiny, ntl=NTLSection(weight=0.0))
+    parts = dataclasses.replace(assemble(config), engine=tiny_parts.engine)
+    figures, scored = ppo_trainer(parts, parts.params).step()
+    assert "actor/ntl_loss" not in figures
+    assert scored.ntl_info is not None
+
+
+def test_the_critic_starts_at_zero_learns_and_is_reported(tiny_gae_parts):
+    params = assemble(tiny_gae_parts.config).params
+    trainer = ppo_trainer(tiny_gae_parts, params)
+    first, _ = trainer.step()
+    assert first["critic/values/mean"] == 0.0
+    assert first["critic/vf_loss"] > 0
+    later = [trainer.step()[0] for _ in range(4)]
+    assert later[-1]["critic/values/mean"] != 0.0
+
+
+def test_the_same_seed_gives_the_same_figures_and_another_one_does_not(tiny, tiny_parts):
+    def figures_of(seed: int) -> dict[str, float]:
+        config = dataclasses.replace(tiny, seed=seed)
+        parts = dataclasses.replace(assemble(config), engine=tiny_parts.engine)
+        trainer = ppo_trainer(parts, parts.params)
+        trainer.step()
+        figures, _ = trainer.step()
+        return {k: v for k, v in figures.items() if not k.startswith(("timing_s", "perf"))}
+
+    first, again, other = figures_of(0), figures_of(0), figures_of(1)
+    np.testing.assert_equal(again, first)
+    assert other != first

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole runs: what they leave behind, and that a resumed one equals an uninterrupted one."""
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from ntl_jax.config import OptimizerSection
+from ntl_jax.metrics import read_lines
+from ntl_jax.train import NonFiniteError, run
+from ntl_jax.train.run import RunFolder
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def finished(tiny, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    return folder, run(tiny, folder)
+
+
+def numbers(folder: pathlib.Path) -> list[dict]:
+    """The metric lines without timings."""
+    return [
+        {name: value for name, value in line.items() if not name.startswith(("timing_s", "perf"))}
+        for line in read_lines(folder / "metrics.jsonl")
+    ]
+
+
+def test_a_run_leaves_its_folder(tiny, finished):
+    folder, result = finished
+    assert json.loads((folder / "config.json").read_text())["seed"] == tiny.seed
+    assert json.loads((folder / "environment.json").read_text())["packages"].keys() >= {"jax", "flax", "optax"}
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"warm_start", "ppo"}
+    assert result.keys() == {"before", "after"}
+
+
+def test_metric_lines_carry_stage_and_step_and_evaluations_carry_the_accuracy(finished):
+    lines = numbers(finished[0])
+    steps = [(line["stage"], line["step"]) for line in lines]
+    assert steps == [("warm_start", s) for s in range(1, 5)] + [("ppo", s) for s in range(5)]
+    evaluated = [(line["stage"], line["step"]) for line in lines if "val/accuracy" in line]
+    assert evaluated == [("warm_start", 4), ("ppo", 0), ("ppo", 2), ("ppo", 4)]
+    assert {line["val/num_problems"] for line in lines if "val/accuracy" in line} == {8.0}
+
+
+def test_samples_hold_prompt_response_truth_and_digit_probabilities(finished):
+    samples = [json.loads(line) for line in (finished[0] / "samples.jsonl").read_text().splitlines()]
+    assert len(samples) == 4 * 4
+    for sample in samples:
+        assert sample["stage"] == "ppo"
+        assert sample["prompt"].endswith("\n")
+        assert int(sample["ground_truth"]) >= 0
+        assert len(sample["digit_probabilities"]) == len(sample["digit_positions"])
+        assert all(0 <= sum(row) <= 1.0001 for row in sample["digit_probabilities"])
+
+
+@pytest.mark.parametrize("stops_at", [("warm_start", 2), ("warm_start", 4), ("ppo", 2)], ids=str)
+def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tiny, finished, tmp_path, monkeypatch, stops_at):
+    """The process dies right after writing the metric line that follows a checkpoint."""
+    write, (stage, step) = RunFolder._write, stops_at
+
+    names = {"warm_start": "a", "ppo": "b"}  # the order of the stages
+
+    def die_after(self, at_stage, at_step, figures, scored):
+        write(self, at_stage, at_step, figures, scored)
+        if (names[at_stage], at_step) > (names[stage], step):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(RunFolder, "_write", die_after)
+        run(tiny, tmp_path)
+    assert len(numbers(tmp_path)) < len(numbers(finished[0]))
+    run(tiny, tmp_path, resume=True)
+    assert numbers(tmp_path) == numbers(finished[0])
+    assert (tmp_path / "samples.jsonl").read_bytes() == (finished[0] / "samples.jsonl").read_bytes()
+
+
+def test_resuming_a_finished_run_changes_nothing(tiny, finished):
+    folder, result = finished
+    before = numbers(folder)
+    assert run(tiny, folder, resume=True) == result
+    assert numbers(folder) == before
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_a_dump(tiny, tmp_path):
+    optimizer = OptimizerSection(learning_rate=1e30, warmup_steps=0, max_grad_norm=1e30)
+    config = dataclasses.replace(tiny, warm_start=dataclasses.replace(tiny.warm_start, optimizer=optimizer))
+    with pytest.raises(NonFiniteError, match=r"warm_start step \d: a loss or gradient is not finite"):
+        run(config, tmp_path)
+    dump = json.loads((tmp_path / "non_finite.json").read_text())
+    assert dump["stage"] == "warm_start"
+    assert len(dump["prompts"]) == config.warm_start.batch_size
+
+
+def test_real_gsm8k_text_runs_through_both_stages(tiny, tmp_path):
+    data = ROOT.parent / "shared" / "data" / "gsm8k"
+    if not data.is_dir():
+        pytest.skip("the GSM8K files are not beside the repository")
+    files = {"train": str(data / "train.jsonl"), "eval": str(data / "test.jsonl")}
+    section = dataclasses.replace(tiny.data, **files, max_prompt_tokens=96, max_solution_tokens=96)
+    config = dataclasses.replace(tiny, data=section, trainer=dataclasses.replace(tiny.trainer, steps=1))
+    run(dataclasses.replace(config, warm_start=dataclasses.replace(tiny.warm_start, steps=1)), tmp_path)
+    lines = numbers(tmp_path)
+    assert [(line["stage"], line["step"]) for line in lines] == [("warm_start", 1), ("ppo", 0), ("ppo", 1)]
+    assert all(np.isfinite(line["val/accuracy"]) for line in lines if "val/accuracy" in line)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pure update: it does not depend on how the batch is cut, and keeps the old state when something is not finite."""
+
+import functools
+
+import jax
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from ntl_jax.config import AlgorithmSection
+from ntl_jax.models import Critic, Decoder, ModelConfig, batch_sharding, make_mesh, shardings
+from ntl_jax.numerals import NumberTable
+from ntl_jax.train.batch import RowShape, pad_rows
+from ntl_jax.train.objectives import NumberLoss, policy_objective, value_objective
+from ntl_jax.train.state import init_model_state, init_params, init_train_state
+from ntl_jax.train.step import Learner, make_step
+
+CONFIG = ModelConfig(vocab_size=24, num_layers=2, width=32, num_heads=4, num_kv_heads=2, head_dim=8, feed_forward=32)
+TABLE = NumberTable.from_vocab({str(d): d for d in range(10)}, vocab_size=24)
+OPTIMIZER = optax.sgd(1.0)  # the update is minus the gradient
+
+
+@functools.cache
+def random_batch():
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(2, 9, (2, 8))
+    prompts, responses = ([rng.integers(0, 24, n) for n in row] for row in lengths)
+    truth = [np.where(rng.uniform(size=len(r)) < 0.3, rng.integers(0, 10, len(r)), np.nan) for r in responses]
+    batch = pad_rows(prompts, responses, RowShape(16, 8), number_targets=truth)
+    noise = {name: rng.normal(size=batch.mask.shape).astype(np.float32) for name in ("advantages", "returns")}
+    return batch._replace(
+        old_log_probs=rng.normal(-3, 0.3, batch.mask.shape).astype(np.float32),
+        old_values=np.zeros(batch.mask.shape, np.float32),
+        **noise,
+    )
+
+
+def update(mesh_shape=(1, 1, 1), max_tokens=10_000, batch=None):
+    """One step; returns the new and the old parameters and the figures."""
+    mesh = make_mesh(mesh_shape)
+    policy_graph, policy = init_params(lambda rngs: Decoder(CONFIG, rngs=rngs), 0, mesh)
+    critic_graph, critic = init_params(lambda rngs: Critic(CONFIG, rngs=rngs), 1, mesh)
+
+    def policy_loss(params, batch, denominators):
+        decoder = nnx.merge(policy_graph, params)
+        return policy_objective(
+            decoder, batch, denominators, TABLE, NumberLoss("mse", 0.1), AlgorithmSection(clip_low=0.5), 0.7
+        )
+
+    def value_loss(params, batch, denominators):
+        return value_objective(nnx.merge(critic_graph, params), batch, denominators, AlgorithmSection())
+
+    learners = Learner(policy_loss, OPTIMIZER, "actor"), Learner(value_loss, OPTIMIZER, "critic")
+    policy_state, critic_state = (init_model_state(params, OPTIMIZER, mesh) for params in (policy, critic))
+    state = init_train_state(policy_state, critic_state, mesh)
+    before = jax.device_get((policy_state.params, critic_state.params))
+    step = make_step(*learners, max_tokens, shardings(state, mesh))
+    batch = jax.device_put(random_batch() if batch is None else batch, batch_sharding(mesh))
+    state, figures = step(state, batch)
+    assert state.critic is not None
+    return jax.device_get((state.policy.params, state.critic.params)), before, figures.to_dict()
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return update()
+
+
+def norm(tree) -> float:
+    return float(np.sqrt(sum(np.sum(np.square(x, dtype=np.float64)) for x in jax.tree.leaves(tree))))
+
+
+def difference(a, b):
+    return jax.tree.map(lambda x, y: np.asarray(x, np.float64) - y, a, b)
+
+
+@pytest.mark.parametrize(
+    "cut", [{"max_tokens": 64}, {"max_tokens": 16}, {"mesh_shape": (8, 1, 1)}, {"mesh_shape": (2, 2, 2)}], ids=str
+)
+def test_gradients_do_not_depend_on_micro_batches_or_devices(whole, cut):
+    after, before, figures = whole
+    cut_after, _, cut_figures = update(**cut)
+    # Parameters are float32 while updates are compared: their rounding bounds what can be seen.
+    assert norm(difference(cut_after, after)) <= 2e-6 * norm(difference(after, before)) + 1e-7 * norm(before)
+    assert cut_figures.keys() == figures.keys()
+    for name in figures:
+        np.testing.assert_allclose(cut_figures[name], figures[name], rtol=2e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("field", ["advantages", "returns"])
+def test_a_step_that_is_not_finite_changes_no_parameter_and_says_so(field):
+    batch = random_batch()
+    broken = getattr(batch, field).copy()
+    broken[np.argwhere(batch.mask)[3][0], np.argwhere(batch.mask)[3][1]] = np.nan
+    after, before, figures = update(batch=batch._replace(**{field: broken}))
+    assert figures["non_finite"] == 1.0
+    jax.tree.map(np.testing.assert_array_equal, after, before)
+
+
+def test_a_finite_step_changes_parameters_and_says_so(whole):
+    after, before, figures = whole
+    assert figures["non_finite"] == 0.0
+    assert norm(difference(after[0], before[0])) > 0
+    assert norm(difference(after[1], before[1])) > 0
+
+
+def test_values_outside_the_mask_change_nothing(whole):
+    batch = random_batch()
+    garbage = {
+        name: np.where(batch.mask, getattr(batch, name), np.nan).astype(np.float32)
+        for name in ("advantages", "returns", "old_log_probs", "old_values")
+    }
+    after, _, figures = update(batch=batch._replace(**garbage))
+    assert figures["non_finite"] == 0.0
+    jax.tree.map(np.testing.assert_array_equal, after, whole[0])

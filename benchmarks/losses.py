@@ -103,13 +103,13 @@ def measure_number_tokens(shape: tuple[int, int, int], num_pairs: int) -> dict[s
 def measure_ntloss(shape: tuple[int, int, int], num_pairs: int) -> dict[str, Any]:
     """The same for the PyTorch package `ntloss`, against torch's own cross entropy."""
     import torch
-    from ntloss import NTLoss
+    from ntloss.core import NTLoss
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
     vocab_size = shape[-1]
     vocab = {f"<{i}>": i for i in range(vocab_size) if not 15 <= i < 25} | {str(d): 15 + d for d in range(10)}
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel(vocab, unk_token="<0>")))
+    tokenizer: Any = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel(vocab, unk_token="<0>")))
     logits = torch.randn(shape).mul_(2).requires_grad_()
     extras = {
         "nothing": None,
@@ -136,7 +136,9 @@ def measure_ntloss(shape: tuple[int, int, int], num_pairs: int) -> dict[str, Any
     return results
 
 
-def measure_vocab_head(width: int, vocab_size: int, num_rows: int, chunk_size: int, num_pairs: int) -> dict[str, Any]:
+def measure_vocab_head(
+    width: int, vocab_size: int, num_rows: int, chunk_size: int | None, num_pairs: int
+) -> dict[str, Any]:
     """Log-prob + entropy + ten digits, value and gradient: each form over the dense one, time and temporaries."""
     keys = jax.random.split(jax.random.key(0), 3)
     hidden = jax.random.normal(keys[0], (num_rows, width))
@@ -148,25 +150,40 @@ def measure_vocab_head(width: int, vocab_size: int, num_rows: int, chunk_size: i
         expected_digit = jnp.sum(jnp.exp(stats.number_log_probs) * jnp.arange(10.0)[None, :], axis=-1)
         return (-stats.log_probs - 0.01 * stats.entropy + NTL_WEIGHT * expected_digit) / num_rows
 
+    def fused(hidden, head):
+        return vocab_head_loss(per_token, hidden, head, targets, digits, chunk_size=chunk_size)[0]
+
     forms: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
         "dense": lambda h, w: jnp.sum(per_token(vocab_head_dense(h, w, targets, digits))),
         "vocab_head": lambda h, w: jnp.sum(per_token(vocab_head(h, w, targets, digits, chunk_size=chunk_size))),
-        "vocab_head_loss": lambda h, w: vocab_head_loss(per_token, h, w, targets, digits, chunk_size=chunk_size)[0],
+        "vocab_head_loss": fused,
+        "vocab_head_loss_tied": lambda h, embedding: fused(h, embedding.T),
     }
+    weights = {name: head.T + 0 if name.endswith("_tied") else head for name in forms}
     steps = {
-        name: jax.jit(jax.value_and_grad(form, argnums=(0, 1))).lower(hidden, head).compile()
+        name: jax.jit(jax.value_and_grad(form, argnums=(0, 1))).lower(hidden, weights[name]).compile()
         for name, form in forms.items()
     }
-    temporary_bytes = {name: step.memory_analysis().temp_size_in_bytes for name, step in steps.items()}
-    runs = {name: lambda step=step: jax.block_until_ready(step(hidden, head)) for name, step in steps.items()}
+
+    def run(name: str) -> Callable[[], Any]:
+        return lambda: jax.block_until_ready(steps[name](hidden, weights[name]))
+
+    memory = {name: temporary_bytes(step) for name, step in steps.items()}
     return {
         name: {
-            **ratio(runs["dense"], runs[name], num_pairs),
-            "temporary_bytes": temporary_bytes[name],
-            "memory_ratio": round(temporary_bytes[name] / temporary_bytes["dense"], 4),
+            **ratio(run("dense"), run(name), num_pairs),
+            "temporary_bytes": memory[name],
+            "memory_ratio": round(memory[name] / memory["dense"], 4),
         }
         for name in forms
     }
+
+
+def temporary_bytes(step: jax.stages.Compiled) -> int:
+    """What the compiled program holds beside its arguments and results."""
+    memory = step.memory_analysis()
+    assert memory is not None
+    return memory.temp_size_in_bytes
 
 
 def machine() -> dict[str, Any]:
@@ -191,7 +208,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small shapes and few pairs")
     parser.add_argument("--pairs", type=int, default=100, help="alternating pairs for each ratio of the losses")
     parser.add_argument("--head-pairs", type=int, default=5, help="alternating pairs for each ratio of the head")
-    parser.add_argument("--chunk-size", type=int, default=128, help="positions the head holds logits for at a time")
+    parser.add_argument("--chunk-size", type=int, default=None, help="positions per chunk of the head; its own default")
     parser.add_argument("--output", type=pathlib.Path, default=None, help="where to write the JSON result")
     args = parser.parse_args()
 

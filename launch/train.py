@@ -13,7 +13,6 @@ import pathlib
 import runpy
 import sys
 import traceback
-import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -88,8 +87,7 @@ def parse_args(argv: Sequence[str]) -> Args:
         base = stored or RunConfig()
     else:
         raise ValueError(f"--config=NAME is missing: {_available()}")
-    # Of defaults with a wrong type tyro only warns; validate() refuses them.
-    with _bools(), warnings.catch_warnings(action="ignore", category=UserWarning):
+    with _bools():
         args = tyro.cli(
             Args, args=argv, default=Args(base), prog="launch/train.py", description=__doc__, use_underscores=True
         )
@@ -106,13 +104,13 @@ def parse_args(argv: Sequence[str]) -> Args:
 
 
 def load_config(name: str) -> RunConfig:
-    """The configuration that a file's ``get_config()`` returns.
+    """The configuration that a file's ``get_config()`` returns, checked: tyro would replace defaults of a wrong type.
 
     Args:
         name: a file of configs/ without its ending, or the path of a .py file.
 
     Raises:
-        ValueError: there is no such file, or it gives no RunConfig.
+        ValueError: there is no such file, it gives no RunConfig, or one with problems.
     """
     path = pathlib.Path(name) if name.endswith(".py") else CONFIGS / f"{name}.py"
     if not path.is_file():
@@ -123,6 +121,10 @@ def load_config(name: str) -> RunConfig:
     config = get_config() if callable(get_config) else None
     if not isinstance(config, RunConfig):
         raise ValueError(f"{path} must define get_config() that returns a RunConfig, see {CONFIGS / 'gsm8k_ntl.py'}")
+    try:
+        config.validate()
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     return config
 
 

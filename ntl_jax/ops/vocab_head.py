@@ -27,7 +27,7 @@ from ntl_jax.ops.head_stats import (
 # Bytes of float32 logits held at a time where the caller names no chunk size, but never fewer rows than CHUNK_ROWS: the
 # head's gradient is read and written once a chunk, which must not outweigh the chunk's own arithmetic.
 CHUNK_BYTES = 32 << 20
-CHUNK_ROWS = 128
+CHUNK_ROWS = 256
 
 
 def vocab_head_dense(
@@ -79,7 +79,7 @@ def vocab_head(
         number_ids: [M] ids of the number tokens in `[0, V)`; M may be 0.
         temperature: above 0; a float or a traced scalar.
         chunk_size: for how many positions, of all devices together, to hold logits at a time, at most; by default as
-            many as fit 32 MiB, but at least 128. More is faster on accelerators, where memory allows.
+            many as fit 32 MiB, but at least 256. More is faster on accelerators, where memory allows.
 
     Returns:
         `HeadStats`, float32.

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from launch import train
-from ntl_jax.config import RunConfig
+from ntl_jax.config import RunConfig, flatten
 
 ROOT = pathlib.Path(__file__).parents[2]
 NAME = "--config=gsm8k_ntl"
@@ -49,7 +49,7 @@ def test_truth_values_are_read_in_any_case(word):
 
 def test_tuples_paths_and_none_are_read():
     options = ["--config.model.mesh", "-1", "2", "1", "--config.data.train=a b.jsonl", "--config.data.eval=None"]
-    with pytest.raises(ValueError, match=r"data\.eval is missing"):
+    with pytest.raises(ValueError, match=r"data\.eval=None: data\.train names a file"):
         train.parse_args([NAME, *options])
     config = train.parse_args([NAME, *options[:-1], "--config.data.eval=c.jsonl"]).config
     assert config.model.mesh == (-1, 2, 1)
@@ -118,7 +118,7 @@ def test_help_documents_every_field_with_the_chosen_defaults(capsys, monkeypatch
         train.parse_args([NAME, "--help"])
     assert exit_info.value.code == 0
     shown = capsys.readouterr().out
-    for name, value in train._flatten(train.load_config("gsm8k_ntl")).items():
+    for name, value in flatten(train.load_config("gsm8k_ntl")).items():
         _, _, after = shown.partition(f"--config.{name} ")
         entry = " ".join(after.partition("│ --")[0].replace("│", " ").split())
         assert "(default: " in entry and len(entry.split("(default: ")[0].split()) > 2, name
@@ -151,11 +151,31 @@ def test_resume_refuses_settings_that_contradict_the_run(started_run, options):
         train.parse_args([f"--workdir={folder}", "--resume", *options])
 
 
+def test_all_problems_of_a_configuration_file_are_listed_before_its_values_are_used_as_defaults(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from ntl_jax.config import NTLSection, RunConfig\n"
+        "def get_config():\n    return RunConfig(seed='3', model=3, ntl=NTLSection(method='wasser', temperature=0.0))\n"
+    )
+    with pytest.raises(ValueError, match="4 problems in the configuration") as error:
+        train.parse_args([f"--config={file}"])
+    lines = str(error.value).splitlines()
+    assert str(file) in lines[0]
+    assert [line.split("=")[0].strip() for line in lines[1:]] == ["seed", "model", "ntl.method", "ntl.temperature"]
+
+
 @pytest.mark.parametrize("content", ["{", "{}", '{"name": "x"}', "[]"])
 def test_a_run_folder_with_an_unreadable_configuration_is_an_error(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(ValueError, match=r"config\.json cannot be read"):
         train.parse_args([f"--workdir={tmp_path}", "--resume"])
+
+
+def test_a_stored_configuration_with_a_wrong_value_is_an_error(started_run):
+    folder, config = started_run
+    (folder / "config.json").write_text(json.dumps(dataclasses.asdict(config) | {"seed": "3"}))
+    with pytest.raises(ValueError, match=r"config\.json cannot be read(.|\n)*seed='3': must be int"):
+        train.parse_args([f"--workdir={folder}", "--resume"])
 
 
 def test_a_wrong_command_line_prints_one_message_and_exits_with_2(capsys):

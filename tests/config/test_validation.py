@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every problem of a configuration is reported, all at once, and nothing else is."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from ntl_jax.config import DataSection, NTLSection, RolloutSection, RunConfig, flatten
+from ntl_jax.config.validation import find_problems
+from ntl_jax.data.generator import generate_problems
+
+DEFAULTS = flatten(RunConfig())
+
+
+def changed(section, path, value):
+    """A section with one setting changed, whatever it is changed to."""
+    name, _, rest = path.partition(".")
+    return dataclasses.replace(section, **{name: changed(getattr(section, name), rest, value) if rest else value})
+
+
+def problems_of(settings):
+    """Of the defaults with these settings changed; by setting."""
+    config = RunConfig()
+    for path, value in settings.items():
+        config = changed(config, path, value)
+    lines = find_problems(config)
+    return {line.split("=")[0]: line for line in lines}
+
+
+def test_every_problem_is_reported_at_once_with_name_value_and_what_is_allowed():
+    expected = {
+        "seed": (-1, "[0, 2**31)"),
+        "name": ("a/b", "without /"),
+        "model.num_heads": (3, "model.num_kv_heads=2"),
+        "model.head_dim": (5, "even"),
+        "model.mesh": ((-1, -1, 1), "at most one of them -1"),
+        "data.eval": (None, "data.train names a file"),
+        "data.tiers": ((0, 5), "1, 2, 3, 4"),
+        "data.template": ("no question", "must contain {question}"),
+        "data.max_number": (4, "at least 5"),
+        "warm_start.optimizer.learning_rate": (0.0, "above 0"),
+        "algorithm.optimizer.b2": (1.0, "[0, 1)"),
+        "algorithm.gamma": (1.1, "[0, 1]"),
+        "algorithm.minibatches": (2, "rollout.prompts_per_step=3 times rollout.num_samples=1"),
+        "rollout.num_samples": (1, "algorithm.advantage='gae'"),
+        "ntl.method": ("wasser", "one of 'mse', 'wasserstein'; did you mean 'wasserstein'?"),
+        "use_ntl_trainer": (True, "contradicts ntl.enabled=False"),
+    }
+    given = {path: value for path, (value, _) in expected.items()}
+    found = problems_of(given | {"data.train": "train.jsonl", "rollout.prompts_per_step": 3, "ntl.enabled": False})
+    assert found.keys() == expected.keys()
+    for path, (value, allowed) in expected.items():
+        assert found[path].startswith(f"{path}={value!r}: ") and allowed in found[path]
+
+
+@pytest.mark.parametrize("path", [path for path, value in DEFAULTS.items() if type(value) in (int, float)])
+def test_every_number_has_a_range_that_leaves_out_negative_and_endless_ones(path):
+    wrong = [-1] if type(DEFAULTS[path]) is int else [-1, -0.5, math.nan, math.inf]
+    assert [list(problems_of({path: value})) for value in wrong] == [[path]] * len(wrong)
+
+
+@pytest.mark.parametrize("path", DEFAULTS)
+def test_a_value_of_another_type_is_a_problem_whatever_the_setting(path):
+    for value in (object(), {}, [], ("a",), 1j, np.array(["a", "b"])):
+        assert list(problems_of({path: value})) == [path]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "allowed"),
+    [
+        ("seed", "3", "must be int"),
+        ("seed", 3.0, "must be int"),
+        ("seed", True, "must be int"),
+        ("ntl.enabled", 1, "must be bool"),
+        ("ntl.weight", "0.1", "must be float"),
+        ("data.train", 3, "must be str | None"),
+        ("data.tiers", [1, 2], "must be tuple[int, ...]"),
+        ("data.tiers", (1, "2"), "must be tuple[int, ...]"),
+        ("model.mesh", (1, 1), "must be tuple[int, int, int]"),
+        ("model", None, "must be ModelSection"),
+        ("algorithm.optimizer", {"learning_rate": 1.0}, "must be OptimizerSection"),
+        ("ntl.method", "MSE", "must be one of 'mse', 'wasserstein'; did you mean 'mse'?"),
+        ("rollout.engine", 3, "must be one of 'jax'"),
+        ("name", "", "must be the name of a folder, without / and \\"),
+    ],
+)
+def test_the_problem_says_what_the_setting_takes(path, value, allowed):
+    assert problems_of({path: value}) == {path: f"{path}={value!r}: {allowed}"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"ntl.weight": 1, "rollout.temperature": 2},
+        {"algorithm.optimizer.b1": 0.0, "algorithm.gamma": 0.0, "algorithm.lam": 1.0},
+        {"data.train": "a.jsonl", "data.eval": "b.jsonl", "data.tiers": (4,), "model.mesh": (1, -1, 2)},
+        {"data.template": "{question} Put it in \\boxed{}.", "seed": 2**31 - 1, "trainer.steps": 0},
+        {"rollout.num_samples": 1, "algorithm.advantage": "gae"},
+        {"use_ntl_trainer": False, "ntl.enabled": False},
+        {"use_ntl_trainer": True},
+    ],
+)
+def test_what_is_allowed_is_no_problem(settings):
+    assert problems_of(settings) == {}
+
+
+def test_a_wrong_type_or_range_hides_no_other_problem():
+    config = RunConfig(
+        seed="3",  # pyright: ignore[reportArgumentType]
+        ntl=NTLSection(temperature=0.0),
+        rollout=RolloutSection(num_samples=0, prompts_per_step=3),
+        data=DataSection(train="a.jsonl"),
+    )
+    with pytest.raises(ValueError, match="4 problems in the configuration") as error:
+        config.validate()
+    assert all(f"\n  {path}=" in str(error.value) for path in ("seed", "ntl.temperature", "data.eval"))
+
+
+def test_the_least_max_number_is_the_generators():
+    smallest = next(n for n in range(100) if not problems_of({"data.max_number": n}))
+    assert len(generate_problems(3, seed=0, max_number=smallest)) == 3
+    with pytest.raises(ValueError, match="max_number"):
+        generate_problems(3, seed=0, max_number=smallest - 1)

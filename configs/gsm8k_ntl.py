@@ -1,8 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tiny policy learns GSM8K-style arithmetic: supervised warm start, then clipped PPO with Number Token Loss."""
+"""A tiny policy learns GSM8K-style arithmetic: supervised warm start, then clipped PPO with Number Token Loss.
 
-from ntl_jax.config import RunConfig
+Command:   python launch/train.py --config=gsm8k_ntl
+Hardware:  2 CPU cores
+
+The warm start keeps its learning rate to the end and stops early, so that PPO starts where the format is written and a
+third of the answers are right; PPO's rate falls to zero. The Wasserstein loss, unlike the squared error of the expected
+digit, has its minimum at the right digit alone: it does not reward spreading probability around it.
+"""
+
+from ntl_jax.config import (
+    AlgorithmSection,
+    DataSection,
+    NTLSection,
+    OptimizerSection,
+    RolloutSection,
+    RunConfig,
+    TrainerSection,
+    WarmStartSection,
+)
 
 
 def get_config() -> RunConfig:
-    return RunConfig(name="gsm8k_ntl")
+    return RunConfig(
+        name="gsm8k_ntl",
+        data=DataSection(tiers=(1, 2), max_number=12),
+        warm_start=WarmStartSection(steps=120, optimizer=OptimizerSection(learning_rate=2e-3, schedule="constant")),
+        rollout=RolloutSection(prompts_per_step=32, num_samples=8, max_tokens=56),
+        algorithm=AlgorithmSection(
+            minibatches=8, optimizer=OptimizerSection(learning_rate=1e-4, warmup_steps=5, schedule="cosine")
+        ),
+        ntl=NTLSection(method="wasserstein", weight=0.1),
+        trainer=TrainerSection(steps=125, eval_every=25, save_every=50),
+    )

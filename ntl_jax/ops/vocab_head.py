@@ -74,7 +74,7 @@ def vocab_head(
 
     Args:
         hidden: [..., D] final hidden states.
-        head: [D, V]; for tied embeddings the embedding transposed.
+        head: [D, V]; for tied embeddings the embedding transposed, of which XLA may lay out one copy a call.
         targets: [...] token ids; ids outside `[0, V)` get log-prob 0 and no gradient.
         number_ids: [M] ids of the number tokens in `[0, V)`; M may be 0.
         temperature: above 0; a float or a traced scalar.

@@ -24,8 +24,8 @@ from ntl_jax.config import (
 def get_config() -> RunConfig:
     return RunConfig(
         name="gsm8k_ntl",
-        data=DataSection(tiers=(1, 2), max_number=12),
-        warm_start=WarmStartSection(steps=120, optimizer=OptimizerSection(learning_rate=2e-3, schedule="constant")),
+        data=DataSection(tiers=(1, 2), max_number=8, num_train=10_000),
+        warm_start=WarmStartSection(steps=85, optimizer=OptimizerSection(learning_rate=2e-3, schedule="constant")),
         rollout=RolloutSection(prompts_per_step=32, num_samples=8, max_tokens=56),
         algorithm=AlgorithmSection(
             minibatches=8, optimizer=OptimizerSection(learning_rate=1e-4, warmup_steps=5, schedule="cosine")

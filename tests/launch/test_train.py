@@ -202,3 +202,30 @@ def test_help_is_fast_and_loads_no_jax():
     run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert time.monotonic() - began < 5
+
+
+def test_the_resolved_configuration_is_the_one_that_was_measured():
+    golden = json.loads((pathlib.Path(__file__).parent / "gsm8k_ntl.json").read_text())
+    assert json.loads(json.dumps(dataclasses.asdict(train.load_config("gsm8k_ntl")))) == golden
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [[], ["--config.ntl.enabled=false"], ["--config.algorithm.advantage=gae"]], ids=str)
+def test_the_command_trains_and_leaves_a_run_folder(tmp_path, options):
+    small = {"model.num_layers": 1, "model.width": 32, "model.feed_forward": 32, "data.num_train": 100}
+    short = {"warm_start.steps": 2, "trainer.steps": 1, "trainer.eval_problems": 16, "rollout.prompts_per_step": 2}
+    overrides = [f"--config.{name}={value}" for name, value in (small | short).items()]
+    command = [sys.executable, "launch/train.py", NAME, f"--workdir={tmp_path / 'run'}", *overrides, *options]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    assert result.returncode == 0, result.stderr
+    for expected in ("digits 0..9 have ids", "from scratch", "held out", "mesh data=", "before PPO", str(tmp_path)):
+        assert expected in result.stdout
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    assert left == {
+        "checkpoints",
+        "config.json",
+        "curves.png",
+        "environment.json",
+        "metrics.jsonl",
+        "samples.jsonl",
+    }

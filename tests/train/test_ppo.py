@@ -26,7 +26,7 @@ def stepped(tiny_parts):
     return trainer, *trainer.step()
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize("temperature", [1.0, pytest.param(0.7, marks=pytest.mark.slow)])
 def test_the_first_updates_ratio_is_one_and_a_later_one_is_not(tiny, tiny_parts, temperature):
     rollout = dataclasses.replace(tiny.rollout, temperature=temperature)
     config = dataclasses.replace(tiny, rollout=rollout, algorithm=dataclasses.replace(tiny.algorithm, epochs=2))
@@ -98,6 +98,7 @@ def test_fractional_rewards_are_not_truncated(tiny_parts, tmp_path):
     assert figures["critic/score/mean"] == pytest.approx(0.9)
 
 
+@pytest.mark.slow
 def test_without_ntl_nothing_of_it_is_captured_or_reported(tiny, tiny_parts):
     config = dataclasses.replace(tiny, ntl=NTLSection(enabled=False))
     parts = dataclasses.replace(assemble(config), engine=tiny_parts.engine)
@@ -107,6 +108,7 @@ def test_without_ntl_nothing_of_it_is_captured_or_reported(tiny, tiny_parts):
     assert all(t.digit_log_probs is None for t in scored.trajectories)
 
 
+@pytest.mark.slow
 def test_a_weight_of_zero_leaves_the_number_term_out_of_the_loss(tiny, tiny_parts):
     config = dataclasses.replace(tiny, ntl=NTLSection(weight=0.0))
     parts = dataclasses.replace(assemble(config), engine=tiny_parts.engine)
@@ -115,6 +117,7 @@ def test_a_weight_of_zero_leaves_the_number_term_out_of_the_loss(tiny, tiny_part
     assert scored.ntl_info is not None
 
 
+@pytest.mark.slow
 def test_the_critic_starts_at_zero_learns_and_is_reported(tiny_gae_parts):
     params = assemble(tiny_gae_parts.config).params
     trainer = ppo_trainer(tiny_gae_parts, params)
@@ -125,6 +128,7 @@ def test_the_critic_starts_at_zero_learns_and_is_reported(tiny_gae_parts):
     assert later[-1]["critic/values/mean"] != 0.0
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_figures_and_another_one_does_not(tiny, tiny_parts):
     def figures_of(seed: int) -> dict[str, float]:
         config = dataclasses.replace(tiny, seed=seed)

@@ -15,6 +15,8 @@ from ntl_jax.train.run import RunFolder
 
 ROOT = pathlib.Path(__file__).parents[2]
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def finished(tiny, tmp_path_factory):

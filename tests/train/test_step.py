@@ -77,7 +77,14 @@ def difference(a, b):
 
 
 @pytest.mark.parametrize(
-    "cut", [{"max_tokens": 64}, {"max_tokens": 16}, {"mesh_shape": (8, 1, 1)}, {"mesh_shape": (2, 2, 2)}], ids=str
+    "cut",
+    [
+        {"max_tokens": 64},
+        pytest.param({"max_tokens": 16}, marks=pytest.mark.slow),
+        pytest.param({"mesh_shape": (8, 1, 1)}, marks=pytest.mark.slow),
+        pytest.param({"mesh_shape": (2, 2, 2)}, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_gradients_do_not_depend_on_micro_batches_or_devices(whole, cut):
     after, before, figures = whole

@@ -4,8 +4,11 @@
 Command:   python launch/train.py --config=gsm8k_ntl
 Hardware:  2 CPU cores
 
-The warm start keeps its learning rate to the end and stops early, so that PPO starts where the format is written and a
-third of the answers are right; PPO's rate falls to zero. The Wasserstein loss, unlike the squared error of the expected
+The warm start keeps its learning rate to the end and stops early, so that PPO starts where the format is written and
+under half of the answers are right; PPO's rate falls to zero. Part of PPO's gain is that lower rate: from a warm start
+that was annealed itself, PPO gains less. Eight updates an iteration learn faster than two at the same rate, and 1e-4
+faster than 1.5e-4 or 6e-5. Numbers are small, so that each fact is met often: with numbers to 12 the gain was 16 points
+in 125 iterations, with numbers to 40 none. The Wasserstein loss, unlike the squared error of the expected
 digit, has its minimum at the right digit alone: it does not reward spreading probability around it.
 """
 
@@ -25,11 +28,11 @@ def get_config() -> RunConfig:
     return RunConfig(
         name="gsm8k_ntl",
         data=DataSection(tiers=(1, 2), max_number=8, num_train=10_000),
-        warm_start=WarmStartSection(steps=85, optimizer=OptimizerSection(learning_rate=2e-3, schedule="constant")),
+        warm_start=WarmStartSection(steps=95, optimizer=OptimizerSection(learning_rate=2e-3, schedule="constant")),
         rollout=RolloutSection(prompts_per_step=32, num_samples=8, max_tokens=56),
         algorithm=AlgorithmSection(
             minibatches=8, optimizer=OptimizerSection(learning_rate=1e-4, warmup_steps=5, schedule="cosine")
         ),
         ntl=NTLSection(method="wasserstein", weight=0.1),
-        trainer=TrainerSection(steps=125, eval_every=25, save_every=50),
+        trainer=TrainerSection(steps=150, eval_every=25, save_every=50),
     )

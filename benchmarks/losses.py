@@ -102,8 +102,8 @@ def measure_number_tokens(shape: tuple[int, int, int], num_pairs: int) -> dict[s
 
 def measure_ntloss(shape: tuple[int, int, int], num_pairs: int) -> dict[str, Any]:
     """The same for the PyTorch package `ntloss`, against torch's own cross entropy."""
-    import torch
-    from ntloss.core import NTLoss
+    import torch  # pyright: ignore[reportMissingImports]
+    from ntloss.core import NTLoss  # pyright: ignore[reportMissingImports]
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 

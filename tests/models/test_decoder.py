@@ -81,7 +81,7 @@ def test_every_mesh_gives_the_same_loss_and_gradients(decoder, shape):
     def loss(params):
         decoder = nnx.merge(graph, params)
         hidden, targets = decoder(tokens[:, :-1]), tokens[:, 1:]
-        return -jnp.mean(vocab_head(hidden, decoder.head(), targets, jnp.arange(0)).log_probs)
+        return -jnp.mean(vocab_head(hidden, decoder.head(), jnp.asarray(targets), jnp.arange(0)).log_probs)
 
     mesh = make_mesh(shape)
     placed = jax.device_put(params, shardings(params, mesh))

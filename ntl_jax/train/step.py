@@ -30,8 +30,8 @@ class Learner:
 def make_step(policy: Learner, critic: Learner | None, max_tokens_per_micro_batch: int, state_sharding: TrainState):
     """The jitted update of a stage; the state is donated and stays where it lies.
 
-    A step whose loss or gradient is not finite returns the old state and ``finite = 0`` among the figures' maxima
-    (as ``non_finite = 1``): the host stops the run.
+    A step whose loss or gradient is not finite returns the old state, with ``non_finite = 1`` among the figures'
+    maxima: the host stops the run.
 
     Args:
         policy, critic: learners of the state's models.

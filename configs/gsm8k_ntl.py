@@ -7,9 +7,10 @@ Hardware:  2 CPU cores
 The warm start keeps its learning rate to the end and stops early, so that PPO starts where the format is written and
 under half of the answers are right; PPO's rate falls to zero. Part of PPO's gain is that lower rate: from a warm start
 that was annealed itself, PPO gains less. Numbers are small, so that each fact is met often: with numbers to 12 and 125
-iterations the gain was 16 points (seed 0); with numbers to 40, an annealed warm start and two updates an iteration there
-was none in 60. At numbers to 12, 1e-4 was ahead of 1.5e-4 after 75 iterations and of 6e-5 after 50. The Wasserstein loss, unlike the squared error of the expected
-digit, has its minimum at the right digit alone: it does not reward spreading probability around it.
+iterations the gain was 16 points (seed 0); with numbers to 40, an annealed warm start and two updates an iteration
+there was none in 60. At numbers to 12, 1e-4 was ahead of 1.5e-4 after 75 iterations and of 6e-5 after 50. The
+Wasserstein loss, unlike the squared error of the expected digit, has its minimum at the right digit alone: it does not
+reward spreading probability around it.
 """
 
 from ntl_jax.config import (

@@ -50,11 +50,11 @@ def main(argv: Sequence[str]) -> int:
         return _fail(error, code=2)
     assert args.workdir is not None
     # Here and not above: with JAX and its friends, --help would take seconds.
-    from ntl_jax.train.run import NonFiniteError, run
+    from ntl_jax.train.run import NonFiniteError, RewardError, run
 
     try:
         run(args.config, args.workdir, resume=args.resume)
-    except (ValueError, OSError, NonFiniteError) as error:
+    except (ValueError, OSError, NonFiniteError, RewardError) as error:
         if args.workdir.is_dir():
             (args.workdir / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
             print(f"traceback: {args.workdir / 'error.txt'}", file=sys.stderr)

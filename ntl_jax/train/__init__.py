@@ -2,6 +2,6 @@
 """Trainers, from a configuration."""
 
 from ntl_jax.train.factory import create_ppo_trainer
-from ntl_jax.train.run import NonFiniteError, run
+from ntl_jax.train.run import NonFiniteError, RewardError, run
 
-__all__ = ["NonFiniteError", "create_ppo_trainer", "run"]
+__all__ = ["NonFiniteError", "RewardError", "create_ppo_trainer", "run"]

@@ -46,6 +46,10 @@ class NonFiniteError(RuntimeError):
     """A loss or gradient was not finite: the state is as before that step, and the run ends."""
 
 
+class RewardError(RuntimeError):
+    """The reward function gave no sample of a step a score: there is nothing to learn from, and the run ends."""
+
+
 def run(config: RunConfig, workdir: Path, *, resume: bool = False) -> dict[str, float]:
     """Trains as the configuration says and leaves everything in the run folder.
 
@@ -60,6 +64,8 @@ def run(config: RunConfig, workdir: Path, *, resume: bool = False) -> dict[str, 
     Raises:
         ValueError: for settings, files or reward functions that do not fit.
         NonFiniteError: with ``non_finite.json`` in the run folder holding what led to it.
+        RewardError: when the reward function fails on every sample of a step; ``reward_errors.jsonl`` in the run folder
+            holds the traceback of every failure, whether it ended the run or not.
     """
     parts = assemble(config)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -96,6 +102,7 @@ class RunFolder:
             with ProgressView(stage, total, start=start, console=self._console) as view:
                 for step in range(start + 1, total + 1):
                     figures, scored = trainer.step()
+                    self._stop_if_unrewarded(stage, step, scored)
                     self._stop_if_not_finite(stage, step, trainer, figures)
                     due = step == total or (stage == PPO and step % self._settings.eval_every == 0)
                     if due:
@@ -144,6 +151,22 @@ class RunFolder:
         parts.engine.load_weights(0, decoder)
         scored = parts.scorer(parts.eval_prompts, parts.engine.generate(parts.eval_prompts, sampling, seed=0))
         return evaluation_figures(scored, parts.config.ntl.temperature)
+
+    def _stop_if_unrewarded(self, stage: str, step: int, scored: Scored | None) -> None:
+        """Writes down why samples have no reward; ends the run when none has one."""
+        failed = [] if scored is None else [(i, o.error) for i, o in enumerate(scored.outcomes) if not o.valid]
+        if scored is None or not failed:
+            return
+        path = self._path / "reward_errors.jsonl"
+        with path.open("a") as file:
+            for row, error in failed:
+                line = {"stage": stage, "step": step, "prompt": scored.prompts[row].index, "error": error}
+                file.write(json.dumps(line) + "\n")
+        if len(failed) == len(scored.outcomes):
+            raise RewardError(
+                f"{stage} step {step}: the reward function failed on all {len(failed)} samples, so that there is "
+                f"nothing to learn from; {path} holds every traceback. The first:\n{failed[0][1]}"
+            )
 
     def _stop_if_not_finite(
         self, stage: str, step: int, trainer: SupervisedTrainer | PPOTrainer, figures: dict[str, float]

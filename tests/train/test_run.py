@@ -8,9 +8,9 @@ import pathlib
 import numpy as np
 import pytest
 
-from ntl_jax.config import OptimizerSection
+from ntl_jax.config import OptimizerSection, RewardSection
 from ntl_jax.metrics import read_lines
-from ntl_jax.train import NonFiniteError, run
+from ntl_jax.train import NonFiniteError, RewardError, run
 from ntl_jax.train.run import RunFolder
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -97,6 +97,38 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_a_dump(tiny, tmp_path):
     dump = json.loads((tmp_path / "non_finite.json").read_text())
     assert dump["stage"] == "warm_start"
     assert len(dump["prompts"]) == config.warm_start.batch_size
+
+
+@pytest.fixture
+def reward_of(tiny, tmp_path):
+    """The tiny run, without a warm start, with a reward function of this body."""
+
+    def make(body: str):
+        path = tmp_path / "my_reward.py"
+        path.write_text(f"def score(data_source, solution_str, ground_truth, extra_info, **kwargs):\n    {body}\n")
+        warm_start = dataclasses.replace(tiny.warm_start, steps=0)
+        trainer = dataclasses.replace(tiny.trainer, steps=1)
+        reward = RewardSection(function=f"{path}:score")
+        return dataclasses.replace(tiny, warm_start=warm_start, trainer=trainer, reward=reward)
+
+    return make
+
+
+def test_a_reward_that_always_fails_stops_the_run_with_its_tracebacks(reward_of, tmp_path):
+    config = reward_of("return 1 / 0")
+    with pytest.raises(RewardError, match=r"ppo step 1: .* on all 16 samples(.|\n)*ZeroDivisionError"):
+        run(config, tmp_path / "run")
+    lines = read_lines(tmp_path / "run" / "reward_errors.jsonl")
+    assert len(lines) == 16
+    assert all("my_reward.py" in line["error"] for line in lines)
+
+
+def test_a_reward_that_fails_now_and_then_costs_its_samples_and_leaves_the_tracebacks(reward_of, tmp_path):
+    config = reward_of("score.calls = getattr(score, 'calls', -1) + 1; return 1 / (score.calls % 4)")
+    run(config, tmp_path / "run")
+    assert len(read_lines(tmp_path / "run" / "reward_errors.jsonl")) == 4
+    step = [line for line in numbers(tmp_path / "run") if line["stage"] == "ppo"][-1]
+    assert step["reward/dropped"] == 4
 
 
 def test_real_gsm8k_text_runs_through_both_stages(tiny, tmp_path):

@@ -2,7 +2,11 @@
 """A tiny policy learns GSM8K-style arithmetic: supervised warm start, then clipped PPO with Number Token Loss.
 
 Command:   python launch/train.py --config=gsm8k_ntl
-Hardware:  2 CPU cores
+Hardware:  2 CPU cores, about 4 minutes
+Expected:  held-out accuracy 44 -> 77 (seed 0), 50 -> 80 (seed 1), 48 -> 82 (seed 2), greedy, 512 problems
+
+With --config.model.path=FOLDER (or a name on the Hugging Face hub) the same run trains Qwen2, Qwen3, Llama or Mistral
+weights with their own tokenizer; then also set --config.warm_start.steps=0 and a smaller learning rate.
 
 One-step problems with numbers to 10, about 300 facts of + - * /: every fact is met often enough to be learnt from its
 own samples. The warm start keeps its learning rate to the end and stops early, so that PPO starts where the format is

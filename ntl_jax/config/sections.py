@@ -12,8 +12,11 @@ from ntl_jax.config.validation import find_problems
 
 @dataclasses.dataclass(frozen=True)
 class ModelSection:
-    """The policy: a Qwen2-architecture decoder trained from scratch."""
+    """The policy: loaded from a checkpoint, or a new Qwen2-architecture decoder of the sizes below."""
 
+    path: str | None = None
+    """Folder with a Hugging Face checkpoint (config.json, safetensors, tokenizer), or a name on the hub; the sizes are
+    then the checkpoint's. None: from scratch."""
     num_layers: int = 4
     """Decoder layers."""
     width: int = 128
@@ -30,6 +33,14 @@ class ModelSection:
     """Base of the rotary position frequencies."""
     tie_embeddings: bool = True
     """One matrix serves as embedding and vocabulary head."""
+    param_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the parameters that the optimizer updates."""
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of activations and matrix products; norms, softmax and logits are float32."""
+    attention: Literal["auto", "xla", "cudnn", "splash"] = "auto"
+    """Kernel: XLA's, cuDNN's flash attention (NVIDIA, bfloat16), splash (TPU), or what serves platform and shapes."""
+    remat: Literal["none", "layer", "dots"] = "none"
+    """What the backward pass computes again: nothing, whole layers, or all but the matrix products."""
     mesh: tuple[int, int, int] = (-1, 1, 1)
     """Devices along the axes data, fsdp, tensor; one entry may be -1: all that are left."""
 
@@ -53,7 +64,7 @@ class DataSection:
     template: str = "{question}\n"
     """The prompt; {question} stands for the problem's text."""
     tokenizer: str | None = None
-    """Folder or hub name of a tokenizer; None: the built-in one with single-digit tokens."""
+    """Folder or hub name of a tokenizer; None: that of model.path, or the built-in one with single-digit tokens."""
     tiers: tuple[int, ...] = (1, 2)
     """Generator: reasoning steps of the problems, of 1 to 4."""
     max_number: int = 40

@@ -4,6 +4,7 @@
 A check is left out only where a setting it looks at already has a wrong type or range.
 """
 
+import dataclasses
 import difflib
 import types
 import typing
@@ -59,6 +60,10 @@ _COMBINATIONS: tuple[_Check, ...] = (
      ("use_ntl_trainer", "ntl.enabled")),
 )  # fmt: skip
 
+_MODEL_SIZES = (
+    "num_layers", "width", "num_heads", "num_kv_heads", "head_dim", "feed_forward", "rope_theta", "tie_embeddings",
+)  # fmt: skip
+
 
 def find_problems(config: Section) -> list[str]:
     """One line for every problem of a ``RunConfig``: the setting, what was given, what is allowed."""
@@ -74,6 +79,13 @@ def find_problems(config: Section) -> list[str]:
             values = [sound[path] for path in paths]
             if not holds(*values):
                 problems.append(f"{paths[0]}={values[0]!r}: {text.format(*values)}")
+    if sound.get("model.path") is not None:
+        defaults = {f"model.{field.name}": field.default for field in dataclasses.fields(config.model)}
+        problems += [
+            f"{path}={sound[path]!r}: the checkpoint of model.path sets it; leave it out"
+            for path in (f"model.{name}" for name in _MODEL_SIZES)
+            if path in sound and sound[path] != defaults[path]
+        ]
     return problems
 
 

@@ -1,9 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decoder, critic, and where their parameters lie on a mesh."""
+"""Decoder, critic, where their parameters lie on a mesh, and their way from and to Hugging Face checkpoints."""
 
 from ntl_jax.models.config import ModelConfig
 from ntl_jax.models.critic import Critic
 from ntl_jax.models.decoder import Decoder
+from ntl_jax.models.hf_names import hf_tensors
+from ntl_jax.models.load import hf_folder, load_hf
+from ntl_jax.models.rotary import RopeScaling
+from ntl_jax.models.save import save_hf
 from ntl_jax.models.sharding import batch_sharding, make_mesh, shardings
 
-__all__ = ["Critic", "Decoder", "ModelConfig", "batch_sharding", "make_mesh", "shardings"]
+__all__ = [
+    "Critic",
+    "Decoder",
+    "ModelConfig",
+    "RopeScaling",
+    "batch_sharding",
+    "hf_folder",
+    "hf_tensors",
+    "load_hf",
+    "make_mesh",
+    "save_hf",
+    "shardings",
+]

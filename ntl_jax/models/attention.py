@@ -1,22 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attention over whole rows (training, prefill) and over a shared prompt with own continuations (decoding)."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ntl_jax.models.sharding import constrain, constraint_mesh
+from ntl_jax.models.splash import splash_attention
 
-def rotary_angles(positions: Int[Array, "B S"], head_dim: int, theta: float) -> Float[Array, "B S half"]:
-    """Rotation of every feature pair at every position, in radians."""
-    frequencies = theta ** (-jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim)
-    return positions.astype(jnp.float32)[:, :, None] * frequencies[None, None, :]
-
-
-def rotate(x: Float[Array, "B S heads H"], angles: Float[Array, "B S half"]) -> Float[Array, "B S heads H"]:
-    """Rotary position embedding; feature i pairs with feature i + H/2, as in Hugging Face checkpoints."""
-    sin, cos = jnp.sin(angles)[:, :, None, :], jnp.cos(angles)[:, :, None, :]
-    left, right = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-    return jnp.concatenate([left * cos - right * sin, right * cos + left * sin], axis=-1).astype(x.dtype)
+LOWEST = -0.7 * float(jnp.finfo(jnp.float32).max)  # a masked score: a row without any other stays finite
+LONG_ROW = 1024  # positions; longer rows are attended from this many queries at a time
 
 
 def causal_mask(segment_ids: Int[Array, "B S"]) -> Bool[Array, "B S S"]:
@@ -32,8 +27,101 @@ def causal_attention(
     v: Float[Array, "B S K H"],
     mask: Bool[Array, "B S S"],
 ) -> Float[Array, "B S N H"]:
-    """Grouped-query attention within rows; softmax in float32."""
-    return jax.nn.dot_product_attention(q, k, v, mask=mask[:, None, :, :])
+    """Grouped-query attention within rows; softmax in float32.
+
+    Heads first, and the queries of a group below each other: two products of matrices, for which XLA:CPU copies less
+    than for those of ``jax.nn.dot_product_attention``.
+    """
+    num_rows, size, num_heads, head_dim = q.shape
+    num_kv_heads = k.shape[2]
+    group = num_heads // num_kv_heads
+    q = q.reshape(num_rows, size, num_kv_heads, group, head_dim).transpose(0, 2, 3, 1, 4) * head_dim**-0.5
+    q = q.reshape(num_rows, num_kv_heads, group * size, head_dim)
+    k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
+    scores = jnp.einsum("bkqh,bkth->bkqt", q, k, preferred_element_type=jnp.float32)
+    visible = jnp.tile(mask, (1, group, 1))[:, None]
+    weights = jax.nn.softmax(jnp.where(visible, scores, LOWEST), axis=-1).astype(q.dtype)
+    mixed = jnp.einsum("bkqt,bkth->bkqh", weights, v).reshape(num_rows, num_kv_heads, group, size, head_dim)
+    return mixed.transpose(0, 3, 1, 2, 4).reshape(q.shape[0], size, num_heads, head_dim)
+
+
+def row_attention(implementation: str, segment_ids: Int[Array, "B S"] | None) -> Callable[[Array, Array, Array], Array]:
+    """Causal attention within the segments of rows, as (q [B, S, N, H], k [B, S, K, H], v) -> [B, S, N, H].
+
+    Args:
+        implementation: as in ``ModelConfig.attention``.
+        segment_ids: None: one segment a row. Rows that are only padded on the right need no ids: no token sees the
+            padding after it, and cuDNN then runs without the mask of [B, S, S] that packed rows cost it.
+    """
+
+    def attend(q, k, v):
+        match choose_attention(implementation, q.shape, q.dtype):
+            case "cudnn":
+                q, k, v = _by_device(q, k, v)
+                return _cudnn(q, k, v, segment_ids)
+            case "splash":
+                q, k, v = _by_device(q, k, v)
+                return splash_attention(q, k, v, segment_ids)
+            case _:
+                return _xla(q, k, v, segment_ids)
+
+    return attend
+
+
+def choose_attention(implementation: str, shape: tuple[int, ...], dtype, platform: str | None = None) -> str:
+    """What "auto" stands for: the platform's kernel where it takes the shape and dtype of the queries, else "xla".
+
+    Example:
+        >>> choose_attention("auto", (8, 512, 14, 64), jnp.bfloat16, platform="gpu")
+        'cudnn'
+        >>> choose_attention("auto", (8, 512, 14, 64), jnp.float32, platform="gpu")
+        'xla'
+    """
+    if implementation != "auto":
+        return implementation
+    _, size, _, head_dim = shape
+    match platform or jax.default_backend():
+        case "gpu" if dtype == jnp.bfloat16 and head_dim % 8 == 0 and head_dim <= 128 and size % 2 == 0:
+            return "cudnn"
+        case "tpu" if size % 128 == 0:
+            return "splash"
+    return "xla"
+
+
+def _xla(q, k, v, segment_ids):
+    """Dense scores for rows up to LONG_ROW, else of LONG_ROW queries at a time, recomputed in the backward pass."""
+    num_rows, size, *heads = q.shape
+    segment_ids = jnp.ones((1, size), jnp.int32) if segment_ids is None else segment_ids
+    if size <= LONG_ROW:
+        return causal_attention(q, k, v, causal_mask(segment_ids))
+    num_blocks = -(-size // LONG_ROW)
+    padding = num_blocks * LONG_ROW - size
+    blocks = jnp.pad(q, ((0, 0), (0, padding), (0, 0), (0, 0))).reshape(num_rows, num_blocks, LONG_ROW, *heads)
+    queries = jnp.arange(num_blocks * LONG_ROW).reshape(num_blocks, LONG_ROW)
+
+    @jax.checkpoint
+    def attend_block(block):
+        q, index = block
+        own_ids = segment_ids[:, jnp.minimum(index, size - 1)]
+        mask = (own_ids[:, :, None] == segment_ids[:, None, :]) & (index[:, None] >= jnp.arange(size)[None])[None]
+        return causal_attention(q, k, v, mask)
+
+    mixed = jax.lax.map(attend_block, (blocks.swapaxes(0, 1), queries))
+    return mixed.swapaxes(0, 1).reshape(num_rows, -1, *heads)[:, :size]
+
+
+def _cudnn(q, k, v, segment_ids):
+    """cuDNN's flash attention. It knows no segments: where rows are packed, a mask [B, 1, S, S] goes in as a bias."""
+    same = None if segment_ids is None else (segment_ids[:, :, None] == segment_ids[:, None, :])[:, None]
+    return jax.nn.dot_product_attention(q, k, v, mask=same, is_causal=True, implementation="cudnn")
+
+
+def _by_device(q, k, v):
+    """Places the heads for a kernel that sees one device's part: each with the key/value heads it reads."""
+    mesh = constraint_mesh()
+    if mesh is not None and k.shape[2] % mesh.shape["tensor"]:
+        k, v = (jnp.repeat(x, q.shape[2] // k.shape[2], axis=2) for x in (k, v))
+    return tuple(constrain(x, "rows", "whole", "heads", "head_dim") for x in (q, k, v))
 
 
 def shared_prefix_attention(

@@ -1,12 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shapes and constants of a decoder."""
+"""Shapes and constants of a decoder, and how it computes."""
 
 import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from ntl_jax.models.hf_config import ARCHITECTURES, fields_from_hf, fields_to_hf
+from ntl_jax.models.rotary import RopeScaling
+
+CHOICES = {
+    "architecture": tuple(ARCHITECTURES),
+    "param_dtype": ("float32", "bfloat16"),
+    "compute_dtype": ("float32", "bfloat16"),
+    "attention": ("auto", "xla", "cudnn", "splash"),
+    "remat": ("none", "layer", "dots"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """A Qwen2-architecture decoder: rotary grouped-query attention with QKV biases, gated SiLU, RMSNorm.
+    """A decoder of rotary grouped-query attention, gated SiLU and RMSNorm.
 
     Args:
         vocab_size: V, rows of the embedding (may exceed the tokenizer's length).
@@ -19,6 +34,17 @@ class ModelConfig:
         rope_theta: base of the rotary frequencies.
         norm_eps: added to the mean square in RMSNorm.
         tie_embeddings: the embedding, transposed, is the vocabulary head: one parameter.
+        architecture: Qwen2 has biases on query, key and value; Qwen3 normalises queries and keys; Llama and Mistral
+            have neither.
+        rope_scaling: of Llama 3.1 and later; None without.
+        max_positions: length of the rows the model is made for, in tokens; kept for what is saved.
+        param_dtype: "float32" or "bfloat16".
+        compute_dtype: of activations and matrix products; norms, rotations, softmax and logits are float32.
+        attention: "xla", "cudnn" (flash attention on NVIDIA, bfloat16), "splash" (TPU), or "auto": the kernel that
+            serves the platform and shapes.
+        remat: what the backward pass recomputes: "none", everything of a "layer" but its input, or everything but the
+            results of matrix products ("dots").
+        source: folder the model was loaded from; its tokenizer and generation settings are saved with it.
 
     Example:
         >>> ModelConfig(vocab_size=512, num_layers=2, width=64, num_heads=2, num_kv_heads=1, head_dim=32,
@@ -36,9 +62,64 @@ class ModelConfig:
     rope_theta: float = 10_000.0
     norm_eps: float = 1e-6
     tie_embeddings: bool = True
+    architecture: str = "Qwen2ForCausalLM"
+    rope_scaling: RopeScaling | None = None
+    max_positions: int = 32_768
+    param_dtype: Literal["float32", "bfloat16"] = "float32"
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    attention: Literal["auto", "xla", "cudnn", "splash"] = "auto"
+    remat: Literal["none", "layer", "dots"] = "none"
+    source: str | None = None
 
     def __post_init__(self) -> None:
         if self.num_heads % self.num_kv_heads:
             raise ValueError(f"num_heads={self.num_heads} must be a multiple of num_kv_heads={self.num_kv_heads}")
         if self.head_dim % 2:
             raise ValueError(f"head_dim={self.head_dim} must be even: rotary positions turn pairs of features")
+        for name, choices in CHOICES.items():
+            if (value := getattr(self, name)) not in choices:
+                raise ValueError(f"{name}={value!r} must be one of {', '.join(choices)}")
+
+    @property
+    def qkv_bias(self) -> bool:
+        return ARCHITECTURES[self.architecture].qkv_bias
+
+    @property
+    def qk_norm(self) -> bool:
+        return ARCHITECTURES[self.architecture].qk_norm
+
+    @classmethod
+    def from_hf(cls, config: Mapping[str, Any] | str | pathlib.Path, **settings: Any) -> "ModelConfig":
+        """Reads a Hugging Face configuration.
+
+        Args:
+            config: the contents of a ``config.json``, its path, or that of its folder.
+            settings: other fields: param_dtype, compute_dtype, attention, remat.
+
+        Raises:
+            ValueError: naming what is not supported, and what is; or for a path without a readable configuration.
+
+        Example:
+            >>> llama = {"model_type": "llama", "vocab_size": 512, "hidden_size": 64, "intermediate_size": 128,
+            ...          "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+            ...          "max_position_embeddings": 256, "hidden_act": "silu"}
+            >>> config = ModelConfig.from_hf(llama, remat="layer")
+            >>> config.head_dim, config.qkv_bias, config.tie_embeddings
+            (16, False, False)
+        """
+        if isinstance(config, Mapping):
+            return cls(**fields_from_hf(config), **settings)
+        path = pathlib.Path(config)
+        path = path / "config.json" if path.is_dir() else path
+        try:
+            contents = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} is no readable Hugging Face configuration: {error}") from error
+        try:
+            return cls(**fields_from_hf(contents), **settings)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    def to_hf(self) -> dict[str, Any]:
+        """The contents of a ``config.json`` that ``from_hf``, transformers and vLLM read."""
+        return fields_to_hf(dataclasses.asdict(self), self.rope_scaling)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The critic: a decoder of its own with one number per position."""
+"""The critic: one number per position, from a decoder of its own or from the policy's hidden states."""
 
 import jax.numpy as jnp
 from flax import nnx
@@ -12,6 +12,11 @@ from ntl_jax.models.decoder import Decoder
 class Critic(nnx.Module):
     """Value of the state before each predicted token. Its head starts at zero: the first values are 0.
 
+    Args:
+        config: of a trunk of its own.
+        rngs: for that trunk.
+        trunk: instead, a decoder to share: its parameters are the same objects in both modules.
+
     Example:
         >>> sizes = {"width": 16, "num_heads": 2, "num_kv_heads": 1, "head_dim": 8, "feed_forward": 32}
         >>> config = ModelConfig(vocab_size=32, num_layers=1, **sizes)
@@ -19,9 +24,9 @@ class Critic(nnx.Module):
         [[0.0, 0.0, 0.0]]
     """
 
-    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
-        self.trunk = Decoder(config, rngs=rngs)
-        self.value_head = nnx.Param(jnp.zeros(config.width))
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs, trunk: Decoder | None = None):
+        self.trunk = Decoder(config, rngs=rngs) if trunk is None else trunk
+        self.value_head = nnx.Param(jnp.zeros(config.width, config.param_dtype))
 
     def __call__(
         self,
@@ -31,5 +36,9 @@ class Critic(nnx.Module):
         segment_ids: Int[Array, "B S"] | None = None,
     ) -> Float[Array, "B S"]:
         """Values in float32, one per position."""
-        hidden = self.trunk(tokens, positions=positions, segment_ids=segment_ids)
-        return jnp.einsum("bsd,d->bs", hidden, self.value_head[...], preferred_element_type=jnp.float32)
+        return self.values(self.trunk(tokens, positions=positions, segment_ids=segment_ids))
+
+    def values(self, hidden: Float[Array, "B S D"]) -> Float[Array, "B S"]:
+        """Values in float32 from the trunk's hidden states: with a shared trunk, one pass serves policy and critic."""
+        hidden, weights = hidden.astype(jnp.float32), self.value_head[...].astype(jnp.float32)
+        return jnp.einsum("bsd,d->bs", hidden, weights)

@@ -8,18 +8,21 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from ntl_jax.models.attention import causal_attention, causal_mask, rotary_angles
+from ntl_jax.models.attention import row_attention
 from ntl_jax.models.config import ModelConfig
 from ntl_jax.models.layers import Layer, RMSNorm, matrix
+from ntl_jax.models.rotary import rotary_angles, rotary_frequencies
+from ntl_jax.models.sharding import constrain
 
 EMBEDDING_STD = 0.02  # the initial scale of Qwen2 and Llama: near-uniform first predictions from a tied head
+SAVED = {"layer": None, "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable}
 
 
 class Decoder(nnx.Module):
-    """Qwen2-architecture decoder from token ids to hidden states.
+    """Decoder from token ids to hidden states: Qwen2, Qwen3, Llama or Mistral, as its configuration says.
 
     Args:
-        config: its shapes.
+        config: its shapes, and how it computes.
         rngs: ``nnx.Rngs(params=seed)``.
 
     Example:
@@ -33,11 +36,12 @@ class Decoder(nnx.Module):
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         self.config = config
         embedding = jax.random.normal(rngs.params(), (config.vocab_size, config.width)) * EMBEDDING_STD
-        self.embedding = nnx.Param(embedding)
+        self.embedding = nnx.Param(embedding.astype(config.param_dtype))
         self.layers = nnx.List([Layer(config, rngs=rngs) for _ in range(config.num_layers)])
-        self.final_norm = RMSNorm(config.width, config.norm_eps)
+        self.final_norm = RMSNorm(config.width, config.norm_eps, config.param_dtype)
+        shape = (config.width, config.vocab_size)
         self.unembedding = (
-            None if config.tie_embeddings else matrix(rngs, config.width, config.vocab_size, fan_in=config.width)
+            None if config.tie_embeddings else matrix(rngs, *shape, fan_in=config.width, dtype=config.param_dtype)
         )
 
     def __call__(
@@ -52,15 +56,16 @@ class Decoder(nnx.Module):
         Args:
             tokens: ids in [0, V).
             positions: of each token in its own sequence; None: 0, 1, 2, ...
-            segment_ids: tokens attend within their segment; 0 is padding. None: one segment per row.
+            segment_ids: tokens attend within their segment; 0 is padding. None: one segment per row, which also serves
+                rows padded on the right: no token sees what comes after it.
 
         Returns:
-            Normalised hidden states, ready for the vocabulary head.
+            Normalised hidden states in the compute dtype, ready for the vocabulary head.
         """
         if positions is None:
             positions = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None, :], tokens.shape)
-        mask = causal_mask(jnp.ones_like(tokens) if segment_ids is None else segment_ids)
-        return self.run(tokens, positions, lambda layer, q, k, v: (causal_attention(q, k, v, mask), None))[0]
+        attend = row_attention(self.config.attention, segment_ids)
+        return self.run(tokens, positions, lambda layer, q, k, v: (attend(q, k, v), None))[0]
 
     def run(
         self,
@@ -73,14 +78,26 @@ class Decoder(nnx.Module):
         Args:
             attend: (layer index, q [B, S, N, H], k [B, S, K, H], v [B, S, K, H]) -> (mixed [B, S, N, H], kept).
         """
-        angles = rotary_angles(positions, self.config.head_dim, self.config.rope_theta)
-        x = self.embedding[...][tokens]
+        config = self.config
+        frequencies = rotary_frequencies(config.head_dim, config.rope_theta, config.rope_scaling)
+        angles = rotary_angles(positions, frequencies)
+        x = self.embedding[...][tokens].astype(config.compute_dtype)
         kept = []
         for index, layer in enumerate(self.layers):
-            x, keep = layer(x, angles, lambda q, k, v, index=index: attend(index, q, k, v))
+
+            def run_layer(x, layer=layer, index=index):
+                return layer(x, angles, lambda q, k, v: attend(index, q, k, v))
+
+            if config.remat != "none":
+                run_layer = jax.checkpoint(run_layer, policy=SAVED[config.remat])
+            x, keep = run_layer(constrain(x, "rows", "whole", "whole"))
             kept.append(keep)
         return self.final_norm(x), kept
 
     def head(self) -> Float[Array, "D V"]:
-        """The vocabulary head: the tied embedding transposed, or its own matrix."""
-        return self.embedding[...].T if self.unembedding is None else self.unembedding[...]
+        """The vocabulary head: the tied embedding transposed, or its own matrix, in the compute dtype.
+
+        Under ``jax.set_mesh`` it is whole over D and stays sharded over the vocabulary, as ``ops.vocab_head`` wants it.
+        """
+        head = self.embedding[...].T if self.unembedding is None else self.unembedding[...]
+        return constrain(head.astype(self.config.compute_dtype), "whole", "vocab")

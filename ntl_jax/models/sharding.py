@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which axis of which parameter lies on which axis of the mesh: one table, one look-up.
+"""Which axis of which array lies on which axis of the mesh: two tables, one look-up, one invariant.
 
 Optimizer moments end in the same names as their parameters, so the same look-up places them.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,23 +14,37 @@ from jax.sharding import PartitionSpec as P
 
 MESH_AXES = ("data", "fsdp", "tensor")
 
-PARAMETER_AXES: dict[str, tuple[str | None, ...]] = {
-    "embedding": ("tensor", "fsdp"),
-    "unembedding": ("fsdp", "tensor"),
-    "query": ("fsdp", "tensor", None),
-    "key": ("fsdp", "tensor", None),
-    "value": ("fsdp", "tensor", None),
-    "query_bias": ("tensor", None),
-    "key_bias": ("tensor", None),
-    "value_bias": ("tensor", None),
-    "output": ("tensor", None, "fsdp"),
-    "gate": ("fsdp", "tensor"),
-    "up": ("fsdp", "tensor"),
-    "down": ("tensor", "fsdp"),
-    "scale": (None,),
-    "value_head": (None,),
+Rules = Mapping[str, str | tuple[str, ...] | None]
+
+RULES: Rules = {
+    "rows": ("data", "fsdp"),
+    "vocab": "tensor",
+    "width": "fsdp",
+    "heads": "tensor",
+    "kv_heads": "tensor",
+    "feed_forward": "tensor",
+    "head_dim": None,
+    "whole": None,
 }
-MAY_REPLICATE = {"key", "value", "key_bias", "value_bias"}  # fewer key/value heads than tensor shards
+"""From the meaning of an array's axis to axes of the mesh."""
+
+PARAMETER_AXES: dict[str, tuple[str, ...]] = {
+    "embedding": ("vocab", "width"),
+    "unembedding": ("width", "vocab"),
+    "query": ("width", "heads", "head_dim"),
+    "key": ("width", "kv_heads", "head_dim"),
+    "value": ("width", "kv_heads", "head_dim"),
+    "query_bias": ("heads", "head_dim"),
+    "key_bias": ("kv_heads", "head_dim"),
+    "value_bias": ("kv_heads", "head_dim"),
+    "output": ("heads", "head_dim", "width"),
+    "gate": ("width", "feed_forward"),
+    "up": ("width", "feed_forward"),
+    "down": ("feed_forward", "width"),
+    "scale": ("whole",),
+    "value_head": ("whole",),
+}
+MAY_REPLICATE = {"kv_heads"}  # fewer key/value heads than tensor shards; anything else must divide
 
 
 def make_mesh(shape: tuple[int, int, int], devices: Sequence[Any] | None = None) -> Mesh:
@@ -57,38 +71,75 @@ def make_mesh(shape: tuple[int, int, int], devices: Sequence[Any] | None = None)
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """Rows over data and fsdp."""
-    return NamedSharding(mesh, P(("data", "fsdp")))
+    return NamedSharding(mesh, P(RULES["rows"]))
 
 
-def shardings(tree, mesh: Mesh):
+def shardings(tree, mesh: Mesh, rules: Rules = RULES):
     """The sharding of every leaf of parameters, optimizer states or train states; scalars are replicated.
 
+    Args:
+        tree: arrays or their shapes, under the names of ``PARAMETER_AXES``.
+        mesh: over ``MESH_AXES``.
+        rules: instead of ``RULES``.
+
     Raises:
-        ValueError: naming every parameter whose size is not divisible by its mesh axes.
+        ValueError: naming every parameter whose size is not divisible by its mesh axes, or with two axes on one.
     """
     problems: list[str] = []
-    result = jax.tree.map_with_path(lambda path, leaf: _sharding(path, leaf, mesh, problems), tree)
+
+    def place(path, leaf) -> NamedSharding:
+        if leaf.ndim == 0:
+            return NamedSharding(mesh, P())
+        name = next(k.key for k in reversed(path) if isinstance(k, jax.tree_util.DictKey) and k.key in PARAMETER_AXES)
+        where = jax.tree_util.keystr(path)
+        axes = PARAMETER_AXES[name]
+        assert len(axes) == leaf.ndim, f"{where}: {leaf.ndim} axes, the table has {axes}"
+        spec, found = partition(leaf.shape, axes, mesh.shape, rules)
+        problems.extend(f"{where}: {problem}" for problem in found)
+        return NamedSharding(mesh, spec)
+
+    result = jax.tree.map_with_path(place, tree)
     if problems:
         raise ValueError(
-            "parameters that do not divide over the mesh (change model sizes or model.mesh):\n  "
-            + "\n  ".join(problems)
+            "parameters that do not fit the mesh (change model sizes or model.mesh):\n  " + "\n  ".join(problems)
         )
     return result
 
 
-def _sharding(path, leaf, mesh: Mesh, problems: list[str]) -> NamedSharding:
-    if leaf.ndim == 0:
-        return NamedSharding(mesh, P())
-    name = next(k.key for k in reversed(path) if isinstance(k, jax.tree_util.DictKey) and k.key in PARAMETER_AXES)
-    axes = list(PARAMETER_AXES[name])
-    assert len(axes) == leaf.ndim, f"{jax.tree_util.keystr(path)}: {leaf.ndim} axes, the table has {axes}"
-    for index, axis in enumerate(axes):
-        if axis is None or leaf.shape[index] % mesh.shape[axis] == 0:
-            continue
-        if name in MAY_REPLICATE and axis == "tensor":
-            axes[index] = None
-        else:
-            problems.append(
-                f"{jax.tree_util.keystr(path)}: axis {index} of size {leaf.shape[index]} over {axis}={mesh.shape[axis]}"
-            )
-    return NamedSharding(mesh, P(*axes))
+def partition(
+    shape: Sequence[int],
+    axes: Sequence[str],
+    sizes: Mapping[str, int],
+    rules: Rules = RULES,
+) -> tuple[P, list[str]]:
+    """The look-up: how an array with these axes is cut over a mesh of these sizes, and what is wrong with that."""
+    spec, taken, problems = [], set(), []
+    for index, (size, axis) in enumerate(zip(shape, axes, strict=True)):
+        target = rules[axis]
+        names = () if target is None else (target,) if isinstance(target, str) else target
+        shards = math.prod(sizes[name] for name in names)
+        if size % shards and axis in MAY_REPLICATE:
+            target, names = None, ()
+        elif size % shards:
+            problems.append(f"axis {index} ({axis}) of size {size} over {'*'.join(names)}={shards}")
+        if taken & set(names):
+            problems.append(f"axis {index} ({axis}) over {'*'.join(names)}, where another of its axes lies already")
+            target = None
+        taken |= set(names)
+        spec.append(target)
+    return P(*spec), problems
+
+
+def constraint_mesh() -> jax.sharding.AbstractMesh | None:
+    """The mesh of ``jax.set_mesh`` around the caller, if it has our axes and more than one device."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return mesh if mesh.axis_names == MESH_AXES and mesh.size > 1 else None
+
+
+def constrain(x: jax.Array, *axes: str) -> jax.Array:
+    """Tells the compiler where an activation lies; without a mesh, or where it does not divide, nothing."""
+    mesh = constraint_mesh()
+    if mesh is None:
+        return x
+    spec, problems = partition(x.shape, axes, mesh.shape)
+    return x if problems else jax.lax.with_sharding_constraint(x, spec)

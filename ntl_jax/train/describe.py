@@ -18,16 +18,17 @@ PACKAGES = ("ntl_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tr
 
 def describe(parts: Parts, workdir: Path) -> dict[str, str]:
     """The header's rows: what is trained on what, where."""
-    config, model, rollout = parts.config, parts.config.model, parts.config.rollout
+    config, model, rollout = parts.config, parts.model, parts.config.rollout
+    source = config.model.path and f"from {config.model.path}"
     num_params = sum(x.size for x in jax.tree.leaves(parts.params))
     digits = " ".join(map(str, parts.table.ids.tolist()))
     devices = jax.devices()
     mesh = " x ".join(f"{axis}={size}" for axis, size in parts.mesh.shape.items())
     algorithm = config.algorithm
     return {
-        "policy": f"Qwen2 architecture, {model.num_layers} layers of width {model.width}, "
-        f"{num_params / 1e6:.2f}M parameters, from scratch",
-        "tokenizer": f"{config.data.tokenizer or 'built-in'}, {len(parts.tokenizer)} tokens; "
+        "policy": f"{model.architecture}, {model.num_layers} layers of width {model.width}, "
+        f"{num_params / 1e6:.2f}M parameters, {source or 'from scratch'}",
+        "tokenizer": f"{config.data.tokenizer or source or 'built-in'}, {len(parts.tokenizer)} tokens; "
         f"digits 0..9 have ids {digits}",
         "data": parts.problems_from,
         "rollout": f"{rollout.engine} engine, {rollout.prompts_per_step} prompts x {rollout.num_samples} samples, "

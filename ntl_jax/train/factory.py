@@ -2,6 +2,8 @@
 """From a configuration to the parts of a run: the one file that knows every class."""
 
 import dataclasses
+import json
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ntl_jax.config import DataSection, RunConfig
 from ntl_jax.data import Problem, encode_prompts, encode_solutions, generate_problems, load_gsm8k, load_tokenizer
-from ntl_jax.models import Critic, Decoder, ModelConfig, make_mesh
+from ntl_jax.models import Critic, Decoder, ModelConfig, hf_folder, load_hf, make_mesh
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Prompt
 from ntl_jax.rollout import JaxEngine, RolloutEngine
@@ -33,8 +35,8 @@ class Parts:
     Args:
         problems_from: where they come from, and how many rows were left out and why.
         examples: training prompts with the ids of their solutions.
-        stop_token_ids: end a response: the tokenizer's end-of-text.
-        graph, params: the policy.
+        stop_token_ids: end a response: the tokenizer's end-of-text, and those of a checkpoint's generation settings.
+        model, graph, params: the policy.
     """
 
     config: RunConfig
@@ -46,6 +48,7 @@ class Parts:
     train_prompts: Sequence[Prompt]
     eval_prompts: Sequence[Prompt]
     examples: Sequence[tuple[Prompt, np.ndarray]]
+    model: ModelConfig
     graph: nnx.GraphDef
     params: Any
     engine: RolloutEngine
@@ -57,16 +60,24 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
 
     Args:
         config: validated here.
-        tokenizer: instead of ``config.data.tokenizer``.
+        tokenizer: instead of that of ``config.data.tokenizer`` or ``config.model.path``.
 
     Raises:
         ValueError: for settings, files or reward functions that do not fit.
     """
     config.validate()
     data, rollout = config.data, config.rollout
-    tokenizer = load_tokenizer(data.tokenizer) if tokenizer is None else tokenizer
+    checkpoint = None if config.model.path is None else hf_folder(config.model.path)
+    if tokenizer is None:
+        tokenizer = load_tokenizer(data.tokenizer or (None if checkpoint is None else str(checkpoint)))
     mesh = make_mesh(config.model.mesh)
-    model = model_config(config, len(tokenizer))
+    decoder = _new_decoder(config, len(tokenizer), mesh) if checkpoint is None else _load(config, checkpoint, mesh)
+    model = decoder.config
+    if len(tokenizer) > model.vocab_size:
+        raise ValueError(
+            f"the tokenizer has {len(tokenizer):,} tokens, the policy of model.path={config.model.path!r} embeds "
+            f"{model.vocab_size:,}: leave data.tokenizer out to take the checkpoint's own"
+        )
     table = NumberTable.from_tokenizer(tokenizer, vocab_size=model.vocab_size)
     scorer = Scorer(config, tokenizer, table)
     train, held_out, skipped_rows = _problems(config)
@@ -76,9 +87,8 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
     examples, long_solutions = encode_solutions(
         train_prompts, tokenizer, max_tokens=data.max_solution_tokens, on_long=data.on_long_row
     )
-    graph, params = init_params(lambda rngs: Decoder(model, rngs=rngs), config.seed, mesh)
     engine = JaxEngine(
-        nnx.merge(graph, params),
+        decoder,
         table,
         mesh=mesh,
         slots=rollout.prompts_per_step * rollout.num_samples,
@@ -89,16 +99,18 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
         "long prompts": long_prompts + long_eval_prompts,
         "long solutions (warm start)": long_solutions,
     }
+    graph, params = nnx.split(decoder, nnx.Param)
     return Parts(
         config=config,
         tokenizer=tokenizer,
-        stop_token_ids=_stop_token_ids(tokenizer),
+        stop_token_ids=_stop_token_ids(tokenizer, checkpoint),
         table=table,
         mesh=mesh,
         problems_from=_source(data, len(train_prompts), len(eval_prompts), skipped),
         train_prompts=train_prompts,
         eval_prompts=eval_prompts,
         examples=examples,
+        model=model,
         graph=graph,
         params=params,
         engine=engine,
@@ -106,20 +118,19 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
     )
 
 
-def model_config(config: RunConfig, num_tokens: int) -> ModelConfig:
-    """The policy's shapes for a tokenizer of this many tokens."""
+def _new_decoder(config: RunConfig, num_tokens: int, mesh: Mesh) -> Decoder:
+    """A policy from scratch for a tokenizer of this many tokens."""
+    sizes = dataclasses.asdict(config.model)
+    del sizes["path"], sizes["mesh"]
+    model = ModelConfig(vocab_size=-(-num_tokens // VOCAB_MULTIPLE) * VOCAB_MULTIPLE, **sizes)
+    graph, params = init_params(lambda rngs: Decoder(model, rngs=rngs), config.seed, mesh)
+    return nnx.merge(graph, params)
+
+
+def _load(config: RunConfig, checkpoint: pathlib.Path, mesh: Mesh) -> Decoder:
     model = config.model
-    return ModelConfig(
-        vocab_size=-(-num_tokens // VOCAB_MULTIPLE) * VOCAB_MULTIPLE,
-        num_layers=model.num_layers,
-        width=model.width,
-        num_heads=model.num_heads,
-        num_kv_heads=model.num_kv_heads,
-        head_dim=model.head_dim,
-        feed_forward=model.feed_forward,
-        rope_theta=model.rope_theta,
-        tie_embeddings=model.tie_embeddings,
-    )
+    settings = {"compute_dtype": model.compute_dtype, "attention": model.attention, "remat": model.remat}
+    return load_hf(checkpoint, mesh=mesh, dtype=model.param_dtype, **settings)
 
 
 def supervised_trainer(parts: Parts) -> SupervisedTrainer:
@@ -131,9 +142,8 @@ def ppo_trainer(parts: Parts, params: Any) -> PPOTrainer:
     """The PPO trainer, going on from ``params``; a critic begins with the policy's trunk."""
     config, critic = parts.config, None
     if config.algorithm.advantage == "gae":
-        model = model_config(config, len(parts.tokenizer))
         seed = config.seed + CRITIC_SEED
-        critic_graph, critic_params = init_params(lambda rngs: Critic(model, rngs=rngs), seed, parts.mesh)
+        critic_graph, critic_params = init_params(lambda rngs: Critic(parts.model, rngs=rngs), seed, parts.mesh)
         critic_params["trunk"] = jax.tree.map(lambda x: x.copy(), params)  # the states are donated: nothing is shared
         critic = (critic_graph, critic_params)
     return PPOTrainer(
@@ -163,10 +173,13 @@ def create_ppo_trainer(config: RunConfig, tokenizer: PreTrainedTokenizerBase | N
     return ppo_trainer(parts, parts.params)
 
 
-def _stop_token_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    eos = tokenizer.eos_token_id
-    assert isinstance(eos, int), "load_tokenizer asks for one"
-    return (eos,)
+def _stop_token_ids(tokenizer: PreTrainedTokenizerBase, checkpoint: pathlib.Path | None) -> tuple[int, ...]:
+    """Ends of a response: an instruction-tuned checkpoint often names more than its tokenizer does."""
+    assert isinstance(tokenizer.eos_token_id, int), "load_tokenizer asks for one"
+    settings = None if checkpoint is None else checkpoint / "generation_config.json"
+    named = json.loads(settings.read_text()).get("eos_token_id") if settings and settings.is_file() else None
+    more = [] if named is None else named if isinstance(named, list) else [named]
+    return tuple(dict.fromkeys([tokenizer.eos_token_id, *more]))
 
 
 def _problems(config: RunConfig) -> tuple[list[Problem], list[Problem], int]:

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from ntl_jax.models import Decoder, ModelConfig, make_mesh, shardings
-from ntl_jax.ops import vocab_head
+from ntl_jax.models import Decoder, ModelConfig
 
 CONFIG = ModelConfig(vocab_size=64, num_layers=2, width=32, num_heads=4, num_kv_heads=2, head_dim=8, feed_forward=64)
 
@@ -37,7 +36,7 @@ def test_padding_after_a_row_changes_nothing_in_it(decoder):
     tokens = random_tokens(1, 6)
     padded = np.concatenate([tokens, random_tokens(1, 4, seed=1)], axis=1)
     segment_ids = np.array([[1] * 6 + [0] * 4])
-    np.testing.assert_allclose(decoder(padded, segment_ids=segment_ids)[:, :6], decoder(tokens), atol=2e-6)
+    np.testing.assert_allclose(decoder(padded, segment_ids=segment_ids)[:, :6], decoder(tokens), atol=1e-5)
 
 
 def test_packed_sequences_have_the_hidden_states_of_separate_rows(decoder):
@@ -47,8 +46,8 @@ def test_packed_sequences_have_the_hidden_states_of_separate_rows(decoder):
         positions=np.concatenate([np.arange(5), np.arange(7)])[None],
         segment_ids=np.array([[1] * 5 + [2] * 7]),
     )
-    np.testing.assert_allclose(packed[:, :5], decoder(first), atol=2e-6)
-    np.testing.assert_allclose(packed[:, 5:], decoder(second), atol=2e-6)
+    np.testing.assert_allclose(packed[:, :5], decoder(first), atol=1e-5)
+    np.testing.assert_allclose(packed[:, 5:], decoder(second), atol=1e-5)
 
 
 def test_hidden_states_depend_on_relative_positions_alone(decoder):
@@ -73,24 +72,24 @@ def test_impossible_shapes_are_refused_with_the_numbers_given():
         dataclasses.replace(CONFIG, head_dim=7)
 
 
-@pytest.mark.parametrize("shape", [(8, 1, 1), (1, 8, 1), (2, 2, 2)])
-def test_every_mesh_gives_the_same_loss_and_gradients(decoder, shape):
+@pytest.mark.parametrize("remat", ["layer", "dots"])
+def test_recomputing_activations_changes_no_gradient(decoder, remat):
     graph, params = nnx.split(decoder, nnx.Param)
-    tokens = random_tokens(8, 6)
+    again = nnx.split(Decoder(dataclasses.replace(CONFIG, remat=remat), rngs=nnx.Rngs(0)), nnx.Param)[0]
+    tokens = random_tokens(2, 6)
 
-    def loss(params):
-        decoder = nnx.merge(graph, params)
-        hidden, targets = decoder(tokens[:, :-1]), tokens[:, 1:]
-        return -jnp.mean(vocab_head(hidden, decoder.head(), jnp.asarray(targets), jnp.arange(0)).log_probs)
+    def loss(params, graph):
+        return jnp.sum(nnx.merge(graph, params)(tokens) ** 3)
 
-    mesh = make_mesh(shape)
-    placed = jax.device_put(params, shardings(params, mesh))
-    expected, gradients = jax.jit(jax.value_and_grad(loss))(params)
-    actual, sharded_gradients = jax.jit(jax.value_and_grad(loss))(placed)
-    np.testing.assert_allclose(actual, expected, rtol=2e-6)
-    difference = jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), sharded_gradients, gradients)
-    assert norm(difference) <= 2e-6 * norm(gradients)
+    expected, actual = (jax.jit(jax.grad(loss), static_argnums=1)(params, g) for g in (graph, again))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), actual, expected)
+    assert "remat" in str(jax.make_jaxpr(lambda p: loss(p, again))(params))
+    assert "remat" not in str(jax.make_jaxpr(lambda p: loss(p, graph))(params))
 
 
-def norm(tree) -> float:
-    return float(np.sqrt(sum(np.sum(np.square(np.asarray(x, np.float64))) for x in jax.tree.leaves(tree))))
+@pytest.mark.parametrize("param_dtype", ["float32", "bfloat16"])
+def test_hidden_states_and_head_are_in_the_compute_dtype_and_parameters_in_theirs(param_dtype):
+    config = dataclasses.replace(CONFIG, param_dtype=param_dtype, compute_dtype="bfloat16")
+    decoder = Decoder(config, rngs=nnx.Rngs(0))
+    assert decoder(jnp.asarray(random_tokens(1, 4))).dtype == decoder.head().dtype == jnp.bfloat16
+    assert {x.dtype.name for x in jax.tree.leaves(nnx.state(decoder, nnx.Param))} == {param_dtype}

@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where parameters lie."""
+"""Where parameters lie, and that it changes nothing but that."""
 
+import contextlib
 import dataclasses
+import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 from flax import nnx
 from jax.sharding import PartitionSpec as P
 
-from ntl_jax.models import Decoder, ModelConfig, make_mesh, shardings
-from ntl_jax.models.sharding import PARAMETER_AXES
+from ntl_jax.models import Decoder, ModelConfig, batch_sharding, make_mesh, shardings
+from ntl_jax.models.sharding import PARAMETER_AXES, RULES
+from ntl_jax.ops import vocab_head
 from ntl_jax.train.state import init_params
 
 CONFIG = ModelConfig(vocab_size=64, num_layers=1, width=32, num_heads=4, num_kv_heads=2, head_dim=8, feed_forward=64)
@@ -37,8 +41,8 @@ def test_optimizer_moments_lie_where_their_parameters_lie():
 def test_sizes_that_do_not_divide_are_all_reported_with_parameter_axis_and_sizes():
     with pytest.raises(ValueError) as error:
         shardings(params_of(width=36, feed_forward=60), make_mesh((1, 8, 1)))
-    assert "['embedding'].value: axis 1 of size 36 over fsdp=8" in str(error.value)
-    assert "['gate'].value: axis 0 of size 36 over fsdp=8" in str(error.value)
+    assert "['embedding'].value: axis 1 (width) of size 36 over fsdp=8" in str(error.value)
+    assert "['gate'].value: axis 0 (width) of size 36 over fsdp=8" in str(error.value)
 
 
 def test_few_key_value_heads_are_replicated_over_tensor_shards_and_nothing_else_is():
@@ -46,7 +50,7 @@ def test_few_key_value_heads_are_replicated_over_tensor_shards_and_nothing_else_
     specs = {p[-2].key: s.spec for p, s in jax.tree.leaves_with_path(shardings(params_of(), mesh))}
     assert specs["key"] == P("fsdp", None, None)
     assert specs["query"] == P("fsdp", "tensor", None)
-    with pytest.raises(ValueError, match=r"\['query'\].value: axis 1 of size 2 over tensor=4"):
+    with pytest.raises(ValueError, match=r"\['query'\].value: axis 1 \(heads\) of size 2 over tensor=4"):
         shardings(params_of(num_heads=2), mesh)
 
 
@@ -67,3 +71,64 @@ def test_parameters_are_created_where_they_belong():
     assert jax.tree.map(lambda x: x.sharding, params) == shardings(params, mesh)
     _, alone = init_params(lambda rngs: Decoder(CONFIG, rngs=rngs), 0, make_mesh((1, 1, 1)))
     jax.tree.map(np.testing.assert_array_equal, params, alone)
+
+
+def test_two_axes_of_a_parameter_on_one_axis_of_the_mesh_are_refused():
+    with pytest.raises(
+        ValueError, match=r"\['gate'\].value: axis 1 \(feed_forward\) over fsdp, where another of its axes"
+    ):
+        shardings(params_of(), make_mesh((1, 2, 2)), dict(RULES) | {"feed_forward": "fsdp"})
+
+
+WIDE = dataclasses.replace(CONFIG, vocab_size=96, num_layers=2, num_heads=8, tie_embeddings=False)
+"""Eight query heads, so that they can lie on eight devices; two key/value heads, which then cannot."""
+
+
+@pytest.fixture(scope="module")
+def problem():
+    graph, params = nnx.split(Decoder(WIDE, rngs=nnx.Rngs(0)), nnx.Param)
+    tokens = np.random.default_rng(0).integers(0, WIDE.vocab_size, (8, 17))
+
+    def loss(params, tokens):
+        decoder = nnx.merge(graph, params)
+        hidden, targets = decoder(tokens[:, :-1]), tokens[:, 1:]
+        return -jnp.mean(vocab_head(hidden, decoder.head(), targets, jnp.arange(0), chunk_size=64).log_probs)
+
+    step = jax.value_and_grad(loss)
+    return step, params, tokens, jax.jit(step)(params, tokens)
+
+
+@pytest.mark.parametrize("constrained", [False, True], ids=["bare", "set_mesh"])
+@pytest.mark.parametrize("shape", [(8, 1, 1), (1, 8, 1), (1, 4, 2), (1, 1, 8)], ids=str)
+def test_every_mesh_gives_the_loss_and_gradients_of_one_device(problem, shape, constrained):
+    step, params, tokens, (expected, gradients) = problem
+    mesh = make_mesh(shape)
+    placed = jax.device_put((params, tokens), (shardings(params, mesh), batch_sharding(mesh)))
+    with jax.set_mesh(mesh) if constrained else contextlib.nullcontext():
+        actual, sharded_gradients = jax.jit(step)(*placed)
+    np.testing.assert_allclose(actual, expected, rtol=2e-6)
+    difference = jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), sharded_gradients, gradients)
+    assert norm(difference) <= 2e-6 * norm(gradients)
+
+
+def test_under_a_mesh_the_head_is_gathered_over_fsdp_once_and_never_over_the_vocabulary(problem):
+    step, params, tokens, _ = problem
+    mesh = make_mesh((1, 4, 2))
+    placed = jax.device_put((params, tokens), (shardings(params, mesh), batch_sharding(mesh)))
+
+    def gathered() -> list[tuple[str, bool]]:
+        """Shapes that are gathered, and whether that happens once a chunk."""
+        text = str(jax.jit(step).lower(*placed).compile().as_text())
+        found = re.findall(r"= f32\[([\d,]+)\]\S* all-gather\(.*op_name=\"([^\"]*)\"", text)
+        return [(shape, "while" in name) for shape, name in found]
+
+    assert any(each_chunk for _, each_chunk in gathered())
+    with jax.set_mesh(mesh):
+        shapes = gathered()
+    assert [shape for shape, _ in shapes].count("32,48") == 1
+    assert not any(each_chunk for _, each_chunk in shapes)
+    assert not [shape for shape, _ in shapes if shape in ("32,96", "96,32") or shape.endswith(",96")]
+
+
+def norm(tree) -> float:
+    return float(np.sqrt(sum(np.sum(np.square(np.asarray(x, np.float64))) for x in jax.tree.leaves(tree))))

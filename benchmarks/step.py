@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a train step costs: time, tokens a second and, on GPU, the share of the device's arithmetic that is used.
+
+Claims: on CPU, side by side with the same step in PyTorch (transformers + AdamW, same shapes, full logits), at least
+1.3x faster at 3M parameters and 1024 vocabulary, and at least as fast at the shapes of Qwen2.5-0.5B cut to 4 layers.
+
+    python benchmarks/step.py           # writes benchmarks/results/step.json
+    python benchmarks/step.py --quick   # smallest shapes and few steps: does it run?
+
+A step is forward, backward, clipping by global norm and AdamW on cross entropy, float32 (on GPU: bfloat16 products).
+PyTorch (extra `dev-peers`) and JAX take turns; a ratio is the median over those pairs with its 95% interval.
+"""
+
+import argparse
+import dataclasses
+import importlib.metadata
+import importlib.util
+import json
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from benchmarks.losses import machine, ratio
+from ntl_jax.models import Decoder, ModelConfig, batch_sharding, make_mesh, shardings
+from ntl_jax.ops import vocab_head_loss
+from ntl_jax.records import TrainBatch
+from ntl_jax.train.batch import RowShape, pad_rows
+from ntl_jax.train.figures import Figures
+from ntl_jax.train.state import init_model_state, init_params, init_train_state
+from ntl_jax.train.step import Learner, make_step
+
+RESULT = pathlib.Path(__file__).parent / "results" / "step.json"
+MAX_NORM, LEARNING_RATE, WEIGHT_DECAY = 1.0, 1e-4, 0.01
+PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
+"""bfloat16, dense, by the name in a device's kind."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A model and the rows it is trained on."""
+
+    model: ModelConfig
+    num_rows: int
+    row_size: int
+
+
+TINY = ModelConfig(vocab_size=64, num_layers=2, width=32, num_heads=2, num_kv_heads=1, head_dim=16, feed_forward=64)
+SMALL = ModelConfig(
+    vocab_size=1024, num_layers=4, width=256, num_heads=4, num_kv_heads=2, head_dim=64, feed_forward=640
+)
+QWEN = ModelConfig(
+    vocab_size=151_936, num_layers=4, width=896, num_heads=14, num_kv_heads=2, head_dim=64, feed_forward=4864,
+    rope_theta=1e6,
+)  # fmt: skip
+QUICK = {"tiny": Case(TINY, 4, 32)}
+ON_CPU = {"3m": Case(SMALL, 64, 96), "qwen2.5-0.5b-4-layers": Case(QWEN, 4, 256)}
+ON_GPU = {
+    "3m": Case(dataclasses.replace(SMALL, compute_dtype="bfloat16"), 256, 512),
+    "qwen2.5-0.5b": Case(dataclasses.replace(QWEN, num_layers=24, compute_dtype="bfloat16", remat="dots"), 16, 1024),
+}
+
+
+def random_batch(case: Case) -> TrainBatch:
+    """Full rows: a prompt of one token, then a response."""
+    rows = np.random.default_rng(0).integers(0, case.model.vocab_size, (case.num_rows, case.row_size), np.int32)
+    shape = RowShape(case.row_size, case.row_size - 1)
+    no_numbers = np.full((case.num_rows, case.row_size - 1), np.nan, np.float32)
+    return pad_rows(list(rows[:, :1]), list(rows[:, 1:]), shape, number_targets=list(no_numbers))
+
+
+def jax_step(case: Case) -> Callable[[], Any]:
+    """The trainer's own step."""
+    mesh = make_mesh((-1, 1, 1), jax.devices()[:1])
+    graph, params = init_params(lambda rngs: Decoder(case.model, rngs=rngs), 0, mesh)
+    decay = optax.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    optimizer = optax.chain(optax.clip_by_global_norm(MAX_NORM), decay)
+
+    def cross_entropy(params, batch, denominators):
+        decoder = nnx.merge(graph, params)
+        hidden = decoder(batch.tokens, positions=batch.positions)
+        hidden = jnp.take_along_axis(hidden, batch.predictors[:, :, None], axis=1)
+        weights = batch.mask / denominators.tokens
+        loss = vocab_head_loss(_weighted, hidden, decoder.head(), batch.targets, jnp.arange(0), weights)[0]
+        return loss, Figures({}, {})
+
+    state = init_train_state(init_model_state(params, optimizer, mesh), None, mesh)
+    tokens = case.num_rows * case.row_size
+    step = make_step(Learner(cross_entropy, optimizer, "step"), None, tokens, shardings(state, mesh))
+    batch = jax.device_put(random_batch(case), batch_sharding(mesh))
+
+    def run() -> None:
+        nonlocal state
+        state, figures = step(state, batch)
+        jax.block_until_ready((state, figures))
+
+    return run
+
+
+def _weighted(stats, weights):
+    return -stats.log_probs * weights
+
+
+def torch_step(case: Case) -> Callable[[], Any]:
+    """The same in PyTorch."""
+    import torch  # pyright: ignore[reportMissingImports]
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    model = Qwen2ForCausalLM(Qwen2Config(**case.model.to_hf())).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
+    tokens = torch.from_numpy(np.asarray(random_batch(case).tokens, np.int64))
+
+    def run() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        logits = model(tokens, use_cache=False).logits[:, :-1]
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_NORM)
+        optimizer.step()
+
+    return run
+
+
+def flops(case: Case) -> float:
+    """Of forward and backward: 6 a token and matrix weight, and causal attention; recomputation does not count."""
+    model = case.model
+    attention = model.width * model.head_dim * (2 * model.num_heads + 2 * model.num_kv_heads)
+    per_layer = attention + 3 * model.width * model.feed_forward
+    weights = model.num_layers * per_layer + model.width * model.vocab_size
+    scores = model.num_layers * model.num_heads * model.head_dim * case.row_size  # half of twice: q k and a v
+    return 6.0 * case.num_rows * case.row_size * (weights + scores)
+
+
+def median_seconds(run: Callable[[], Any], num_steps: int) -> float:
+    run()
+    times = []
+    for _ in range(num_steps):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+def measure(case: Case, num_steps: int) -> dict[str, Any]:
+    """One case: beside PyTorch on CPU where it is installed, else alone."""
+    step = jax_step(case)
+    result: dict[str, Any] = {"model": dataclasses.asdict(case.model), "rows": [case.num_rows, case.row_size]}
+    if jax.default_backend() == "cpu" and importlib.util.find_spec("torch"):
+        pair = ratio(torch_step(case), step, num_steps)
+        seconds = pair["candidate_s"]
+        speedup = {"speedup": 1 / pair["ratio"], "low": 1 / pair["high"], "high": 1 / pair["low"]}
+        result["over_torch"] = {name: round(value, 3) for name, value in speedup.items()}
+        result["torch_step_s"] = pair["baseline_s"]
+    else:
+        seconds = median_seconds(step, num_steps)
+    kind = jax.devices()[0].device_kind
+    peak = next((flops for name, flops in PEAK_FLOPS.items() if name in kind), None)
+    return result | {
+        "step_s": round(seconds, 4),
+        "tokens_per_s": round(case.num_rows * case.row_size / seconds),
+        "flops_per_s": flops(case) / seconds,
+        "mfu": peak and round(flops(case) / seconds / peak, 4),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="What a train step costs.")
+    parser.add_argument("--quick", action="store_true", help="smallest shapes, few steps, nothing written")
+    parser.add_argument("--steps", type=int, default=30, help="measured steps, on CPU alternating with PyTorch's")
+    parser.add_argument("--case", default=None, help="one case only, nothing written")
+    parser.add_argument("--output", type=pathlib.Path, default=RESULT, help="where to write the JSON result")
+    args = parser.parse_args()
+
+    cases = QUICK if args.quick else ON_CPU if jax.default_backend() == "cpu" else ON_GPU
+    chosen = {name: case for name, case in cases.items() if args.case in (None, name)}
+    num_steps = 3 if args.quick else args.steps
+    result: dict[str, Any] = {"machine": machine(), "steps": num_steps}
+    result["machine"]["versions"] |= {
+        name: importlib.metadata.version(name) for name in ("flax", "optax", "transformers")
+    }
+    result |= {name: measure(case, num_steps) for name, case in chosen.items()}
+    text = json.dumps(result, indent=2)
+    print(text)
+    if not args.quick and args.case is None:
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+        args.output.write_text(text + "\n")
+        print(f"written to {args.output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -3,11 +3,12 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool
+from jaxtyping import Array
 
 from ntl_jax.records import TrainBatch
 from ntl_jax.train.figures import Figures, Mean
@@ -40,17 +41,25 @@ def make_step(policy: Learner, critic: Learner | None, max_tokens_per_micro_batc
     """
 
     def step(state: TrainState, batch: TrainBatch) -> tuple[TrainState, Figures]:
-        num_rows, row_size = batch.tokens.shape
-        parts = num_micro_batches(num_rows, row_size, max_tokens_per_micro_batch)
-        new_policy, figures, finite = _update(policy, state.policy, batch, parts)
-        new_critic = state.critic
-        if critic is not None and state.critic is not None:
-            new_critic, critic_figures, critic_finite = _update(critic, state.critic, batch, parts)
-            figures = Figures(figures.means | critic_figures.means, figures.maxima | critic_figures.maxima)
-            finite = finite & critic_finite
-        new_state = TrainState(state.step + 1, new_policy, new_critic)
-        state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), new_state, state)
-        return state, Figures(figures.means, figures.maxima | {"non_finite": 1.0 - finite})
+        parts = num_micro_batches(*batch.tokens.shape, max_tokens_per_micro_batch)
+        policy_grads, figures = _gradients(policy, state.policy, batch, parts)
+        critic_grads, critic_figures = _gradients(critic, state.critic, batch, parts)
+        means = figures.means | critic_figures.means
+        finite = jnp.all(jnp.array([jnp.isfinite(mean.total) for mean in means.values()]))
+
+        def update(state: TrainState) -> tuple[TrainState, dict[str, Mean]]:
+            new_policy, norms = _updated(policy, state.policy, policy_grads)
+            new_critic, critic_norms = _updated(critic, state.critic, critic_grads)
+            return TrainState(state.step + 1, new_policy, new_critic), norms | critic_norms
+
+        def keep(state: TrainState) -> tuple[TrainState, dict[str, Mean]]:
+            unknown = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(update, state)[1])
+            return state, unknown
+
+        # A branch and not a choice between two states: that would read and write every moment once more.
+        state, norms = jax.lax.cond(finite, update, keep, state)
+        maxima = figures.maxima | critic_figures.maxima | {"non_finite": 1.0 - finite}
+        return state, Figures(means | norms, maxima)
 
     return jax.jit(step, donate_argnums=0, out_shardings=(state_sharding, None))
 
@@ -70,17 +79,25 @@ def num_micro_batches(num_rows: int, row_size: int, max_tokens: int) -> int:
     return next(fits, num_rows)
 
 
-def _update(
-    learner: Learner, model: ModelState, batch: TrainBatch, parts: int
-) -> tuple[ModelState, Figures, Bool[Array, ""]]:
+def _gradients(learner: Learner | None, model: ModelState | None, batch: TrainBatch, parts: int) -> tuple[Any, Figures]:
+    """Gradients, and figures with their norm; nothing where there is no such model."""
+    if learner is None or model is None:
+        return None, Figures({}, {})
     grads, figures = _accumulated_gradients(learner.objective, model.params, batch, parts)
-    grad_norm = optax.tree.norm(grads)
+    return grads, Figures(figures.means | _norms(learner, {"grad_norm": grads}), figures.maxima)
+
+
+def _updated(learner: Learner | None, model: ModelState | None, grads: Any) -> tuple[Any, dict[str, Mean]]:
+    """The model after the optimizer's update, and the norms of both."""
+    if learner is None or model is None:
+        return model, {}
     updates, opt_state = learner.optimizer.update(grads, model.opt_state, model.params)
     params = optax.apply_updates(model.params, updates)
-    norms = {"grad_norm": grad_norm, "param_norm": optax.tree.norm(params), "update_norm": optax.tree.norm(updates)}
-    means = {f"{learner.group}/{name}": Mean(norm, jnp.float32(1.0)) for name, norm in norms.items()}
-    finite = jnp.isfinite(grad_norm) & jnp.all(jnp.array([jnp.isfinite(m.total) for m in figures.means.values()]))
-    return ModelState(params, opt_state), Figures(figures.means | means, figures.maxima), finite
+    return ModelState(params, opt_state), _norms(learner, {"param_norm": params, "update_norm": updates})
+
+
+def _norms(learner: Learner, trees: dict[str, Any]) -> dict[str, Mean]:
+    return {f"{learner.group}/{name}": Mean(optax.tree.norm(tree), jnp.float32(1.0)) for name, tree in trees.items()}
 
 
 def _accumulated_gradients(objective: Objective, params, batch: TrainBatch, parts: int):

@@ -16,6 +16,8 @@ from ntl_jax.losses.advantages import (
 from ntl_jax.losses.aggregate import aggregate, token_weights
 from ntl_jax.losses.correction import (
     banded_importance_weights,
+    correction_metrics,
+    correction_sums,
     sequence_rejection_mask,
     truncated_importance_weights,
 )
@@ -58,6 +60,8 @@ __all__ = [
     "cispo_policy_loss",
     "clipped_policy_loss",
     "clipped_value_loss",
+    "correction_metrics",
+    "correction_sums",
     "entropy",
     "gae",
     "group_advantages",

@@ -25,7 +25,7 @@ def aggregate(
     num_sequences: Count | None = None,
     scale: Count | None = None,
 ) -> Float[Array, ""]:
-    """Sum of the masked per-token values times `token_weights`, which see for the five modes.
+    """Sum of the masked per-token values times `token_weights`, which see for the five modes and their sources.
 
     Args:
         per_token: [..., T]; what stands outside the mask, NaN included, changes neither value nor gradient.

@@ -223,6 +223,8 @@ def correction_metrics(sums: CorrectionSums) -> dict[str, Float[Array, ""]]:
     | kl | mean k1 per token of KL(rollout, old), nats | 0 |
     | k3_kl | mean k3 per token of the same | 0 |
 
+    Effective sample size: see Elvira et al., https://arxiv.org/abs/1809.04129.
+
     Args:
         sums: of the whole batch.
 

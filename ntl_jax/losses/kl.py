@@ -27,6 +27,8 @@ MAX_RELATIVE_ERROR = 0.2  # of the adaptive controller, so that one odd batch mo
 def kl_k1(log_probs: Float[Array, "..."], ref_log_probs: Float[Array, "..."]) -> Float[Array, "..."]:
     """`d`: unbiased, may be negative, large variance.
 
+    John Schulman, "Approximating KL divergence", http://joschu.net/blog/kl-approx.html.
+
     Args:
         log_probs: [...] log-probabilities (nats) of tokens sampled from the policy.
         ref_log_probs: [...] the same tokens under the reference.
@@ -47,6 +49,8 @@ def kl_k1(log_probs: Float[Array, "..."], ref_log_probs: Float[Array, "..."]) ->
 
 def kl_abs(log_probs: Float[Array, "..."], ref_log_probs: Float[Array, "..."]) -> Float[Array, "..."]:
     """`|d|`: a distance rather than an estimate of the KL; never negative.
+
+    k1 without its sign; one of the penalties of TRL and verl, https://github.com/volcengine/verl (`kl_penalty`).
 
     Args:
         log_probs: [...] log-probabilities (nats) of tokens sampled from the policy.
@@ -69,6 +73,8 @@ def kl_abs(log_probs: Float[Array, "..."], ref_log_probs: Float[Array, "..."]) -
 def kl_k2(log_probs: Float[Array, "..."], ref_log_probs: Float[Array, "..."]) -> Float[Array, "..."]:
     """`d^2 / 2`: little bias while the policies are close, and its gradient is that of the KL in expectation.
 
+    John Schulman, "Approximating KL divergence", http://joschu.net/blog/kl-approx.html.
+
     Args:
         log_probs: [...] log-probabilities (nats) of tokens sampled from the policy.
         ref_log_probs: [...] the same tokens under the reference.
@@ -89,6 +95,8 @@ def kl_k2(log_probs: Float[Array, "..."], ref_log_probs: Float[Array, "..."]) ->
 
 def kl_k3(log_probs: Float[Array, "..."], ref_log_probs: Float[Array, "..."]) -> Float[Array, "..."]:
     """`exp(-d) + d - 1`: unbiased, never negative, small variance; the one to report, and GRPO's loss term.
+
+    John Schulman, "Approximating KL divergence", http://joschu.net/blog/kl-approx.html.
 
     Deviation: `d` is clipped to +-20 and the result to 10, where the gradient is then zero: `kl_k3_plus` still pulls.
 
@@ -115,6 +123,9 @@ def kl_k3(log_probs: Float[Array, "..."], ref_log_probs: Float[Array, "..."]) ->
 def kl_k1_plus(log_probs: Float[Array, "..."], ref_log_probs: Float[Array, "..."]) -> Float[Array, "..."]:
     """The value of k1 with the gradient of k2: unbiased in both.
 
+    Why the gradient of k1 will not do: Tang and Munos, "On a few pitfalls in KL divergence gradient estimation for RL",
+    https://arxiv.org/abs/2506.09477.
+
     Args:
         log_probs: [...] log-probabilities (nats) of tokens sampled from the policy.
         ref_log_probs: [...] the same tokens under the reference.
@@ -135,6 +146,9 @@ def kl_k1_plus(log_probs: Float[Array, "..."], ref_log_probs: Float[Array, "..."
 
 def kl_k3_plus(log_probs: Float[Array, "..."], ref_log_probs: Float[Array, "..."]) -> Float[Array, "..."]:
     """The value of k3 with the gradient of k2: small variance in the one, unbiased in the other.
+
+    Why the gradient of k3 will not do: Tang and Munos, "On a few pitfalls in KL divergence gradient estimation for RL",
+    https://arxiv.org/abs/2506.09477.
 
     Args:
         log_probs: [...] log-probabilities (nats) of tokens sampled from the policy.

@@ -34,9 +34,9 @@ def number_token_wasserstein(
 ) -> Float[Array, "..."]:
     """NTL-WAS, the expected distance to the true value: `sum_j q_j |v_j - y|`.
 
-    It is the Wasserstein-1 distance between q and the point mass at y. With `squash = s` the
-    distances d != 0 become `1 + (d - d_min) (s - 1) / (d_max - d_min)`, where d_min and d_max are the smallest and the
-    largest gap between two different values of the table: the largest distance costs s times the smallest.
+    It is the Wasserstein-1 distance between q and the point mass at y (https://arxiv.org/abs/2411.02083). `squash = s`
+    (https://github.com/ai4sd/number-token-loss) turns distances d != 0 into `1 + (d - d_min) (s - 1) / (d_max - d_min)`
+    with d_min and d_max the smallest and largest gap of two different values: the largest costs s times the smallest.
 
     Args:
         number_logits: [..., M] logits or log-probs of the number tokens.
@@ -67,7 +67,7 @@ def number_token_wasserstein(
 def number_token_mse(
     number_logits: Float[Array, "... M"], targets: Float[Array, "..."], values: Float[Array, " M"]
 ) -> Float[Array, "..."]:
-    """NTL-MSE, the squared error of the expected value: `(sum_j q_j v_j - y)^2`.
+    """NTL-MSE (https://arxiv.org/abs/2411.02083), the squared error of the expected value: `(sum_j q_j v_j - y)^2`.
 
     Args:
         number_logits: [..., M] logits or log-probs of the number tokens.
@@ -75,7 +75,7 @@ def number_token_mse(
         values: [M] values of the number tokens, in any order.
 
     Returns:
-        [...] float32, in squared units of `values`.
+        [...] float32, in squared units of `values`; at most `(max - min)^2` of the values.
 
     Raises:
         ValueError: shapes that do not fit.
@@ -90,7 +90,7 @@ def number_token_mse(
 def number_token_mae(
     number_logits: Float[Array, "... M"], targets: Float[Array, "..."], values: Float[Array, " M"]
 ) -> Float[Array, "..."]:
-    """The absolute error of the expected value: `|sum_j q_j v_j - y|`.
+    """NTL-MAE (https://arxiv.org/abs/2411.02083), the absolute error of the expected value: `|sum_j q_j v_j - y|`.
 
     Args:
         number_logits: [..., M] logits or log-probs of the number tokens.
@@ -98,7 +98,7 @@ def number_token_mae(
         values: [M] values of the number tokens, in any order.
 
     Returns:
-        [...] float32, in units of `values`.
+        [...] float32, in units of `values`; at most `max - min` of the values.
 
     Raises:
         ValueError: shapes that do not fit.
@@ -117,7 +117,7 @@ def number_token_huber(
     *,
     delta: float = 1.0,
 ) -> Float[Array, "..."]:
-    """The Huber loss of the expected value's error `e = sum_j q_j v_j - y`: `e^2 / 2` up to delta, then linear.
+    """NTL-Huber (https://arxiv.org/abs/2411.02083): of `e = sum_j q_j v_j - y`, `e^2 / 2` up to delta, then linear.
 
     Args:
         number_logits: [..., M] logits or log-probs of the number tokens.
@@ -126,7 +126,7 @@ def number_token_huber(
         delta: where the parabola `e^2 / 2` turns into the line `delta (|e| - delta / 2)`; above 0.
 
     Returns:
-        [...] float32.
+        [...] float32; at most what an error of `max - min` of the values costs.
 
     Raises:
         ValueError: shapes that do not fit, or `delta` not above 0.
@@ -153,8 +153,8 @@ def with_number_mass(
     """Adds the mass term: `m loss + 1.01 max_loss (1 - m)`, where m is the probability on number tokens.
 
     A number token loss sees only how the number tokens share their mass; this one also charges what the full softmax
-    puts elsewhere ("reweigh" in the authors' package; not in the paper). It needs two log-sum-exps, no second softmax.
-    It knows no targets: positions where the loss is undefined are the caller's to mask, as `number_token_loss` does.
+    puts elsewhere ("reweigh" in https://github.com/ai4sd/number-token-loss, not in the paper). It knows no targets:
+    positions where the loss is undefined are the caller's to mask.
 
     Args:
         loss: [...] per-position loss.
@@ -162,12 +162,17 @@ def with_number_mass(
         max_loss: the largest possible value of `loss` (9 for WAS and 81 for MSE on digits).
 
     Returns:
-        [...] float32.
+        [...] float32; at most `1.01 max_loss`.
+
+    Raises:
+        ValueError: the shapes of `loss` and `number_log_mass` differ.
 
     Example:
         >>> print(with_number_mass(jnp.array(4.5), jnp.log(0.25), 9.0))
         7.9425
     """
+    if loss.shape != number_log_mass.shape:
+        raise ValueError(f"loss {loss.shape} and number_log_mass {number_log_mass.shape} must have one shape")
     log_mass = number_log_mass.astype(jnp.float32)
     off_mass = -jnp.expm1(log_mass)  # exact near m = 1, where 1 - exp(log m) would be rounding noise
     return jnp.exp(log_mass) * loss.astype(jnp.float32) + OFF_NUMBER_PENALTY * max_loss * off_mass
@@ -183,7 +188,7 @@ def number_token_loss(
     mass_term: bool = False,
     max_loss: float | None = None,
 ) -> Float[Array, "..."]:
-    """A number token loss from full logits and labels: 0 wherever the label is no number token.
+    """A number token loss (https://arxiv.org/abs/2411.02083) from logits and labels: 0 where the label is no number.
 
     Args:
         logits: [..., V], already aligned with the labels (no shift inside).
@@ -192,8 +197,7 @@ def number_token_loss(
         loss: any of the losses above, or a `functools.partial` of one: (number_logits, targets, values) -> [...].
         where: [...] bool, the positions that count; all by default.
         mass_term: whether to add the mass term of `with_number_mass`.
-        max_loss: for the mass term; by default the loss's own worst value, which it takes where no number token has
-            any probability.
+        max_loss: for the mass term; by default the loss's own, which it takes where no number token is possible.
 
     Returns:
         [...] float32, per position; reduce it over the positions that hold a number.

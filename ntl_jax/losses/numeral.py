@@ -31,6 +31,9 @@ def numeral_smape(
     sign is wrong has error `|yhat| + |y|`, so a loss of 1. A digit whose ten logits are all -inf counts as the digit
     farthest from the true one, without gradient.
 
+    The symmetric error of forecasting, without its factor of 2 (Flores, 1986,
+    https://doi.org/10.1016/0305-0483(86)90013-7), of the number that the digits' distributions spell in expectation.
+
     Args:
         digit_logits: [..., T, 10] logits or log-probs of the ten digits.
         digit_targets: [..., T] the true digits 0..9; ignored where `numeral_ids` is -1.
@@ -66,6 +69,8 @@ def numeral_smape(
     if same_sign is None:
         return jnp.abs(error) / (total + SMAPE_EPS)
     check_mask(same_sign, "same_sign")
+    if same_sign.shape != error.shape:
+        raise ValueError(f"same_sign {same_sign.shape} must have the shape {error.shape} of the numerals")
     return jnp.where(same_sign, jnp.abs(error), total) / (total + SMAPE_EPS)
 
 

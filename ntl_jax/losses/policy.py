@@ -219,7 +219,7 @@ def entropy(logits: Float[Array, "... V"]) -> Float[Array, "..."]:
     """Entropy of the distribution that the logits define, `logsumexp(z) - sum_v p_v z_v`.
 
     A logit of -inf is an impossible token and counts nothing. For large V prefer `ntl_jax.ops.vocab_head`, which never
-    holds the logits.
+    holds the logits. Shannon, 1948, https://doi.org/10.1002/j.1538-7305.1948.tb01338.x.
 
     Args:
         logits: [..., V].

@@ -27,6 +27,12 @@ class HeadStats(NamedTuple):
         entropy: [...] in nats.
         log_normalizer: [...] log-sum-exp of `logits / temperature`.
         number_log_probs: [..., M] log-probabilities of the number tokens, not renormalised.
+
+    Example: how much of the probability lies on two number tokens of four
+        >>> from ntl_jax.ops import vocab_head
+        >>> stats = vocab_head(jnp.ones((1, 2)), jnp.zeros((2, 4)), jnp.array([3]), jnp.array([0, 1]))
+        >>> print(jnp.exp(stats.number_log_probs).sum(axis=-1).round(4))
+        [0.5]
     """
 
     log_probs: Float[Array, "..."]
@@ -38,7 +44,20 @@ class HeadStats(NamedTuple):
 def head_logits(
     hidden: Float[Array, "... D"], head: Float[Array, "D V"], temperature: float | Float[Array, ""]
 ) -> Float[Array, "... V"]:
-    """`hidden @ head / temperature` in float32 (see `product`)."""
+    """The logits themselves, `hidden @ head / temperature` in float32: what `vocab_head` holds for one chunk at a time.
+
+    Args:
+        hidden: [..., D] final hidden states.
+        head: [D, V].
+        temperature: above 0.
+
+    Returns:
+        [..., V] float32.
+
+    Example:
+        >>> print(head_logits(jnp.array([1.0, 2.0]), jnp.eye(2, 3), 0.5))
+        [2. 4. 0.]
+    """
     return product("...d,dv->...v", hidden, head) / temperature
 
 

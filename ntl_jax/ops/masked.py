@@ -104,6 +104,8 @@ def masked_variance(x: Float[Array, "..."], mask: Bool[Array, "..."], axis: Axis
 def masked_whiten(x: Float[Array, "..."], mask: Bool[Array, "..."], axis: Axis = None) -> Float[Array, "..."]:
     """`(x - mean) / sqrt(variance + 1e-8)` over the positions of `mask`, unbiased variance; 0 elsewhere.
 
+    What is the same everywhere becomes exactly 0, whatever its value.
+
     Args:
         x: [...] any real dtype.
         mask: bool, the shape of `x`.
@@ -138,7 +140,15 @@ def _count(mask: Array, axis: Axis, keepdims: bool = False) -> Array:
 
 
 def _centred(x: Array, mask: Array, axis: Axis) -> Array:
-    """`x - mean` in float32, with 0 outside the mask."""
-    x = _masked(x, mask)
-    mean = jnp.sum(x, axis=axis, keepdims=True) / jnp.maximum(_count(mask, axis, True), 1.0)
-    return jnp.where(mask, x - jnp.broadcast_to(mean, x.shape), 0.0)
+    """`x - mean` in float32, with 0 outside the mask; exactly 0 where all that counts is equal.
+
+    A sum over many positions rounds, so the mean of a constant may miss it by an ulp, which a division by a standard
+    deviation that is itself rounding would blow up. Held between the least and the largest value it cannot.
+    """
+    x, count = _masked(x, mask), jnp.maximum(_count(mask, axis, True), 1.0)
+    least = jnp.min(x, axis=axis, keepdims=True, where=mask, initial=jnp.inf)
+    largest = jnp.max(x, axis=axis, keepdims=True, where=mask, initial=-jnp.inf)
+    near_mean = jax.lax.stop_gradient(jnp.clip(jnp.sum(x, axis=axis, keepdims=True) / count, least, largest))
+    relative = jnp.where(mask, x - jnp.broadcast_to(near_mean, x.shape), 0.0)
+    mean = jnp.sum(relative, axis=axis, keepdims=True) / count
+    return jnp.where(mask, relative - jnp.broadcast_to(mean, x.shape), 0.0)

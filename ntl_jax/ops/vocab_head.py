@@ -46,11 +46,15 @@ def vocab_head_dense(
     Returns:
         `HeadStats`, float32.
 
+    Raises:
+        ValueError: as in `vocab_head`.
+
     Example:
         >>> stats = vocab_head_dense(jnp.ones((1, 2)), jnp.zeros((2, 4)), jnp.array([3]), jnp.array([0]))
         >>> print(stats.entropy.round(4))
         [1.3863]
     """
+    _check(hidden, head, targets, temperature)
     return head_stats(head_logits(hidden, head, _constant(temperature)), targets, number_ids)
 
 
@@ -71,6 +75,9 @@ def vocab_head(
     sharded over the vocabulary, `P(None, axis)`, and the positions over their first axis: only sums cross devices,
     neither the head nor the logits are gathered. A head that is also sharded over D is gathered over D once a chunk:
     constrain it to `P(None, axis)` first.
+
+    The idea: Wijmans et al., "Cut Your Losses in Large-Vocabulary Language Models", https://arxiv.org/abs/2411.09009;
+    theirs is a kernel that walks over blocks of the vocabulary too, this one is plain XLA.
 
     Args:
         hidden: [..., D] final hidden states.
@@ -119,6 +126,9 @@ def vocab_head_loss(
     while they are there. That needs a loss that treats positions one by one, with denominators known beforehand: put
     weights such as `mask / num_tokens` into `inputs`. Only `hidden` and `head` receive gradients. The loss may close
     over arrays that are not differentiated.
+
+    The gradient in the forward pass: Hsu et al., "Liger Kernel", https://arxiv.org/abs/2410.10989, there for the cross
+    entropy, here for any such loss.
 
     Args:
         per_token_loss: (stats, inputs) of C positions, without their leading axes -> [C] losses, already weighted.
@@ -264,7 +274,9 @@ def _num_chunks(shape: tuple[int, ...], vocab_size: int, chunk_size: int | None)
     return num_even_parts(max(1, -(-num_rows // rows)), *shape[-1:], num_rows)
 
 
-def _check(hidden: Array, head: Array, targets: Array, temperature: float | Array, chunk_size: int | None) -> None:
+def _check(
+    hidden: Array, head: Array, targets: Array, temperature: float | Array, chunk_size: int | None = None
+) -> None:
     """ValueError for shapes that do not fit and for settings out of range."""
     if head.ndim != 2 or hidden.shape[-1:] != head.shape[:1]:
         raise ValueError(f"hidden {hidden.shape} and head {head.shape} do not fit: they are [..., D] and [D, V]")

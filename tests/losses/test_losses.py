@@ -22,7 +22,7 @@ NAMES = [
     "kl_k3", "kl_abs", "kl_k1_plus", "kl_k3_plus", "entropy", "gae", "whiten", "group_advantages",
     "leave_one_out_advantages", "optimal_baseline_advantages", "reinforce_plus_plus_advantages", "remax_advantages",
     "truncated_importance_weights", "banded_importance_weights", "sequence_rejection_mask", "aggregate",
-    "token_weights", "AdaptiveKLController", "FixedKLController",
+    "token_weights", "AdaptiveKLController", "FixedKLController", "correction_sums", "correction_metrics",
 ]
 # fmt: on
 B, T = 8, 6
@@ -47,22 +47,30 @@ def batch():
     normal = functools.partial(rng.normal, size=(B, T))
     mask = jnp.array(rng.random((B, T)) > 0.3).at[2].set(False)
     log_probs, old, rollout, rewards, values = (jnp.array(normal(), jnp.float32) for _ in range(5))
+    digit_logits = jnp.array(rng.normal(size=(B, T, 10)), jnp.float32)
     segment_ids = jnp.broadcast_to(jnp.array([[0, 0, 0, 1, 1, 2]]), (B, T))
     return {
         "log_probs": log_probs, "old": old, "rollout": rollout, "rewards": rewards, "values": values, "mask": mask,
-        "segment_ids": segment_ids, "group_ids": jnp.array([3, -1, 3, 9, -1, 3, 9, -1]),
+        "segment_ids": segment_ids, "group_ids": jnp.array([3, -1, 3, 9, -1, 3, 9, -1]), "digit_logits": digit_logits,
     }  # fmt: skip
 
 
-def per_row(log_probs, old, rollout, rewards, values, mask, segment_ids):
+def per_row(log_probs, old, rollout, rewards, values, mask, segment_ids, digit_logits):
     """Everything that looks at one row at a time, so that it can be mapped over rows."""
+    digits, spread = jnp.arange(10.0), jnp.where(jnp.arange(10) < 8, 0.125, 0.0)
+    truth = jnp.broadcast_to(jnp.arange(T) % 10, mask.shape)
+    numerals = jnp.where(mask, segment_ids, -1)
+    smape = losses.numeral_smape(digit_logits, truth, truth, numerals, num_numerals=3)
     advantages, returns = losses.gae(rewards, values, mask, gamma=0.9, lam=0.8)
     gspo = functools.partial(losses.gspo_policy_loss, mask=mask, segment_ids=segment_ids)
     token_losses = (losses.clipped_policy_loss, losses.cispo_policy_loss, losses.sapo_policy_loss)
     return {
         **{str(i): loss(log_probs, old, advantages) for i, loss in enumerate((*token_losses, gspo))},
         "reinforce": losses.reinforce_policy_loss(log_probs, None, advantages),
-        "value": losses.clipped_value_loss(values, values + 0.7, returns),
+        "value": losses.clipped_value_loss(values, rewards, returns),
+        "numbers": losses.wasserstein_1(digit_logits, jnp.broadcast_to(spread, digit_logits.shape), digits),
+        "numerals": jnp.sum(smape, axis=-1, keepdims=True),
+        "entropy": losses.entropy(digit_logits),
         "kl": losses.kl_k3_plus(log_probs, old) + losses.kl_k1_plus(log_probs, old) + losses.kl_abs(log_probs, old),
         "truncated": losses.truncated_importance_weights(old, rollout, mask),
         "banded": losses.banded_importance_weights(old, rollout, mask, low=0.5, high=2.0, level="sequence"),
@@ -91,16 +99,43 @@ def test_one_row_at_a_time_under_vmap_equals_the_batch():
         np.testing.assert_allclose(mapped[name], whole[name], atol=1e-5, err_msg=name)
 
 
+def test_bfloat16_inputs_give_the_float32_results_of_the_same_numbers():
+    arrays = batch()
+    group_ids = arrays.pop("group_ids")
+    narrow = {name: x.astype(jnp.bfloat16) if x.dtype == jnp.float32 else x for name, x in arrays.items()}
+    wide = {name: x.astype(jnp.float32) if x.dtype == jnp.bfloat16 else x for name, x in narrow.items()}
+
+    @jax.jit
+    def everything(arrays):
+        rewards, mask, scores = arrays["rewards"], arrays["mask"], arrays["values"][:, 0]
+        return per_row(**arrays) | {
+            "group": losses.group_advantages(scores, group_ids),
+            "leave one out": losses.leave_one_out_advantages(scores, group_ids),
+            "optimal baseline": losses.optimal_baseline_advantages(scores, group_ids, jnp.sum(mask, axis=-1)),
+            "reinforce++": losses.reinforce_plus_plus_advantages(rewards, mask, group_ids=group_ids),
+            "remax": losses.remax_advantages(rewards, scores, mask),
+            "whiten": losses.whiten(rewards, mask),
+            "aggregate": losses.aggregate(rewards, mask),
+        }
+
+    actual, expected = everything(narrow), everything(wide)
+    for name in expected:
+        assert actual[name].dtype == jnp.float32, name
+        np.testing.assert_allclose(actual[name], expected[name], rtol=1e-6, atol=1e-6, err_msg=name)
+
+
 @pytest.mark.parametrize("how", ["jit", "sharded", "strict promotion"])
 def test_jit_eight_devices_and_strict_promotion_equal_the_eager_value_and_gradient(how):
-    arrays, step = batch(), jax.value_and_grad(lambda log_probs, rest: objective(log_probs, **rest))
-    log_probs = arrays.pop("log_probs")
-    value, gradient = step(log_probs, arrays)
-    assert np.isfinite(value) and gradient.any() and not gradient[2].any()
+    rest = batch()
+    trained = {name: rest.pop(name) for name in ("log_probs", "digit_logits")}
+    step = jax.value_and_grad(lambda trained, rest: objective(**trained, **rest))
+    value, gradients = step(trained, rest)
+    assert np.isfinite(value) and all(x.any() and not x[2].any() for x in gradients.values())
     if how == "sharded":
         mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
-        log_probs, arrays = jax.device_put((log_probs, arrays), NamedSharding(mesh, P("data")))
+        trained, rest = jax.device_put((trained, rest), NamedSharding(mesh, P("data")))
     with jax.numpy_dtype_promotion("strict" if how == "strict promotion" else "standard"):
-        other_value, other_gradient = jax.jit(step)(log_probs, arrays)
+        other_value, other_gradients = jax.jit(step)(trained, rest)
     np.testing.assert_allclose(other_value, value, rtol=1e-5)
-    np.testing.assert_allclose(other_gradient, gradient, atol=1e-6)
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(other_gradients[name], gradient, atol=1e-6, err_msg=name)

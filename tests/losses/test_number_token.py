@@ -189,6 +189,7 @@ def test_the_expected_distance_lies_between_the_error_of_the_expectation_and_the
         ),
         (lambda: number_token_wasserstein(jnp.zeros(10), DIGITS[0], DIGITS, squash=1.0), "squash=1.0 must be above 1"),
         (lambda: number_token_huber(jnp.zeros(10), DIGITS[0], DIGITS, delta=0.0), "delta=0.0 must be above 0"),
+        (lambda: with_number_mass(jnp.zeros((2, 1)), jnp.zeros(2), 9.0), r"loss \(2, 1\) and number_log_mass \(2,\)"),
         (lambda: number_token_loss(jnp.zeros((2, 31)), jnp.zeros(2, int), TABLE), "build it with vocab_size=31"),
         (lambda: number_token_loss(jnp.zeros((2, V)), jnp.zeros(2, int), TABLE, where=jnp.ones(2)), "where is float32"),
     ],
@@ -231,9 +232,18 @@ def test_the_mass_term_equals_float64():
     np.testing.assert_allclose(actual, dense_mass_float64(logits, np.asarray(labels)), rtol=1e-6, atol=1e-5)
 
 
+@pytest.mark.parametrize("mass_term", [False, True])
+def test_bfloat16_logits_of_a_vocabulary_give_the_float32_loss_of_the_same_numbers(mass_term):
+    logits, labels = batch()
+    narrow = (logits * 10).astype(jnp.bfloat16)
+    actual = number_token_loss(narrow, labels, TABLE, mass_term=mass_term)
+    assert actual.dtype == jnp.float32
+    assert jnp.array_equal(actual, number_token_loss(narrow.astype(jnp.float32), labels, TABLE, mass_term=mass_term))
+
+
 def test_the_mass_term_vanishes_where_all_mass_is_on_numbers_without_rounding():
-    loss = with_number_mass(jnp.array([2.0, 2.0]), jnp.array([0.0, -1e-6]), 9.0)
-    np.testing.assert_allclose(loss, [2.0, 2.0 + (1.01 * 9 - 2) * 1e-6], rtol=1e-7)
+    loss = with_number_mass(jnp.array([2.0, 0.0]), jnp.array([0.0, -1e-6]), 9.0)
+    np.testing.assert_allclose(loss, [2.0, 1.01 * 9 * 1e-6], rtol=1e-6)
 
 
 def test_a_given_largest_loss_replaces_the_default():
@@ -298,12 +308,14 @@ def test_extreme_logits_stay_finite(mass_term):
     assert jnp.all(jnp.isfinite(gradient))
 
 
-@pytest.mark.parametrize("mass_term", [False, True])
-def test_eager_jit_vmap_and_eight_devices_agree_in_value_and_gradient(mass_term):
+@pytest.mark.parametrize(
+    ("loss", "mass_term"), [(number_token_wasserstein, False), (SQUASHED, True), (number_token_mse, True)]
+)
+def test_eager_jit_vmap_and_eight_devices_agree_in_value_and_gradient(loss, mass_term):
     logits, labels = batch()
 
     def total(logits, labels):
-        return _per_row(logits, labels, mass_term).sum()
+        return number_token_loss(logits, labels, TABLE, loss=loss, mass_term=mass_term).sum()
 
     eager = jax.value_and_grad(total)(logits, labels)
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))

@@ -35,6 +35,14 @@ def test_a_wrong_sign_costs_everything():
     assert compare("193", "123", same_sign=jnp.array([True])) == compare("193", "123")
 
 
+def test_a_wrong_sign_costs_its_own_numeral_only():
+    logits, targets, places, ids = rows()
+    right = numeral_smape(logits, targets, places, ids, num_numerals=2)
+    same_sign = jnp.array([[True, False], [True, True]])
+    loss = numeral_smape(logits, targets, places, ids, num_numerals=2, same_sign=same_sign)
+    np.testing.assert_allclose(loss, jnp.where(same_sign, right, 1.0), rtol=1e-6)
+
+
 @pytest.mark.parametrize("lowest_place", [-300, -2, 3, 300])
 def test_the_decimal_point_may_stand_anywhere(lowest_place):
     assert compare("193", "123", lowest_place) == pytest.approx(0.221519, abs=1e-6)
@@ -76,10 +84,11 @@ def test_several_numerals_of_a_row_are_those_of_rows_of_their_own():
     np.testing.assert_allclose(mapped, together, rtol=1e-6)
 
 
-def test_positions_of_no_numeral_have_no_gradient_whatever_they_hold():
+@pytest.mark.parametrize("poison", [jnp.nan, -jnp.inf])
+def test_positions_of_no_numeral_have_no_gradient_whatever_they_hold(poison):
     logits, targets, places, ids = rows()
     outside = ids < 0
-    poisoned = jnp.where(outside[..., None], jnp.nan, logits)
+    poisoned = jnp.where(outside[..., None], poison, logits)
     gradient = jax.grad(lambda z: numeral_smape(z, targets, places, ids, num_numerals=2).sum())(poisoned)
     clean = jax.grad(lambda z: numeral_smape(z, targets, places, ids, num_numerals=2).sum())(logits)
     assert jnp.array_equal(gradient, clean)
@@ -109,3 +118,5 @@ def test_shapes_and_masks_that_do_not_fit_are_refused():
         numeral_smape(*arguments[:2], jnp.zeros(2, int), arguments[3], num_numerals=1)
     with pytest.raises(ValueError, match="same_sign is float32"):
         numeral_smape(*arguments, num_numerals=1, same_sign=jnp.ones(1))
+    with pytest.raises(ValueError, match=r"same_sign \(1,\) must have the shape \(2,\) of the numerals"):
+        numeral_smape(*arguments, num_numerals=2, same_sign=jnp.ones(1, bool))

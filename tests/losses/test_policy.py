@@ -23,8 +23,8 @@ def normal(shape):
     return jnp.array(np.random.default_rng(0).normal(size=shape), jnp.float32)
 
 
-def gspo_over_whole_rows(log_probs, old_log_probs, advantages):
-    return gspo_policy_loss(log_probs, old_log_probs, advantages, jnp.ones(log_probs.shape, bool))
+def gspo_over_whole_rows(log_probs, old_log_probs, advantages, **bounds):
+    return gspo_policy_loss(log_probs, old_log_probs, advantages, jnp.ones(log_probs.shape, bool), **bounds)
 
 
 RATIO_LOSSES = {
@@ -74,9 +74,18 @@ def test_reinforce_of_the_base_case_ignores_the_old_log_probs():
 
 
 def test_clip_bounds_are_separate():
-    old, advantages = jnp.full(2, -1.0), jnp.array([1.0, -1.0])
-    losses = clipped_policy_loss(log_probs_of([1.5, 0.5]), old, advantages, clip_low=0.25, clip_high=0.375)
-    np.testing.assert_allclose(losses, [-1.375, 0.75], rtol=1e-6)
+    log_probs, old, advantages = log_probs_of([[1.5], [0.5]]), jnp.full((2, 1), -1.0), jnp.array([[1.0], [-1.0]])
+    bounds = {"clip_low": 0.25, "clip_high": 0.375}
+    for loss in (clipped_policy_loss, gspo_over_whole_rows):
+        np.testing.assert_allclose(loss(log_probs, old, advantages, **bounds), [[-1.375], [0.75]], rtol=1e-6)
+    np.testing.assert_allclose(
+        cispo_policy_loss(log_probs, old, advantages, **bounds), jnp.array([[-1.375], [0.75]]) * log_probs, rtol=1e-6
+    )
+
+
+def test_gspo_clips_as_its_paper_does_unless_told_otherwise():
+    log_probs, old, advantages = log_probs_of([[1.1], [0.9]]), jnp.full((2, 1), -1.0), jnp.array([[1.0], [-1.0]])
+    np.testing.assert_allclose(gspo_over_whole_rows(log_probs, old, advantages), [[-1.0004], [0.9997]], rtol=1e-6)
 
 
 def test_the_clip_ends_the_gradient_only_where_the_move_would_be_rewarded():

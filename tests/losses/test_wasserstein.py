@@ -42,6 +42,19 @@ def test_it_is_the_cost_of_the_best_transport():
     np.testing.assert_allclose(wasserstein_1(logits, target_probs, UNEVEN), expected, rtol=1e-5)
 
 
+def test_many_values_far_apart_equal_float64_to_one_part_in_a_million_of_distance_and_range():
+    values = jnp.cumsum(10.0 ** jax.random.uniform(jax.random.key(1), (1000,), maxval=6.0))
+    keys = jax.random.split(jax.random.key(0), 2)
+    logits = jax.random.normal(keys[0], (16, 1000)) * 8
+    target_probs = jax.nn.softmax(jax.random.normal(keys[1], logits.shape) * 3)
+    probs = np.exp(np.asarray(logits, np.float64))
+    probs /= probs.sum(axis=-1, keepdims=True)
+    cdf_gaps = np.cumsum(probs - np.asarray(target_probs, np.float64), axis=-1)[:, :-1]
+    expected = (np.abs(cdf_gaps) * np.diff(np.asarray(values, np.float64))).sum(axis=-1)
+    tolerance = 1e-6 * np.ptp(np.asarray(values))
+    np.testing.assert_allclose(wasserstein_1(logits, target_probs, values), expected, rtol=1e-6, atol=tolerance)
+
+
 def test_it_equals_the_number_token_loss_for_a_point_mass():
     logits, _ = distributions(6)
     point_masses = jnp.eye(6)
@@ -70,11 +83,12 @@ def test_undefined_targets_and_impossible_numbers_have_no_gradient():
     logits, target_probs = distributions(3)
     logits = logits.at[0].set(jnp.nan).at[1].set(-jnp.inf)
     target_probs = target_probs.at[0, 2].set(jnp.nan)
-    run = jax.vmap(jax.value_and_grad(wasserstein_1), (0, 0, None))
-    value, gradient = run(logits, target_probs, UNEVEN)
+    run = jax.vmap(jax.value_and_grad(wasserstein_1, argnums=(0, 1)), (0, 0, None))
+    value, gradients = run(logits, target_probs, UNEVEN)
     assert value[:2].tolist() == [0.0, 100.0]
-    assert not jnp.any(gradient[:2])
-    assert jnp.all(jnp.isfinite(gradient[2])) and jnp.any(gradient[2] != 0)
+    for gradient in gradients:
+        assert not jnp.any(gradient[:2])
+        assert jnp.all(jnp.isfinite(gradient[2])) and jnp.any(gradient[2] != 0)
 
 
 def test_shapes_that_do_not_fit_are_refused():

@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from ntl_jax.ops import check_mask, masked_mean, masked_sum, masked_variance, masked_whiten
 
@@ -48,8 +50,24 @@ def test_whitened_values_have_mean_zero_and_variance_one_and_are_zero_outside():
     assert not jnp.any(jnp.where(MASK, 0.0, white))
 
 
-def test_whitening_a_constant_gives_zeros():
-    assert not jnp.any(masked_whiten(jnp.full((3, 4), 7.0), jnp.ones((3, 4), bool)))
+@pytest.mark.parametrize("devices", [1, 8])
+def test_whitening_a_constant_gives_exactly_zero_however_its_sum_is_rounded(devices):
+    mask = jnp.arange(1000) % 7 != 1
+    mesh = jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,))
+    # The compiler knows a mask in a closure, and divides by its count with a rounded reciprocal.
+    whiten = jax.jit(
+        lambda x: (masked_whiten(x, mask), masked_whiten(x, jnp.ones_like(mask)), masked_variance(x, mask))
+    )
+    for constant in np.random.default_rng(0).uniform(-1000, 1000, 40):
+        x = jax.device_put(np.full(1000, constant, np.float32), NamedSharding(mesh, P("data")))
+        assert not any(jnp.any(result) for result in whiten(x)), constant
+
+
+def test_an_outlier_does_not_cost_the_others_their_digits():
+    x = np.concatenate([[1e6], np.linspace(1, 2, 99)]).astype(np.float32)
+    exact = (x - x.mean(dtype=np.float64)) / np.sqrt(x.var(ddof=1, dtype=np.float64) + 1e-8)
+    white = np.asarray(masked_whiten(jnp.asarray(x), jnp.ones(100, bool)), np.float64)
+    np.testing.assert_allclose(white, exact, rtol=1e-6)
 
 
 def test_reductions_of_bfloat16_are_in_float32():

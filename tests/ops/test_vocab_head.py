@@ -145,11 +145,12 @@ def test_there_may_be_no_number_tokens(chunk_size):
     assert jnp.all(jnp.isfinite(gradient))
 
 
-def test_a_traced_temperature_equals_a_float_and_receives_no_gradient():
+@pytest.mark.parametrize("chunk_size", [5, 13])
+def test_a_traced_temperature_equals_a_float_and_receives_no_gradient(chunk_size):
     hidden, head, targets = problem((13,))
 
     def entropy(temperature):
-        stats = vocab_head(hidden, head, targets, NUMBER_IDS, temperature=temperature, chunk_size=5)
+        stats = vocab_head(hidden, head, targets, NUMBER_IDS, temperature=temperature, chunk_size=chunk_size)
         return stats.entropy.sum()
 
     np.testing.assert_allclose(jax.jit(entropy)(0.5), entropy(0.5), rtol=1e-6)
@@ -175,6 +176,20 @@ def test_bfloat16_inputs_give_float32_statistics_and_gradients_of_their_own_dtyp
     assert tuple(g.dtype for g in gradients) == dtypes
     exact = gradients_of(vocab_head_dense)(hidden.astype(jnp.float32), head.astype(jnp.float32), targets, 1)
     assert_trees_close(stats, exact[0][1])  # products of bfloat16 numbers are exact in float32
+    assert_trees_close(jax.tree.map(lambda g: g.astype(jnp.float32), gradients), exact[1], rtol=2e-2, atol=5e-2)
+
+
+def test_bfloat16_inputs_give_the_fused_loss_in_float32_and_gradients_of_their_own_dtype():
+    hidden, head, targets = problem((13,), jnp.bfloat16)
+
+    def fused(hidden, head):
+        return vocab_head_loss(weigh, hidden, head, targets, NUMBER_IDS, jnp.ones(13), chunk_size=5)
+
+    (loss, stats), gradients = jax.jit(jax.value_and_grad(fused, argnums=(0, 1), has_aux=True))(hidden, head)
+    assert all(x.dtype == jnp.float32 for x in (loss, *stats))
+    assert all(g.dtype == jnp.bfloat16 for g in gradients)
+    exact = gradients_of(vocab_head_dense)(hidden.astype(jnp.float32), head.astype(jnp.float32), targets, 1)
+    assert_trees_close((loss, stats), exact[0])
     assert_trees_close(jax.tree.map(lambda g: g.astype(jnp.float32), gradients), exact[1], rtol=2e-2, atol=5e-2)
 
 
@@ -264,3 +279,6 @@ def test_arguments_that_cannot_serve_are_refused_with_the_reason(changes, messag
         vocab_head(**arguments)
     with pytest.raises(ValueError, match=message):
         vocab_head_loss(weigh, **arguments)
+    if "chunk_size" not in changes:
+        with pytest.raises(ValueError, match=message):
+            vocab_head_dense(**arguments)

@@ -6,21 +6,17 @@ Claims: on logits [8, 256, 32000] float32, forward and backward, NTL adds at mos
 at most an eighth of its temporary memory. Where `ntloss` and torch are installed (extra `dev-peers`), the same is
 measured for them, each against its own framework's cross entropy.
 
-    python benchmarks/losses.py                 # writes benchmarks/results/losses-PLATFORM.json
-    python benchmarks/losses.py --quick         # small shapes and few pairs: does it run?
+    python -m benchmarks.losses           # writes benchmarks/results/losses-PLATFORM.json
+    python -m benchmarks.losses --quick   # small shapes and few pairs: does it run?
 
 Every ratio is the median over pairs taken in alternation in one run, with the 95% interval of that median. Cross
 entropy against itself is measured too: it says what a ratio of 1 looks like on this machine.
 """
 
 import argparse
-import importlib.metadata
 import importlib.util
 import json
-import os
 import pathlib
-import platform
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -28,31 +24,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.measure import RESULTS, machine, ratio, write
 from ntl_jax.losses import number_token_loss, number_token_mse
 from ntl_jax.numerals import NumberTable
 from ntl_jax.ops import HeadStats, vocab_head, vocab_head_dense, vocab_head_loss
 
 NTL_WEIGHT = 0.3  # the paper's best
 NUMBER_SHARES = (0.05, 0.3)
-RESULTS = pathlib.Path(__file__).parent / "results"
-
-
-def ratio(baseline: Callable[[], Any], candidate: Callable[[], Any], num_pairs: int) -> dict[str, float]:
-    """Median of candidate time over baseline time, with its 95% interval, from alternating pairs."""
-    times = np.empty((num_pairs, 2))
-    for run in (baseline, candidate):
-        run()  # the first call also touches its memory for the first time
-    for pair in range(num_pairs):
-        for which in (0, 1) if pair % 2 else (1, 0):
-            start = time.perf_counter()
-            (baseline, candidate)[which]()
-            times[pair, which] = time.perf_counter() - start
-    ratios = np.sort(times[:, 1] / times[:, 0])
-    spread = 0.98 * np.sqrt(num_pairs)  # ranks that enclose the median with 95%: n/2 -+ 1.96 sqrt(n)/2
-    low, high = max(0, int(num_pairs / 2 - spread)), min(num_pairs - 1, int(np.ceil(num_pairs / 2 + spread)))
-    baseline_s, candidate_s = np.median(times, axis=0)
-    result = {"ratio": np.median(ratios), "low": ratios[low], "high": ratios[high]}
-    return {k: round(float(v), 4) for k, v in (result | {"baseline_s": baseline_s, "candidate_s": candidate_s}).items()}
 
 
 def labels_with_numbers(shape: tuple[int, int], ids: np.ndarray, vocab_size: int, share: float) -> np.ndarray:
@@ -186,23 +164,6 @@ def temporary_bytes(step: jax.stages.Compiled) -> int:
     return memory.temp_size_in_bytes
 
 
-def machine() -> dict[str, Any]:
-    """Where the numbers come from."""
-    packages = ["jax", "jaxlib", "numpy", "ntloss", "torch"]
-    installed = {name for dist in importlib.metadata.distributions() for name in [dist.metadata["Name"]]}
-    cpu_lines = [
-        line for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")
-    ]
-    return {
-        "device": jax.devices()[0].device_kind,
-        "cpu": cpu_lines[0].partition(": ")[2] if cpu_lines else platform.processor(),
-        "num_cores": len(os.sched_getaffinity(0)),
-        "load_before": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in packages if name in installed},
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="What the losses cost.")
     parser.add_argument("--quick", action="store_true", help="small shapes and few pairs")
@@ -221,13 +182,9 @@ def main() -> None:
         result["ntloss"] = measure_ntloss(logits_shape, num_pairs)
     result["head_shape_d_v_n"], result["chunk_size"], result["head_pairs"] = head_shape, args.chunk_size, num_head_pairs
     result["vocab_head"] = measure_vocab_head(*head_shape, args.chunk_size, num_head_pairs)
-    text = json.dumps(result, indent=2)
-    print(text)
+    print(json.dumps(result, indent=2))
     if not args.quick or args.output:
-        output = args.output or RESULTS / f"losses-{jax.default_backend()}.json"
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(text + "\n")
-        print(f"written to {output}")
+        write(result, args.output or RESULTS / f"losses-{jax.default_backend()}.json")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
 Claims: on CPU, side by side with the same step in PyTorch (transformers + AdamW, same shapes, full logits), at least
 1.3x faster at 3M parameters and 1024 vocabulary, and at least as fast at the shapes of Qwen2.5-0.5B cut to 4 layers.
 
-    python benchmarks/step.py           # writes benchmarks/results/step.json
-    python benchmarks/step.py --quick   # smallest shapes and few steps: does it run?
+    python -m benchmarks.step           # writes benchmarks/results/step-PLATFORM.json
+    python -m benchmarks.step --quick   # smallest shapes and few steps: does it run?
 
 A step is forward, backward, clipping by global norm and AdamW on cross entropy, float32 (on GPU: bfloat16 products).
 PyTorch (extra `dev-peers`) and JAX take turns; a ratio is the median over those pairs with its 95% interval.
@@ -13,7 +13,6 @@ PyTorch (extra `dev-peers`) and JAX take turns; a ratio is the median over those
 
 import argparse
 import dataclasses
-import importlib.metadata
 import importlib.util
 import json
 import pathlib
@@ -27,7 +26,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from benchmarks.losses import machine, ratio
+from benchmarks.measure import RESULTS, machine, ratio, write
 from ntl_jax.models import Decoder, ModelConfig, batch_sharding, make_mesh, shardings
 from ntl_jax.ops import vocab_head_loss
 from ntl_jax.records import TrainBatch
@@ -36,7 +35,6 @@ from ntl_jax.train.figures import Figures
 from ntl_jax.train.state import init_model_state, init_params, init_train_state
 from ntl_jax.train.step import Learner, make_step
 
-RESULT = pathlib.Path(__file__).parent / "results" / "step.json"
 MAX_NORM, LEARNING_RATE, WEIGHT_DECAY = 1.0, 1e-4, 0.01
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
 """bfloat16, dense, by the name in a device's kind."""
@@ -174,23 +172,17 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="smallest shapes, few steps, nothing written")
     parser.add_argument("--steps", type=int, default=30, help="measured steps, on CPU alternating with PyTorch's")
     parser.add_argument("--case", default=None, help="one case only, nothing written")
-    parser.add_argument("--output", type=pathlib.Path, default=RESULT, help="where to write the JSON result")
+    parser.add_argument("--output", type=pathlib.Path, default=None, help="where to write the JSON result")
     args = parser.parse_args()
 
     cases = QUICK if args.quick else ON_CPU if jax.default_backend() == "cpu" else ON_GPU
     chosen = {name: case for name, case in cases.items() if args.case in (None, name)}
     num_steps = 3 if args.quick else args.steps
     result: dict[str, Any] = {"machine": machine(), "steps": num_steps}
-    result["machine"]["versions"] |= {
-        name: importlib.metadata.version(name) for name in ("flax", "optax", "transformers")
-    }
     result |= {name: measure(case, num_steps) for name, case in chosen.items()}
-    text = json.dumps(result, indent=2)
-    print(text)
+    print(json.dumps(result, indent=2))
     if not args.quick and args.case is None:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        args.output.write_text(text + "\n")
-        print(f"written to {args.output}")
+        write(result, args.output or RESULTS / f"step-{jax.default_backend()}.json")
 
 
 if __name__ == "__main__":

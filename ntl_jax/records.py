@@ -41,7 +41,21 @@ class Prompt:
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
-    """How to draw responses. Temperature 0 is greedy (its log-probs are those of temperature 1).
+    """How to draw responses.
+
+    Args:
+        num_samples: of each prompt, G.
+        max_tokens: longest response; one that reaches it ends with finish_reason "length".
+        temperature: 0 is greedy: no truncation, and the log-probs are those of temperature 1.
+        top_p: only the likeliest tokens that together have this probability; 1: all.
+        top_k: only so many of the likeliest tokens; 0: all.
+        min_p: only tokens with at least this fraction of the likeliest one's probability. Applied in the order min_p,
+            top_k, top_p, after the temperature; what is left is renormalised, and captured so.
+        stop_token_ids: a response ends with the first of them, included.
+        stop_strings: a response ends with the token that completes the first of them.
+        capture_digits: record the log-probs of the ten digits.
+        capture_entropy: record the entropy.
+        capture_alternatives: record the five likeliest tokens.
 
     Raises:
         ValueError: listing every setting that is out of its range.
@@ -54,15 +68,31 @@ class Sampling:
     num_samples: int
     max_tokens: int
     temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
     stop_token_ids: tuple[int, ...] = ()
+    stop_strings: tuple[str, ...] = ()
     capture_digits: bool = True
+    capture_entropy: bool = False
+    capture_alternatives: bool = False
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether some tokens cannot be drawn: the distribution is then not one that the trainer's head can score."""
+        return self.top_p < 1 or self.top_k > 0 or self.min_p > 0
 
     def __post_init__(self) -> None:
         checks = {
             f"num_samples={self.num_samples}: at least 1": self.num_samples >= 1,
             f"max_tokens={self.max_tokens}: at least 1": self.max_tokens >= 1,
             f"temperature={self.temperature}: at least 0 (0 is greedy) and finite": 0 <= self.temperature < np.inf,
+            f"top_p={self.top_p}: in (0, 1]; 1 keeps all tokens": 0 < self.top_p <= 1,
+            f"top_k={self.top_k}: at least 0; 0 keeps all tokens": self.top_k >= 0,
+            f"min_p={self.min_p}: in [0, 1]; 0 keeps all tokens": 0 <= self.min_p <= 1,
             f"stop_token_ids={self.stop_token_ids}: ids are not negative": all(i >= 0 for i in self.stop_token_ids),
+            f"stop_strings={self.stop_strings!r}: a tuple of texts, none empty": not isinstance(self.stop_strings, str)
+            and all(self.stop_strings),
         }
         if problems := [text for text, ok in checks.items() if not ok]:
             raise ValueError("Sampling settings out of range: " + "; ".join(problems))
@@ -92,6 +122,8 @@ class Trajectory:
     finish_reason: Literal["stop", "length"]
     policy_version: int
     entropy: Float[np.ndarray, "T"] | None = None
+    alternative_ids: Int[np.ndarray, "T 5"] | None = None
+    alternative_log_probs: Float[np.ndarray, "T 5"] | None = None
 
 
 class TrainBatch(NamedTuple):
@@ -129,42 +161,74 @@ class TrainBatch(NamedTuple):
 class NTLInfo:
     """What number tokens say about a batch of responses; row b belongs to sample b. Definitions: docs of each field.
 
+    A digit is a sampled token that is one. Where the tokenizer writes several digits as one token, such a token takes a
+    digit's part everywhere, beside those of as many digits.
+
     Args:
-        digit_log_probs: captured log-probs of the ten digits, zeros past a response's end.
-        is_digit: the sampled token is a digit.
+        digit_log_probs: log-probs of the ten digits, zeros past a response's end; None where tokens hold several
+            digits, and for the confidence proxy.
+        digit_values: the sampled digit, -1 where the token is none.
         digit_ground_truth: the digit that should stand there, -1 where there is no truth.
-        surplus: digits of the answer that have no place in the reference.
-        missing_places: places of the reference that the answer lacks (a wrong sign counts as one).
+        surplus: digits of a number at places that the true one lacks.
+        is_answer: digits of the final answer.
+        missing_places: places of the true numbers that the written ones lack (a wrong sign counts as one).
+        missing_answer_places: those of the final answer.
         digit_log_probs_selected: log-prob of the sampled digit, 0 elsewhere.
+        predicted: the most likely digit there, -1 where the token is no digit.
+        top_probability: its share of the ten digits' probability.
+        truth_probability: the true digit's share, 0 where there is no truth.
+        digit_losses: the loss at each digit with truth, 0 elsewhere.
         ntl_loss: mean loss over digits with truth, missing and surplus places; inf where the sample has none.
         sequence_strings: the responses' texts.
         method: name of the loss behind ``ntl_loss``.
 
-    Example: ``#### 6`` where 5 was right, and a policy sure of its 6: the squared error is 1.
-        >>> one_hot = np.full((1, 3, 10), -30.0, np.float32); one_hot[0, 1, 6] = 0.0
-        >>> info = NTLInfo(one_hot, np.array([[False, True, False]]), np.array([[-1, 5, -1]]), np.zeros((1, 3), bool),
-        ...                np.array([0]), np.zeros((1, 3), np.float32), np.array([1.0]), ("#### 6",), "mse")
-        >>> info.total_digits.tolist(), info.correct_digits.tolist(), info.digit_accuracy.tolist()
-        ([1], [0], [0.0])
+    Example: ``#### 6`` where 5 was right, and a policy that gave 6 three times 5's probability: (5.75 - 5)^2.
+        >>> def at_the_digit(x, elsewhere):
+        ...     return np.array([[elsewhere, x, elsewhere]])
+        >>> info = NTLInfo(
+        ...     digit_log_probs=None,
+        ...     digit_values=at_the_digit(6, -1), digit_ground_truth=at_the_digit(5, -1), predicted=at_the_digit(6, -1),
+        ...     surplus=np.zeros((1, 3), bool), is_answer=at_the_digit(True, False),
+        ...     missing_places=np.array([0]), missing_answer_places=np.array([0]),
+        ...     digit_log_probs_selected=at_the_digit(-0.4, 0.0), top_probability=at_the_digit(0.75, 0.0),
+        ...     truth_probability=at_the_digit(0.25, 0.0), digit_losses=at_the_digit(0.5625, 0.0),
+        ...     ntl_loss=np.array([0.5625]), sequence_strings=("#### 6",), method="mse")
+        >>> info.total_digits.tolist(), info.digit_accuracy.tolist(), info.probability_quality.tolist()
+        ([1], [0.0], [0.25])
     """
 
-    digit_log_probs: Float[np.ndarray, "B T 10"]
-    is_digit: Bool[np.ndarray, "B T"]
+    digit_log_probs: Float[np.ndarray, "B T 10"] | None
+    digit_values: Int[np.ndarray, "B T"]
     digit_ground_truth: Int[np.ndarray, "B T"]
     surplus: Bool[np.ndarray, "B T"]
+    is_answer: Bool[np.ndarray, "B T"]
     missing_places: Int[np.ndarray, "B"]
+    missing_answer_places: Int[np.ndarray, "B"]
     digit_log_probs_selected: Float[np.ndarray, "B T"]
+    predicted: Int[np.ndarray, "B T"]
+    top_probability: Float[np.ndarray, "B T"]
+    truth_probability: Float[np.ndarray, "B T"]
+    digit_losses: Float[np.ndarray, "B T"]
     ntl_loss: Float[np.ndarray, "B"]
     sequence_strings: tuple[str, ...]
     method: str
 
     @property
     def batch_size(self) -> int:
-        return self.is_digit.shape[0]
+        return self.digit_values.shape[0]
 
     @property
     def seq_len(self) -> int:
-        return self.is_digit.shape[1]
+        return self.digit_values.shape[1]
+
+    @property
+    def is_digit(self) -> Bool[np.ndarray, "B T"]:
+        return self.digit_values >= 0
+
+    @property
+    def digit_positions(self) -> list[Int[np.ndarray, "digits"]]:
+        """Response positions of each sample's digits."""
+        return [np.flatnonzero(row) for row in self.is_digit]
 
     @property
     def has_truth(self) -> Bool[np.ndarray, "B T"]:
@@ -179,15 +243,34 @@ class NTLInfo:
         return self.is_digit.sum(axis=1)
 
     @property
-    def correct_digits(self) -> Int[np.ndarray, "B"]:
+    def untruthed(self) -> Int[np.ndarray, "B"]:
+        """Digits without truth; never scored as right."""
+        return (self.is_digit & ~self.has_truth).sum(axis=1)
+
+    @property
+    def is_correct(self) -> Bool[np.ndarray, "B T"]:
         """Digits whose most likely value is the true one."""
-        return (self.has_truth & (self.digit_log_probs.argmax(axis=-1) == self.digit_ground_truth)).sum(axis=1)
+        return self.has_truth & (self.predicted == self.digit_ground_truth)
+
+    @property
+    def correct_digits(self) -> Int[np.ndarray, "B"]:
+        return self.is_correct.sum(axis=1)
 
     @property
     def digit_accuracy(self) -> Float[np.ndarray, "B"]:
         """Correct digits over digits with truth plus missing places; 0 where there are neither."""
         places = self.has_truth.sum(axis=1) + self.missing_places
         return self.correct_digits / np.maximum(places, 1)
+
+    @property
+    def confidence(self) -> Float[np.ndarray, "B"]:
+        """Mean over digits of the most likely one's share; 0 where there are none."""
+        return self.top_probability.sum(axis=1) / np.maximum(self.total_digits, 1)
+
+    @property
+    def probability_quality(self) -> Float[np.ndarray, "B"]:
+        """Mean share of the true digit over digits with truth; 0 where there are none."""
+        return self.truth_probability.sum(axis=1) / np.maximum(self.has_truth.sum(axis=1), 1)
 
     @property
     def avg_digit_log_prob(self) -> Float[np.ndarray, "B"]:
@@ -197,5 +280,21 @@ class NTLInfo:
 
     def __getitem__(self, rows: slice) -> "NTLInfo":
         """The records of some rows: ``info[i : i + 1]`` is what the reward of sample i receives."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "method"}
-        return NTLInfo(**{name: value[rows] for name, value in fields.items()}, method=self.method)
+        whole = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "method"}
+        return dataclasses.replace(self, **{k: v[rows] for k, v in whole.items() if v is not None})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, one entry a sample; what has an entry a token holds those of the sample's digits alone."""
+        digits = [(row, positions) for row, positions in enumerate(self.digit_positions)]
+        of_tokens = ("digit_log_probs", "digit_values", "digit_ground_truth", "digit_log_probs_selected", "has_truth")
+        of_tokens += ("is_answer", "predicted", "top_probability", "truth_probability", "digit_losses")
+        of_samples = ("missing_places", "ntl_loss", "digit_accuracy", "total_digits", "correct_digits", "confidence")
+        of_samples += ("probability_quality", "avg_digit_log_prob", "has_digits")
+        present = [name for name in of_tokens if getattr(self, name) is not None]
+        return (
+            {"digit_positions": [positions.tolist() for _, positions in digits]}
+            | {name: [getattr(self, name)[row, at].tolist() for row, at in digits] for name in present}
+            | {name: getattr(self, name).tolist() for name in of_samples}
+            | {"sequence_strings": list(self.sequence_strings), "batch_size": self.batch_size}
+            | {"seq_len": self.seq_len, "method": self.method}
+        )

@@ -18,16 +18,22 @@ def info():
     digit_log_probs[0, 0] = np.where(np.arange(10) == 1, -0.1, -5.0)
     digit_log_probs[0, 1] = np.where(np.arange(10) == 2, -0.3, -5.0)
     digit_log_probs[1, 2] = LOG_01
-    is_digit = np.array([[True, True, False], [False, False, True], [False, False, False]])
+    digit_values = np.array([[1, 2, -1], [-1, -1, 7], [-1, -1, -1]])
     truth = np.array([[1, 3, -1], [-1, -1, -1], [-1, -1, -1]])
     selected = np.array([[-0.1, -0.3, 0.0], [0.0, 0.0, LOG_01], [0.0, 0.0, 0.0]], np.float32)
     return NTLInfo(
         digit_log_probs=digit_log_probs,
-        is_digit=is_digit,
+        digit_values=digit_values,
         digit_ground_truth=truth,
-        surplus=np.zeros_like(is_digit),
+        surplus=np.zeros((3, 3), bool),
+        is_answer=np.array([[True, True, False], [False, False, True], [False, False, False]]),
         missing_places=np.array([0, 0, 2]),
+        missing_answer_places=np.array([0, 0, 2]),
         digit_log_probs_selected=selected,
+        predicted=np.array([[1, 2, -1], [-1, -1, 0], [-1, -1, -1]]),
+        top_probability=np.array([[0.9, 0.7, 0.0], [0.0, 0.0, 0.1], [0.0, 0.0, 0.0]], np.float32),
+        truth_probability=np.array([[0.9, 0.1, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]], np.float32),
+        digit_losses=np.array([[0.2, 0.8, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]], np.float32),
         ntl_loss=np.array([0.5, np.inf, 81.0]),
         sequence_strings=("12", "x 7", "none"),
         method="mse",
@@ -51,12 +57,35 @@ def test_the_mean_log_prob_is_over_digits_only_and_minus_infinity_without_any(in
     np.testing.assert_allclose(info.avg_digit_log_prob, [-0.2, LOG_01, -np.inf], rtol=1e-6)
 
 
+def test_confidence_is_over_digits_and_quality_over_digits_with_truth(info):
+    np.testing.assert_allclose(info.confidence, [0.8, 0.1, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(info.probability_quality, [0.5, 0.0, 0.0], rtol=1e-6)
+    assert info.untruthed.tolist() == [0, 1, 0]
+
+
+def test_the_dictionary_holds_ragged_lists_over_each_samples_digits(info):
+    plain = info.to_dict()
+    assert plain["digit_positions"] == [[0, 1], [2], []]
+    assert plain["digit_ground_truth"] == [[1, 3], [-1], []]
+    assert [len(rows) for rows in plain["digit_log_probs"]] == [2, 1, 0]
+    assert (plain["batch_size"], plain["seq_len"], plain["method"]) == (3, 3, "mse")
+    assert plain["has_digits"] == [True, True, False]
+    assert "digit_log_probs" not in dataclasses.replace(info, digit_log_probs=None).to_dict()
+
+
 def test_one_samples_information_is_the_batchs_row(info):
     for row in range(info.batch_size):
         one = info[row : row + 1]
         assert one.batch_size == 1 and one.method == "mse"
         assert one.sequence_strings == (info.sequence_strings[row],)
-        for name in ("total_digits", "correct_digits", "digit_accuracy", "avg_digit_log_prob", "ntl_loss"):
+        for name in (
+            "total_digits",
+            "correct_digits",
+            "digit_accuracy",
+            "avg_digit_log_prob",
+            "confidence",
+            "ntl_loss",
+        ):
             assert getattr(one, name).tolist() == [getattr(info, name)[row]]
 
 
@@ -73,3 +102,13 @@ def test_a_temperature_that_is_no_temperature_is_refused(temperature):
 
 def test_temperature_zero_is_allowed_and_means_greedy():
     assert Sampling(num_samples=1, max_tokens=1, temperature=0.0).temperature == 0
+
+
+def test_truncation_settings_out_of_their_range_are_all_reported_at_once():
+    with pytest.raises(ValueError, match=r"top_p=0\.0.*top_k=-1.*min_p=2\.0.*stop_strings='x'"):
+        Sampling(num_samples=1, max_tokens=1, top_p=0.0, top_k=-1, min_p=2.0, stop_strings="x")  # pyright: ignore
+
+
+@pytest.mark.parametrize(("settings", "expected"), [({}, False), ({"top_p": 0.9}, True), ({"top_k": 5}, True)])
+def test_sampling_knows_whether_some_tokens_cannot_be_drawn(settings, expected):
+    assert Sampling(num_samples=1, max_tokens=1, **settings).is_truncated == expected

@@ -9,34 +9,44 @@ from jaxtyping import Array, Float, Int
 
 
 def uniforms(
-    seed: Int[Array, ""], prompt_index: Int[Array, "B"], num_samples: int, num_draws: int
-) -> Float[Array, "B G T"]:
-    """The random numbers in [0, 1) behind each sample: functions of seed, prompt, sample and position, and no more."""
+    seed: Int[Array, ""],
+    prompt_index: Int[Array, "X"],
+    sample_index: Int[Array, "X"],
+    first: Int[Array, "X"],
+    num_draws: int,
+) -> Float[Array, "num_draws X"]:
+    """The random numbers in [0, 1) behind positions first, first + 1, ... of each sample.
+
+    Functions of seed, prompt, sample and position, and no more.
+    """
     key = jax.random.key(seed)
 
-    def of_sample(prompt, sample):
+    def of_sample(prompt, sample, first):
         sample_key = jax.random.fold_in(jax.random.fold_in(key, prompt), sample)
-        return jax.vmap(lambda t: jax.random.uniform(jax.random.fold_in(sample_key, t)))(jnp.arange(num_draws))
+        return jax.vmap(lambda t: jax.random.uniform(jax.random.fold_in(sample_key, first + t)))(jnp.arange(num_draws))
 
-    of_prompt = jax.vmap(of_sample, in_axes=(None, 0))
-    return jax.vmap(of_prompt, in_axes=(0, None))(prompt_index, jnp.arange(num_samples))
+    return jax.vmap(of_sample, out_axes=1)(prompt_index, sample_index, first)
 
 
-def draw(log_probs: Float[Array, "B V"], uniform: Float[Array, "B"]) -> Int[Array, "B"]:
-    """The token at which the cumulative distribution passes ``uniform``; never one of probability 0.
+def draw(weights: Float[Array, "X V"], uniform: Float[Array, "X"]) -> Int[Array, "X"]:
+    """The token at which the cumulative sum of the weights passes ``uniform`` of their total; never one of weight 0.
 
     Two levels of about sqrt(V): first the block of tokens, then the token in it. One uniform number per row replaces
     the V Gumbel draws of ``jax.random.categorical``.
 
+    Args:
+        weights: probabilities up to a factor per row, float32.
+        uniform: in [0, 1).
+
     Example:
-        >>> draw(jnp.log(jnp.array([[0.1, 0.0, 0.6, 0.3]])), jnp.array([0.65])).tolist()
+        >>> draw(jnp.array([[1.0, 0.0, 6.0, 3.0]]), jnp.array([0.65])).tolist()
         [2]
     """
-    num_rows, vocab_size = log_probs.shape
-    block_size = math.isqrt(vocab_size - 1) + 1
+    num_rows, vocab_size = weights.shape
+    block_size = _block_size(vocab_size)
     num_blocks = -(-vocab_size // block_size)
-    probs = jnp.pad(jnp.exp(log_probs), ((0, 0), (0, num_blocks * block_size - vocab_size)))
-    blocks = probs.reshape(num_rows, num_blocks, block_size)
+    blocks = jnp.pad(weights, ((0, 0), (0, num_blocks * block_size - vocab_size)))
+    blocks = blocks.reshape(num_rows, num_blocks, block_size)
     block_sums = blocks.sum(axis=-1)
     block_cdf = jnp.cumsum(block_sums, axis=-1)
     target = uniform * block_cdf[:, -1]
@@ -46,7 +56,14 @@ def draw(log_probs: Float[Array, "B V"], uniform: Float[Array, "B"]) -> Int[Arra
     return block * block_size + _first_above(before + jnp.cumsum(chosen, axis=-1), target, chosen)
 
 
-def _first_above(cdf: Float[Array, "B n"], target: Float[Array, "B"], mass: Float[Array, "B n"]) -> Int[Array, "B"]:
+def _block_size(vocab_size: int) -> int:
+    """About sqrt(V): where one is in reach a divisor of V, so that nothing is padded, which is a copy."""
+    root = math.isqrt(vocab_size - 1) + 1
+    divisors = (size for size in range(max(1, root // 4), 4 * root) if vocab_size % size == 0)
+    return min(divisors, key=lambda size: max(size / root, root / size), default=root)
+
+
+def _first_above(cdf: Float[Array, "X n"], target: Float[Array, "X"], mass: Float[Array, "X n"]) -> Int[Array, "X"]:
     """First index whose cumulative sum exceeds the target; rounding never carries it past the last one with mass."""
     last = cdf.shape[1] - 1 - jnp.argmax((mass > 0)[:, ::-1], axis=1)
     return jnp.minimum(jnp.sum(cdf <= target[:, None], axis=1), last).astype(jnp.int32)

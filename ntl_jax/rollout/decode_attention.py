@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attention of one new token a slot over blocks of keys and values that lie in different places.
+
+Softmax over the union of blocks is merged from each block's own by log-sum-exp. With z the scores in units of ln 2,
+n_i = ceil(max z) in block i, s_i the sum of 2^(z - n_i) and o_i the mix of values weighted so, the whole is
+
+    n = max n_i,    mixed = sum_i 2^(n_i - n) o_i / sum_i 2^(n_i - n) s_i.
+
+Whole exponents make the scales powers of two, and the products exact: whether a compiler contracts them with the sums
+changes no bit. A block whose positions are all masked adds exact zeros. So the blocks that neighbours need, and the
+place where a prompt lies, change no bit of a slot. Scores, exponentials and sums are float32.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+LOWEST = -(2.0**20)
+"""The exponent of a block without positions: low enough that its scale is 0, and finite."""
+
+
+class Partial(NamedTuple):
+    """Attention over some positions, not yet normalised; X slots or groups, Q queries of each key/value head."""
+
+    exponent: Float[Array, "X K Q"]
+    total: Float[Array, "X K Q"]
+    mixed: Float[Array, "X K Q H"]
+
+
+def attend_block(
+    q: Float[Array, "X K Q H"],
+    keys: Float[Array, "X K H n"],
+    values: Float[Array, "X K n H"],
+    mask: Bool[Array, "#X #K #Q n"],
+    *,
+    num_places: int = 1,
+) -> Partial:
+    """Over the masked-in positions of one block, which holds ``num_places`` sequences side by side.
+
+    Each query attends to one of them. Which one changes no bit: the sum of weights is that of the one that has any.
+    """
+    scores = jnp.einsum("xkqh,xkhn->xkqn", q, keys, preferred_element_type=jnp.float32)
+    scores = jnp.where(mask, scores * (q.shape[-1] ** -0.5 / math.log(2)), -jnp.inf)
+    exponent = jnp.maximum(jnp.ceil(jnp.max(scores, axis=-1)), LOWEST)
+    weights = jnp.exp2(scores - exponent[..., None])
+    mixed = jnp.einsum("xkqn,xknh->xkqh", weights.astype(values.dtype), values, preferred_element_type=jnp.float32)
+    by_place = jnp.sum(weights.reshape(*weights.shape[:3], num_places, -1), axis=-1)
+    return Partial(exponent, jnp.max(by_place, axis=-1), mixed)
+
+
+def merge(parts: Sequence[Partial]) -> Partial:
+    """The union of disjoint sets of positions, added up in the order given."""
+    exponent = parts[0].exponent
+    for part in parts[1:]:
+        exponent = jnp.maximum(exponent, part.exponent)
+    scales = [_power_of_two(part.exponent - exponent) for part in parts]
+    total, mixed = scales[0] * parts[0].total, scales[0][..., None] * parts[0].mixed
+    for scale, part in zip(scales[1:], parts[1:], strict=True):
+        total, mixed = total + scale * part.total, mixed + scale[..., None] * part.mixed
+    return Partial(exponent, total, mixed)
+
+
+def normalised(part: Partial) -> Float[Array, "X K Q H"]:
+    """Mixed values; at least one position must be masked in."""
+    return part.mixed / part.total[..., None]
+
+
+def _power_of_two(exponent: Float[Array, "X K Q"]) -> Float[Array, "X K Q"]:
+    """2 to a whole power of at most 0, exactly; 0 below float32's normal numbers."""
+    bits = (jnp.maximum(exponent, -127.0).astype(jnp.int32) + 127) << 23
+    return jax.lax.bitcast_convert_type(bits, jnp.float32)

@@ -11,25 +11,37 @@ PYTHON := $(shell for python in .venv/bin/python $(CANDIDATES); do \
 endif
 VERSION := $(if $(PYTHON),$(shell $(PYTHON) $(WORKS) 2>/dev/null))
 
+# A file of tests stays in one process, where its compiled functions and fixtures are.
+IN_PARALLEL := -n auto --maxprocesses 4 --dist loadfile
+
 # Stamps: .venv/made-3.11 says which interpreter, .venv/train-3.11 and .venv/dev-3.11 what is installed.
 MADE := .venv/made-$(VERSION)
 TRAIN := .venv/train-$(VERSION)
 DEV := .venv/dev-$(VERSION)
 
-.PHONY: help setup train test test-fast lint types format clean
+.PHONY: help setup train smoke test test-fast lint types format clean
 help:
-	@echo "make train | test | test-fast | lint | types | format | setup | clean"
+	@echo "make train | smoke | test | test-fast | lint | types | format | setup | clean"
 
 setup: $(DEV)
 
 train: $(TRAIN)
 	.venv/bin/python launch/train.py --config=gsm8k_ntl
 
+# A few steps in each mode, start to end.
+SMOKE := --config.model.num_layers=2 --config.model.width=64 --config.warm_start.steps=50 --config.trainer.steps=3 \
+	--config.trainer.eval_problems=32 --config.rollout.prompts_per_step=8
+smoke: $(TRAIN)
+	@folder=$$(mktemp -d) && for mode in final_answer all_tokens; do \
+		JAX_COMPILATION_CACHE_DIR=.jax_cache JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 .venv/bin/python launch/train.py --config=gsm8k_ntl --workdir=$$folder/$$mode $(SMOKE) \
+			--config.ntl.reward_mode=$$mode || exit 1; \
+	done; rm -r $$folder
+
 test: $(DEV)
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest $(IN_PARALLEL)
 
 test-fast: $(DEV)
-	.venv/bin/python -m pytest -m "not slow"
+	.venv/bin/python -m pytest $(IN_PARALLEL) -m "not slow"
 
 lint: $(DEV)
 	.venv/bin/ruff check

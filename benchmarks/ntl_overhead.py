@@ -5,7 +5,7 @@ Claim: with NTL in reward and loss an iteration of `gsm8k_ntl` (sampling, reward
 one of plain PPO, in the median.
 
     python -m benchmarks.ntl_overhead           # writes benchmarks/results/ntl_overhead.json
-    python -m benchmarks.ntl_overhead --quick   # a tiny policy and few pairs: does it run?
+    python -m benchmarks.ntl_overhead --quick   # a tiny policy and few rounds: does it run?
 
 Both trainers start from one policy, that of the warm start, and learn next to nothing, so that they sample the same
 responses to the same prompts throughout; their steps take turns. The standard trainer beside itself is measured too: it
@@ -17,17 +17,20 @@ import dataclasses
 import json
 import pathlib
 import runpy
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
-from benchmarks.measure import RESULTS, machine, ratio, write
+from benchmarks.measure import RESULTS, machine, median_ratio, write
 from ntl_jax.config import NTLSection, RunConfig
 from ntl_jax.train.factory import assemble, ppo_trainer, supervised_trainer
 
 CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "gsm8k_ntl.py"
 STANDSTILL = 1e-12  # learning rate
+WARM_UP = 5  # rounds in which programs for batches of other lengths are still compiled
 
 
 def main_job(quick: bool) -> RunConfig:
@@ -61,27 +64,39 @@ def iteration(config: RunConfig, ntl: NTLSection, params: Any) -> Callable[[], A
     return ppo_trainer(parts, jax.tree.map(lambda x: x.copy(), params)).step
 
 
+def measure(steps: Sequence[Callable[[], Any]], num_rounds: int) -> np.ndarray:
+    """[rounds, trainers] seconds; in every round each trainer does the same iteration, and another one begins."""
+    seconds = np.empty((WARM_UP + num_rounds, len(steps)))
+    for round_index in range(len(seconds)):
+        for which in np.roll(np.arange(len(steps)), round_index).tolist():
+            began = time.perf_counter()
+            steps[which]()
+            seconds[round_index, which] = time.perf_counter() - began
+    return seconds[WARM_UP:]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="What NTL costs a PPO iteration.")
-    parser.add_argument("--quick", action="store_true", help="a tiny policy and few pairs")
-    parser.add_argument("--pairs", type=int, default=100, help="alternating pairs for each ratio")
+    parser.add_argument("--quick", action="store_true", help="a tiny policy and few rounds")
+    parser.add_argument("--rounds", type=int, default=100, help="iterations of each trainer")
     parser.add_argument("--output", type=pathlib.Path, default=None, help="where to write the JSON result")
     args = parser.parse_args()
 
-    config, num_pairs = main_job(args.quick), 3 if args.quick else args.pairs
-    params, none = warm_policy(config), NTLSection(enabled=False)
-    candidates = {
-        "standard": none,
+    config, num_rounds = main_job(args.quick), 3 if args.quick else args.rounds
+    params = warm_policy(config)
+    plain = NTLSection(enabled=False)
+    sections = {
+        "baseline": plain,
+        "standard": plain,
         "ntl_final_answer": config.ntl,
         "ntl_all_tokens": dataclasses.replace(config.ntl, reward_mode="all_tokens"),
     }
-    standard = iteration(config, none, params)
-    result: dict[str, Any] = {"machine": machine(), "pairs": num_pairs}
-    for name, section in candidates.items():
-        candidate = iteration(config, section, params)
-        for _ in range(2):  # batches of other lengths are compiled apart
-            standard()
-        result[name] = ratio(standard, candidate, num_pairs)
+    steps = [iteration(config, section, params) for section in sections.values()]
+    result: dict[str, Any] = {"machine": machine(), "rounds": num_rounds}
+    seconds = measure(steps, num_rounds)
+    for index, name in enumerate(sections):
+        median_s = {"median_s": round(float(np.median(seconds[:, index])), 5)}
+        result[name] = median_s if index == 0 else median_ratio(seconds[:, index] / seconds[:, 0]) | median_s
         print(name, json.dumps(result[name]))
     if not args.quick or args.output:
         write(result, args.output or RESULTS / "ntl_overhead.json")

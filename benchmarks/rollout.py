@@ -252,8 +252,10 @@ def measure_shape(name: str, repeats: int, with_vllm: bool) -> dict[str, Any]:
                     "ours": lambda: few_slots.turn(*ending, ending=True),
                     f"vllm {dtype}": lambda vllm=vllm: vllm.turn(*ending, ending=True),
                 }
-                result[f"ending, {dtype}"] = compare(sides, repeats)
-    result["slot_use"] = round(float(few_slots.engine.slot_use), 3)
+                result[f"ending, {dtype}"] = compare(sides, repeats) | {
+                    "slots": slots // 8,
+                    "slot_use": round(float(few_slots.engine.slot_use), 3),
+                }
     return result
 
 

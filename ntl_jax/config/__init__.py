@@ -17,6 +17,7 @@ from ntl_jax.config.sections import (
     WarmStartSection,
 )
 from ntl_jax.config.serialisation import flatten, from_dict
+from ntl_jax.config.temperature import parse_schedule
 
 __all__ = [
     "AlgorithmSection",
@@ -31,4 +32,5 @@ __all__ = [
     "WarmStartSection",
     "flatten",
     "from_dict",
+    "parse_schedule",
 ]

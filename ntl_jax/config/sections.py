@@ -155,7 +155,7 @@ class AlgorithmSection:
 
 @dataclasses.dataclass(frozen=True)
 class NTLSection:
-    """Number Token Loss in reinforcement learning."""
+    """Number Token Loss in reinforcement learning: a record for the reward, and a term of the actor's loss."""
 
     enabled: bool = True
     """Off: plain PPO with the same command; rewards get no NTL record and the loss no NTL term."""
@@ -163,10 +163,34 @@ class NTLSection:
     """Squared error of the expected digit, or Wasserstein-1 distance to the true one."""
     weight: float = 0.1
     """Weight of the differentiable term in the actor's loss; 0 leaves it out of the program."""
-    reward_mode: Literal["final_answer"] = "final_answer"
-    """Which digits have a true value: those of the final answer."""
+    extract_during_generation: bool = True
+    """The record is built from the digits' log-probs that the engine captures while sampling."""
+    extract_during_log_prob: bool = True
+    """Where the engine gives none, from a forward pass of the trainer's own: always so with tokens of several digits.
+    Both off: the record holds how sure the policy was of its digits, and nothing of how right."""
+    pass_to_reward_function: bool = True
+    """Off: the reward function gets no NTL record; the loss keeps its term."""
+    reward_mode: Literal["final_answer", "all_tokens", "hybrid"] = "final_answer"
+    """Which digits have a true value: those of the final answer, those of the results of all equations, or both."""
     temperature: float = 1.0
     """tau in the reward's exp(-ntl_loss / tau)."""
+    adaptive_temperature: bool = False
+    """tau follows temperature_schedule over the PPO iterations."""
+    temperature_schedule: str | None = None
+    """`constant` (ntl.temperature), `linear:1.0->0.3@500` (from, to, iterations), `cosine:...` or `exponential:...`."""
+    log_metrics: bool = True
+    """Write the metrics of the group ntl/."""
+    debug_mode: bool = False
+    """Log what goes into and comes out of the reward of trainer.samples_per_step samples, digit by digit: logger `ntl`,
+    ntl_debug.log in the run folder."""
+    save_digit_info: bool = False
+    """Write the record of every iteration to digit_info/STEP.npz in the run folder."""
+    cache_digit_mappings: bool = True
+    """Read tokens' numbers and texts from the tokenizer once. Off: at every step, for one that changes meanwhile."""
+    fallback_on_error: bool = True
+    """A sample whose record cannot be built is scored by exact match, counted and logged; off: the run stops."""
+    require_digits: bool = False
+    """A response without a single digit counts as one whose record cannot be built."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,6 +200,12 @@ class RewardSection:
     function: str | None = None
     """`path.py:name` or `package.module:name` with verl's compute_score call; None: `ntl_jax.rewards:ntl_reward`
     with NTL, `ntl_jax.rewards:exact_match` without."""
+    use_ntl_bonus: bool = True
+    """For functions that take it, as `ntl_jax.rewards:compute_score` does: add a bonus for digits to exact match."""
+    ntl_bonus_type: Literal["all", "final_answer"] = "all"
+    """The bonus looks at all digits with a true value, or at those of the final answer."""
+    ntl_bonus_weight: float = 0.1
+    """Weight of the bonus, which lies in [0, 1]."""
 
 
 @dataclasses.dataclass(frozen=True)

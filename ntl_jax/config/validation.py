@@ -12,7 +12,8 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, get_args, get_origin
 
-from ntl_jax.config.serialisation import Section, leaves
+from ntl_jax.config.serialisation import leaves
+from ntl_jax.config.temperature import FORM, parse_schedule
 
 _Check = tuple[str, Callable[..., Any], tuple[str, ...]]
 
@@ -26,9 +27,9 @@ _RANGES: tuple[_Check, ...] = (
         "algorithm.minibatches", "trainer.max_tokens_per_micro_batch", "trainer.eval_every", "trainer.eval_problems",
         "trainer.save_every")),
     ("must be at least 0", lambda x: 0 <= x < inf, (
-        "warm_start.steps", "warm_start.ntl_weight", "ntl.weight", "trainer.steps", "trainer.samples_per_step",
-        "algorithm.value_weight", "warm_start.optimizer.warmup_steps", "algorithm.optimizer.warmup_steps",
-        "warm_start.optimizer.weight_decay", "algorithm.optimizer.weight_decay")),
+        "warm_start.steps", "warm_start.ntl_weight", "ntl.weight", "reward.ntl_bonus_weight", "trainer.steps",
+        "trainer.samples_per_step", "algorithm.value_weight", "warm_start.optimizer.warmup_steps",
+        "algorithm.optimizer.warmup_steps", "warm_start.optimizer.weight_decay", "algorithm.optimizer.weight_decay")),
     ("must be above 0", lambda x: 0 < x < inf, (
         "model.rope_theta", "rollout.temperature", "algorithm.clip_low", "algorithm.clip_high", "algorithm.value_clip",
         "ntl.temperature", "warm_start.optimizer.learning_rate", "algorithm.optimizer.learning_rate",
@@ -42,6 +43,7 @@ _RANGES: tuple[_Check, ...] = (
      lambda mesh: all(size == -1 or size >= 1 for size in mesh) and mesh.count(-1) <= 1, ("model.mesh",)),
     ("must be one or more of 1, 2, 3, 4", lambda tiers: tiers and set(tiers) <= {1, 2, 3, 4}, ("data.tiers",)),
     ("must contain {question}, which stands for the problem's text", lambda x: "{question}" in x, ("data.template",)),
+    (FORM, lambda x: x in (None, "constant") or parse_schedule(x) is not None, ("ntl.temperature_schedule",)),
     ("must be the name of a folder, without / and \\", lambda x: x and not set(x) & set("/\\"), ("name",)),
 )  # fmt: skip
 
@@ -58,6 +60,15 @@ _COMBINATIONS: tuple[_Check, ...] = (
      ("algorithm.minibatches", "rollout.prompts_per_step", "rollout.num_samples")),
     ("contradicts ntl.enabled={1}; leave it None", lambda use, enabled: use in (None, enabled),
      ("use_ntl_trainer", "ntl.enabled")),
+    ("needs ntl.temperature_schedule, such as 'linear:1.0->0.3@500'",
+     lambda adaptive, schedule: not adaptive or schedule is not None,
+     ("ntl.adaptive_temperature", "ntl.temperature_schedule")),
+    ("has no effect: set ntl.adaptive_temperature=true, or leave it out",
+     lambda schedule, adaptive: adaptive or schedule in (None, "constant"),
+     ("ntl.temperature_schedule", "ntl.adaptive_temperature")),
+    ("would always be 0: with ntl.reward_mode={1} the answer's digits have no truth; use 'hybrid', or 'all' here",
+     lambda kind, mode, enabled: not enabled or kind == "all" or mode != "all_tokens",
+     ("reward.ntl_bonus_type", "ntl.reward_mode", "ntl.enabled")),
 )  # fmt: skip
 
 _MODEL_SIZES = (
@@ -65,7 +76,7 @@ _MODEL_SIZES = (
 )  # fmt: skip
 
 
-def find_problems(config: Section) -> list[str]:
+def find_problems(config: Any) -> list[str]:
     """One line for every problem of a ``RunConfig``: the setting, what was given, what is allowed."""
     fields = list(leaves(config))
     sound = {path: value for path, kind, value in fields if _fits(kind, value)}

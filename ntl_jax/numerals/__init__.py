@@ -2,25 +2,29 @@
 """Which token stands for which digit of which number, and what it should have been.
 
 `NumberTable` says which tokens of a vocabulary are numbers; `TokenDecoder` which token wrote which character;
-`find_answer` which characters are the answer; `label_final_answer` puts the three together for a response.
+`find_answer` and `find_equations` which characters have a true value; `label_response` puts them together.
 """
 
-from ntl_jax.numerals.alignment import Alignment, DigitLabels, align_final_answer, label_final_answer
+from ntl_jax.numerals.alignment import Alignment, align
+from ntl_jax.numerals.equations import Equation, find_equations
+from ntl_jax.numerals.labels import DigitLabels, label_response
 from ntl_jax.numerals.spans import Numeral, find_answer, find_marked_answer, find_numerals, parse_numeral
 from ntl_jax.numerals.table import NumberTable
-from ntl_jax.numerals.tokens import TokenDecoder, sampled_digits
+from ntl_jax.numerals.tokens import TokenDecoder, sampled_numbers
 
 __all__ = [
     "Alignment",
     "DigitLabels",
+    "Equation",
     "NumberTable",
     "Numeral",
     "TokenDecoder",
-    "align_final_answer",
+    "align",
     "find_answer",
+    "find_equations",
     "find_marked_answer",
     "find_numerals",
-    "label_final_answer",
+    "label_response",
     "parse_numeral",
-    "sampled_digits",
+    "sampled_numbers",
 ]

@@ -1,37 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which digit of an answer should have been which: alignment of a response's answer with the reference.
+"""Which digit of a written number should have been which: alignment with the true number.
 
 By place value, for measuring: units stand against units, decimals are counted from the point. A digit at a place that
-the reference lacks is surplus, a place that the answer lacks is missing; a wrong sign counts as one missing place.
-Idle zeros (in front, as in ``072``, or behind the point, as in ``72.0``) at places that the reference lacks are
-neither: they change no value, so they cost nothing, and a policy cannot thin out its errors by writing more of them.
+the true number lacks is surplus, a place that the written one lacks is missing; a wrong sign counts as one missing
+place. Idle zeros (in front, as in ``072``, or behind the point, as in ``72.0``) at places that the true number lacks
+are neither: they change no value, so they cost nothing, and a policy cannot thin out its errors by writing more of
+them.
 
-By prefix, for the differentiable loss: from left to right up to and including the first wrong digit, since what should
-follow a wrong prefix is not defined. The k-th digit written stands against the k-th of the reference. It ends without a
-truth where no digit is due: past the reference's end, or where one number has reached its point and the other has not;
-with a wrong sign it never starts.
+By prefix, for the differentiable loss: from left to right up to and including the first wrong token, since what should
+follow a wrong prefix is not defined. The k-th digit written stands against the k-th of the true number. It ends without
+a truth where no digit is due: past the true number's end, or where one number has reached its point and the other has
+not; with a wrong sign it never starts.
+
+A token of several digits is aligned as a whole: its truth is the number that the true digits at its places make, a
+place that the true number lacks being 0; it is surplus only if all of its places are.
 """
 
 import dataclasses
-from typing import NamedTuple
+import itertools
+from collections.abc import Iterator, Sequence
 
-import numpy as np
-from jaxtyping import Bool, Int
+from ntl_jax.numerals.spans import Numeral
+from ntl_jax.numerals.tokens import MAX_TOKEN_DIGITS
 
-from ntl_jax.numerals.spans import Numeral, find_answer, find_marked_answer, parse_numeral
-
-_NONE = -1
+NONE = -1
 
 
 @dataclasses.dataclass(frozen=True)
 class Alignment:
-    """An answer's digits against the reference's; tuples run over the answer's digits, -1 where a digit has no truth.
+    """A written number's tokens against the true number; tuples run over the tokens, -1 where one has no truth.
 
     Args:
-        truth: the true digit by place value.
-        surplus: the digit's place does not occur in the reference.
-        missing_places: places of the reference that the answer lacks, and one for a wrong sign.
-        prefix_truth: the true digit from left to right, up to and including the first wrong one.
+        truth: what the token should have been, by place value.
+        surplus: none of the token's places occurs in the true number.
+        missing_places: places of the true number that the written one lacks, and one for a wrong sign.
+        prefix_truth: what the token should have been from left to right, up to and including the first wrong one.
     """
 
     truth: tuple[int, ...]
@@ -40,88 +43,50 @@ class Alignment:
     prefix_truth: tuple[int, ...]
 
 
-class DigitLabels(NamedTuple):
-    """What every token of one response is and should have been, as far as digits go.
+def align(written: Numeral | None, true: Numeral, widths: Sequence[int] | None = None) -> Alignment:
+    """Aligns a written number with the true one, by place value and by prefix (see the module's description).
 
     Args:
-        digits: the digit that the token is, -1 for other tokens.
-        truth: the digit that should stand there, by place value; -1 where there is no truth.
-        surplus: a digit of the answer at a place that the reference lacks.
-        missing_places: places of the reference that the answer lacks, and one for a wrong sign.
-        prefix_truth: the digit that was due there given the response so far; -1 where none was.
-    """
-
-    digits: Int[np.ndarray, "T"]
-    truth: Int[np.ndarray, "T"]
-    surplus: Bool[np.ndarray, "T"]
-    missing_places: int
-    prefix_truth: Int[np.ndarray, "T"]
-
-
-def align_final_answer(answer: Numeral | None, reference: Numeral) -> Alignment:
-    """Aligns an answer with the reference, by place value and by prefix (see the module's description).
-
-    Args:
-        answer: the response's answer; None if it has none, so that every place of the reference is missing.
-        reference: the true answer; idle zeros in it are ignored.
+        written: None if there is none, so that every place is missing.
+        true: idle zeros in it are ignored.
+        widths: how many digits each of the written number's tokens holds, from the left; by default one each.
 
     Example: 193 for 86: the hundreds are surplus; from the left, 8 was due first.
-        >>> align_final_answer(parse_numeral("193"), parse_numeral("86"))
+        >>> from ntl_jax.numerals import parse_numeral
+        >>> align(parse_numeral("193"), parse_numeral("86"))
         Alignment(truth=(-1, 8, 6), surplus=(True, False, False), missing_places=0, prefix_truth=(8, -1, -1))
-        >>> align_final_answer(parse_numeral("-6"), parse_numeral("86")).missing_places
+        >>> align(parse_numeral("-6"), parse_numeral("86")).missing_places
         2
+        >>> align(parse_numeral("1234"), parse_numeral("534"), widths=(3, 1)).truth
+        (53, 4)
     """
-    integer, _, decimals = reference.canonical.lstrip("-").partition(".")
-    true_digits = dict(zip(range(len(integer) - 1, -len(decimals) - 1, -1), map(int, integer + decimals), strict=True))
-    if answer is None:
+    integer, _, decimals = true.canonical.lstrip("-").partition(".")
+    true_digits = dict(zip(range(len(integer) - 1, -len(decimals) - 1, -1), integer + decimals, strict=True))
+    if written is None:
         return Alignment((), (), len(true_digits), ())
-    wrong_sign = answer.negative != reference.negative and answer.canonical != reference.canonical
+    tokens = list(_slices([1] * len(written.digits) if widths is None else widths))
+    wrong_sign = written.negative != true.negative and written.canonical != true.canonical
     unwritten = (0,) if integer == "0" else ()  # .5 is 0.5
-    truth = tuple(true_digits.get(place, _NONE) for place in answer.places)
-    idle = _idle_zeros(answer)
+    truth = tuple(_truth(written.places[token], true_digits) for token in tokens)
+    idle = _idle_zeros(written)
+    outside = [true_digits.keys().isdisjoint(written.places[token]) for token in tokens]
     return Alignment(
         truth=truth,
-        surplus=tuple(true == _NONE and not zero for true, zero in zip(truth, idle, strict=True)),
-        missing_places=len(true_digits.keys() - {*answer.places, *unwritten}) + wrong_sign,
-        prefix_truth=(_NONE,) * len(truth) if wrong_sign else _prefix_truth(answer, integer, decimals),
+        surplus=tuple(out and not all(idle[token]) for out, token in zip(outside, tokens, strict=True)),
+        missing_places=len(true_digits.keys() - {*written.places, *unwritten}) + wrong_sign,
+        prefix_truth=(NONE,) * len(truth) if wrong_sign else _prefix_truth(written, tokens, integer, decimals),
     )
 
 
-def label_final_answer(
-    text: str, starts: Int[np.ndarray, "T"], digits: Int[np.ndarray, "T"], reference: str
-) -> DigitLabels:
-    """Finds a response's answer and labels its digit tokens with what they should have been.
+def _slices(widths: Sequence[int]) -> Iterator[slice]:
+    ends = itertools.accumulate(widths, initial=0)
+    return (slice(start, end) for start, end in itertools.pairwise(ends))
 
-    Any answer is measured by place value; prefix truth is given to a marked one only, since the last number of a
-    response without a marker (one that was cut off, say) may belong to a step, whose digits must not be pulled away.
 
-    Args:
-        text: the response; with ``starts``, the first character of each token's, as `TokenDecoder` returns them.
-        digits: the digit that each token is, -1 for other tokens, as `sampled_digits` returns them. Digits in longer
-            tokens get no truth; their places do not count as missing.
-        reference: the true answer.
-
-    Returns:
-        The labels of all T tokens.
-
-    Raises:
-        ValueError: ``reference`` holds no number.
-
-    Example:
-        >>> labels = label_final_answer("#### 76", np.array([0, 4, 6, 7]), np.array([-1, 7, 6, -1]), "72")
-        >>> labels.truth.tolist(), labels.missing_places
-        ([-1, 7, 2, -1], 0)
-    """
-    answer = find_answer(text)
-    alignment = align_final_answer(answer, parse_numeral(reference))
-    offsets = answer.offsets if answer else ()
-    tokens = np.searchsorted(starts, np.asarray(offsets, np.int64), side="right") - 1
-    rows = np.full((3, len(digits)), _NONE, np.int8)
-    rows[:, tokens] = alignment.truth, alignment.prefix_truth, alignment.surplus
-    if find_marked_answer(text) is None:
-        rows[1] = _NONE
-    truth, prefix_truth, surplus = np.where(digits >= 0, rows, np.int8(_NONE))
-    return DigitLabels(digits, truth, surplus == 1, alignment.missing_places, prefix_truth)
+def _truth(places: range, true_digits: dict[int, str]) -> int:
+    if true_digits.keys().isdisjoint(places) or len(places) > MAX_TOKEN_DIGITS:
+        return NONE
+    return int("".join(true_digits.get(place, "0") for place in places))
 
 
 def _idle_zeros(numeral: Numeral) -> list[bool]:
@@ -132,12 +97,14 @@ def _idle_zeros(numeral: Numeral) -> list[bool]:
     return [k < first or k >= last for k in range(len(digits))]
 
 
-def _prefix_truth(answer: Numeral, integer: str, decimals: str) -> tuple[int, ...]:
-    due, truth = integer + decimals, [_NONE] * len(answer.digits)
-    for k, written in enumerate(answer.digits):
-        if k >= len(due) or (k < answer.num_integer) != (k < len(integer)):
+def _prefix_truth(written: Numeral, tokens: list[slice], integer: str, decimals: str) -> tuple[int, ...]:
+    due, truth = integer + decimals, [NONE] * len(tokens)
+    for index, token in enumerate(tokens):
+        is_decimal = token.start >= written.num_integer
+        places_differ = (token.start >= len(integer)) != is_decimal or (token.stop > len(integer)) != is_decimal
+        if token.stop > len(due) or places_differ or token.stop - token.start > MAX_TOKEN_DIGITS:
             break
-        truth[k] = int(due[k])
-        if written != due[k]:
+        truth[index] = int(due[token])
+        if written.digits[token] != due[token]:
             break
     return tuple(truth)

@@ -14,14 +14,15 @@ import dataclasses
 import re
 from collections.abc import Iterator
 
+MINUS = ("-", "\N{MINUS SIGN}")
 _SIGN = "[-+\N{MINUS SIGN}]"
-_CURRENCY = r"(?:\\?[$€£])"
+CURRENCY = r"(?:\\?[$€£])"
 _DIGITS = r"(?:[0-9]{1,3}(?:(?:,|\{,\})[0-9]{3})++(?![0-9])|[0-9]++)(?:\.[0-9]++)?"
-_UNSIGNED = rf"(?P<digits>{_DIGITS}|(?<![\w.])\.[0-9]++)"
-_NUMERAL = re.compile(rf"(?:(?<![\w)\]}}])(?P<sign>{_SIGN}){_CURRENCY}?)?{_UNSIGNED}")
+UNSIGNED = rf"(?P<digits>{_DIGITS}|(?<![\w.])\.[0-9]++)"
+_NUMERAL = re.compile(rf"(?:(?<![\w)\]}}])(?P<sign>{_SIGN}){CURRENCY}?)?{UNSIGNED}")
 _SPACES = r"[^\S\n]*+"
-_PREFIX = rf"{_SPACES}(?:{_CURRENCY}{_SPACES})?(?:(?P<sign>{_SIGN}){_SPACES})?(?:{_CURRENCY}{_SPACES})?"
-_MARKED = re.compile(rf"(?<!#)####++{_PREFIX}{_UNSIGNED}")
+_PREFIX = rf"{_SPACES}(?:{CURRENCY}{_SPACES})?(?:(?P<sign>{_SIGN}){_SPACES})?(?:{CURRENCY}{_SPACES})?"
+_MARKED = re.compile(rf"(?<!#)####++{_PREFIX}{UNSIGNED}")
 _BOX = "\\boxed"
 _BRACE = re.compile(r"[{}]")
 
@@ -70,7 +71,7 @@ def find_numerals(text: str, start: int = 0, end: int | None = None) -> Iterator
         >>> [n.canonical for n in find_numerals("12-5 = 7.0, not -$1,000")]
         ['12', '5', '7', '-1000']
     """
-    return map(_read, _NUMERAL.finditer(text, start, len(text) if end is None else end))
+    return map(_signed, _NUMERAL.finditer(text, start, len(text) if end is None else end))
 
 
 def find_marked_answer(text: str) -> Numeral | None:
@@ -88,7 +89,7 @@ def find_marked_answer(text: str) -> Numeral | None:
         '-7'
     """
     if marked := _MARKED.search(text):
-        return _read(marked)
+        return _signed(marked)
     return _last_in_box(text)
 
 
@@ -119,12 +120,17 @@ def parse_numeral(text: str) -> Numeral:
     return numeral
 
 
-def _read(match: re.Match[str]) -> Numeral:
+def read_numeral(match: re.Match[str], *, negative: bool) -> Numeral:
+    """The numeral of a match of ``UNSIGNED``, with its sign."""
     start, written = match.start("digits"), match["digits"]
     offsets = tuple(start + i for i, c in enumerate(written) if c in "0123456789")
     integer, _, decimals = written.partition(".")
     integer = integer.replace("{,}", "").replace(",", "")
-    return Numeral(integer + decimals, offsets, len(integer), match["sign"] in ("-", "\N{MINUS SIGN}"))
+    return Numeral(integer + decimals, offsets, len(integer), negative)
+
+
+def _signed(match: re.Match[str]) -> Numeral:
+    return read_numeral(match, negative=match["sign"] in MINUS)
 
 
 def _last(numerals: Iterator[Numeral]) -> Numeral | None:

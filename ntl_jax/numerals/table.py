@@ -40,6 +40,7 @@ class NumberTable:
         ids: [M] int32, the number tokens sorted by (value, id).
         values: [M] float32, ascending.
         token_values: [V] float32, the value of every token of the vocabulary; NaN where it is not a number token.
+        num_digits: [M] int32, how many digits each number token writes (`007`: three).
         kind: "digits" or "numbers"; metadata, not a leaf.
 
     Example:
@@ -53,6 +54,7 @@ class NumberTable:
     ids: Int[Array, " M"]
     values: Float[Array, " M"]
     token_values: Float[Array, " V"]
+    num_digits: Int[Array, " M"]
     kind: Kind = dataclasses.field(metadata={"static": True})
 
     @classmethod
@@ -78,7 +80,8 @@ class NumberTable:
         """
         if kind not in _PATTERNS:
             raise ValueError(f"kind={kind!r} is unknown: use one of {sorted(_PATTERNS)}")
-        value_of_id = _values_by_id(vocab, _PATTERNS[kind])
+        digits_of_id = _digits_by_id(vocab, _PATTERNS[kind])
+        value_of_id = {token_id: float(digits) for token_id, digits in digits_of_id.items()}
         _check_present(value_of_id, kind, len(vocab))
         size = max(vocab.values()) + 1 if vocab_size is None else vocab_size
         outside = sorted(token_id for token_id in value_of_id if not 0 <= token_id < size)
@@ -90,7 +93,14 @@ class NumberTable:
         token_values = np.full(size, np.nan, np.float32)
         ids = np.array(sorted(value_of_id, key=lambda token_id: (value_of_id[token_id], token_id)), np.int32)
         token_values[ids] = [value_of_id[token_id] for token_id in ids.tolist()]
-        return cls(jnp.asarray(ids), jnp.asarray(token_values[ids]), jnp.asarray(token_values), kind)
+        num_digits = np.array([len(digits_of_id[token_id]) for token_id in ids.tolist()], np.int32)
+        return cls(
+            jnp.asarray(ids),
+            jnp.asarray(token_values[ids]),
+            jnp.asarray(token_values),
+            jnp.asarray(num_digits),
+            kind,
+        )
 
     @classmethod
     def from_tokenizer(cls, tokenizer: Any, kind: Kind = "digits", vocab_size: int | None = None) -> NumberTable:
@@ -159,19 +169,17 @@ class NumberTable:
         return jnp.where(total > 0, jnp.log(jnp.where(total > 0, total, 1.0)) + peak[..., 0, :], -jnp.inf)
 
 
-def _values_by_id(vocab: Mapping[str, int], pattern: re.Pattern[str]) -> dict[int, float]:
-    """The value of every number token by its id; ValueError where two texts give one id two values."""
-    value_of_id: dict[int, float] = {}
+def _digits_by_id(vocab: Mapping[str, int], pattern: re.Pattern[str]) -> dict[int, str]:
+    """What every number token writes by its id; ValueError where two texts give one id two values."""
+    digits_of_id: dict[int, str] = {}
     for text, token_id in vocab.items():
         match = pattern.fullmatch(text)
         if match is None or float(match[1]) > float(np.finfo(np.float32).max):
             continue
-        value = float(match[1])
-        if value_of_id.setdefault(token_id, value) != value:
-            raise ValueError(
-                f"id {token_id} stands for both {value_of_id[token_id]:g} and {value:g}: ids must be unique"
-            )
-    return value_of_id
+        other = float(digits_of_id.setdefault(token_id, match[1]))
+        if other != float(match[1]):
+            raise ValueError(f"id {token_id} stands for both {other:g} and {float(match[1]):g}: ids must be unique")
+    return digits_of_id
 
 
 def _check_present(value_of_id: dict[int, float], kind: Kind, num_texts: int) -> None:

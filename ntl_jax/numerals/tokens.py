@@ -17,6 +17,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+MAX_TOKEN_DIGITS = 9
+"""Number tokens of more digits get no truth: their values pass the range of int32."""
+
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _SPACE_MARKER = "\N{LOWER ONE EIGHTH BLOCK}"
 _BYTE_PIECE = re.compile("<0x([0-9A-Fa-f]{2})>")
@@ -73,18 +76,20 @@ class TokenDecoder:
         return text, starts
 
 
-def sampled_digits(ids: Int[np.ndarray, "T"], token_values: Float[np.ndarray, "V"]) -> Int[np.ndarray, "T"]:
-    """The digit that each token is, -1 where it is none: what `label_final_answer` and the NTL record are built on.
+def sampled_numbers(ids: Int[np.ndarray, "T"], token_values: Float[np.ndarray, "V"]) -> Int[np.ndarray, "T"]:
+    """The number that each token is, -1 where it is none: what `label_response` and the NTL record are built on.
 
     Args:
         ids: sampled ids.
-        token_values: ``NumberTable.token_values`` of kind "digits", on the host: each id's value, NaN for other tokens.
+        token_values: ``NumberTable.token_values``, on the host: each id's value, NaN for other tokens. Values of more
+            than nine digits count as none.
 
     Example:
-        >>> sampled_digits(np.array([3, 0, 1]), np.array([7.0, np.nan, np.nan, 2.0])).tolist()
+        >>> sampled_numbers(np.array([3, 0, 1]), np.array([7.0, np.nan, np.nan, 2.0])).tolist()
         [2, 7, -1]
     """
-    return np.nan_to_num(token_values[ids], nan=-1.0).astype(np.int8)
+    values = token_values[ids]
+    return np.where(values < 10.0**MAX_TOKEN_DIGITS, values, -1.0).astype(np.int32)
 
 
 def _decoding_steps(tokenizer: Any) -> list[dict[str, Any]]:

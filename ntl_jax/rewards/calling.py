@@ -96,8 +96,8 @@ class RewardFunction:
         if not 0 < timeout_s <= threading.TIMEOUT_MAX - _GRACE_S:
             raise ValueError(f"timeout_s={timeout_s}: a number of seconds above 0 is needed, and a finite one")
         self.spec = spec
-        self._function, taken = load_reward(spec, offered=offered)
-        self._left_out = set(offered) - taken
+        self._function, self.takes = load_reward(spec, offered=offered)
+        self._left_out = set(offered) - self.takes
         self._timeout_s = timeout_s
 
     def __call__(self, calls: Sequence[Mapping[str, Any]]) -> list[RewardOutcome]:

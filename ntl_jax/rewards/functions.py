@@ -51,9 +51,11 @@ def ntl_reward(
 
     Example: ``#### 6`` where 5 was right, by a policy sure of its 6, costs a squared error of 1: 0.5 exp(-1).
         >>> import numpy as np
-        >>> digits = np.full((1, 1, 10), -30.0, np.float32); digits[0, 0, 6] = 0.0
-        >>> info = NTLInfo(digits, np.ones((1, 1), bool), np.array([[5]]), np.zeros((1, 1), bool), np.array([0]),
-        ...                np.zeros((1, 1), np.float32), np.array([1.0]), ("#### 6",), "mse")
+        >>> from ntl_jax.numerals import label_response
+        >>> from ntl_jax.rewards import build_ntl_info
+        >>> digits = np.full((2, 10), -30.0, np.float32); digits[1, 6] = 0.0
+        >>> label = label_response("#### 6", np.array([0, 5]), np.array([-1, 6]), "5")
+        >>> info = build_ntl_info([digits], [label], ["#### 6"])
         >>> round(ntl_reward("gsm8k", "#### 6", "5", ntl_info=info)["score"], 4)
         0.1839
     """
@@ -64,3 +66,45 @@ def ntl_reward(
         "exact_match": exact,
         "closeness": closeness,
     }
+
+
+def ntl_gated_reward(
+    data_source: str,
+    solution_str: str,
+    ground_truth: str,
+    extra_info: Mapping[str, Any] | None = None,
+    *,
+    ntl_info: NTLInfo,
+    tau: float = 1.0,
+    **kwargs: Any,
+) -> dict[str, float]:
+    """``EM exp(-ntl_loss / tau)``: nothing for a wrong answer, and for a right one what its digits' certainty is worth.
+
+    Args:
+        ntl_info: record of this one sample.
+        tau: the larger, the more forgiving; above 0.
+
+    Example: see `ntl_reward`.
+    """
+    exact = exact_match(data_source, solution_str, ground_truth)
+    closeness = math.exp(-float(ntl_info.ntl_loss[0]) / tau)
+    return {"score": exact * closeness, "exact_match": exact, "closeness": closeness}
+
+
+def compute_full_ntl_reward(
+    data_source: str,
+    solution_str: str,
+    ground_truth: str,
+    extra_info: Mapping[str, Any] | None = None,
+    *,
+    ntl_info: NTLInfo,
+    **kwargs: Any,
+) -> float:
+    """``exp(-ntl_loss)``, whatever the answer; 0 for a response without a number.
+
+    Args:
+        ntl_info: record of this one sample.
+
+    Example: see `ntl_reward`.
+    """
+    return math.exp(-float(ntl_info.ntl_loss[0]))

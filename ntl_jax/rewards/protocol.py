@@ -2,8 +2,8 @@
 """Finding a reward function and checking, before the run starts, that it takes the call that will be made.
 
 The call is verl's: ``compute_score(data_source=, solution_str=, ground_truth=, extra_info=)``, plain or ``async``, with
-``ntl_info`` and ``tau`` besides for functions that take them, by name or as ``**kwargs``. It returns a number, or a
-dict whose ``score`` is the number and whose other numbers become metrics.
+``ntl_info``, ``tau`` and the ``reward`` section's bonus settings besides for functions that take them, by name or as
+``**kwargs``. It returns a number, or a dict whose ``score`` is the number and whose other numbers become metrics.
 """
 
 import difflib
@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 CALL = ("data_source", "solution_str", "ground_truth", "extra_info")
-EXTRAS = ("ntl_info", "tau")
+EXTRAS = ("ntl_info", "tau", "use_ntl_bonus", "ntl_bonus_type", "ntl_bonus_weight")
 SIGNATURE = "compute_score(data_source, solution_str, ground_truth, extra_info=None, **kwargs)"
 
 
@@ -34,7 +34,7 @@ def load_reward(spec: str, *, offered: Sequence[str] = EXTRAS) -> tuple[Callable
         ValueError: the file, module or name does not exist, or the function does not take the call.
 
     Example:
-        >>> function, takes = load_reward("ntl_jax.rewards:ntl_reward")
+        >>> function, takes = load_reward("ntl_jax.rewards:ntl_reward", offered=("ntl_info", "tau"))
         >>> function.__name__, sorted(takes)
         ('ntl_reward', ['ntl_info', 'tau'])
     """

@@ -1,7 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trainers, from a configuration."""
 
-from ntl_jax.train.factory import create_ppo_trainer
+from ntl_jax.train.create import (
+    EXAMPLE_CONFIGS,
+    create_all_tokens_ntl_trainer,
+    create_final_answer_ntl_trainer,
+    create_ntl_trainer,
+    create_ppo_trainer,
+    create_standard_trainer,
+)
+from ntl_jax.train.extraction import ExtractionError
 from ntl_jax.train.run import NonFiniteError, RewardError, run
 
-__all__ = ["NonFiniteError", "RewardError", "create_ppo_trainer", "run"]
+__all__ = [
+    "EXAMPLE_CONFIGS",
+    "ExtractionError",
+    "NonFiniteError",
+    "RewardError",
+    "create_all_tokens_ntl_trainer",
+    "create_final_answer_ntl_trainer",
+    "create_ntl_trainer",
+    "create_ppo_trainer",
+    "create_standard_trainer",
+    "run",
+]

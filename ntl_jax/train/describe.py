@@ -21,22 +21,30 @@ def describe(parts: Parts, workdir: Path) -> dict[str, str]:
     config, model, rollout = parts.config, parts.model, parts.config.rollout
     source = config.model.path and f"from {config.model.path}"
     num_params = sum(x.size for x in jax.tree.leaves(parts.params))
-    digits = " ".join(map(str, parts.table.ids.tolist()))
+    table = parts.table
+    numbers = (
+        f"digits 0..9 have ids {' '.join(map(str, table.ids.tolist()))}"
+        if table.kind == "digits"
+        else f"{len(table.ids):,} number tokens of up to {table.num_digits.max()} digits"
+    )
     devices = jax.devices()
     mesh = " x ".join(f"{axis}={size}" for axis, size in parts.mesh.shape.items())
     algorithm = config.algorithm
     return {
         "policy": f"{model.architecture}, {model.num_layers} layers of width {model.width}, "
         f"{num_params / 1e6:.2f}M parameters, {source or 'from scratch'}",
-        "tokenizer": f"{config.data.tokenizer or source or 'built-in'}, {len(parts.tokenizer)} tokens; "
-        f"digits 0..9 have ids {digits}",
+        "tokenizer": f"{config.data.tokenizer or source or 'built-in'}, {len(parts.tokenizer)} tokens; {numbers}",
         "data": parts.problems_from,
         "rollout": f"{rollout.engine} engine, {rollout.prompts_per_step} prompts x {rollout.num_samples} samples, "
         f"up to {rollout.max_tokens} tokens, temperature {rollout.temperature}",
         "warm start": f"{config.warm_start.steps} steps of cross entropy + {config.warm_start.ntl_weight} NTL",
         "ppo": f"{config.trainer.steps} iterations, advantage {algorithm.advantage}, "
         f"reward {parts.scorer.reward.spec}, "
-        + (f"NTL-{config.ntl.method} x {config.ntl.weight} in the loss" if config.ntl.enabled else "no NTL"),
+        + (
+            f"NTL-{config.ntl.method} of {config.ntl.reward_mode} x {config.ntl.weight} in the loss"
+            if config.ntl.enabled
+            else "no NTL"
+        ),
         "devices": f"{parts.mesh.size} of {len(devices)} {devices[0].platform} ({devices[0].device_kind}), mesh {mesh}",
         "run folder": str(workdir),
     }

@@ -19,6 +19,8 @@ from ntl_jax.models import Critic, Decoder, ModelConfig, hf_folder, load_hf, mak
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Prompt
 from ntl_jax.rollout import JaxEngine, RolloutEngine
+from ntl_jax.train.batch import RowShape
+from ntl_jax.train.policy_pass import PolicyPass
 from ntl_jax.train.ppo import PPOTrainer
 from ntl_jax.train.scoring import Scorer
 from ntl_jax.train.state import init_params
@@ -35,6 +37,7 @@ class Parts:
     Args:
         problems_from: where they come from, and how many rows were left out and why.
         examples: training prompts with the ids of their solutions.
+        table: number tokens of the losses: digits, or those of several digits too where the tokenizer writes such.
         stop_token_ids: end a response: the tokenizer's end-of-text, and those of a checkpoint's generation settings.
         model, graph, params: the policy.
     """
@@ -78,8 +81,8 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
             f"the tokenizer has {len(tokenizer):,} tokens, the policy of model.path={config.model.path!r} embeds "
             f"{model.vocab_size:,}: leave data.tokenizer out to take the checkpoint's own"
         )
-    table = NumberTable.from_tokenizer(tokenizer, vocab_size=model.vocab_size)
-    scorer = Scorer(config, tokenizer, table)
+    digits = NumberTable.from_tokenizer(tokenizer, vocab_size=model.vocab_size)
+    table = _number_table(tokenizer, digits)
     train, held_out, skipped_rows = _problems(config)
     encoding = {"template": data.template, "max_tokens": data.max_prompt_tokens, "on_long": data.on_long_row}
     train_prompts, long_prompts = encode_prompts(train, tokenizer, **encoding)
@@ -87,13 +90,16 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
     examples, long_solutions = encode_solutions(
         train_prompts, tokenizer, max_tokens=data.max_solution_tokens, on_long=data.on_long_row
     )
+    longest = max(len(p.ids) for p in [*train_prompts, *eval_prompts])
     engine = JaxEngine(
         decoder,
-        table,
+        digits,
         mesh=mesh,
         slots=rollout.prompts_per_step * rollout.num_samples,
-        max_prompt_tokens=max(len(p.ids) for p in [*train_prompts, *eval_prompts]),
+        max_prompt_tokens=longest,
     )
+    shape = RowShape(row=longest + rollout.max_tokens, response=rollout.max_tokens)
+    policy_pass = PolicyPass(table, config.ntl.method, shape, mesh, config.trainer.max_tokens_per_micro_batch)
     skipped = {
         "malformed rows": skipped_rows,
         "long prompts": long_prompts + long_eval_prompts,
@@ -114,8 +120,14 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
         graph=graph,
         params=params,
         engine=engine,
-        scorer=scorer,
+        scorer=Scorer(config, tokenizer, table, policy_pass),
     )
+
+
+def _number_table(tokenizer: PreTrainedTokenizerBase, digits: NumberTable) -> NumberTable:
+    """What the losses go by: the digits, or all number tokens where the tokenizer writes several digits as one."""
+    numbers = NumberTable.from_tokenizer(tokenizer, "numbers", vocab_size=digits.token_values.shape[0])
+    return numbers if numbers.num_digits.max() > 1 else digits
 
 
 def _new_decoder(config: RunConfig, num_tokens: int, mesh: Mesh) -> Decoder:
@@ -157,20 +169,6 @@ def ppo_trainer(parts: Parts, params: Any) -> PPOTrainer:
         stop_token_ids=parts.stop_token_ids,
         mesh=parts.mesh,
     )
-
-
-def create_ppo_trainer(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None) -> PPOTrainer:
-    """A PPO trainer from a configuration, with NTL or without as ``config.ntl.enabled`` says; the policy is new.
-
-    Args:
-        config: any ``RunConfig``.
-        tokenizer: instead of ``config.data.tokenizer``.
-
-    Raises:
-        ValueError: for settings, files or reward functions that do not fit.
-    """
-    parts = assemble(config, tokenizer)
-    return ppo_trainer(parts, parts.params)
 
 
 def _stop_token_ids(tokenizer: PreTrainedTokenizerBase, checkpoint: pathlib.Path | None) -> tuple[int, ...]:

@@ -12,16 +12,14 @@ from ntl_jax.losses import (
     clipped_policy_loss,
     clipped_value_loss,
     kl_k1,
-    number_token_mse,
-    number_token_wasserstein,
 )
 from ntl_jax.models import Critic, Decoder
 from ntl_jax.numerals import NumberTable
 from ntl_jax.ops import HeadStats, masked_sum, vocab_head
 from ntl_jax.records import TrainBatch
+from ntl_jax.rewards import LOSSES, Method
 from ntl_jax.train.figures import Figures, Mean
-
-NUMBER_TOKEN_LOSSES = {"mse": number_token_mse, "wasserstein": number_token_wasserstein}
+from ntl_jax.train.number_tokens import of_same_width, to_digit_scale
 
 
 class Denominators(NamedTuple):
@@ -38,7 +36,7 @@ class Denominators(NamedTuple):
 class NumberLoss(NamedTuple):
     """The Number Token Loss term of an objective: which, how much. Weight 0 leaves it out of the program."""
 
-    method: str
+    method: Method
     weight: float
 
 
@@ -118,7 +116,9 @@ def _number_term(
     """weight * summed loss over the positions with a true number / denominator, and its mean over them."""
     if not number_loss.weight:
         return 0.0, {}
-    per_token = NUMBER_TOKEN_LOSSES[number_loss.method](stats.number_log_probs, batch.number_targets, table.values)
+    logits, widths = of_same_width(stats.number_log_probs, batch.targets, table)
+    losses = LOSSES[number_loss.method](logits, batch.number_targets, table.values)
+    per_token = to_digit_scale(losses, widths, number_loss.method)
     has_number = _numbers(batch)
     term = aggregate(per_token, has_number, num_tokens=denominator)
     return number_loss.weight * term, {f"{group}/ntl_loss": _mean(per_token, has_number)}

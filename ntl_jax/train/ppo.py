@@ -25,9 +25,11 @@ from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Prompt, Sampling, TrainBatch
 from ntl_jax.rollout import RolloutEngine
 from ntl_jax.train.batch import RowShape, pad_rows, pad_tokens, take_rows
+from ntl_jax.train.digit_info import log_samples
+from ntl_jax.train.extraction import captures_digits
 from ntl_jax.train.objectives import NumberLoss, policy_objective, predicted_values, value_objective
 from ntl_jax.train.optimizer import make_optimizer
-from ntl_jax.train.reporting import iteration_figures
+from ntl_jax.train.reporting import iteration_figures, shown_rows
 from ntl_jax.train.scoring import Scored, Scorer
 from ntl_jax.train.state import TrainState, init_model_state, init_train_state
 from ntl_jax.train.step import Learner, make_step
@@ -42,7 +44,7 @@ class PPOTrainer:
         config: its ``algorithm``, ``rollout`` and ``ntl`` sections rule the stage.
         policy: graph definition and parameters, placed on the mesh.
         critic: the same of the critic, for ``algorithm.advantage=gae``; else None.
-        table: the digits of the vocabulary.
+        table: number tokens of the vocabulary.
         prompts: what to ask.
         engine: samples; gets new weights after every iteration.
         scorer: gives rewards.
@@ -73,7 +75,7 @@ class PPOTrainer:
             max_tokens=rollout.max_tokens,
             temperature=rollout.temperature,
             stop_token_ids=stop_token_ids,
-            capture_digits=config.ntl.enabled,
+            capture_digits=captures_digits(config.ntl, table),
         )
         longest = max(len(p.ids) for p in prompts)
         self._shape = RowShape(row=longest + rollout.max_tokens, response=rollout.max_tokens)
@@ -116,7 +118,13 @@ class PPOTrainer:
         seed = int(np.random.SeedSequence([self.config.seed, STREAM, self.iteration]).generate_state(1)[0])
         trajectories = self.engine.generate(prompts, self._sampling, seed=seed)
         clock.lap("gen")
-        scored = self.scorer(prompts, trajectories)
+        scored = self.scorer(
+            prompts,
+            trajectories,
+            self.decoder(),
+            temperature=self._sampling.temperature,
+            iteration=self.iteration,
+        )
         clock.lap("reward")
         batch = self._with_advantages(self._rows(scored), scored)
         clock.lap("adv")
@@ -124,11 +132,13 @@ class PPOTrainer:
         self.iteration += 1
         self.engine.load_weights(self.iteration, self.decoder())
         clock.lap("update_actor")
-        return figures | iteration_figures(scored, batch, clock.seconds, self.config.ntl.temperature), scored
+        if self.config.ntl.debug_mode:
+            log_samples(scored, shown_rows(scored, self.config.trainer.samples_per_step))
+        return figures | iteration_figures(scored, batch, clock.seconds, log_ntl=self.config.ntl.log_metrics), scored
 
     def _rows(self, scored: Scored) -> TrainBatch:
         responses = [t.response_ids for t in scored.trajectories]
-        nothing = [np.full(len(r), -1, np.int8) for r in responses]
+        nothing = [np.full(len(r), -1, np.int32) for r in responses]
         truth = nothing if scored.labels is None else [label.prefix_truth for label in scored.labels]
         batch = pad_rows(
             [p.ids for p in scored.prompts],

@@ -11,8 +11,10 @@ from ntl_jax.rewards import extract_answer
 from ntl_jax.train.scoring import Scored
 
 
-def iteration_figures(scored: Scored, batch: TrainBatch, seconds: Mapping[str, float], tau: float) -> dict[str, float]:
-    """Rewards, lengths, NTL and speed of one iteration."""
+def iteration_figures(
+    scored: Scored, batch: TrainBatch, seconds: Mapping[str, float], *, log_ntl: bool
+) -> dict[str, float]:
+    """Rewards, lengths, speed and, with ``log_ntl``, NTL of one iteration."""
     valid = scored.valid
     scores = scored.scores[valid]
     lengths = np.array([len(t.response_ids) for t in scored.trajectories])
@@ -37,8 +39,8 @@ def iteration_figures(scored: Scored, batch: TrainBatch, seconds: Mapping[str, f
     if batch.returns is not None and batch.old_values is not None:
         mask = np.asarray(batch.mask)
         figures |= _critic_figures(np.asarray(batch.old_values)[mask], np.asarray(batch.returns)[mask])
-    if scored.ntl_info is not None:
-        figures |= ntl_figures(scored.ntl_info, tau)
+    if scored.ntl_info is not None and log_ntl:
+        figures |= ntl_figures(scored.ntl_info, scored.tau) | {"ntl/fallbacks": float(len(scored.fallbacks))}
     return figures
 
 
@@ -54,12 +56,13 @@ def ntl_figures(info: NTLInfo, tau: float) -> dict[str, float]:
         "ntl/ntl_reward": reward,
         "ntl/digit_accuracy": float(info.correct_digits.sum() / max(places, 1)),
         "ntl/total_digits": float(info.total_digits.sum()),
-        "ntl/untruthed_digits": float((info.is_digit & ~info.has_truth).sum()),
+        "ntl/untruthed_digits": float(info.untruthed.sum()),
+        "ntl/confidence": _mean(info.top_probability[info.is_digit]),
         "ntl/temperature": tau,
     }
 
 
-def evaluation_figures(scored: Scored, tau: float) -> dict[str, float]:
+def evaluation_figures(scored: Scored) -> dict[str, float]:
     """Accuracy of greedy responses to the held-out problems."""
     figures = {
         "val/accuracy": float(scored.correct.mean()),
@@ -68,17 +71,22 @@ def evaluation_figures(scored: Scored, tau: float) -> dict[str, float]:
         "val/answered": float(np.mean([extract_answer(text) is not None for text in scored.texts])),
     }
     if scored.ntl_info is not None:
-        figures["val/ntl_loss"] = ntl_figures(scored.ntl_info, tau)["ntl/loss"]
+        figures["val/ntl_loss"] = ntl_figures(scored.ntl_info, scored.tau)["ntl/loss"]
     return figures
+
+
+def shown_rows(scored: Scored, count: int) -> list[int]:
+    """Rows of the samples that are written down, spread over all."""
+    return np.linspace(0, len(scored.texts) - 1, count).astype(int).tolist()
 
 
 def sample_record(scored: Scored, row: int) -> SampleRecord:
     """One line of ``samples.jsonl``."""
-    prompt, trajectory, outcome = scored.prompts[row], scored.trajectories[row], scored.outcomes[row]
+    prompt, info, outcome = scored.prompts[row], scored.ntl_info, scored.outcomes[row]
     positions, probabilities = np.zeros(0, int), np.zeros((0, 10))
-    if scored.labels is not None and trajectory.digit_log_probs is not None:
-        positions = np.flatnonzero(scored.labels[row].digits >= 0)
-        probabilities = np.exp(trajectory.digit_log_probs[positions])
+    if info is not None and info.digit_log_probs is not None:
+        positions = info.digit_positions[row]
+        probabilities = np.exp(info.digit_log_probs[row, positions])
     return SampleRecord(
         prompt=prompt.text,
         response=scored.texts[row],

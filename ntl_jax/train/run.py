@@ -3,10 +3,11 @@
 
 import contextlib
 import json
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from ntl_jax.config import RunConfig
@@ -23,9 +24,11 @@ from ntl_jax.models import Decoder
 from ntl_jax.records import Sampling
 from ntl_jax.train.checkpoint import Checkpointer
 from ntl_jax.train.describe import describe, write_provenance
+from ntl_jax.train.digit_info import LOGGER, save_digit_info
+from ntl_jax.train.extraction import captures_digits
 from ntl_jax.train.factory import Parts, assemble, ppo_trainer, supervised_trainer
 from ntl_jax.train.ppo import PPOTrainer
-from ntl_jax.train.reporting import evaluation_figures, sample_record
+from ntl_jax.train.reporting import evaluation_figures, sample_record, shown_rows
 from ntl_jax.train.scoring import Scored
 from ntl_jax.train.supervised import SupervisedTrainer
 
@@ -72,7 +75,13 @@ def run(config: RunConfig, workdir: Path, *, resume: bool = False) -> dict[str, 
     write_provenance(config, workdir)
     console = Console(highlight=False)
     print_header(describe(parts, workdir), console=console)
-    with MetricWriter(workdir) as metrics, SampleWriter(workdir) as samples, contextlib.closing(parts.engine):
+    debug_log = _debug_log(workdir) if config.ntl.debug_mode else contextlib.nullcontext()
+    with (
+        debug_log,
+        MetricWriter(workdir) as metrics,
+        SampleWriter(workdir) as samples,
+        contextlib.closing(parts.engine),
+    ):
         folder = RunFolder(parts, workdir, metrics, samples, console, resume)
         params = parts.params
         if config.warm_start.steps:
@@ -82,6 +91,22 @@ def run(config: RunConfig, workdir: Path, *, resume: bool = False) -> dict[str, 
             folder.train(PPO, ppo_trainer(parts, params), config.trainer.steps)
     plot_curves(workdir / "metrics.jsonl", workdir / "curves.png")
     return report(workdir, console)
+
+
+@contextlib.contextmanager
+def _debug_log(workdir: Path) -> Iterator[None]:
+    """The logger ``ntl`` writes to ``ntl_debug.log`` meanwhile, and not across the progress bars."""
+    handler, level = logging.FileHandler(workdir / "ntl_debug.log", encoding="utf-8"), LOGGER.level
+    LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False
+    try:
+        yield
+    finally:
+        LOGGER.removeHandler(handler)
+        LOGGER.setLevel(level)
+        LOGGER.propagate = True
+        handler.close()
 
 
 class RunFolder:
@@ -135,8 +160,10 @@ class RunFolder:
     def _write(self, stage: str, step: int, figures: dict[str, float], scored: Scored | None) -> None:
         self._metrics.write(stage, step, figures)
         if scored is not None:
-            for row in np.linspace(0, len(scored.texts) - 1, self._settings.samples_per_step).astype(int):
+            for row in shown_rows(scored, self._settings.samples_per_step):
                 self._samples.write(stage, step, sample_record(scored, row))
+            if scored.ntl_info is not None and self._parts.config.ntl.save_digit_info:
+                save_digit_info(scored, self._path / "digit_info" / f"{step:06}.npz")
 
     def _evaluate(self, decoder: Decoder) -> dict[str, float]:
         """Figures of greedy responses to the held-out problems."""
@@ -146,11 +173,11 @@ class RunFolder:
             max_tokens=rollout.max_tokens,
             temperature=0.0,
             stop_token_ids=parts.stop_token_ids,
-            capture_digits=parts.config.ntl.enabled,
+            capture_digits=captures_digits(parts.config.ntl, parts.table),
         )
         parts.engine.load_weights(0, decoder)
-        scored = parts.scorer(parts.eval_prompts, parts.engine.generate(parts.eval_prompts, sampling, seed=0))
-        return evaluation_figures(scored, parts.config.ntl.temperature)
+        trajectories = parts.engine.generate(parts.eval_prompts, sampling, seed=0)
+        return evaluation_figures(parts.scorer(parts.eval_prompts, trajectories, decoder))
 
     def _stop_if_unrewarded(self, stage: str, step: int, scored: Scored | None) -> None:
         """Writes down why samples have no reward; ends the run when none has one."""

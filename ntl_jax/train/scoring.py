@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """From sampled ids to scores: text, true digits, NTL record, reward."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ntl_jax.config import RunConfig
-from ntl_jax.numerals import DigitLabels, NumberTable, TokenDecoder, label_final_answer, sampled_digits
+from ntl_jax.config import RunConfig, parse_schedule
+from ntl_jax.models import Decoder
+from ntl_jax.numerals import DigitLabels, NumberTable, TokenDecoder, label_response, sampled_numbers
 from ntl_jax.records import NTLInfo, Prompt, Trajectory
-from ntl_jax.rewards import RewardFunction, RewardOutcome, build_ntl_info, is_correct
+from ntl_jax.rewards import CALL, EXTRAS, RewardFunction, RewardOutcome, is_correct
+from ntl_jax.train.extraction import Extractor
+from ntl_jax.train.policy_pass import PolicyPass
+
+PLAIN = "ntl_jax.rewards:exact_match"
 
 
 class Scored(NamedTuple):
@@ -22,6 +27,8 @@ class Scored(NamedTuple):
         ntl_info: None without NTL.
         outcomes: what the reward function made of each.
         correct: the answer is exactly right.
+        tau: the reward's temperature.
+        fallbacks: rows without an NTL record of their own, with the reason.
     """
 
     prompts: Sequence[Prompt]
@@ -31,6 +38,8 @@ class Scored(NamedTuple):
     ntl_info: NTLInfo | None
     outcomes: Sequence[RewardOutcome]
     correct: Bool[np.ndarray, "B"]
+    tau: float
+    fallbacks: Mapping[int, str]
 
     @property
     def scores(self) -> Float[np.ndarray, "B"]:
@@ -48,45 +57,94 @@ class Scorer:
     Args:
         config: its ``ntl`` and ``reward`` sections.
         tokenizer: of the policy, for the responses' text.
-        table: its digits.
+        table: its number tokens.
+        policy_pass: for ``ntl.extract_during_log_prob``; without it the record needs what the engine captured.
     """
 
-    def __init__(self, config: RunConfig, tokenizer, table: NumberTable):
-        self._ntl = config.ntl
-        default = "ntl_jax.rewards:ntl_reward" if config.ntl.enabled else "ntl_jax.rewards:exact_match"
-        offered = ("ntl_info", "tau") if config.ntl.enabled else ()
-        self.reward = RewardFunction(config.reward.function or default, offered=offered)
+    def __init__(self, config: RunConfig, tokenizer: Any, table: NumberTable, policy_pass: PolicyPass | None = None):
+        ntl = self._ntl = config.ntl
+        self._extract = Extractor(ntl, table.kind, policy_pass)
+        self._schedule = parse_schedule(ntl.temperature_schedule or "") if ntl.adaptive_temperature else None
+        passes = ntl.enabled and ntl.pass_to_reward_function
+        default = "ntl_jax.rewards:ntl_reward" if passes else PLAIN
+        self._bonus = {
+            "use_ntl_bonus": config.reward.use_ntl_bonus,
+            "ntl_bonus_type": config.reward.ntl_bonus_type,
+            "ntl_bonus_weight": config.reward.ntl_bonus_weight,
+        }
+        self.reward = RewardFunction(config.reward.function or default, offered=EXTRAS if passes else ())
+        self._plain = RewardFunction(PLAIN, offered=())
+        self._passes = passes
+        self._tokenizer, self._table = tokenizer, table
         self._decode = TokenDecoder(tokenizer)
         self._token_values = np.asarray(table.token_values)
 
-    def __call__(self, prompts: Sequence[Prompt], trajectories: Sequence[Trajectory]) -> Scored:
-        """``trajectories`` in prompt order, the same number for each prompt."""
+    def __call__(
+        self,
+        prompts: Sequence[Prompt],
+        trajectories: Sequence[Trajectory],
+        decoder: Decoder | None = None,
+        *,
+        temperature: float = 1.0,
+        iteration: int = 0,
+    ) -> Scored:
+        """Scores the samples of one call of the engine.
+
+        Args:
+            prompts: what was asked.
+            trajectories: in prompt order, the same number for each prompt.
+            decoder: the policy that sampled, for ``ntl.extract_during_log_prob``.
+            temperature: that it sampled with; for greedy samples 1.
+            iteration: which sets the reward's temperature.
+
+        Raises:
+            ExtractionError: a record cannot be built, and ``ntl.fallback_on_error`` is off.
+        """
+        if not self._ntl.cache_digit_mappings:
+            self._read_tokenizer()
         num_samples = len(trajectories) // len(prompts)
         prompts = [prompt for prompt in prompts for _ in range(num_samples)]
         texts, starts = zip(*(self._decode(t.response_ids) for t in trajectories), strict=True)
-        labels = self._label(prompts, trajectories, texts, starts) if self._ntl.enabled else None
-        ntl_info = None
-        if labels is not None:
-            digits = [t.digit_log_probs for t in trajectories if t.digit_log_probs is not None]
-            ntl_info = build_ntl_info(digits, labels, texts, method=self._ntl.method)
-        calls = [self._call(p, text, i, ntl_info) for i, (p, text) in enumerate(zip(prompts, texts, strict=True))]
-        outcomes = self.reward(calls)
+        labels, ntl_info, fallbacks = None, None, {}
+        if self._ntl.enabled:
+            labels = self._label(prompts, trajectories, texts, starts)
+            ntl_info, fallbacks = self._extract(trajectories, labels, texts, decoder, temperature)
+        tau = self._ntl.temperature if self._schedule is None else self._schedule.at(iteration)
+        calls = [self._call(p, text, i, ntl_info, tau) for i, (p, text) in enumerate(zip(prompts, texts, strict=True))]
+        outcomes = self._rewards(calls, fallbacks)
         correct = np.array([is_correct(text, p.ground_truth) for p, text in zip(prompts, texts, strict=True)])
-        return Scored(prompts, trajectories, texts, labels, ntl_info, outcomes, correct)
+        return Scored(prompts, trajectories, texts, labels, ntl_info, outcomes, correct, tau, fallbacks)
+
+    def _read_tokenizer(self) -> None:
+        table = NumberTable.from_tokenizer(self._tokenizer, self._table.kind, vocab_size=len(self._token_values))
+        self._token_values, self._decode = np.asarray(table.token_values), TokenDecoder(self._tokenizer)
 
     def _label(self, prompts, trajectories, texts, starts) -> list[DigitLabels]:
         return [
-            label_final_answer(text, start, sampled_digits(t.response_ids, self._token_values), p.ground_truth)
+            label_response(
+                text,
+                start,
+                sampled_numbers(t.response_ids, self._token_values),
+                p.ground_truth,
+                mode=self._ntl.reward_mode,
+            )
             for p, t, text, start in zip(prompts, trajectories, texts, starts, strict=True)
         ]
 
-    def _call(self, prompt: Prompt, text: str, index: int, ntl_info: NTLInfo | None) -> dict[str, Any]:
+    def _call(self, prompt: Prompt, text: str, index: int, ntl_info: NTLInfo | None, tau: float) -> dict[str, Any]:
         call = {
             "data_source": prompt.data_source,
             "solution_str": text,
             "ground_truth": prompt.ground_truth,
             "extra_info": dict(prompt.extra_info),  # the function may change its own
         }
-        if ntl_info is None:
+        if ntl_info is None or not self._passes:
             return call
-        return call | {"ntl_info": ntl_info[index : index + 1], "tau": self._ntl.temperature}
+        return call | {"ntl_info": ntl_info[index : index + 1], "tau": tau} | self._bonus
+
+    def _rewards(self, calls: Sequence[Mapping[str, Any]], fallbacks: Mapping[int, str]) -> list[RewardOutcome]:
+        """The function's outcomes; a row without a record gets its exact match where the function uses records."""
+        plain = set(fallbacks) if "ntl_info" in self.reward.takes else set()
+        outcomes = iter(self.reward([call for i, call in enumerate(calls) if i not in plain]))
+        others = iter(self._plain([{name: calls[i][name] for name in CALL} for i in sorted(plain)]))
+        return [next(others if i in plain else outcomes) for i in range(len(calls))]

@@ -41,7 +41,8 @@ def make_step(policy: Learner, critic: Learner | None, max_tokens_per_micro_batc
     """
 
     def step(state: TrainState, batch: TrainBatch) -> tuple[TrainState, Figures]:
-        parts = num_micro_batches(*batch.tokens.shape, max_tokens_per_micro_batch)
+        num_rows, row_size = batch.tokens.shape
+        parts = num_micro_batches(num_rows, row_size, max_tokens_per_micro_batch)
         policy_grads, figures = _gradients(policy, state.policy, batch, parts)
         critic_grads, critic_figures = _gradients(critic, state.critic, batch, parts)
         means = figures.means | critic_figures.means

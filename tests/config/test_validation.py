@@ -47,6 +47,8 @@ def test_every_problem_is_reported_at_once_with_name_value_and_what_is_allowed()
         "rollout.num_samples": (1, "algorithm.advantage='gae'"),
         "ntl.method": ("wasser", "one of 'mse', 'wasserstein'; did you mean 'wasserstein'?"),
         "use_ntl_trainer": (True, "contradicts ntl.enabled=False"),
+        "ntl.temperature_schedule": ("linear:1.0->0@500", "linear:1.0->0.3@500"),
+        "ntl.reward_mode": ("answer", "one of 'final_answer', 'all_tokens', 'hybrid'"),
     }
     given = {path: value for path, (value, _) in expected.items()}
     found = problems_of(given | {"data.train": "train.jsonl", "rollout.prompts_per_step": 3, "ntl.enabled": False})
@@ -100,10 +102,38 @@ def test_the_problem_says_what_the_setting_takes(path, value, allowed):
         {"rollout.num_samples": 1, "algorithm.advantage": "gae"},
         {"use_ntl_trainer": False, "ntl.enabled": False},
         {"use_ntl_trainer": True},
+        {"ntl.adaptive_temperature": True, "ntl.temperature_schedule": "cosine:1->0.1@5"},
+        {"ntl.adaptive_temperature": True, "ntl.temperature_schedule": "constant"},
+        {"ntl.temperature_schedule": "constant"},
+        {"reward.ntl_bonus_type": "final_answer", "ntl.reward_mode": "hybrid"},
+        {"reward.ntl_bonus_type": "final_answer", "ntl.reward_mode": "all_tokens", "ntl.enabled": False},
+        {"ntl.extract_during_generation": False, "ntl.extract_during_log_prob": False},
     ],
 )
 def test_what_is_allowed_is_no_problem(settings):
     assert problems_of(settings) == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "path", "instead"),
+    [
+        ({"ntl.adaptive_temperature": True}, "ntl.adaptive_temperature", "needs ntl.temperature_schedule"),
+        (
+            {"ntl.temperature_schedule": "linear:1->0.5@9"},
+            "ntl.temperature_schedule",
+            "set ntl.adaptive_temperature=true",
+        ),
+        (
+            {"reward.ntl_bonus_type": "final_answer", "ntl.reward_mode": "all_tokens"},
+            "reward.ntl_bonus_type",
+            "use 'hybrid'",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_are_answered_with_what_to_do(settings, path, instead):
+    found = problems_of(settings)
+    assert list(found) == [path]
+    assert instead in found[path]
 
 
 def test_a_wrong_type_or_range_hides_no_other_problem():

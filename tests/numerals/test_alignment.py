@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ntl_jax.numerals import align_final_answer, label_final_answer, parse_numeral
+from ntl_jax.numerals import align, label_response, parse_numeral
 
 NONE = -1
 NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,5})(\.[0-9]{1,3})?", fullmatch=True)
 
 
-def align(answer: str | None, reference: str):
-    return align_final_answer(None if answer is None else parse_numeral(answer), parse_numeral(reference))
+def aligned(answer: str | None, reference: str):
+    return align(None if answer is None else parse_numeral(answer), parse_numeral(reference))
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def align(answer: str | None, reference: str):
     ],
 )
 def test_digits_meet_those_of_the_same_place(answer, reference, truth, surplus, missing):
-    alignment = align(answer, reference)
+    alignment = aligned(answer, reference)
     assert alignment.truth == truth
     assert alignment.surplus == tuple(c == "S" for c in surplus)
     assert alignment.missing_places == missing
@@ -62,7 +62,7 @@ def test_digits_meet_those_of_the_same_place(answer, reference, truth, surplus, 
     ],
 )
 def test_idle_zeros_cost_nothing_and_count_for_nothing_outside_the_references_places(answer, reference, truth):
-    alignment = align(answer, reference)
+    alignment = aligned(answer, reference)
     assert alignment.truth == truth
     digits = parse_numeral(answer).digits
     zeros = [s for d, s in zip(digits, alignment.surplus, strict=True) if d == "0"]
@@ -91,12 +91,12 @@ def test_idle_zeros_cost_nothing_and_count_for_nothing_outside_the_references_pl
     ],
 )
 def test_prefix_truth_ends_with_the_first_wrong_digit(answer, reference, due):
-    assert align(answer, reference).prefix_truth == due
+    assert aligned(answer, reference).prefix_truth == due
 
 
 @given(answer=NUMBERS, reference=NUMBERS)
 def test_every_place_of_the_reference_is_met_or_missing_and_right_answers_have_no_error(answer, reference):
-    alignment, numeral = align(answer, reference), parse_numeral(answer)
+    alignment, numeral = aligned(answer, reference), parse_numeral(answer)
     wrong = [int(d) != t for d, t in zip(numeral.digits, alignment.truth, strict=True) if t != NONE]
     is_right = numeral.canonical == parse_numeral(reference).canonical
     assert is_right == (not any(wrong) and not any(alignment.surplus) and alignment.missing_places == 0)
@@ -104,13 +104,13 @@ def test_every_place_of_the_reference_is_met_or_missing_and_right_answers_have_n
     assert not is_right or all(due == true for true, due in pairs if true != NONE)
     assert all(t == NONE for t, extra in zip(alignment.truth, alignment.surplus, strict=True) if extra)
     met = sum(t != NONE for t in alignment.truth)
-    absent = align(None, reference).missing_places
+    absent = aligned(None, reference).missing_places
     assert met + alignment.missing_places - absent in (0, 1)
 
 
 @given(answer=NUMBERS, reference=NUMBERS)
 def test_prefix_truths_are_a_run_from_the_left_with_at_most_its_last_digit_wrong(answer, reference):
-    due, digits = align(answer, reference).prefix_truth, parse_numeral(answer).digits
+    due, digits = aligned(answer, reference).prefix_truth, parse_numeral(answer).digits
     count = sum(d != NONE for d in due)
     assert all(d != NONE for d in due[:count])
     assert all(int(digit) == d for digit, d in zip(digits[: count - 1], due[: max(count - 1, 0)], strict=False))
@@ -120,7 +120,7 @@ def label(pieces: list[str], reference: str):
     """Labels of a response given as the texts its tokens wrote."""
     starts = np.cumsum([0, *map(len, pieces)])[:-1].astype(np.int32)
     digits = np.array([int(p) if p.strip() in set("0123456789") and p.strip() else NONE for p in pieces], np.int8)
-    return label_final_answer("".join(pieces), starts, digits, reference)
+    return label_response("".join(pieces), starts, digits, reference)
 
 
 def test_labels_stand_at_the_tokens_that_wrote_the_answers_digits():
@@ -162,7 +162,7 @@ def test_an_unmarked_answer_is_measured_but_not_pulled():
 
 def test_dtypes_are_small_and_fixed():
     labels = label(["#### ", "7"], "72")
-    assert (labels.truth.dtype, labels.prefix_truth.dtype, labels.surplus.dtype) == (np.int8, np.int8, np.bool_)
+    assert (labels.truth.dtype, labels.prefix_truth.dtype, labels.surplus.dtype) == (np.int32, np.int32, np.bool_)
 
 
 def test_a_reference_without_a_number_is_refused():

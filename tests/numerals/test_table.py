@@ -138,16 +138,18 @@ def test_two_pieces_may_share_one_id_if_they_share_the_value():
     assert NumberTable.from_vocab(DIGITS | {"Ġ7": 7}).ids.tolist() == list(range(10))
 
 
-def test_any_object_with_get_vocab_serves():
+def test_any_object_with_get_vocab_serves_and_is_not_changed():
     vocab = {"?": 0, **{f"▁{d}": d + 1 for d in range(10)}}
     tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="?"))
+    before = tokenizer.to_str()
     assert NumberTable.from_tokenizer(tokenizer, "digits", 16).ids.tolist() == list(range(1, 11))
+    assert tokenizer.to_str() == before
 
 
-def test_the_table_is_a_pytree_with_three_leaves_and_its_kind_as_metadata():
+def test_the_table_is_a_pytree_with_four_leaves_and_its_kind_as_metadata():
     table = NumberTable.from_vocab(DIGITS)
     leaves, structure = jax.tree.flatten(table)
-    assert len(leaves) == 3
+    assert len(leaves) == 4
     assert jax.tree.unflatten(structure, leaves).kind == "digits"
     as_argument = jax.jit(lambda table: table.values[table.ids].sum())(table)
     in_closure = jax.jit(lambda: table.values[table.ids].sum())()

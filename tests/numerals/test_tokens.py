@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from ntl_jax.numerals import NumberTable, TokenDecoder, find_answer, sampled_digits
+from ntl_jax.numerals import NumberTable, TokenDecoder, find_answer, sampled_numbers
 from ntl_jax.numerals.tokens import _prefix_writer
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -110,7 +110,7 @@ def test_looking_pieces_up_equals_decoding_every_prefix(tokenizer, decoder, text
 def test_every_digit_token_is_credited_with_its_digit(tokenizer, decoder):
     table = NumberTable.from_tokenizer(tokenizer, kind="digits")
     ids = tokenizer("so 7 and 2: 4.5€ 中 6\n#### 8", add_special_tokens=False).input_ids
-    digits = sampled_digits(np.array(ids), np.asarray(table.token_values))
+    digits = sampled_numbers(np.array(ids), np.asarray(table.token_values))
     text, starts = decoder(ids)
     assert [d for d in digits.tolist() if d >= 0] == [7, 2, 4, 5, 6, 8]
     written = [w.strip() for w, d in zip(written_by_each(text, starts), digits, strict=True) if d >= 0]

@@ -1,20 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """The package's own rewards give the numbers of their formulas."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
 from ntl_jax.records import NTLInfo
-from ntl_jax.rewards import RewardFunction, exact_match, ntl_reward
+from ntl_jax.rewards import (
+    RewardFunction,
+    blank_labels,
+    build_ntl_info,
+    compute_full_ntl_reward,
+    exact_match,
+    ntl_gated_reward,
+    ntl_reward,
+)
 
 
 def info_with_loss(ntl_loss: float) -> NTLInfo:
-    digits = np.full((1, 3, 10), -3.0, np.float32)
-    none = np.zeros((1, 3), bool)
-    loss = np.array([ntl_loss], np.float32)
-    return NTLInfo(digits, none, np.full((1, 3), -1), none, np.array([0]), np.zeros((1, 3)), loss, ("",), "mse")
+    info = build_ntl_info([np.full((3, 10), -3.0, np.float32)], [blank_labels(3)], [""])
+    return dataclasses.replace(info, ntl_loss=np.array([ntl_loss], np.float32))
 
 
 @pytest.mark.parametrize(
@@ -44,3 +51,18 @@ def test_both_rewards_take_the_trainers_call():
     (outcome,) = RewardFunction("ntl_jax.rewards:exact_match", offered=())([call])
     assert outcome.score == 1
     assert exact_match(**full) == 1
+
+
+@pytest.mark.parametrize(
+    ("response", "ntl_loss", "tau", "expected"),
+    [("#### 72", 0.5, 1.0, 0.606531), ("#### 72", 0.5, 0.5, 0.367879), ("#### 71", 0.0, 1.0, 0.0)],
+)
+def test_the_gated_reward_gives_nothing_for_a_wrong_answer(response, ntl_loss, tau, expected):
+    result = ntl_gated_reward("gsm8k", response, "72", ntl_info=info_with_loss(ntl_loss), tau=tau)
+    assert result["score"] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(("ntl_loss", "expected"), [(0.0, 1.0), (0.11, 0.895834), (math.inf, 0.0)])
+def test_the_full_reward_is_the_closeness_whatever_the_answer(ntl_loss, expected):
+    info = info_with_loss(ntl_loss)
+    assert compute_full_ntl_reward("gsm8k", "#### 71", "72", ntl_info=info) == pytest.approx(expected, abs=1e-6)

@@ -3,11 +3,12 @@
 
 from typing import Literal
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntl_jax.numerals import DigitLabels, label_final_answer
-from ntl_jax.rewards import build_ntl_info
+from ntl_jax.numerals import DigitLabels, label_response
+from ntl_jax.rewards import blank_labels, build_ntl_info, confidence_ntl_info, shares
 
 UNIFORM = np.log(np.full(10, 0.1))
 
@@ -29,7 +30,7 @@ def respond(pieces: list[str], reference: str, rows: dict[int, np.ndarray]) -> t
     digits = np.array([int(p) if p.isdigit() and len(p) == 1 else -1 for p in pieces], np.int8)
     log_probs = np.stack([rows.get(t, UNIFORM) for t in range(len(pieces))]).astype(np.float32)
     text = "".join(pieces)
-    return log_probs, label_final_answer(text, starts, digits, reference), text
+    return log_probs, label_response(text, starts, digits, reference), text
 
 
 def build(*responses, method: Literal["mse", "wasserstein"] = "mse"):
@@ -66,7 +67,7 @@ def test_missing_and_surplus_places_cost_the_largest_loss(method, largest):
 
 
 def test_a_response_without_any_truth_has_an_infinite_loss():
-    label = DigitLabels(np.array([7]), np.array([-1]), np.zeros(1, bool), 0, np.array([-1]))
+    label = blank_labels(1)._replace(digits=np.array([7]))
     info = build((UNIFORM[None].astype(np.float32), label, "7"), respond(["#### ", "5"], "5", {1: sure(5)}))
     assert info.ntl_loss[0] == np.inf
     np.testing.assert_allclose(info.ntl_loss[1], 0, atol=1e-6)
@@ -88,7 +89,7 @@ def test_counts_and_accuracy_follow_their_definitions():
     np.testing.assert_allclose(info.ntl_loss, [(49 + 9 + 81) / 3, 0, 81], rtol=1e-5, atol=1e-6)
 
 
-def test_selected_log_probs_are_those_of_the_sampled_digits():
+def test_selected_log_probs_are_those_of_the_sampled_numbers():
     rows = {1: np.log(np.full(10, 0.02)), 2: np.log(np.full(10, 0.05))}
     info = build(respond(["#### ", "7", "2", "."], "72", rows))
     np.testing.assert_allclose(info.digit_log_probs_selected[0], [0, np.log(0.02), np.log(0.05), 0], rtol=1e-6)
@@ -107,6 +108,7 @@ def test_a_response_has_the_same_record_in_every_batch():
         assert row.ntl_loss.tolist() == alone.ntl_loss.tolist()
         assert row.sequence_strings == alone.sequence_strings
         length = alone.seq_len
+        assert row.digit_log_probs is not None
         np.testing.assert_array_equal(row.digit_log_probs[:, :length], alone.digit_log_probs)
         assert not row.digit_log_probs[:, length:].any()
         assert not row.is_digit[:, length:].any()
@@ -135,3 +137,34 @@ def test_unknown_methods_and_rows_that_do_not_fit_are_refused():
         build_ntl_info([log_probs[:1]], [label], [text])
     with pytest.raises(ValueError, match="same responses"):
         build_ntl_info([log_probs], [label], [text, text])
+
+
+def test_the_confidence_proxy_is_minus_the_mean_log_prob_of_the_sampled_digits():
+    _, label, text = respond(["#### ", "1", "8", "6"], "186", {})
+    info = confidence_ntl_info([np.array([-3.0, -0.05, -0.1, -0.2], np.float32)], [label], [text])
+    np.testing.assert_allclose(info.ntl_loss, [0.11667], atol=1e-5)
+    np.testing.assert_allclose(info.avg_digit_log_prob, [-0.11667], atol=1e-5)
+    assert info.method == "simplified_from_rollout_log_probs"
+    assert info.digit_positions[0].tolist() == [1, 2, 3]
+    assert info.digit_values.tolist() == [[-1, 1, 8, 6]]
+    assert info.total_digits.tolist() == info.untruthed.tolist() == [3]
+    assert info.digit_log_probs is None
+
+
+def test_the_confidence_proxy_of_a_response_without_digits_is_infinite():
+    info = confidence_ntl_info([np.array([-1.0], np.float32)], [blank_labels(1)], ["no"])
+    assert info.ntl_loss.tolist() == [np.inf]
+
+
+def test_the_likeliest_digit_and_the_truths_share_are_recorded():
+    info = build(respond(["#### ", "6", "x"], "5", {1: between(5, 6, 0.75) - 3.0}))
+    assert info.predicted.tolist() == [[-1, 6, -1]]
+    np.testing.assert_allclose(info.confidence, [0.75], rtol=1e-5)
+    np.testing.assert_allclose(info.probability_quality, [0.25], rtol=1e-5)
+    np.testing.assert_allclose(info.digit_losses, [[0, 0.75**2, 0]], rtol=1e-4)
+
+
+def test_tokens_of_one_value_are_taken_together():
+    logits = jnp.log(jnp.array([[0.3, 0.25, 0.2, 0.25]]))
+    predicted, top, of_truth = shares(logits, jnp.array([12.0]), np.array([7.0, 12.0, 12.0, 345.0]))
+    np.testing.assert_allclose([predicted[0], top[0], of_truth[0]], [12, 0.45, 0.45], rtol=1e-5)

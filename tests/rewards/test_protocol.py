@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from ntl_jax.rewards import exact_match, load_reward
+from ntl_jax.rewards import EXTRAS, exact_match, load_reward
 
 FILE = """
 import dataclasses
@@ -55,7 +55,7 @@ def path(tmp_path: pathlib.Path) -> str:
 def test_a_function_is_loaded_from_a_module_or_a_file(path):
     function, takes = load_reward("ntl_jax.rewards:exact_match")
     assert function is exact_match
-    assert takes == {"ntl_info", "tau"}
+    assert takes == set(EXTRAS)
     function, _ = load_reward(f"{path}:verl")
     assert function("gsm8k", "1", "1") == 1.0
 
@@ -65,7 +65,7 @@ def test_a_function_is_loaded_from_a_module_or_a_file(path):
     [
         ("verl", set()),
         ("keyword_only", {"tau"}),
-        ("open_ended", {"ntl_info", "tau"}),
+        ("open_ended", set(EXTRAS)),
         ("later", {"ntl_info"}),
         ("judge", set()),
     ],

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every number token of a response should have been: the answer's, by the reference; a result's, by its equation.
+
+The modes: ``final_answer``, ``all_tokens`` (the results of all equations), ``hybrid`` (both; where the answer is itself
+an equation's result, the reference decides). Other numbers have no truth.
+"""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from ntl_jax.numerals.alignment import NONE, align
+from ntl_jax.numerals.equations import find_equations
+from ntl_jax.numerals.spans import Numeral, find_answer, find_marked_answer, parse_numeral
+
+Mode = Literal["final_answer", "all_tokens", "hybrid"]
+
+
+class DigitLabels(NamedTuple):
+    """What every token of one response is and should have been, as far as numbers go.
+
+    Args:
+        digits: the digit (or number, where tokens hold several digits) that the token is, -1 for other tokens.
+        truth: what should stand there, by place value; -1 where there is no truth.
+        surplus: the token's places do not occur in the true number.
+        missing_places: places of the true numbers that the written ones lack, and one for a wrong sign.
+        prefix_truth: what was due there given the response so far; -1 where nothing was.
+        is_answer: the token belongs to the final answer.
+        missing_answer_places: those of ``missing_places`` that are the final answer's.
+    """
+
+    digits: Int[np.ndarray, "T"]
+    truth: Int[np.ndarray, "T"]
+    surplus: Bool[np.ndarray, "T"]
+    missing_places: int
+    prefix_truth: Int[np.ndarray, "T"]
+    is_answer: Bool[np.ndarray, "T"]
+    missing_answer_places: int
+
+
+class _Target(NamedTuple):
+    """A number of the response with the true one; not pulled: measured, but without prefix truth."""
+
+    written: Numeral | None
+    true: Numeral
+    pulled: bool
+    is_answer: bool
+
+
+def label_response(
+    text: str,
+    starts: Int[np.ndarray, "T"],
+    digits: Int[np.ndarray, "T"],
+    reference: str,
+    *,
+    mode: Mode = "final_answer",
+) -> DigitLabels:
+    """Labels a response's number tokens with what they should have been.
+
+    Any answer is measured by place value; prefix truth is given to a marked one only, since the last number of a
+    response without a marker (one that was cut off, say) may belong to a step, whose digits must not be pulled away.
+
+    Args:
+        text: the response; with ``starts``, the first character of each token's, as `TokenDecoder` returns them.
+        digits: the number that each token is, -1 for other tokens, as `sampled_numbers` returns them. Digits in tokens
+            that are no number tokens get no truth; their places do not count as missing.
+        reference: the true answer.
+        mode: which numbers have a truth.
+
+    Returns:
+        The labels of all T tokens.
+
+    Raises:
+        ValueError: ``reference`` holds no number.
+
+    Example:
+        >>> labels = label_response("#### 76", np.array([0, 4, 6, 7]), np.array([-1, 7, 6, -1]), "72")
+        >>> labels.truth.tolist(), labels.missing_places
+        ([-1, 7, 2, -1], 0)
+    """
+    rows = np.full((3, len(digits)), NONE, np.int32)
+    truth, prefix_truth, surplus = rows
+    missing = {True: 0, False: 0}  # by whether they are the answer's
+    answer = find_answer(text)
+    for target in _targets(text, answer, reference, mode):
+        tokens, widths = _tokens_of(target.written, starts)
+        alignment = align(target.written, target.true, widths.tolist())
+        truth[tokens], surplus[tokens] = alignment.truth, alignment.surplus
+        if target.pulled:
+            prefix_truth[tokens] = alignment.prefix_truth
+        missing[target.is_answer] += alignment.missing_places
+    rows[:, digits < 0] = NONE
+    is_answer = np.zeros(len(digits), bool)
+    is_answer[_tokens_of(answer, starts)[0]] = True
+    return DigitLabels(
+        digits=digits,
+        truth=truth,
+        surplus=surplus == 1,
+        missing_places=sum(missing.values()),
+        prefix_truth=prefix_truth,
+        is_answer=is_answer & (digits >= 0),
+        missing_answer_places=missing[True],
+    )
+
+
+def _targets(text: str, answer: Numeral | None, reference: str, mode: Mode) -> Iterator[_Target]:
+    if mode != "final_answer":
+        for result, true in find_equations(text):
+            if mode == "all_tokens" or answer is None or result.offsets != answer.offsets:
+                yield _Target(result, true, pulled=True, is_answer=False)
+    if mode != "all_tokens":
+        yield _Target(answer, parse_numeral(reference), find_marked_answer(text) is not None, is_answer=True)
+
+
+def _tokens_of(numeral: Numeral | None, starts: Int[np.ndarray, "T"]) -> tuple[np.ndarray, np.ndarray]:
+    """The tokens that wrote a numeral's digits, and how many each."""
+    offsets = np.asarray(numeral.offsets if numeral else (), np.int64)
+    return np.unique(np.searchsorted(starts, offsets, side="right") - 1, return_counts=True)

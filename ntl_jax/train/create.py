@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PPO trainers from a configuration, with Number Token Loss or without: one class, other settings."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from ntl_jax.config import NTLSection, RunConfig
+from ntl_jax.train.factory import assemble, ppo_trainer
+from ntl_jax.train.ppo import PPOTrainer
+
+EXAMPLE_CONFIGS: Mapping[str, Mapping[str, Any]] = {
+    "final_answer_mode": {"reward_mode": "final_answer"},
+    "all_tokens_mode": {"reward_mode": "all_tokens"},
+    "aggressive_ntl": {"temperature": 0.5},
+    "forgiving_ntl": {"temperature": 2.0},
+    "debug_mode": {"debug_mode": True, "save_digit_info": True},
+}
+"""Settings for `create_ntl_trainer`, by name: ``create_ntl_trainer(config, **EXAMPLE_CONFIGS["forgiving_ntl"])``."""
+
+
+def create_ppo_trainer(
+    config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None, *, use_ntl: bool | None = None
+) -> PPOTrainer:
+    """A PPO trainer with what the configuration says, or ``use_ntl`` against it.
+
+    Args:
+        config: any ``RunConfig``; the policy is that of ``config.model``.
+        tokenizer: instead of that of ``config.data.tokenizer`` or ``config.model.path``.
+        use_ntl: with NTL or without; None: as ``config.use_ntl_trainer`` and ``config.ntl.enabled`` say.
+
+    Raises:
+        ValueError: for settings, files or reward functions that do not fit.
+
+    Example:
+        >>> from ntl_jax.config import DataSection, ModelSection, RolloutSection
+        >>> config = RunConfig(
+        ...     model=ModelSection(num_layers=1, width=16, num_heads=2, num_kv_heads=1, head_dim=8, feed_forward=32,
+        ...                        mesh=(1, 1, 1)),
+        ...     data=DataSection(num_train=8), rollout=RolloutSection(prompts_per_step=1, num_samples=2, max_tokens=8))
+        >>> create_ppo_trainer(config, use_ntl=False).config.ntl.enabled
+        False
+        >>> create_ntl_trainer(config, **EXAMPLE_CONFIGS["forgiving_ntl"]).config.ntl.temperature
+        2.0
+    """
+    if use_ntl is not None:
+        config = dataclasses.replace(config, use_ntl_trainer=None, ntl=dataclasses.replace(config.ntl, enabled=use_ntl))
+    parts = assemble(config, tokenizer)
+    return ppo_trainer(parts, parts.params)
+
+
+def create_standard_trainer(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None) -> PPOTrainer:
+    """Plain PPO: no NTL record, no NTL term, whatever ``config.ntl`` says.
+
+    Args:
+        config, tokenizer: as in `create_ppo_trainer`.
+
+    Raises:
+        ValueError: for settings, files or reward functions that do not fit.
+
+    Example: see `create_ppo_trainer`.
+    """
+    return create_ppo_trainer(config, tokenizer, use_ntl=False)
+
+
+def create_ntl_trainer(
+    config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None, **settings: Any
+) -> PPOTrainer:
+    """PPO with Number Token Loss.
+
+    Args:
+        config, tokenizer: as in `create_ppo_trainer`.
+        **settings: fields of ``config.ntl`` to change, such as ``method``, ``reward_mode``, ``temperature``,
+            ``weight``, ``extract_during_generation``, ``debug_mode``.
+
+    Raises:
+        ValueError: for a setting that does not exist, and for settings, files or reward functions that do not fit.
+
+    Example: see `create_ppo_trainer`.
+    """
+    known = [field.name for field in dataclasses.fields(NTLSection)]
+    for name in settings.keys() - set(known):
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+        raise ValueError(f"the ntl section has no setting {name!r}: {hint}")
+    ntl = dataclasses.replace(config.ntl, **settings)
+    return create_ppo_trainer(dataclasses.replace(config, ntl=ntl), tokenizer, use_ntl=True)
+
+
+def create_final_answer_ntl_trainer(
+    config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None, **settings: Any
+) -> PPOTrainer:
+    """`create_ntl_trainer` with the final answer's digits as truth.
+
+    Args:
+        config, tokenizer, settings: as in `create_ntl_trainer`.
+
+    Raises:
+        ValueError: as there.
+
+    Example: see `create_ppo_trainer`.
+    """
+    return create_ntl_trainer(config, tokenizer, **settings | {"reward_mode": "final_answer"})
+
+
+def create_all_tokens_ntl_trainer(
+    config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None, **settings: Any
+) -> PPOTrainer:
+    """`create_ntl_trainer` with the results of all equations as truth.
+
+    Args:
+        config, tokenizer, settings: as in `create_ntl_trainer`.
+
+    Raises:
+        ValueError: as there.
+
+    Example: see `create_ppo_trainer`.
+    """
+    return create_ntl_trainer(config, tokenizer, **settings | {"reward_mode": "all_tokens"})

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What number tokens say about sampled rows, from the trainer's own forward pass and vocabulary head.
+
+For engines that capture nothing, and the only way for tokens of several digits, of which there are hundreds. Trainer
+and JAX engine share the head, so that both give the same log-probs to about 1e-5.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
+from jaxtyping import Array, Float
+
+from ntl_jax.models import Decoder, batch_sharding
+from ntl_jax.numerals import DigitLabels, NumberTable
+from ntl_jax.ops import vocab_head
+from ntl_jax.records import TrainBatch, Trajectory
+from ntl_jax.rewards import LOSSES, Method, Readings, shares
+from ntl_jax.train.batch import RowShape, pad_rows, take_rows
+from ntl_jax.train.number_tokens import of_same_width, to_digit_scale
+from ntl_jax.train.step import num_micro_batches
+
+
+class PolicyPass:
+    """Scores sampled rows with the policy: the ten digits' log-probs, or what is read off tokens of several digits.
+
+    Args:
+        table: the policy's number tokens.
+        method: of the losses.
+        shape: bounds of rows and responses.
+        mesh: of the parameters.
+        max_tokens: padded tokens that go through the model at once.
+    """
+
+    def __init__(self, table: NumberTable, method: Method, shape: RowShape, mesh: Mesh, max_tokens: int):
+        self._shape, self._max_tokens = shape, max_tokens
+        self._sharding = batch_sharding(mesh)
+        self._num_shards = mesh.shape["data"] * mesh.shape["fsdp"]
+
+        @functools.partial(jax.jit, static_argnums=0)
+        def run(graph: nnx.GraphDef, params, batch: TrainBatch, temperature: Array):
+            decoder: Decoder = nnx.merge(graph, params)
+            hidden = decoder(batch.tokens, positions=batch.positions, segment_ids=batch.segment_ids)
+            hidden = jnp.take_along_axis(hidden, batch.predictors[:, :, None], axis=1)
+            stats = vocab_head(hidden, decoder.head(), batch.targets, table.ids, temperature=temperature)
+            if table.kind == "digits":
+                return table.merge_by_value(stats.number_log_probs)
+            log_probs, widths = of_same_width(stats.number_log_probs, batch.targets, table)
+            losses = LOSSES[method](log_probs, batch.number_targets, table.values)
+            of_tokens = shares(log_probs, batch.number_targets, np.asarray(table.values))
+            return Readings(to_digit_scale(losses, widths, method), *of_tokens)
+
+        self._run = run
+
+    def digit_log_probs(
+        self, decoder: Decoder, trajectories: Sequence[Trajectory], temperature: float
+    ) -> list[Float[np.ndarray, "T 10"]]:
+        """The ten digits' log-probs at every response position, for a table of digits.
+
+        Args:
+            decoder: the policy that sampled.
+            trajectories: what it sampled.
+            temperature: of the sampling distribution; for greedy samples 1.
+        """
+        nothing = [np.full(len(t.response_ids), np.nan, np.float32) for t in trajectories]
+        padded = self._over_rows(decoder, trajectories, nothing, temperature)
+        return [row[: len(t.response_ids)] for row, t in zip(padded, trajectories, strict=True)]
+
+    def readings(
+        self, decoder: Decoder, trajectories: Sequence[Trajectory], labels: Sequence[DigitLabels], temperature: float
+    ) -> list[Readings]:
+        """What the distribution over number tokens says at every response position, for a table of numbers.
+
+        Args:
+            labels: of the responses; the others as in `digit_log_probs`.
+        """
+        truth = [np.where(label.truth >= 0, label.truth, np.nan) for label in labels]
+        padded = self._over_rows(decoder, trajectories, truth, temperature)
+        rows = zip(*padded, strict=True)
+        return [Readings(*(x[: len(t.response_ids)] for x in row)) for row, t in zip(rows, trajectories, strict=True)]
+
+    def _over_rows(
+        self, decoder: Decoder, trajectories: Sequence[Trajectory], truth: Sequence[np.ndarray], temperature: float
+    ):
+        """The pass over all rows, in parts that fit; what rows are short of the shards is filled up with others."""
+        num_rows, shards = len(trajectories), self._num_shards
+        batch = pad_rows(
+            [t.prompt_ids for t in trajectories],
+            [t.response_ids for t in trajectories],
+            self._shape,
+            number_targets=truth,
+        )
+        per_shard = -(-num_rows // shards)
+        parts = num_micro_batches(per_shard, shards * batch.tokens.shape[1], self._max_tokens)
+        graph, params = nnx.split(decoder)
+        results = [
+            jax.device_get(
+                self._run(graph, params, jax.device_put(take_rows(batch, rows), self._sharding), temperature)
+            )
+            for rows in np.resize(np.arange(num_rows), per_shard * shards).reshape(parts, -1)
+        ]
+        return jax.tree.map(lambda *xs: np.concatenate(xs)[:num_rows], *results)

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rewards that look at digits' probabilities give the numbers of their formulas, worked out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from ntl_jax.numerals import label_response
+from ntl_jax.rewards import (
+    RewardFunction,
+    blank_labels,
+    build_ntl_info,
+    calculate_final_answer_confidence,
+    calculate_final_answer_digit_accuracy,
+    calculate_final_answer_prob_quality,
+    find_final_answer_positions,
+)
+
+TEXT = "1+4=6 #### 73"
+
+
+def on_two(low: int, high: int, share_of_high: float) -> np.ndarray:
+    """Log-probs of ten digits, all but two impossible."""
+    probs = np.full(10, 1e-30)
+    probs[low], probs[high] = 1 - share_of_high, share_of_high
+    return np.log(probs)
+
+
+@pytest.fixture(scope="module")
+def info():
+    """Response and truths: the step's 6 should be 5, the answer's 73 should be 172.
+
+    Shares: at 6: 5 has 0.2, 6 has 0.8. At 7: 7 has 0.9. At 3: 2 has 0.6, 3 has 0.4.
+    """
+    rows = np.full((len(TEXT), 10), -1.0)
+    rows[4], rows[11], rows[12] = on_two(5, 6, 0.8), on_two(1, 7, 0.9), on_two(2, 3, 0.4)
+    starts = np.arange(len(TEXT))
+    digits = np.array([int(c) if c.isdigit() else -1 for c in TEXT])
+    label = label_response(TEXT, starts, digits, "172", mode="hybrid")
+    return build_ntl_info([rows.astype(np.float32)], [label], [TEXT])
+
+
+def reward(name: str, info, *, right: bool = False, **kwargs) -> dict[str, float]:
+    call = {"data_source": "gsm8k", "solution_str": TEXT, "ground_truth": "73" if right else "172", "extra_info": {}}
+    (outcome,) = RewardFunction(f"ntl_jax.rewards:{name}")([call | {"ntl_info": info, "tau": 1.0} | kwargs])
+    assert outcome.valid, outcome.error
+    return {"score": float(outcome.score), **outcome.metrics}
+
+
+def test_the_answers_own_figures(info):
+    assert [positions.tolist() for positions in find_final_answer_positions(info)] == [[11, 12]]
+    # 7 and 2 are most likely and right; the hundreds are missing: 2 of 3.
+    assert calculate_final_answer_digit_accuracy(info) == pytest.approx([2 / 3])
+    assert calculate_final_answer_confidence(info) == pytest.approx([(0.9 + 0.6) / 2])
+    assert calculate_final_answer_prob_quality(info) == pytest.approx([(0.9 + 0.6) / 2])
+
+
+def test_the_answers_figures_of_a_response_without_digits_are_zero():
+    blank = build_ntl_info([np.zeros((2, 10), np.float32)], [blank_labels(2)], ["no"])
+    for figure in (
+        calculate_final_answer_digit_accuracy,
+        calculate_final_answer_confidence,
+        calculate_final_answer_prob_quality,
+    ):
+        assert figure(blank) == [0.0]
+
+
+# All digits with truth: accuracy 2 of 4 places, confidence (0.8 + 0.9 + 0.6) / 3, quality (0.2 + 0.9 + 0.6) / 3.
+BONUS_ALL = 0.4 * 0.5 + 0.3 * 2.3 / 3 + 0.3 * 1.7 / 3
+BONUS_ANSWER = 0.4 * 2 / 3 + 0.3 * 0.75 + 0.3 * 0.75
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("compute_ntl_bonus_all", BONUS_ALL), ("compute_ntl_bonus_final_answer", BONUS_ANSWER)],
+)
+def test_a_bonus_weighs_accuracy_confidence_and_quality(info, name, expected):
+    assert reward(name, info)["score"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, 0.1 * BONUS_ALL),
+        ({"ntl_bonus_type": "final_answer", "ntl_bonus_weight": 0.5}, 0.5 * BONUS_ANSWER),
+        ({"use_ntl_bonus": False}, 0.0),
+        ({"ntl_info": None}, 0.0),
+    ],
+)
+@pytest.mark.parametrize("right", [False, True])
+def test_compute_score_adds_the_weighted_bonus_to_the_exact_match(info, settings, expected, right):
+    result = reward("compute_score", info, right=right, **settings)
+    assert result["score"] == pytest.approx(right + expected, rel=1e-5)
+    assert ("ntl_bonus" in result) == (expected > 0)
+
+
+def test_the_enhanced_score_weighs_three_parts(info):
+    result = reward("compute_score_ntl_enhanced", info, right=True)
+    assert result["score"] == pytest.approx(0.6 + 0.25 * 0.5 + 0.15 * 1.7 / 3, rel=1e-5)
+
+
+def confident(log_prob: float):
+    """A record of one digit with this log-prob."""
+    label = blank_labels(1)._replace(digits=np.array([7]))
+    return build_ntl_info([np.full((1, 10), log_prob, np.float32)], [label], ["7"])
+
+
+def test_confidence_scales_a_right_answer_between_half_and_all():
+    info = confident(math.log(0.6))
+    assert reward("compute_confidence_reward", info, right=True)["score"] == pytest.approx(0.5 + 0.5 * 0.6, rel=1e-5)
+    assert reward("compute_confidence_reward", info)["score"] == 0
+    nothing = build_ntl_info([np.zeros((1, 10), np.float32)], [blank_labels(1)], [""])
+    assert reward("compute_confidence_reward", nothing, right=True)["score"] == 0.5
+
+
+@pytest.mark.parametrize(("log_prob", "expected"), [(-0.49, 1.1), (-0.51, 1.0)])
+def test_high_confidence_adds_a_tenth_to_a_right_answer(log_prob, expected):
+    assert reward("compute_high_confidence_reward", confident(log_prob), right=True)["score"] == pytest.approx(expected)
+    assert reward("compute_high_confidence_reward", confident(log_prob))["score"] == 0

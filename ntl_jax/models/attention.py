@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attention over whole rows (training, prefill) and over a shared prompt with own continuations (decoding)."""
+"""Attention over whole rows: training and prefill."""
 
 from collections.abc import Callable
 
@@ -122,31 +122,3 @@ def _by_device(q, k, v):
     if mesh is not None and k.shape[2] % mesh.shape["tensor"]:
         k, v = (jnp.repeat(x, q.shape[2] // k.shape[2], axis=2) for x in (k, v))
     return tuple(constrain(x, "rows", "whole", "heads", "head_dim") for x in (q, k, v))
-
-
-def shared_prefix_attention(
-    q: Float[Array, "B G N H"],
-    prompt: tuple[Float[Array, "B K P H"], Float[Array, "B K P H"]],
-    own: tuple[Float[Array, "B G K T H"], Float[Array, "B G K T H"]],
-    prompt_mask: Bool[Array, "B P"],
-    step: Int[Array, ""],
-) -> Float[Array, "B G N H"]:
-    """One query per sample over its prompt, stored once for G samples, and its own tokens 0..step.
-
-    Prompt and own scores meet in one softmax (float32), which is the attention over the whole sequence.
-    """
-    num_rows, num_samples, num_heads, head_dim = q.shape
-    prompt_k, prompt_v = prompt
-    own_k, own_v = own
-    num_kv_heads, prompt_size, own_size = prompt_k.shape[1], prompt_k.shape[2], own_k.shape[3]
-    group = num_heads // num_kv_heads
-    q = q.reshape(num_rows, num_samples, num_kv_heads, group, head_dim) * jnp.asarray(head_dim**-0.5, q.dtype)
-    score = {"preferred_element_type": jnp.float32}
-    to_prompt = jnp.einsum("bgknh,bkph->bgknp", q, prompt_k, **score)
-    to_own = jnp.einsum("bgknh,bgkth->bgknt", q, own_k, **score)
-    to_prompt = jnp.where(prompt_mask[:, None, None, None, :], to_prompt, -jnp.inf)
-    to_own = jnp.where((jnp.arange(own_size) <= step)[None, None, None, None, :], to_own, -jnp.inf)
-    weights = jax.nn.softmax(jnp.concatenate([to_prompt, to_own], axis=-1), axis=-1).astype(q.dtype)
-    from_prompt = jnp.einsum("bgknp,bkph->bgknh", weights[..., :prompt_size], prompt_v)
-    from_own = jnp.einsum("bgknt,bgkth->bgknh", weights[..., prompt_size:], own_v)
-    return (from_prompt + from_own).reshape(num_rows, num_samples, num_heads, head_dim)

@@ -5,6 +5,7 @@ The modes: ``final_answer``, ``all_tokens`` (the results of all equations), ``hy
 an equation's result, the reference decides). Other numbers have no truth.
 """
 
+import collections
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
@@ -82,39 +83,46 @@ def label_response(
     """
     rows = np.full((3, len(digits)), NONE, np.int32)
     truth, prefix_truth, surplus = rows
+    is_answer = np.zeros(len(digits), bool)
     missing = {True: 0, False: 0}  # by whether they are the answer's
-    answer = find_answer(text)
-    for target in _targets(text, answer, reference, mode):
+    marked = find_marked_answer(text)
+    answer = marked or find_answer(text)
+    for target in _targets(text, answer, reference, mode, answer_is_marked=marked is not None):
         tokens, widths = _tokens_of(target.written, starts)
-        alignment = align(target.written, target.true, widths.tolist())
+        alignment = align(target.written, target.true, widths)
         truth[tokens], surplus[tokens] = alignment.truth, alignment.surplus
         if target.pulled:
             prefix_truth[tokens] = alignment.prefix_truth
         missing[target.is_answer] += alignment.missing_places
-    rows[:, digits < 0] = NONE
-    is_answer = np.zeros(len(digits), bool)
     is_answer[_tokens_of(answer, starts)[0]] = True
+    no_number = digits < 0
+    rows[:, no_number], is_answer[no_number] = NONE, False
     return DigitLabels(
         digits=digits,
         truth=truth,
         surplus=surplus == 1,
         missing_places=sum(missing.values()),
         prefix_truth=prefix_truth,
-        is_answer=is_answer & (digits >= 0),
+        is_answer=is_answer,
         missing_answer_places=missing[True],
     )
 
 
-def _targets(text: str, answer: Numeral | None, reference: str, mode: Mode) -> Iterator[_Target]:
+def _targets(
+    text: str, answer: Numeral | None, reference: str, mode: Mode, *, answer_is_marked: bool
+) -> Iterator[_Target]:
     if mode != "final_answer":
         for result, true in find_equations(text):
             if mode == "all_tokens" or answer is None or result.offsets != answer.offsets:
                 yield _Target(result, true, pulled=True, is_answer=False)
     if mode != "all_tokens":
-        yield _Target(answer, parse_numeral(reference), find_marked_answer(text) is not None, is_answer=True)
+        yield _Target(answer, parse_numeral(reference), answer_is_marked, is_answer=True)
 
 
-def _tokens_of(numeral: Numeral | None, starts: Int[np.ndarray, "T"]) -> tuple[np.ndarray, np.ndarray]:
+def _tokens_of(numeral: Numeral | None, starts: Int[np.ndarray, "T"]) -> tuple[list[int], list[int]]:
     """The tokens that wrote a numeral's digits, and how many each."""
-    offsets = np.asarray(numeral.offsets if numeral else (), np.int64)
-    return np.unique(np.searchsorted(starts, offsets, side="right") - 1, return_counts=True)
+    if numeral is None:
+        return [], []
+    tokens = np.searchsorted(starts, numeral.offsets, side="right") - 1
+    widths = collections.Counter(tokens.tolist())  # in the order of the digits
+    return list(widths), list(widths.values())

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random responses go through extraction, equations and alignment: no exception, bounded time.
 
-FUZZ_RESPONSES=100000 makes an hour of it.
+FUZZ_RESPONSES=100000 takes some minutes.
 """
 
 import os

@@ -153,3 +153,10 @@ def test_the_least_max_number_is_the_generators():
     assert len(generate_problems(3, seed=0, max_number=smallest)) == 3
     with pytest.raises(ValueError, match="max_number"):
         generate_problems(3, seed=0, max_number=smallest - 1)
+
+
+def test_sizes_beside_a_checkpoint_are_refused():
+    problems = problems_of({"model.path": "policy", "model.width": 64, "model.rope_theta": 1e6})
+    assert set(problems) == {"model.width", "model.rope_theta"}
+    assert all("the checkpoint of model.path sets it" in problem for problem in problems.values())
+    assert problems_of({"model.path": "policy", "model.remat": "layer"}) == {}

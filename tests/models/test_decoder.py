@@ -34,9 +34,13 @@ def test_later_tokens_do_not_change_earlier_hidden_states(decoder):
 
 def test_padding_after_a_row_changes_nothing_in_it(decoder):
     tokens = random_tokens(1, 6)
-    padded = np.concatenate([tokens, random_tokens(1, 4, seed=1)], axis=1)
     segment_ids = np.array([[1] * 6 + [0] * 4])
-    np.testing.assert_allclose(decoder(padded, segment_ids=segment_ids)[:, :6], decoder(tokens), atol=1e-5)
+    one, other = (
+        decoder(np.concatenate([tokens, random_tokens(1, 4, seed=seed)], axis=1), segment_ids=segment_ids)[:, :6]
+        for seed in (1, 2)
+    )
+    np.testing.assert_array_equal(one, other)
+    np.testing.assert_allclose(one, decoder(tokens), atol=1e-5)  # rows of another length: the last bits differ
 
 
 def test_packed_sequences_have_the_hidden_states_of_separate_rows(decoder):
@@ -46,8 +50,8 @@ def test_packed_sequences_have_the_hidden_states_of_separate_rows(decoder):
         positions=np.concatenate([np.arange(5), np.arange(7)])[None],
         segment_ids=np.array([[1] * 5 + [2] * 7]),
     )
-    np.testing.assert_allclose(packed[:, :5], decoder(first), atol=1e-5)
-    np.testing.assert_allclose(packed[:, 5:], decoder(second), atol=1e-5)
+    np.testing.assert_allclose(packed[:, :5], decoder(first), atol=2e-6)
+    np.testing.assert_allclose(packed[:, 5:], decoder(second), atol=2e-6)
 
 
 def test_hidden_states_depend_on_relative_positions_alone(decoder):

@@ -8,7 +8,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from ntl_jax.config import OptimizerSection, RewardSection
+from launch.export import export
+from ntl_jax.config import ModelSection, OptimizerSection, RewardSection
 from ntl_jax.metrics import read_lines
 from ntl_jax.train import NonFiniteError, RewardError, run
 from ntl_jax.train.run import RunFolder
@@ -97,6 +98,17 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_a_dump(tiny, tmp_path):
     dump = json.loads((tmp_path / "non_finite.json").read_text())
     assert dump["stage"] == "warm_start"
     assert len(dump["prompts"]) == config.warm_start.batch_size
+
+
+def test_a_run_goes_on_from_the_exported_policy_of_another(tiny, finished, tmp_path):
+    export(finished[0], tmp_path / "policy")
+    model = ModelSection(path=str(tmp_path / "policy"), mesh=(1, 1, 1))
+    warm_start, trainer = (dataclasses.replace(s, steps=n) for s, n in ((tiny.warm_start, 0), (tiny.trainer, 1)))
+    run(dataclasses.replace(tiny, model=model, warm_start=warm_start, trainer=trainer), tmp_path / "run")
+    exported = [line for line in numbers(finished[0]) if "val/accuracy" in line][-1]
+    start = numbers(tmp_path / "run")[0]
+    names = [name for name in exported if name.startswith("val/")]
+    assert {name: start[name] for name in names} == {name: exported[name] for name in names}
 
 
 @pytest.fixture

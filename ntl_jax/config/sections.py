@@ -123,6 +123,11 @@ class RolloutSection:
     """Longest response, in tokens."""
     temperature: float = 1.0
     """Softmax temperature of the sampling distribution; the update uses the same."""
+    stop_strings: tuple[str, ...] = ()
+    """A response ends with the token that completes the first of them, beside the tokenizer's end of text."""
+    slots: int | None = None
+    """Samples that are decoded together; None: all of an iteration's. Where lengths differ much, a quarter of them is
+    faster: finished samples make room for waiting ones."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -44,6 +44,8 @@ _RANGES: tuple[_Check, ...] = (
     ("must be one or more of 1, 2, 3, 4", lambda tiers: tiers and set(tiers) <= {1, 2, 3, 4}, ("data.tiers",)),
     ("must contain {question}, which stands for the problem's text", lambda x: "{question}" in x, ("data.template",)),
     (FORM, lambda x: x in (None, "constant") or parse_schedule(x) is not None, ("ntl.temperature_schedule",)),
+    ("must be None or at least 1", lambda slots: slots is None or slots >= 1, ("rollout.slots",)),
+    ("must be texts, none of them empty", all, ("rollout.stop_strings",)),
     ("must be the name of a folder, without / and \\", lambda x: x and not set(x) & set("/\\"), ("name",)),
 )  # fmt: skip
 

@@ -3,11 +3,12 @@
 
 from ntl_jax.metrics.console import ProgressView, print_comparison, print_header
 from ntl_jax.metrics.curves import plot_curves
-from ntl_jax.metrics.writer import MetricWriter, SampleRecord, SampleWriter, read_lines
+from ntl_jax.metrics.writer import MetricWriter, RewardErrorWriter, SampleRecord, SampleWriter, read_lines
 
 __all__ = [
     "MetricWriter",
     "ProgressView",
+    "RewardErrorWriter",
     "SampleRecord",
     "SampleWriter",
     "plot_curves",

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writers of a run folder's ``metrics.jsonl`` and ``samples.jsonl``: one JSON object a line, on disk after every line.
+"""Writers of a run folder's ``metrics.jsonl``, ``samples.jsonl`` and ``reward_errors.jsonl``.
+
+One JSON object a line, on disk after every line.
 
 Every line starts with ``stage`` and ``step``, and lines are written in the order of the run. Floats are written so that
 reading them gives the same bits. JSON has no NaN and no infinity: such values are written as null.
@@ -42,7 +44,7 @@ class SampleRecord:
 
 
 class _LineWriter:
-    """A JSON-lines file that is appended to, and cut back when a run resumes; the two below say what a line holds."""
+    """A JSON-lines file that is appended to, and cut back when a run resumes; those below say what a line holds."""
 
     def __init__(self, path: pathlib.Path) -> None:
         self._path = path
@@ -126,6 +128,26 @@ class SampleWriter(_LineWriter):
         row = {field.name: getattr(sample, field.name) for field in dataclasses.fields(sample)}
         probabilities = np.asarray(sample.digit_probabilities, np.float64).round(6)
         self._append(stage, step, row | {"digit_probabilities": probabilities})
+
+
+class RewardErrorWriter(_LineWriter):
+    """Appends to ``reward_errors.jsonl`` of a run folder, which stays empty where every sample got its reward.
+
+    Example:
+        >>> import tempfile
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> with RewardErrorWriter(folder) as writer:
+        ...     writer.write("ppo", 3, 17, "score nan: not finite in float32")
+        >>> json.loads((folder / "reward_errors.jsonl").read_text())["prompt"]
+        17
+    """
+
+    def __init__(self, run_folder: pathlib.Path) -> None:
+        super().__init__(run_folder / "reward_errors.jsonl")
+
+    def write(self, stage: str, step: int, prompt: int, error: str) -> None:
+        """Writes one line: the prompt's index, and why its sample has no reward."""
+        self._append(stage, step, {"prompt": prompt, "error": error})
 
 
 def read_lines(path: pathlib.Path) -> list[dict[str, Any]]:

@@ -95,8 +95,9 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
         decoder,
         digits,
         mesh=mesh,
-        slots=rollout.prompts_per_step * rollout.num_samples,
+        slots=rollout.slots or rollout.prompts_per_step * rollout.num_samples,
         max_prompt_tokens=longest,
+        tokenizer=tokenizer,
     )
     shape = RowShape(row=longest + rollout.max_tokens, response=rollout.max_tokens)
     policy_pass = PolicyPass(table, config.ntl.method, shape, mesh, config.trainer.max_tokens_per_micro_batch)

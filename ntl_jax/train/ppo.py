@@ -75,6 +75,7 @@ class PPOTrainer:
             max_tokens=rollout.max_tokens,
             temperature=rollout.temperature,
             stop_token_ids=stop_token_ids,
+            stop_strings=rollout.stop_strings,
             capture_digits=captures_digits(config.ntl, table),
         )
         longest = max(len(p.ids) for p in prompts)

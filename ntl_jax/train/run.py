@@ -14,6 +14,7 @@ from ntl_jax.config import RunConfig
 from ntl_jax.metrics import (
     MetricWriter,
     ProgressView,
+    RewardErrorWriter,
     SampleWriter,
     plot_curves,
     print_comparison,
@@ -80,9 +81,10 @@ def run(config: RunConfig, workdir: Path, *, resume: bool = False) -> dict[str, 
         debug_log,
         MetricWriter(workdir) as metrics,
         SampleWriter(workdir) as samples,
+        RewardErrorWriter(workdir) as reward_errors,
         contextlib.closing(parts.engine),
     ):
-        folder = RunFolder(parts, workdir, metrics, samples, console, resume)
+        folder = RunFolder(parts, workdir, metrics, samples, reward_errors, console, resume)
         params = parts.params
         if config.warm_start.steps:
             trainer = folder.train(WARM_START, supervised_trainer(parts), config.warm_start.steps)
@@ -113,10 +115,17 @@ class RunFolder:
     """Drives a trainer through its stage and writes down what happens."""
 
     def __init__(
-        self, parts: Parts, path: Path, metrics: MetricWriter, samples: SampleWriter, console: Console, resume: bool
+        self,
+        parts: Parts,
+        path: Path,
+        metrics: MetricWriter,
+        samples: SampleWriter,
+        reward_errors: RewardErrorWriter,
+        console: Console,
+        resume: bool,
     ):
         self._parts, self._path, self._console, self._resume = parts, path, console, resume
-        self._metrics, self._samples = metrics, samples
+        self._metrics, self._samples, self._reward_errors = metrics, samples, reward_errors
         self._settings = parts.config.trainer
         self._held_out: dict[str, float] = {}
 
@@ -156,6 +165,7 @@ class RunFolder:
         """What was written past a checkpoint is written again."""
         self._metrics.truncate_after(stage, step)
         self._samples.truncate_after(stage, step)
+        self._reward_errors.truncate_after(stage, step)
 
     def _write(self, stage: str, step: int, figures: dict[str, float], scored: Scored | None) -> None:
         self._metrics.write(stage, step, figures)
@@ -173,6 +183,7 @@ class RunFolder:
             max_tokens=rollout.max_tokens,
             temperature=0.0,
             stop_token_ids=parts.stop_token_ids,
+            stop_strings=rollout.stop_strings,
             capture_digits=captures_digits(parts.config.ntl, parts.table),
         )
         parts.engine.load_weights(0, decoder)
@@ -184,15 +195,13 @@ class RunFolder:
         failed = [] if scored is None else [(i, o.error) for i, o in enumerate(scored.outcomes) if not o.valid]
         if scored is None or not failed:
             return
-        path = self._path / "reward_errors.jsonl"
-        with path.open("a") as file:
-            for row, error in failed:
-                line = {"stage": stage, "step": step, "prompt": scored.prompts[row].index, "error": error}
-                file.write(json.dumps(line) + "\n")
+        for row, error in failed:
+            self._reward_errors.write(stage, step, scored.prompts[row].index, error)
         if len(failed) == len(scored.outcomes):
             raise RewardError(
                 f"{stage} step {step}: the reward function failed on all {len(failed)} samples, so that there is "
-                f"nothing to learn from; {path} holds every traceback. The first:\n{failed[0][1]}"
+                f"nothing to learn from; {self._path / 'reward_errors.jsonl'} holds every traceback. The first:\n"
+                f"{failed[0][1]}"
             )
 
     def _stop_if_not_finite(

@@ -26,6 +26,7 @@ import numpy as np
 
 from benchmarks.measure import RESULTS, machine, median_ratio, write
 from ntl_jax.config import NTLSection, RunConfig
+from ntl_jax.train.host_memory import keep_freed_memory
 from ntl_jax.train.factory import assemble, ppo_trainer, supervised_trainer
 
 CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "gsm8k_ntl.py"
@@ -81,7 +82,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=100, help="iterations of each trainer")
     parser.add_argument("--output", type=pathlib.Path, default=None, help="where to write the JSON result")
     args = parser.parse_args()
-
+    keep_freed_memory()
     config, num_rounds = main_job(args.quick), 3 if args.quick else args.rounds
     params = warm_policy(config)
     plain = NTLSection(enabled=False)

@@ -40,6 +40,7 @@ from ntl_jax.models import Decoder, ModelConfig, make_mesh, save_hf
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Prompt, Sampling
 from ntl_jax.rollout import JaxEngine
+from ntl_jax.train.host_memory import keep_freed_memory
 
 DIGIT_IDS = tuple(range(15, 25))
 FIRST_STOP_ID, MEAN_LENGTH = 30, 40
@@ -326,7 +327,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.serve:
         return serve(*args.serve)
-
+    keep_freed_memory()
     repeats, on_cpu = 2 if args.quick else args.repeats, jax.default_backend() == "cpu"
     with_vllm = on_cpu and importlib.util.find_spec("vllm") is not None
     result: dict[str, Any] = {"machine": machine(), "repeats": repeats}

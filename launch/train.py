@@ -50,8 +50,10 @@ def main(argv: Sequence[str]) -> int:
         return _fail(error, code=2)
     assert args.workdir is not None
     # Here and not above: with JAX and its friends, --help would take seconds.
+    from ntl_jax.train.host_memory import keep_freed_memory
     from ntl_jax.train.run import NonFiniteError, RewardError, run
 
+    keep_freed_memory()
     try:
         run(args.config, args.workdir, resume=args.resume)
     except (ValueError, OSError, NonFiniteError, RewardError) as error:

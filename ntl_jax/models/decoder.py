@@ -39,7 +39,7 @@ class Decoder(nnx.Module):
         self.embedding = nnx.Param(embedding.astype(config.param_dtype))
         self.layers = nnx.List([Layer(config, rngs=rngs) for _ in range(config.num_layers)])
         self.final_norm = RMSNorm(config.width, config.norm_eps, config.param_dtype)
-        shape = (config.width, config.vocab_size)
+        shape = (config.vocab_size, config.width)
         self.unembedding = (
             None if config.tie_embeddings else matrix(rngs, *shape, fan_in=config.width, dtype=config.param_dtype)
         )
@@ -95,9 +95,9 @@ class Decoder(nnx.Module):
         return self.final_norm(x), kept
 
     def head(self) -> Float[Array, "D V"]:
-        """The vocabulary head: the tied embedding transposed, or its own matrix, in the compute dtype.
+        """The vocabulary head: the tied embedding or its own matrix [V, D], transposed, in the compute dtype.
 
         Under ``jax.set_mesh`` it is whole over D and stays sharded over the vocabulary, as ``ops.vocab_head`` wants it.
         """
-        head = self.embedding[...].T if self.unembedding is None else self.unembedding[...]
-        return constrain(head.astype(self.config.compute_dtype), "whole", "vocab")
+        rows = self.embedding if self.unembedding is None else self.unembedding
+        return constrain(rows[...].astype(self.config.compute_dtype), "vocab", "whole").T

@@ -46,7 +46,7 @@ TABLE = (
     Row("model.layers.#.mlp.up_proj.weight", "layers.#.feed_forward.up", 1),
     Row("model.layers.#.mlp.down_proj.weight", "layers.#.feed_forward.down", 1),
     Row("model.norm.weight", "final_norm.scale", 0),
-    Row("lm_head.weight", "unembedding", 1),
+    Row("lm_head.weight", "unembedding", None),
 )
 _BY_OUR_NAME = {row.ours: row for row in TABLE}
 

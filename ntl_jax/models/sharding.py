@@ -30,7 +30,7 @@ RULES: Rules = {
 
 PARAMETER_AXES: dict[str, tuple[str, ...]] = {
     "embedding": ("vocab", "width"),
-    "unembedding": ("width", "vocab"),
+    "unembedding": ("vocab", "width"),
     "query": ("width", "heads", "head_dim"),
     "key": ("width", "kv_heads", "head_dim"),
     "value": ("width", "kv_heads", "head_dim"),

@@ -14,8 +14,8 @@ from jaxtyping import Array, Float, Int
 
 from ntl_jax.ops.chunks import num_even_parts
 
-# The head's gradient is accumulated this many rows of it at a time: wide enough for the matrix units, and a temporary
-# that stays small beside the [D, V] gradient itself.
+# The head's gradient is accumulated this many of its D columns at a time: wide enough for the matrix units, and a
+# temporary that stays small beside the [V, D] gradient itself.
 HEAD_BLOCK = 256
 
 
@@ -77,39 +77,37 @@ def head_stats(logits: Float[Array, "... V"], targets: Int[Array, "..."], number
 
 
 def head_gradients(
-    d_head: Float[Array, "D V"],
+    d_rows: Float[Array, "V D"],
     hidden: Float[Array, "C D"],
-    head: Float[Array, "D V"],
+    rows: Float[Array, "V D"],
     d_logits: Float[Array, "C V"],
-) -> tuple[Float[Array, "D V"], Float[Array, "C D"]]:
-    """Adds the head's gradient to `d_head` in place and returns it with the gradient in hidden, both float32."""
-    if hidden.dtype == head.dtype:
-        d_logits = d_logits.astype(head.dtype)
-    # [D, C] and not [C, D]: XLA:CPU repacks the right operand of a product, and the head is the larger one.
-    d_hidden = product("dv,cv->dc", head, d_logits).T
+) -> tuple[Float[Array, "V D"], Float[Array, "C D"]]:
+    """Adds the gradient of the head's rows to `d_rows` in place; returns it with that in hidden, both float32."""
+    if hidden.dtype == rows.dtype:
+        d_logits = d_logits.astype(rows.dtype)
+    d_hidden = product("cv,vd->cd", d_logits, rows)
     # Accelerators add to the accumulator as they multiply; XLA:CPU writes the whole product out before adding it.
-    d_head = jax.lax.platform_dependent(d_head, hidden.T, d_logits, cpu=_add_product_by_blocks, default=_add_product)
-    return d_head, d_hidden
+    d_rows = jax.lax.platform_dependent(d_rows, hidden, d_logits, cpu=_add_product_by_blocks, default=_add_product)
+    return d_rows, d_hidden
 
 
-def _add_product(d_head: Array, columns: Array, d_logits: Array) -> Array:
-    return d_head + product("dc,cv->dv", columns, d_logits)
+def _add_product(d_rows: Array, hidden: Array, d_logits: Array) -> Array:
+    return d_rows + product("cv,cd->vd", d_logits, hidden)
 
 
-def _add_product_by_blocks(d_head: Array, columns: Array, d_logits: Array) -> Array:
-    """The same, a block of rows of the head at a time, so that the product needs little memory of its own."""
-    size = d_head.shape[0]
-    num_blocks = num_even_parts(-(-size // HEAD_BLOCK), size)
-    if size % num_blocks:
-        return _add_product(d_head, columns, d_logits)
-    block = size // num_blocks
+def _add_product_by_blocks(d_rows: Array, hidden: Array, d_logits: Array) -> Array:
+    """The same, a block of columns at a time, so that the product needs little memory of its own."""
+    width = d_rows.shape[1]
+    num_blocks = num_even_parts(-(-width // HEAD_BLOCK), width)
+    if width % num_blocks:
+        return _add_product(d_rows, hidden, d_logits)
+    block = width // num_blocks
 
-    def add_block(i: Array, d_head: Array) -> Array:
-        rows, block_columns = (jax.lax.dynamic_slice_in_dim(x, i * block, block) for x in (d_head, columns))
-        rows = _add_product(rows, block_columns, d_logits)
-        return jax.lax.dynamic_update_slice_in_dim(d_head, rows, i * block, axis=0)
+    def add_block(i: Array, d_rows: Array) -> Array:
+        columns = [jax.lax.dynamic_slice_in_dim(x, i * block, block, axis=1) for x in (d_rows, hidden)]
+        return jax.lax.dynamic_update_slice_in_dim(d_rows, _add_product(*columns, d_logits), i * block, axis=1)
 
-    return jax.lax.fori_loop(0, num_blocks, add_block, d_head)
+    return jax.lax.fori_loop(0, num_blocks, add_block, d_rows)
 
 
 def logits_cotangent(

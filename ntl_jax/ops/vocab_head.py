@@ -4,6 +4,9 @@
 `vocab_head` is the composable op: it walks over chunks of positions, and again in the backward pass, which recomputes
 their logits. `vocab_head_loss` sums a loss over positions and takes its gradient in the same walk: a quarter of the
 matrix products less. `vocab_head_dense` is their dense twin: the oracle of the tests, and the path of tiny problems.
+
+The loops hold the head as rows [V, D], one a token, which is how an embedding lies in memory: of a tied head's two
+transpositions nothing is left in the compiled program.
 """
 
 import math
@@ -81,7 +84,7 @@ def vocab_head(
 
     Args:
         hidden: [..., D] final hidden states.
-        head: [D, V]; for tied embeddings the embedding transposed, of which XLA may lay out one copy a call.
+        head: [D, V]; best a [V, D] array transposed, such as a tied embedding: one that lies as [D, V] is copied.
         targets: [...] token ids; ids outside `[0, V)` get log-prob 0 and no gradient.
         number_ids: [M] ids of the number tokens in `[0, V)`; M may be 0.
         temperature: above 0; a float or a traced scalar.
@@ -104,9 +107,9 @@ def vocab_head(
     num_chunks = _num_chunks(targets.shape, head.shape[1], chunk_size)
     if num_chunks == 1:
         return vocab_head_dense(hidden, head, targets, number_ids, temperature=temperature)
-    rows = _as_rows((hidden, targets), targets.ndim)
-    stats = _chunked_stats(num_chunks, rows[0], head, rows[1], number_ids, _constant(temperature))
-    return _from_rows(stats, targets.shape)
+    flat_hidden, flat_targets = _flatten((hidden, targets), targets.ndim)
+    stats = _chunked_stats(num_chunks, flat_hidden, head.T, flat_targets, number_ids, _constant(temperature))
+    return _unflatten(stats, targets.shape)
 
 
 def vocab_head_loss(
@@ -152,113 +155,113 @@ def vocab_head_loss(
     """
     _check(hidden, head, targets, temperature, chunk_size)
     num_chunks = _num_chunks(targets.shape, head.shape[1], chunk_size)
-    hidden, targets_rows, inputs = _as_rows((hidden, targets, inputs), targets.ndim)
+    hidden, flat_targets, inputs = _flatten((hidden, targets, inputs), targets.ndim)
     loss, stats = _summed_loss(
-        per_token_loss, num_chunks, hidden, head, targets_rows, number_ids, _constant(temperature), inputs
+        per_token_loss, num_chunks, hidden, head.T, flat_targets, number_ids, _constant(temperature), inputs
     )
-    return loss, _from_rows(jax.lax.stop_gradient(stats), targets.shape)
+    return loss, _unflatten(jax.lax.stop_gradient(stats), targets.shape)
 
 
-def _stats_of_rows(
-    num_chunks: int, hidden: Array, head: Array, targets: Array, number_ids: Array, temperature: Array
+def _stats_by_chunks(
+    num_chunks: int, hidden: Array, rows: Array, targets: Array, number_ids: Array, temperature: Array
 ) -> HeadStats:
-    """`HeadStats` of rows [N, D], one chunk of logits at a time."""
+    """`HeadStats` of N positions, one chunk of logits at a time."""
 
     def chunk_stats(chunk: tuple[Array, Array]) -> HeadStats:
         hidden, targets = chunk
-        return vocab_head_dense(hidden, head, targets, number_ids, temperature=temperature)
+        return vocab_head_dense(hidden, rows.T, targets, number_ids, temperature=temperature)
 
     return join_rows(jax.lax.map(chunk_stats, split_rows((hidden, targets), num_chunks)), targets.size)
 
 
-def _stats_of_rows_fwd(num_chunks, hidden, head, targets, number_ids, temperature):
-    stats = _stats_of_rows(num_chunks, hidden, head, targets, number_ids, temperature)
-    return stats, (hidden, head, targets, number_ids, temperature, stats)
+def _stats_by_chunks_fwd(num_chunks, hidden, rows, targets, number_ids, temperature):
+    stats = _stats_by_chunks(num_chunks, hidden, rows, targets, number_ids, temperature)
+    return stats, (hidden, rows, targets, number_ids, temperature, stats)
 
 
-def _stats_of_rows_bwd(num_chunks, residuals, cotangents):
-    hidden, head, targets, number_ids, temperature, stats = residuals
+def _stats_by_chunks_bwd(num_chunks, residuals, cotangents):
+    hidden, rows, targets, number_ids, temperature, stats = residuals
 
-    def chunk_gradients(d_head, chunk):
+    def chunk_gradients(d_rows, chunk):
         hidden, targets, stats, cotangents = chunk
-        logits = head_logits(hidden, head, temperature)
+        logits = head_logits(hidden, rows.T, temperature)
         d_logits = logits_cotangent(logits, targets, stats, cotangents) / temperature
-        return head_gradients(d_head, hidden, head, d_logits)
+        return head_gradients(d_rows, hidden, rows, d_logits)
 
     chunks = split_rows((hidden, targets, stats, cotangents), num_chunks)
-    d_head, d_hidden = jax.lax.scan(chunk_gradients, jnp.zeros(head.shape, jnp.float32), chunks)
+    d_rows, d_hidden = jax.lax.scan(chunk_gradients, jnp.zeros(rows.shape, jnp.float32), chunks)
     d_number_logits = cotangents.number_log_probs / temperature
-    gradients = _finished(d_head, join_rows(d_hidden, targets.size), hidden, head, number_ids, d_number_logits)
+    gradients = _finished(d_rows, join_rows(d_hidden, targets.size), hidden, rows, number_ids, d_number_logits)
     return *gradients, None, None, None
 
 
-_chunked_stats = jax.custom_vjp(_stats_of_rows, nondiff_argnums=(0,))
-_chunked_stats.defvjp(_stats_of_rows_fwd, _stats_of_rows_bwd)
+_chunked_stats = jax.custom_vjp(_stats_by_chunks, nondiff_argnums=(0,))
+_chunked_stats.defvjp(_stats_by_chunks_fwd, _stats_by_chunks_bwd)
 
 
-def _loss_of_rows(
+def _loss_by_chunks(
     per_token_loss: Callable[[HeadStats, Any], Array],
     num_chunks: int,
     hidden: Array,
-    head: Array,
+    rows: Array,
     targets: Array,
     number_ids: Array,
     temperature: Array,
     inputs: Any,
 ) -> tuple[Array, HeadStats]:
-    """The loss summed over rows [N, D], and their statistics."""
-    stats = _stats_of_rows(num_chunks, hidden, head, targets, number_ids, temperature)
+    """The loss summed over N positions, and their statistics."""
+    stats = _stats_by_chunks(num_chunks, hidden, rows, targets, number_ids, temperature)
     return jnp.sum(per_token_loss(stats, inputs)), stats
 
 
-def _loss_of_rows_fwd(per_token_loss, num_chunks, hidden, head, targets, number_ids, temperature, inputs):
-    def chunk_loss(d_head, chunk):
-        hidden, targets, inputs, is_row = chunk
-        logits = head_logits(hidden, head, temperature)
+def _loss_by_chunks_fwd(per_token_loss, num_chunks, hidden, rows, targets, number_ids, temperature, inputs):
+    def chunk_loss(d_rows, chunk):
+        hidden, targets, inputs, is_position = chunk
+        logits = head_logits(hidden, rows.T, temperature)
         # The barrier parts the two uses of the logits: nothing of their size is kept from one for the other.
         stats = jax.lax.optimization_barrier(head_stats(logits, targets, number_ids))
         losses, pull_back = jax.vjp(lambda stats: per_token_loss(stats, inputs), stats)
         (d_stats,) = pull_back(jnp.ones_like(losses))
-        # The gradient may be anything, NaN included, on the zero rows that only fill up the last chunk.
-        d_stats = jax.tree.map(lambda x: jnp.where(_like(is_row, x), x, 0.0), d_stats)
+        # The gradient may be anything, NaN included, on the zeros that only fill up the last chunk.
+        d_stats = jax.tree.map(lambda x: jnp.where(_like(is_position, x), x, 0.0), d_stats)
         d_logits = logits_cotangent(logits, targets, stats, d_stats) / temperature
-        d_head, d_hidden = head_gradients(d_head, hidden, head, d_logits)
-        return d_head, (losses, stats, d_hidden, d_stats.number_log_probs / temperature)
+        d_rows, d_hidden = head_gradients(d_rows, hidden, rows, d_logits)
+        return d_rows, (losses, stats, d_hidden, d_stats.number_log_probs / temperature)
 
     chunks = split_rows((hidden, targets, inputs, jnp.ones(targets.shape, bool)), num_chunks)
-    d_head, per_row = jax.lax.scan(chunk_loss, jnp.zeros(head.shape, jnp.float32), chunks)
-    losses, stats, d_hidden, d_number_logits = join_rows(per_row, targets.size)
-    return (jnp.sum(losses), stats), _finished(d_head, d_hidden, hidden, head, number_ids, d_number_logits)
+    d_rows, per_position = jax.lax.scan(chunk_loss, jnp.zeros(rows.shape, jnp.float32), chunks)
+    losses, stats, d_hidden, d_number_logits = join_rows(per_position, targets.size)
+    return (jnp.sum(losses), stats), _finished(d_rows, d_hidden, hidden, rows, number_ids, d_number_logits)
 
 
-def _loss_of_rows_bwd(per_token_loss, num_chunks, gradients, cotangents):
-    d_hidden, d_head = (gradient * cotangents[0].astype(gradient.dtype) for gradient in gradients)
-    return d_hidden, d_head, None, None, None, None
+def _loss_by_chunks_bwd(per_token_loss, num_chunks, gradients, cotangents):
+    d_hidden, d_rows = (gradient * cotangents[0].astype(gradient.dtype) for gradient in gradients)
+    return d_hidden, d_rows, None, None, None, None
 
 
-_summed_loss = jax.custom_vjp(_loss_of_rows, nondiff_argnums=(0, 1))
-_summed_loss.defvjp(_loss_of_rows_fwd, _loss_of_rows_bwd)
+_summed_loss = jax.custom_vjp(_loss_by_chunks, nondiff_argnums=(0, 1))
+_summed_loss.defvjp(_loss_by_chunks_fwd, _loss_by_chunks_bwd)
 
 
-def _finished(d_head, d_hidden, hidden, head, number_ids, d_number_logits):
-    """Adds what enters through the number logits, for all rows at once, and casts to the inputs' dtypes."""
-    if hidden.dtype == head.dtype:
-        d_number_logits = d_number_logits.astype(head.dtype)
-    d_hidden += product("nm,dm->nd", d_number_logits, head[:, number_ids])
-    d_columns = product("nd,nm->dm", hidden, d_number_logits)
-    return d_hidden.astype(hidden.dtype), d_head.at[:, number_ids].add(d_columns).astype(head.dtype)
+def _finished(d_rows, d_hidden, hidden, rows, number_ids, d_number_logits):
+    """Adds what enters through the number logits, for all positions at once, and casts to the inputs' dtypes."""
+    if hidden.dtype == rows.dtype:
+        d_number_logits = d_number_logits.astype(rows.dtype)
+    d_hidden += product("nm,md->nd", d_number_logits, rows[number_ids])
+    d_number_rows = product("nm,nd->md", d_number_logits, hidden)
+    return d_hidden.astype(hidden.dtype), d_rows.at[number_ids].add(d_number_rows).astype(rows.dtype)
 
 
 def _constant(temperature: float | Array) -> Array:
     return jax.lax.stop_gradient(jnp.asarray(temperature, jnp.float32))
 
 
-def _as_rows(tree, num_axes: int):
+def _flatten(tree, num_axes: int):
     """Merges the leading axes of every leaf: [..., *] to [N, *]."""
     return jax.tree.map(lambda x: x.reshape(math.prod(x.shape[:num_axes]), *x.shape[num_axes:]), tree)
 
 
-def _from_rows(stats: HeadStats, shape: tuple[int, ...]) -> HeadStats:
+def _unflatten(stats: HeadStats, shape: tuple[int, ...]) -> HeadStats:
     return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), stats)
 
 

@@ -20,11 +20,7 @@ import argparse
 import contextlib
 import importlib.util
 import json
-import os
 import pathlib
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -36,6 +32,7 @@ import numpy as np
 from flax import nnx
 
 from benchmarks.measure import RESULTS, machine, median_ratio, write
+from benchmarks.peer import Peer, answer, requests
 from ntl_jax.models import Decoder, ModelConfig, make_mesh, save_hf
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Prompt, Sampling
@@ -59,6 +56,12 @@ SHAPES = {
 # Prompts, samples of each, tokens of a fixed-length response, slots.
 WORKLOADS = {"small": (64, 8, 64, 512), "30M": (16, 8, 32, 128), "0.5B": (4, 8, 16, 32)}
 PROMPT_TOKENS = 32
+VLLM_SETTINGS = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_CPU_KVCACHE_SPACE": "2",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "HF_HUB_OFFLINE": "1",
+}
 
 
 def make_decoder(config: ModelConfig) -> Decoder:
@@ -97,53 +100,6 @@ class Ours:
         return sum(len(t.response_ids) for t in trajectories), time.perf_counter() - start
 
 
-class Vllm:
-    """vLLM in a process of its own, stopped between its turns."""
-
-    def __init__(self, folder: str, dtype: str):
-        settings = {
-            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-            "VLLM_CPU_KVCACHE_SPACE": "2",
-            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            "HF_HUB_OFFLINE": "1",
-            "OMP_WAIT_POLICY": "PASSIVE",
-        }
-        command = [sys.executable, "-m", "benchmarks.rollout", "--serve", folder, dtype]
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed with the process)
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            env=os.environ | settings,
-        )
-        self._answer()
-
-    def _answer(self) -> list[Any]:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.startswith("answer "):
-                os.kill(self._process.pid, signal.SIGSTOP)
-                return json.loads(line.removeprefix("answer "))
-        self._log.seek(0)
-        raise RuntimeError("vLLM ended:\n" + self._log.read()[-3000:])
-
-    def turn(
-        self, num_prompts: int, num_samples: int, max_tokens: int, *, ending: bool = False, digits: bool = True
-    ) -> tuple[int, float]:
-        assert self._process.stdin is not None
-        os.kill(self._process.pid, signal.SIGCONT)
-        print(json.dumps([num_prompts, num_samples, max_tokens, ending, digits]), file=self._process.stdin, flush=True)
-        tokens, seconds = self._answer()
-        return tokens, seconds
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._log.close()
-
-
 def serve(folder: str, dtype: str) -> None:
     """The other process: one line of JSON in, one out, for each turn."""
     from vllm import LLM, SamplingParams  # pyright: ignore[reportMissingImports]
@@ -161,9 +117,7 @@ def serve(folder: str, dtype: str) -> None:
         logprobs_mode="processed_logprobs",
         max_logprobs=16,
     )
-    print("answer []", flush=True)
-    for line in sys.stdin:
-        num_prompts, num_samples, max_tokens, ending, digits = json.loads(line)
+    for num_prompts, num_samples, max_tokens, ending, digits in requests():
         capture = {"logprob_token_ids": list(DIGIT_IDS)} if digits else {"logprobs": 0}
         params = SamplingParams(
             n=num_samples,
@@ -185,18 +139,21 @@ def serve(folder: str, dtype: str) -> None:
         seconds = time.perf_counter() - start
         tokens = sum(len(o.token_ids) for output in outputs for o in output.outputs)
         assert sum(map(len, columns)) == tokens * (11 if digits else 1)
-        print("answer", json.dumps([tokens, seconds]), flush=True)
+        answer([tokens, seconds])
 
 
 @contextlib.contextmanager
-def vllm_on(decoder: Decoder, dtype: str) -> Iterator[Vllm]:
+def vllm_on(decoder: Decoder, dtype: str) -> Iterator[Callable[..., tuple[int, float]]]:
+    """vLLM with these weights; a turn of it is called like one of ours."""
+
+    def turn(*workload: int, ending: bool = False, digits: bool = True) -> tuple[int, float]:
+        tokens, seconds = vllm.turn([*workload, ending, digits])
+        return tokens, seconds
+
     with tempfile.TemporaryDirectory() as folder:
         save_hf(decoder, folder)
-        vllm = Vllm(folder, dtype)
-        try:
-            yield vllm
-        finally:
-            vllm.close()
+        with contextlib.closing(Peer("benchmarks.rollout", ["--serve", folder, dtype], VLLM_SETTINGS)) as vllm:
+            yield turn
 
 
 def compare(sides: dict[str, Callable[[], tuple[int, float]]], repeats: int) -> dict[str, Any]:
@@ -232,23 +189,23 @@ def measure_shape(name: str, repeats: int, with_vllm: bool) -> dict[str, Any]:
     if not with_vllm:
         return result
     ending = (num_prompts, num_samples, ENDING_MAX_TOKENS)
-    few_slots = Ours(decoder, slots=slots // 8)
+    few_slots = Ours(decoder, slots=slots // 4)
     for dtype in ("float32", "bfloat16") if name == "small" else ("float32",):
         with vllm_on(decoder, dtype) as vllm:
             sides: dict[str, Callable[[], tuple[int, float]]] = {
                 "ours": lambda: ours.turn(*fixed),
-                f"vllm {dtype}": lambda vllm=vllm: vllm.turn(*fixed),
+                f"vllm {dtype}": lambda vllm=vllm: vllm(*fixed),
             }
             if dtype == "float32":
-                sides["vllm float32, no digits"] = lambda vllm=vllm: vllm.turn(*fixed, digits=False)
+                sides["vllm float32, no digits"] = lambda vllm=vllm: vllm(*fixed, digits=False)
             result[f"fixed, {dtype}"] = compare(sides, repeats)
             if name == "small":
                 sides = {
                     "ours": lambda: few_slots.turn(*ending, ending=True),
-                    f"vllm {dtype}": lambda vllm=vllm: vllm.turn(*ending, ending=True),
+                    f"vllm {dtype}": lambda vllm=vllm: vllm(*ending, ending=True),
                 }
                 result[f"ending, {dtype}"] = compare(sides, repeats) | {
-                    "slots": slots // 8,
+                    "slots": slots // 4,
                     "slot_use": round(float(few_slots.engine.slot_use), 3),
                 }
     return result

@@ -8,10 +8,13 @@ Claims: on CPU, side by side with the same step in PyTorch (transformers + AdamW
     python -m benchmarks.step --quick   # smallest shapes and few steps: does it run?
 
 A step is forward, backward, clipping by global norm and AdamW on cross entropy, float32 (on GPU: bfloat16 products).
-PyTorch (extra `dev-peers`) and JAX take turns; a ratio is the median over those pairs with its 95% interval.
+PyTorch (extra `dev-peers`), in a process of its own, and JAX take turns; a ratio is the median over those pairs with
+its 95% interval. JAX runs as launch/train.py runs it, with memory that stays with the process (`keep_freed_memory`);
+PyTorch as it comes, and once more with the same said to its allocator.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import importlib.util
 import json
@@ -27,17 +30,20 @@ import optax
 from flax import nnx
 
 from benchmarks.measure import RESULTS, machine, ratio, write
+from benchmarks.peer import Peer, answer, requests
 from ntl_jax.models import Decoder, ModelConfig, batch_sharding, make_mesh, shardings
 from ntl_jax.ops import vocab_head_loss
 from ntl_jax.records import TrainBatch
 from ntl_jax.train.batch import RowShape, pad_rows
 from ntl_jax.train.figures import Figures
+from ntl_jax.train.host_memory import keep_freed_memory
 from ntl_jax.train.state import init_model_state, init_params, init_train_state
 from ntl_jax.train.step import Learner, make_step
 
 MAX_NORM, LEARNING_RATE, WEIGHT_DECAY = 1.0, 1e-4, 0.01
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
 """bfloat16, dense, by the name in a device's kind."""
+PLAIN, KEPT = "plain", "kept"  # memory that a process frees: back to the system as the C library thinks, or not
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +111,16 @@ def _weighted(stats, weights):
     return -stats.log_probs * weights
 
 
+def serve(name: str, memory: str) -> None:
+    """The other process: a step in PyTorch for every request."""
+    if memory == KEPT:
+        keep_freed_memory()
+    run = torch_step({**QUICK, **ON_CPU}[name])
+    for _ in requests():
+        run()
+        answer()
+
+
 def torch_step(case: Case) -> Callable[[], Any]:
     """The same in PyTorch."""
     import torch  # pyright: ignore[reportMissingImports]
@@ -145,16 +161,23 @@ def median_seconds(run: Callable[[], Any], num_steps: int) -> float:
     return float(np.median(times))
 
 
-def measure(case: Case, num_steps: int) -> dict[str, Any]:
+def over_torch(name: str, memory: str, step: Callable[[], Any], num_steps: int) -> dict[str, float]:
+    """How many times PyTorch's speed ours is, and the seconds of both."""
+    with contextlib.closing(Peer("benchmarks.step", ["--serve", name, memory])) as peer:
+        pair = ratio(peer.turn, step, num_steps)
+    speedup = {"speedup": 1 / pair["ratio"], "low": 1 / pair["high"], "high": 1 / pair["low"]}
+    seconds = {"torch_step_s": pair["baseline_s"], "step_s": pair["candidate_s"]}
+    return {name: round(value, 4) for name, value in (speedup | seconds).items()}
+
+
+def measure(name: str, case: Case, num_steps: int) -> dict[str, Any]:
     """One case: beside PyTorch on CPU where it is installed, else alone."""
     step = jax_step(case)
     result: dict[str, Any] = {"model": dataclasses.asdict(case.model), "rows": [case.num_rows, case.row_size]}
     if jax.default_backend() == "cpu" and importlib.util.find_spec("torch"):
-        pair = ratio(torch_step(case), step, num_steps)
-        seconds = pair["candidate_s"]
-        speedup = {"speedup": 1 / pair["ratio"], "low": 1 / pair["high"], "high": 1 / pair["low"]}
-        result["over_torch"] = {name: round(value, 3) for name, value in speedup.items()}
-        result["torch_step_s"] = pair["baseline_s"]
+        result["over_torch"] = over_torch(name, PLAIN, step, num_steps)
+        result["over_torch_with_kept_memory"] = over_torch(name, KEPT, step, num_steps)
+        seconds = result["over_torch"]["step_s"]
     else:
         seconds = median_seconds(step, num_steps)
     kind = jax.devices()[0].device_kind
@@ -173,13 +196,17 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30, help="measured steps, on CPU alternating with PyTorch's")
     parser.add_argument("--case", default=None, help="one case only, nothing written")
     parser.add_argument("--output", type=pathlib.Path, default=None, help="where to write the JSON result")
+    parser.add_argument("--serve", nargs=2, metavar=("CASE", "MEMORY"), help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.serve:
+        return serve(*args.serve)
+    keep_freed_memory()
 
     cases = QUICK if args.quick else ON_CPU if jax.default_backend() == "cpu" else ON_GPU
     chosen = {name: case for name, case in cases.items() if args.case in (None, name)}
     num_steps = 3 if args.quick else args.steps
     result: dict[str, Any] = {"machine": machine(), "steps": num_steps}
-    result |= {name: measure(case, num_steps) for name, case in chosen.items()}
+    result |= {name: measure(name, case, num_steps) for name, case in chosen.items()}
     print(json.dumps(result, indent=2))
     if not args.quick and args.case is None:
         write(result, args.output or RESULTS / f"step-{jax.default_backend()}.json")

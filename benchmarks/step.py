@@ -34,11 +34,12 @@ from benchmarks.peer import Peer, answer, requests
 from ntl_jax.models import Decoder, ModelConfig, batch_sharding, make_mesh, shardings
 from ntl_jax.ops import vocab_head_loss
 from ntl_jax.records import TrainBatch
-from ntl_jax.train.batch import RowShape, pad_rows
+from ntl_jax.train.batch import RowShape, pad_rows, weighed
 from ntl_jax.train.figures import Figures
 from ntl_jax.train.host_memory import keep_freed_memory
+from ntl_jax.train.row_pass import predictor_states
 from ntl_jax.train.state import init_model_state, init_params, init_train_state
-from ntl_jax.train.step import Learner, make_step
+from ntl_jax.train.step import Learner, Term, make_step
 
 MAX_NORM, LEARNING_RATE, WEIGHT_DECAY = 1.0, 1e-4, 0.01
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
@@ -76,7 +77,8 @@ def random_batch(case: Case) -> TrainBatch:
     rows = np.random.default_rng(0).integers(0, case.model.vocab_size, (case.num_rows, case.row_size), np.int32)
     shape = RowShape(case.row_size, case.row_size - 1)
     no_numbers = np.full((case.num_rows, case.row_size - 1), np.nan, np.float32)
-    return pad_rows(list(rows[:, :1]), list(rows[:, 1:]), shape, number_targets=list(no_numbers))
+    batch = pad_rows(list(rows[:, :1]), list(rows[:, 1:]), shape, number_targets=list(no_numbers))
+    return weighed(batch, scale=case.row_size)
 
 
 def jax_step(case: Case) -> Callable[[], Any]:
@@ -86,17 +88,15 @@ def jax_step(case: Case) -> Callable[[], Any]:
     decay = optax.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     optimizer = optax.chain(optax.clip_by_global_norm(MAX_NORM), decay)
 
-    def cross_entropy(params, batch, denominators):
-        decoder = nnx.merge(graph, params)
-        hidden = decoder(batch.tokens, positions=batch.positions)
-        hidden = jnp.take_along_axis(hidden, batch.predictors[:, :, None], axis=1)
-        weights = batch.mask / denominators.tokens
-        loss = vocab_head_loss(_weighted, hidden, decoder.head(), batch.targets, jnp.arange(0), weights)[0]
+    def cross_entropy(params, batch):
+        decoder = nnx.merge(graph, params["policy"])
+        hidden = predictor_states(decoder, batch)
+        loss = vocab_head_loss(_weighted, hidden, decoder.head(), batch.targets, jnp.arange(0), batch.weights)[0]
         return loss, Figures({}, {})
 
     state = init_train_state(init_model_state(params, optimizer, mesh), None, mesh)
-    tokens = case.num_rows * case.row_size
-    step = make_step(Learner(cross_entropy, optimizer, "step"), None, tokens, shardings(state, mesh))
+    tokens, terms = case.num_rows * case.row_size, [Term(("policy",), cross_entropy)]
+    step = make_step(terms, {"policy": Learner(optimizer, "step")}, tokens, shardings(state, mesh))
     batch = jax.device_put(random_batch(case), batch_sharding(mesh))
 
     def run() -> None:

@@ -127,32 +127,32 @@ class Trajectory:
 
 
 class TrainBatch(NamedTuple):
-    """Rows for one update, right-padded; the arrays with T stand at the positions that are predicted.
+    """Rows for one update; the arrays with T stand at the positions that are predicted. What is not needed is None.
 
-    A row of ``tokens`` is a prompt and its response. ``predictors[b, t]`` is the position in the row whose hidden
-    state predicts the response token ``targets[b, t]``, so only those positions meet the vocabulary head. Everything
-    is defined by ``mask``, never by comparing with a pad id. ``number_targets`` is the true value of the number token
-    there, NaN where there is none. The last four are policy optimisation's; the supervised stage leaves them None.
+    A row is a prompt and its response, padded on the right, or several such one after the other: ``segment_ids`` then
+    number them from 1 on, 0 is padding, and ``positions`` count from 0 in each. ``predictors[b, t]`` is the position in
+    the row whose hidden state predicts ``targets[b, t]``: only those meet the vocabulary head. Everything is defined by
+    ``mask``, never by a pad id. ``number_targets`` is the true value of the number token there, NaN without one.
+    Losses are sums over tokens by ``weights`` (NTL, reference policy: their own), in which the denominators are.
 
-    Example: the row of the prompt ``2+3?`` with ``#### 6`` (S = 8, T = 3)
-        tokens         [7, 11, 8, 12, 20, 6, 1, 0]
-        segment_ids    [1,  1, 1,  1,  1, 1, 1, 0]     0 is padding
-        positions      [0,  1, 2,  3,  4, 5, 6, 7]
-        predictors     [3, 4, 5]
-        targets        [20, 6, 1]
-        mask           [True, True, True]
-        number_targets [nan, 5, nan]                   the digit should have been 5
+    Example: the row of the prompt ``2+3?`` with ``#### 6`` (S = 8, T = 3); the digit should have been 5
+        tokens [7, 11, 8, 12, 20, 6, 1, 0], positions [0, 1, 2, 3, 4, 5, 6, 7], predictors [3, 4, 5]
+        targets [20, 6, 1], mask [True, True, True], number_targets [nan, 5, nan]
     """
 
     tokens: Int[HostOrDevice, "B S"]
     positions: Int[HostOrDevice, "B S"]
-    segment_ids: Int[HostOrDevice, "B S"]
+    segment_ids: Int[HostOrDevice, "B S"] | None
     predictors: Int[HostOrDevice, "B T"]
     targets: Int[HostOrDevice, "B T"]
     mask: Bool[HostOrDevice, "B T"]
     number_targets: Float[HostOrDevice, "B T"]
+    weights: Float[HostOrDevice, "B T"] | None = None
+    number_weights: Float[HostOrDevice, "B T"] | None = None
     old_log_probs: Float[HostOrDevice, "B T"] | None = None
     advantages: Float[HostOrDevice, "B T"] | None = None
+    reference_log_probs: Float[HostOrDevice, "B T"] | None = None
+    reference_weights: Float[HostOrDevice, "B T"] | None = None
     old_values: Float[HostOrDevice, "B T"] | None = None
     returns: Float[HostOrDevice, "B T"] | None = None
 

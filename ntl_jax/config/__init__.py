@@ -4,12 +4,11 @@
 Files in ``configs/`` build a ``RunConfig``; ``--config.section.field=value`` overrides a field.
 """
 
+from ntl_jax.config.algorithm import AlgorithmSection, CorrectionSection, KLSection, OptimizerSection
 from ntl_jax.config.sections import (
-    AlgorithmSection,
     DataSection,
     ModelSection,
     NTLSection,
-    OptimizerSection,
     RewardSection,
     RolloutSection,
     RunConfig,
@@ -21,7 +20,9 @@ from ntl_jax.config.temperature import parse_schedule
 
 __all__ = [
     "AlgorithmSection",
+    "CorrectionSection",
     "DataSection",
+    "KLSection",
     "ModelSection",
     "NTLSection",
     "OptimizerSection",

@@ -7,6 +7,7 @@ The text below a field is what ``--help`` says of it.
 import dataclasses
 from typing import Literal
 
+from ntl_jax.config.algorithm import AlgorithmSection, OptimizerSection
 from ntl_jax.config.validation import find_problems
 
 
@@ -74,26 +75,6 @@ class DataSection:
 
 
 @dataclasses.dataclass(frozen=True)
-class OptimizerSection:
-    """AdamW with linear warm-up, then constant or cosine decay to zero; one for each stage."""
-
-    learning_rate: float = 1e-3
-    """Peak learning rate."""
-    warmup_steps: int = 20
-    """Updates over which the learning rate rises from 0."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """After the warm-up."""
-    weight_decay: float = 0.0
-    """Decoupled weight decay, on matrices only."""
-    b1: float = 0.9
-    """Decay of the gradient's mean."""
-    b2: float = 0.99
-    """Decay of the gradient's variance."""
-    max_grad_norm: float = 1.0
-    """Gradients are scaled down to this global norm."""
-
-
-@dataclasses.dataclass(frozen=True)
 class WarmStartSection:
     """Supervised stage: cross entropy + ntl_weight * Number Token Loss on the reference solutions."""
 
@@ -123,39 +104,18 @@ class RolloutSection:
     """Longest response, in tokens."""
     temperature: float = 1.0
     """Softmax temperature of the sampling distribution; the update uses the same."""
+    top_p: float = 1.0
+    """Only the likeliest tokens that together have this probability; 1: all. This and the next two need
+    algorithm.old_log_probs=recompute: what is left is a distribution that the trainer does not score."""
+    top_k: int = 0
+    """Only so many of the likeliest tokens; 0: all."""
+    min_p: float = 0.0
+    """Only tokens with at least this fraction of the likeliest one's probability; 0: all."""
     stop_strings: tuple[str, ...] = ()
     """A response ends with the token that completes the first of them, beside the tokenizer's end of text."""
     slots: int | None = None
     """Samples that are decoded together; None: all of an iteration's. Where lengths differ much, a quarter of them is
     faster: finished samples make room for waiting ones."""
-
-
-@dataclasses.dataclass(frozen=True)
-class AlgorithmSection:
-    """Clipped PPO."""
-
-    advantage: Literal["group", "gae"] = "group"
-    """Baseline: mean and deviation of a prompt's samples (GRPO), or a critic with generalised advantage estimation."""
-    normalize_groups: bool = True
-    """group: divide by the deviation of a prompt's samples (GRPO); off (Dr. GRPO), near-equal rewards stay near 0."""
-    clip_low: float = 0.2
-    """The importance ratio is clipped below at 1 - clip_low."""
-    clip_high: float = 0.2
-    """The importance ratio is clipped above at 1 + clip_high."""
-    epochs: int = 1
-    """Passes over each iteration's samples."""
-    minibatches: int = 2
-    """Updates per pass."""
-    gamma: float = 1.0
-    """gae: discount per token."""
-    lam: float = 1.0
-    """gae: lambda; 1 is the Monte-Carlo return."""
-    value_clip: float = 0.5
-    """gae: values move at most this far from those at sampling before the loss stops following."""
-    value_weight: float = 0.5
-    """gae: weight of the critic's loss."""
-    optimizer: OptimizerSection = OptimizerSection(learning_rate=1e-4, warmup_steps=5)
-    """Its optimizer."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,6 +187,9 @@ class TrainerSection:
     """PPO iterations between checkpoints; the warm start and the last iteration are always saved."""
     max_tokens_per_micro_batch: int = 16_384
     """Padded tokens that go through the model at once; more are split, with the same gradients."""
+    pack_sequences: bool = False
+    """Several short responses share a row in PPO's updates, with the same gradients: less padding to compute, where
+    lengths differ much."""
     samples_per_step: int = 4
     """Samples written to samples.jsonl per iteration."""
 

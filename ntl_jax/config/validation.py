@@ -15,6 +15,7 @@ from typing import Any, get_args, get_origin
 from ntl_jax.config.serialisation import leaves
 from ntl_jax.config.temperature import FORM, parse_schedule
 
+_GROUPED = ("group", "leave_one_out", "optimal_baseline", "reinforce_plus_plus_baseline")
 _Check = tuple[str, Callable[..., Any], tuple[str, ...]]
 
 # Each: what is allowed, a test that nan fails, and the settings that it holds for, one by one.
@@ -24,17 +25,26 @@ _RANGES: tuple[_Check, ...] = (
         "model.num_layers", "model.width", "model.num_heads", "model.num_kv_heads", "model.feed_forward",
         "data.max_prompt_tokens", "data.max_solution_tokens", "data.num_train", "warm_start.batch_size",
         "rollout.prompts_per_step", "rollout.num_samples", "rollout.max_tokens", "algorithm.epochs",
-        "algorithm.minibatches", "trainer.max_tokens_per_micro_batch", "trainer.eval_every", "trainer.eval_problems",
-        "trainer.save_every")),
+        "algorithm.minibatches", "algorithm.overlong_buffer", "trainer.max_tokens_per_micro_batch",
+        "trainer.eval_every", "trainer.eval_problems", "trainer.save_every")),
     ("must be at least 0", lambda x: 0 <= x < inf, (
         "warm_start.steps", "warm_start.ntl_weight", "ntl.weight", "reward.ntl_bonus_weight", "trainer.steps",
-        "trainer.samples_per_step", "algorithm.value_weight", "warm_start.optimizer.warmup_steps",
-        "algorithm.optimizer.warmup_steps", "warm_start.optimizer.weight_decay", "algorithm.optimizer.weight_decay")),
+        "trainer.samples_per_step", "algorithm.value_weight", "algorithm.entropy_weight", "algorithm.kl.weight",
+        "algorithm.correction.low", "algorithm.overlong_penalty", "algorithm.max_refills", "algorithm.critic_warmup",
+        "rollout.top_k", "warm_start.optimizer.warmup_steps", "algorithm.optimizer.warmup_steps",
+        "warm_start.optimizer.weight_decay", "algorithm.optimizer.weight_decay")),
     ("must be above 0", lambda x: 0 < x < inf, (
         "model.rope_theta", "rollout.temperature", "algorithm.clip_low", "algorithm.clip_high", "algorithm.value_clip",
-        "ntl.temperature", "warm_start.optimizer.learning_rate", "algorithm.optimizer.learning_rate",
-        "warm_start.optimizer.max_grad_norm", "algorithm.optimizer.max_grad_norm")),
-    ("must lie in [0, 1]", lambda x: 0 <= x <= 1, ("algorithm.gamma", "algorithm.lam")),
+        "algorithm.sapo_tau_positive", "algorithm.sapo_tau_negative", "algorithm.kl.target", "algorithm.kl.horizon",
+        "algorithm.correction.high", "ntl.temperature", "warm_start.optimizer.learning_rate",
+        "algorithm.optimizer.learning_rate", "warm_start.optimizer.max_grad_norm",
+        "algorithm.optimizer.max_grad_norm")),
+    ("must lie in [0, 1]", lambda x: 0 <= x <= 1, ("algorithm.gamma", "algorithm.lam", "rollout.min_p")),
+    ("must lie in (0, 1]", lambda x: 0 < x <= 1, ("rollout.top_p",)),
+    ("must be above 1 (3 is usual), or None", lambda x: x is None or 1 < x < inf, ("algorithm.dual_clip",)),
+    ("must be above 0, or None", lambda x: x is None or 0 < x < inf, ("algorithm.critic_learning_rate",)),
+    ("must be a finite number, or None", lambda x: x is None or -inf < x < inf, (
+        "algorithm.correction.reject_below", "algorithm.correction.reject_above")),
     ("must lie in [0, 1)", lambda x: 0 <= x < 1, (
         "warm_start.optimizer.b1", "warm_start.optimizer.b2", "algorithm.optimizer.b1", "algorithm.optimizer.b2")),
     ("must be at least 5: below, some problems have no solution", lambda x: 5 <= x < inf, ("data.max_number",)),
@@ -55,8 +65,34 @@ _COMBINATIONS: tuple[_Check, ...] = (
      ("model.num_heads", "model.num_kv_heads")),
     ("data.train names a file, so the held-out file must be named too",
      lambda held_out, train: train is None or held_out is not None, ("data.eval", "data.train")),
-    ("the group baseline needs at least 2 (or algorithm.advantage='gae')",
-     lambda samples, advantage: advantage != "group" or samples >= 2, ("rollout.num_samples", "algorithm.advantage")),
+    ("the baseline of algorithm.advantage={1} needs at least 2 (or algorithm.advantage='gae')",
+     lambda samples, advantage: advantage not in _GROUPED or samples >= 2,
+     ("rollout.num_samples", "algorithm.advantage")),
+    ("one sample of a prompt cannot differ from itself: at least rollout.num_samples=2 is needed",
+     lambda dynamic, samples: not dynamic or samples >= 2, ("algorithm.dynamic_sampling", "rollout.num_samples")),
+    *((f"has no effect with algorithm.advantage={{1}}: leave it {default!r}, or set algorithm.advantage='gae'",
+       lambda value, advantage, default=default: advantage == "gae" or value == default, (path, "algorithm.advantage"))
+      for path, default in {
+          "algorithm.critic": "own", "algorithm.critic_warmup": 0, "algorithm.critic_learning_rate": None}.items()),
+    ("is for algorithm.objective='clipped'; leave it None", lambda bound, kind: bound is None or kind == "clipped",
+     ("algorithm.dual_clip", "algorithm.objective")),
+    *((f"leaves a distribution that the trainer cannot score: leave it {default}, or set "
+       "algorithm.old_log_probs='recompute', which corrects for it",
+       lambda value, source, default=default: source == "recompute" or value == default,
+       (path, "algorithm.old_log_probs"))
+      for path, default in {"rollout.top_p": 1, "rollout.top_k": 0, "rollout.min_p": 0}.items()),
+    ("must be below algorithm.correction.high={1}", lambda low, high, kind: kind != "banded" or low < high,
+     ("algorithm.correction.low", "algorithm.correction.high", "algorithm.correction.weights")),
+    ("needs algorithm.correction.reject_below or .reject_above",
+     lambda kind, low, high: kind == "none" or (low, high) != (None, None),
+     ("algorithm.correction.rejection", "algorithm.correction.reject_below", "algorithm.correction.reject_above")),
+    ("a weight of 0 stays 0: set algorithm.kl.weight, or leave it 'fixed'",
+     lambda kind, weight: kind == "fixed" or weight > 0, ("algorithm.kl.controller", "algorithm.kl.weight")),
+    ("must be above a fifth of the samples of an iteration, {2} x {3}, or one step could turn the weight's sign",
+     lambda horizon, kind, prompts, samples: kind == "fixed" or horizon > prompts * samples / 5,
+     ("algorithm.kl.horizon", "algorithm.kl.controller", "rollout.prompts_per_step", "rollout.num_samples")),
+    ("must be at most rollout.max_tokens={1}", lambda tail, longest, kind: kind != "penalty" or tail <= longest,
+     ("algorithm.overlong_buffer", "rollout.max_tokens", "algorithm.overlong")),
     ("must divide the samples of an iteration: rollout.prompts_per_step={1} times rollout.num_samples={2}",
      lambda minibatches, prompts, samples: prompts * samples % minibatches == 0,
      ("algorithm.minibatches", "rollout.prompts_per_step", "rollout.num_samples")),

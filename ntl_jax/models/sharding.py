@@ -75,7 +75,7 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 
 def shardings(tree, mesh: Mesh, rules: Rules = RULES):
-    """The sharding of every leaf of parameters, optimizer states or train states; scalars are replicated.
+    """The sharding of every leaf of parameters, optimizer states or train states; others are replicated.
 
     Args:
         tree: arrays or their shapes, under the names of ``PARAMETER_AXES``.
@@ -88,12 +88,11 @@ def shardings(tree, mesh: Mesh, rules: Rules = RULES):
     problems: list[str] = []
 
     def place(path, leaf) -> NamedSharding:
-        if leaf.ndim == 0:
+        names = [k.key for k in path if isinstance(k, jax.tree_util.DictKey) and k.key in PARAMETER_AXES]
+        axes = PARAMETER_AXES[names[-1]] if names else ()
+        if len(axes) != leaf.ndim:  # counts and constants of an optimizer, and Adafactor's rows and columns: small
             return NamedSharding(mesh, P())
-        name = next(k.key for k in reversed(path) if isinstance(k, jax.tree_util.DictKey) and k.key in PARAMETER_AXES)
         where = jax.tree_util.keystr(path)
-        axes = PARAMETER_AXES[name]
-        assert len(axes) == leaf.ndim, f"{where}: {leaf.ndim} axes, the table has {axes}"
         spec, found = partition(leaf.shape, axes, mesh.shape, rules)
         problems.extend(f"{where}: {problem}" for problem in found)
         return NamedSharding(mesh, spec)

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
+from jaxtyping import Bool
 
-from ntl_jax.records import TrainBatch
+from ntl_jax.losses import token_weights
+from ntl_jax.records import HostOrDevice, TrainBatch
 
 NUM_BUCKETS = 4  # shapes between a quarter of the longest row and the longest: compilations are bounded by it
 ROUND_TO = 8  # lengths are multiples of it: whole vector registers, whole tiles
@@ -57,17 +59,16 @@ def pad_rows(
     num_rows = len(prompts)
     lengths = [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)]
     row_size, response_size = shape.bucket(max(lengths), max(map(len, responses)))
-    tokens, segment_ids = (np.zeros((num_rows, row_size), np.int32) for _ in range(2))
+    tokens = np.zeros((num_rows, row_size), np.int32)
     for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
         tokens[row, : lengths[row]] = np.concatenate([prompt, response])
-        segment_ids[row, : lengths[row]] = 1
     first = np.array([len(p) - 1 for p in prompts])[:, None]
     steps = np.arange(response_size)[None, :]
     mask = steps < np.array([len(r) for r in responses])[:, None]
     return TrainBatch(
         tokens=tokens,
         positions=np.broadcast_to(np.arange(row_size, dtype=np.int32), tokens.shape),
-        segment_ids=segment_ids,
+        segment_ids=None,
         predictors=np.where(mask, first + steps, 0).astype(np.int32),
         targets=pad_tokens(responses, response_size, 0, np.int32),
         mask=mask if keep is None else mask & keep[:, None],
@@ -86,6 +87,28 @@ def pad_tokens(rows: Sequence[np.ndarray], size: int, fill: float, dtype: type) 
 def take_rows(batch: TrainBatch, rows: np.ndarray) -> TrainBatch:
     """Some rows of a batch."""
     return jax.tree.map(lambda x: x[rows], batch)
+
+
+def has_number(batch: TrainBatch) -> Bool[HostOrDevice, "B T"]:
+    """Tokens that count and have a true number."""
+    return batch.mask & ~np.isnan(batch.number_targets)
+
+
+def weighed(batch: TrainBatch, *, mode: str = "token-mean", scale: int, reference_weight: float = 0.0) -> TrainBatch:
+    """Rows of one update with the weight of each token in its loss; a digit's NTL weighs what a token's loss does.
+
+    Args:
+        batch: all rows of the update, one response each, on the host.
+        mode: of aggregation.
+        scale: longest response, for seq-mean-token-sum-norm.
+        reference_weight: of the divergence from the reference policy, where the batch has its log-probs.
+    """
+    weights = np.asarray(token_weights(batch.mask, mode=mode, scale=scale))
+    number_weights = np.where(has_number(batch), weights, np.float32(0))
+    batch = batch._replace(weights=weights, number_weights=number_weights)
+    if batch.reference_log_probs is None:
+        return batch
+    return batch._replace(reference_weights=np.float32(reference_weight) * weights)
 
 
 def _round_up(size: float) -> int:

@@ -38,7 +38,7 @@ def describe(parts: Parts, workdir: Path) -> dict[str, str]:
         "rollout": f"{rollout.engine} engine, {rollout.prompts_per_step} prompts x {rollout.num_samples} samples, "
         f"up to {rollout.max_tokens} tokens, temperature {rollout.temperature}",
         "warm start": f"{config.warm_start.steps} steps of cross entropy + {config.warm_start.ntl_weight} NTL",
-        "ppo": f"{config.trainer.steps} iterations, advantage {algorithm.advantage}, "
+        "ppo": f"{config.trainer.steps} iterations, objective {algorithm.objective}, advantage {algorithm.advantage}, "
         f"reward {parts.scorer.reward.spec}, "
         + (
             f"NTL-{config.ntl.method} of {config.ntl.reward_mode} x {config.ntl.weight} in the loss"

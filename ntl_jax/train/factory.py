@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
@@ -15,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ntl_jax.config import DataSection, RunConfig
 from ntl_jax.data import Problem, encode_prompts, encode_solutions, generate_problems, load_gsm8k, load_tokenizer
-from ntl_jax.models import Critic, Decoder, ModelConfig, hf_folder, load_hf, make_mesh
+from ntl_jax.models import Critic, Decoder, ModelConfig, hf_folder, load_hf, make_mesh, shardings
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Prompt
 from ntl_jax.rollout import JaxEngine, RolloutEngine
@@ -155,10 +156,7 @@ def ppo_trainer(parts: Parts, params: Any) -> PPOTrainer:
     """The PPO trainer, going on from ``params``; a critic begins with the policy's trunk."""
     config, critic = parts.config, None
     if config.algorithm.advantage == "gae":
-        seed = config.seed + CRITIC_SEED
-        critic_graph, critic_params = init_params(lambda rngs: Critic(parts.model, rngs=rngs), seed, parts.mesh)
-        critic_params["trunk"] = jax.tree.map(lambda x: x.copy(), params)  # the states are donated: nothing is shared
-        critic = (critic_graph, critic_params)
+        critic = _own_critic(parts, params) if config.algorithm.critic == "own" else _value_head(parts)
     return PPOTrainer(
         config,
         policy=(parts.graph, params),
@@ -170,6 +168,25 @@ def ppo_trainer(parts: Parts, params: Any) -> PPOTrainer:
         stop_token_ids=parts.stop_token_ids,
         mesh=parts.mesh,
     )
+
+
+def _own_critic(parts: Parts, params: Any) -> tuple[nnx.GraphDef, Any]:
+    """A critic whose trunk begins as a copy of the policy's."""
+    seed = parts.config.seed + CRITIC_SEED
+    graph, critic = init_params(lambda rngs: Critic(parts.model, rngs=rngs), seed, parts.mesh)
+    critic["trunk"] = jax.tree.map(lambda x: x.copy(), params)  # the states are donated: nothing is shared
+    return graph, critic
+
+
+def _value_head(parts: Parts) -> tuple[nnx.GraphDef, Any]:
+    """A critic on the policy's trunk: the graph of the whole, and the parameters of the value head alone."""
+    graph, critic = nnx.split(nnx.eval_shape(lambda: Critic(parts.model, rngs=nnx.Rngs(0))), nnx.Param)
+    head = nnx.State({"value_head": critic["value_head"]})
+
+    def zeros():
+        return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), head)
+
+    return graph, jax.jit(zeros, out_shardings=shardings(head, parts.mesh))()
 
 
 def _stop_token_ids(tokenizer: PreTrainedTokenizerBase, checkpoint: pathlib.Path | None) -> tuple[int, ...]:

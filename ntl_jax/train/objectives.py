@@ -1,135 +1,150 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each model minimises on a batch. Denominators are those of the whole batch, so micro-batches add up to it."""
+"""What each model minimises on a batch: sums over positions whose weights the batch brings, so that parts add up."""
 
+import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ntl_jax.config import AlgorithmSection
-from ntl_jax.losses import (
-    aggregate,
-    clipped_policy_loss,
-    clipped_value_loss,
-    kl_k1,
-)
-from ntl_jax.models import Critic, Decoder
+from ntl_jax.losses import clipped_value_loss, kl_k1
 from ntl_jax.numerals import NumberTable
-from ntl_jax.ops import HeadStats, masked_sum, vocab_head
+from ntl_jax.ops import HeadStats, masked_sum, vocab_head_loss
 from ntl_jax.records import TrainBatch
 from ntl_jax.rewards import LOSSES, Method
 from ntl_jax.train.figures import Figures, Mean
 from ntl_jax.train.number_tokens import of_same_width, to_digit_scale
-
-
-class Denominators(NamedTuple):
-    """Tokens that count, and those with a true number, in the whole batch."""
-
-    tokens: Float[Array, ""]
-    numbers: Float[Array, ""]
-
-    @classmethod
-    def of(cls, batch: TrainBatch) -> "Denominators":
-        return cls(jnp.sum(batch.mask, dtype=jnp.float32), jnp.sum(_numbers(batch), dtype=jnp.float32))
+from ntl_jax.train.policy_loss import KL_ESTIMATORS, anchored, policy_loss, ratios
 
 
 class NumberLoss(NamedTuple):
-    """The Number Token Loss term of an objective: which, how much. Weight 0 leaves it out of the program."""
+    """The Number Token Loss term of an objective: of which tokens, which, how much. Weight 0 leaves it out."""
 
+    table: NumberTable
     method: Method
     weight: float
 
+    @property
+    def ids(self) -> Array:
+        """Of the tokens whose log-probs it needs."""
+        return self.table.ids if self.weight else self.table.ids[:0]
+
+    def per_token(self, stats: HeadStats, tokens: TrainBatch) -> Float[Array, "..."]:
+        """The loss of each token with a true number, before its weight."""
+        logits, widths = of_same_width(stats.number_log_probs, tokens.targets, self.table)
+        losses = LOSSES[self.method](logits, tokens.number_targets, self.table.values)
+        return to_digit_scale(losses, widths, self.method)
+
+    def weighed(self, stats: HeadStats, tokens: TrainBatch) -> Float[Array, "..."] | float:
+        """Its share of each token's loss."""
+        if not self.weight:
+            return 0.0
+        assert tokens.number_weights is not None
+        return self.weight * jnp.where(_numbers(tokens), tokens.number_weights * self.per_token(stats, tokens), 0.0)
+
+    def figures(self, stats: HeadStats, batch: TrainBatch, group: str) -> dict[str, Mean]:
+        """Its mean over the tokens with a true number."""
+        if not self.weight:
+            return {}
+        return {f"{group}/ntl_loss": _mean(self.per_token(stats, batch), _numbers(batch))}
+
 
 def supervised_objective(
-    decoder: Decoder, batch: TrainBatch, denominators: Denominators, table: NumberTable, number_loss: NumberLoss
+    hidden: Float[Array, "B T D"], head: Float[Array, "D V"], batch: TrainBatch, number_loss: NumberLoss
 ) -> tuple[Float[Array, ""], Figures]:
-    """Cross entropy, mean over tokens, + weight * NTL, mean over number tokens (as in the paper)."""
-    stats = _head_stats(decoder, batch, table, number_loss, temperature=1.0)
-    cross_entropy = aggregate(-stats.log_probs, batch.mask, num_tokens=denominators.tokens)
-    number_term, figures = _number_term(stats, batch, table, number_loss, "warm_start", denominators.numbers)
-    means = {"warm_start/cross_entropy": _token_mean(-stats.log_probs, batch)}
-    return cross_entropy + number_term, Figures(means | figures, {})
+    """Cross entropy + weight * NTL."""
+
+    def per_token(stats: HeadStats, tokens: TrainBatch) -> Array:
+        assert tokens.weights is not None
+        return jnp.where(tokens.mask, -stats.log_probs * tokens.weights, 0.0) + number_loss.weighed(stats, tokens)
+
+    loss, stats = _over_tokens(per_token, hidden, head, batch, number_loss, temperature=1.0)
+    means = {"warm_start/cross_entropy": _mean(-stats.log_probs, batch.mask)}
+    return loss, Figures(means | number_loss.figures(stats, batch, "warm_start"), {})
 
 
-def policy_objective(
-    decoder: Decoder,
-    batch: TrainBatch,
-    denominators: Denominators,
-    table: NumberTable,
-    number_loss: NumberLoss,
-    algorithm: AlgorithmSection,
-    temperature: float,
-) -> tuple[Float[Array, ""], Figures]:
-    """Clipped surrogate + weight * NTL, summed token by token and divided by the same number of tokens.
+@dataclasses.dataclass(frozen=True, eq=False)
+class PolicyObjective:
+    """The policy's loss: surrogate - entropy bonus + divergence from the reference + weight * NTL, token by token.
 
-    A digit's NTL weighs as much as a token's surrogate, whatever the share of digits. Log-probs are those at the
-    sampling temperature.
+    A digit's NTL weighs as much as a token's surrogate, whatever the share of digits.
+
+    Args:
+        algorithm: which surrogate, and the weights of the others.
+        number_loss: the NTL term.
+        temperature: of sampling, at which log-probs are taken.
     """
-    assert batch.old_log_probs is not None and batch.advantages is not None
-    stats = _head_stats(decoder, batch, table, number_loss, temperature)
-    clip = {"clip_low": algorithm.clip_low, "clip_high": algorithm.clip_high}
-    per_token = clipped_policy_loss(stats.log_probs, batch.old_log_probs, batch.advantages, **clip)
-    policy_loss = aggregate(per_token, batch.mask, num_tokens=denominators.tokens)
-    number_term, figures = _number_term(stats, batch, table, number_loss, "actor", denominators.tokens)
 
-    log_ratio = jnp.where(batch.mask, stats.log_probs - batch.old_log_probs, 0.0)
-    ratio = jnp.exp(log_ratio)
-    unclipped = -batch.advantages * ratio
-    means = {
-        "actor/pg_loss": _token_mean(per_token, batch),
-        "actor/pg_clipfrac": _token_mean(per_token > unclipped, batch),
-        "actor/ppo_kl": _token_mean(kl_k1(batch.old_log_probs, stats.log_probs), batch),
-        "actor/entropy": _token_mean(stats.entropy, batch),
-    }
-    return policy_loss + number_term, Figures(means | figures, {"actor/ratio_deviation": jnp.max(jnp.abs(ratio - 1.0))})
+    algorithm: AlgorithmSection
+    number_loss: NumberLoss
+    temperature: float
+
+    def __call__(
+        self, hidden: Float[Array, "B T D"], head: Float[Array, "D V"], batch: TrainBatch
+    ) -> tuple[Float[Array, ""], Figures]:
+        compared = anchored(self.algorithm, hidden, head, batch, self.temperature)
+        loss, stats = _over_tokens(self._per_token, hidden, head, compared, self.number_loss, self.temperature)
+        return loss, self._figures(stats, batch, compared)
+
+    def _per_token(self, stats: HeadStats, tokens: TrainBatch) -> Array:
+        assert tokens.weights is not None
+        loss = policy_loss(self.algorithm, stats.log_probs, tokens)
+        if self.algorithm.entropy_weight:
+            loss -= self.algorithm.entropy_weight * stats.entropy
+        loss = tokens.weights * loss
+        if tokens.reference_weights is not None:
+            loss += tokens.reference_weights * self._divergence(stats, tokens)
+        return jnp.where(tokens.mask, loss, 0.0) + self.number_loss.weighed(stats, tokens)
+
+    def _divergence(self, stats: HeadStats, tokens: TrainBatch) -> Array:
+        assert tokens.reference_log_probs is not None
+        return KL_ESTIMATORS[self.algorithm.kl.estimator](stats.log_probs, tokens.reference_log_probs)
+
+    def _figures(self, stats: HeadStats, batch: TrainBatch, compared: TrainBatch) -> Figures:
+        """Of the batch, and as it is `anchored`."""
+        assert batch.old_log_probs is not None
+        clipped = ratios(self.algorithm, stats.log_probs, compared).clipped
+        per_token = {
+            "actor/pg_loss": policy_loss(self.algorithm, stats.log_probs, compared),
+            "actor/ppo_kl": kl_k1(batch.old_log_probs, stats.log_probs),
+            "actor/entropy": stats.entropy,
+        }
+        if clipped is not None:
+            per_token["actor/pg_clipfrac"] = clipped
+        if batch.reference_weights is not None:
+            per_token["actor/kl_loss"] = self._divergence(stats, batch)
+        means = {name: _mean(value, batch.mask) for name, value in per_token.items()}
+        deviation = jnp.max(jnp.abs(ratios(self.algorithm, stats.log_probs, batch).ratio - 1.0))
+        return Figures(means | self.number_loss.figures(stats, batch, "actor"), {"actor/ratio_deviation": deviation})
 
 
 def value_objective(
-    critic: Critic, batch: TrainBatch, denominators: Denominators, algorithm: AlgorithmSection
+    values: Float[Array, "B T"], batch: TrainBatch, algorithm: AlgorithmSection
 ) -> tuple[Float[Array, ""], Figures]:
     """Clipped squared error of the values against the returns."""
-    assert batch.old_values is not None and batch.returns is not None
-    values = predicted_values(critic, batch)
+    assert batch.old_values is not None and batch.returns is not None and batch.weights is not None
     per_token = clipped_value_loss(values, batch.old_values, batch.returns, clip=algorithm.value_clip)
-    loss = aggregate(per_token, batch.mask, num_tokens=denominators.tokens)
-    return algorithm.value_weight * loss, Figures({"critic/vf_loss": _token_mean(per_token, batch)}, {})
+    loss = algorithm.value_weight * masked_sum(per_token * batch.weights, batch.mask)
+    return loss, Figures({"critic/vf_loss": _mean(per_token, batch.mask)}, {})
 
 
-def predicted_values(critic: Critic, batch: TrainBatch) -> Float[Array, "B T"]:
-    """The critic's value of the state before each response token."""
-    values = critic(batch.tokens, positions=batch.positions, segment_ids=batch.segment_ids)
-    return jnp.take_along_axis(values, batch.predictors, axis=1)
-
-
-def _head_stats(
-    decoder: Decoder, batch: TrainBatch, table: NumberTable, number_loss: NumberLoss, temperature: float
-) -> HeadStats:
-    hidden = decoder(batch.tokens, positions=batch.positions, segment_ids=batch.segment_ids)
-    hidden = jnp.take_along_axis(hidden, batch.predictors[:, :, None], axis=1)
-    number_ids = table.ids if number_loss.weight else table.ids[:0]
-    return vocab_head(hidden, decoder.head(), batch.targets, number_ids, temperature=temperature)
-
-
-def _number_term(
-    stats: HeadStats, batch: TrainBatch, table: NumberTable, number_loss: NumberLoss, group: str, denominator: Array
-) -> tuple[Float[Array, ""] | float, dict[str, Mean]]:
-    """weight * summed loss over the positions with a true number / denominator, and its mean over them."""
-    if not number_loss.weight:
-        return 0.0, {}
-    logits, widths = of_same_width(stats.number_log_probs, batch.targets, table)
-    losses = LOSSES[number_loss.method](logits, batch.number_targets, table.values)
-    per_token = to_digit_scale(losses, widths, number_loss.method)
-    has_number = _numbers(batch)
-    term = aggregate(per_token, has_number, num_tokens=denominator)
-    return number_loss.weight * term, {f"{group}/ntl_loss": _mean(per_token, has_number)}
+def _over_tokens(
+    per_token: Callable[[HeadStats, TrainBatch], Array],
+    hidden: Float[Array, "B T D"],
+    head: Float[Array, "D V"],
+    batch: TrainBatch,
+    number_loss: NumberLoss,
+    temperature: float,
+) -> tuple[Float[Array, ""], HeadStats]:
+    """The sum over response tokens, and their statistics; ``per_token`` is given what has an entry a token."""
+    tokens = batch._replace(tokens=None, positions=None, segment_ids=None)
+    return vocab_head_loss(per_token, hidden, head, batch.targets, number_loss.ids, tokens, temperature=temperature)
 
 
 def _numbers(batch: TrainBatch) -> Array:
     return batch.mask & ~jnp.isnan(batch.number_targets)
-
-
-def _token_mean(per_token: Array, batch: TrainBatch) -> Mean:
-    return _mean(per_token, batch.mask)
 
 
 def _mean(per_token: Array, mask: Array) -> Mean:

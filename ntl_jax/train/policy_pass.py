@@ -5,24 +5,22 @@ For engines that capture nothing, and the only way for tokens of several digits,
 and JAX engine share the head, so that both give the same log-probs to about 1e-5.
 """
 
-import functools
 from collections.abc import Sequence
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from ntl_jax.models import Decoder, batch_sharding
+from ntl_jax.models import Decoder
 from ntl_jax.numerals import DigitLabels, NumberTable
 from ntl_jax.ops import vocab_head
 from ntl_jax.records import TrainBatch, Trajectory
 from ntl_jax.rewards import LOSSES, Method, Readings, shares
-from ntl_jax.train.batch import RowShape, pad_rows, take_rows
+from ntl_jax.train.batch import RowShape, pad_rows
 from ntl_jax.train.number_tokens import of_same_width, to_digit_scale
-from ntl_jax.train.step import num_micro_batches
+from ntl_jax.train.row_pass import RowPass, predictor_states
 
 
 class PolicyPass:
@@ -37,15 +35,11 @@ class PolicyPass:
     """
 
     def __init__(self, table: NumberTable, method: Method, shape: RowShape, mesh: Mesh, max_tokens: int):
-        self._shape, self._max_tokens = shape, max_tokens
-        self._sharding = batch_sharding(mesh)
-        self._num_shards = mesh.shape["data"] * mesh.shape["fsdp"]
+        self._shape = shape
 
-        @functools.partial(jax.jit, static_argnums=0)
-        def run(graph: nnx.GraphDef, params, batch: TrainBatch, temperature: Array):
+        def run(graph: nnx.GraphDef, params: Any, batch: TrainBatch, temperature: Array):
             decoder: Decoder = nnx.merge(graph, params)
-            hidden = decoder(batch.tokens, positions=batch.positions, segment_ids=batch.segment_ids)
-            hidden = jnp.take_along_axis(hidden, batch.predictors[:, :, None], axis=1)
+            hidden = predictor_states(decoder, batch)
             stats = vocab_head(hidden, decoder.head(), batch.targets, table.ids, temperature=temperature)
             if table.kind == "digits":
                 return table.merge_by_value(stats.number_log_probs)
@@ -54,7 +48,7 @@ class PolicyPass:
             of_tokens = shares(log_probs, batch.number_targets, np.asarray(table.values))
             return Readings(to_digit_scale(losses, widths, method), *of_tokens)
 
-        self._run = run
+        self._run = RowPass(run, mesh, max_tokens)
 
     def digit_log_probs(
         self, decoder: Decoder, trajectories: Sequence[Trajectory], temperature: float
@@ -86,21 +80,11 @@ class PolicyPass:
     def _over_rows(
         self, decoder: Decoder, trajectories: Sequence[Trajectory], truth: Sequence[np.ndarray], temperature: float
     ):
-        """The pass over all rows, in parts that fit; what rows are short of the shards is filled up with others."""
-        num_rows, shards = len(trajectories), self._num_shards
+        """The pass over all rows."""
         batch = pad_rows(
             [t.prompt_ids for t in trajectories],
             [t.response_ids for t in trajectories],
             self._shape,
             number_targets=truth,
         )
-        per_shard = -(-num_rows // shards)
-        parts = num_micro_batches(per_shard, shards * batch.tokens.shape[1], self._max_tokens)
-        graph, params = nnx.split(decoder)
-        results = [
-            jax.device_get(
-                self._run(graph, params, jax.device_put(take_rows(batch, rows), self._sharding), temperature)
-            )
-            for rows in np.resize(np.arange(num_rows), per_shard * shards).reshape(parts, -1)
-        ]
-        return jax.tree.map(lambda *xs: np.concatenate(xs)[:num_rows], *results)
+        return self._run(*nnx.split(decoder), batch, temperature)

@@ -1,44 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Proximal policy optimisation, one iteration at a time: sample, score, estimate advantages, update.
+"""Policy optimisation, one iteration at a time: sample, score, estimate advantages, update.
 
-Deviations from Schulman et al., 2017 (https://arxiv.org/abs/1707.06347): the baseline is by default the mean of a
+Deviations of the default from Schulman et al., 2017 (https://arxiv.org/abs/1707.06347): the baseline is the mean of a
 prompt's samples (GRPO) and not a critic; every token of a response has the same advantage then; the reward comes at the
 last token; advantages are not whitened over the batch with the group baseline, whose scale is a group's deviation.
-``old_log_probs`` are those captured while sampling: nothing recomputes them, so no update can make the ratio 1.
+``old_log_probs`` are those captured while sampling. The other choices: docs/algorithms.md.
 """
 
-import time
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from ntl_jax.config import RunConfig
-from ntl_jax.data import DataCursor
-from ntl_jax.losses import gae, group_advantages, whiten
+from ntl_jax.config import AlgorithmSection, RunConfig
+from ntl_jax.losses import AdaptiveKLController, FixedKLController
 from ntl_jax.models import Decoder, batch_sharding, shardings
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Prompt, Sampling, TrainBatch
 from ntl_jax.rollout import RolloutEngine
-from ntl_jax.train.batch import RowShape, pad_rows, pad_tokens, take_rows
+from ntl_jax.train.batch import RowShape, take_rows, weighed
+from ntl_jax.train.collect import STREAM, Collector
 from ntl_jax.train.digit_info import log_samples
+from ntl_jax.train.experience import Experience
 from ntl_jax.train.extraction import captures_digits
-from ntl_jax.train.objectives import NumberLoss, policy_objective, predicted_values, value_objective
+from ntl_jax.train.figures import Figures
 from ntl_jax.train.optimizer import make_optimizer
-from ntl_jax.train.reporting import iteration_figures, shown_rows
+from ntl_jax.train.packing import pack, padding_fraction
+from ntl_jax.train.ppo_terms import PPOTerms
+from ntl_jax.train.reporting import Clock, iteration_figures, shown_rows
 from ntl_jax.train.scoring import Scored, Scorer
 from ntl_jax.train.state import TrainState, init_model_state, init_train_state
 from ntl_jax.train.step import Learner, make_step
 
-STREAM = 2  # of the run's random numbers: keeps this stage's apart from the others'
-
 
 class PPOTrainer:
-    """Clipped PPO on the prompts of a data set.
+    """Policy optimisation on the prompts of a data set.
 
     Args:
         config: its ``algorithm``, ``rollout`` and ``ntl`` sections rule the stage.
@@ -67,130 +67,106 @@ class PPOTrainer:
     ):
         algorithm, rollout = config.algorithm, config.rollout
         self.config, self.prompts, self.engine, self.scorer = config, prompts, engine, scorer
-        self.cursor = DataCursor(len(prompts), rollout.prompts_per_step, seed=config.seed + STREAM)
         self.iteration = 0
-        self.last_prompts: list[int] = []
-        self._sampling = Sampling(
+        self.sampling = Sampling(
             num_samples=rollout.num_samples,
             max_tokens=rollout.max_tokens,
             temperature=rollout.temperature,
+            top_p=rollout.top_p,
+            top_k=rollout.top_k,
+            min_p=rollout.min_p,
             stop_token_ids=stop_token_ids,
             stop_strings=rollout.stop_strings,
             capture_digits=captures_digits(config.ntl, table),
         )
+        self.collect = Collector(config, prompts, engine, scorer, self.sampling)
+        self._graph, self._sharding = policy[0], batch_sharding(mesh)
+        self._num_shards = mesh.shape["data"] * mesh.shape["fsdp"]
+        self._kl = _controller(algorithm)
+        terms = PPOTerms(config, table, policy[0], critic and critic[0])
         longest = max(len(p.ids) for p in prompts)
-        self._shape = RowShape(row=longest + rollout.max_tokens, response=rollout.max_tokens)
-        self._sharding = batch_sharding(mesh)
-        self._graph = policy[0]
-        optimizer = make_optimizer(algorithm.optimizer, config.trainer.steps * algorithm.epochs * algorithm.minibatches)
-        learners = self._learners(optimizer, policy[0], None if critic is None else critic[0], table)
-        self.state = init_train_state(
-            init_model_state(policy[1], optimizer, mesh),
-            None if critic is None else init_model_state(critic[1], optimizer, mesh),
-            mesh,
+        self.experience = Experience(
+            config,
+            RowShape(row=longest + rollout.max_tokens, response=rollout.max_tokens),
+            graph=policy[0],
+            reference=jax.tree.map(lambda x: x.copy(), policy[1]) if algorithm.kl.weight else None,
+            critic=critic and (critic[0], lambda state: terms.critic_params(state.params)),
+            mesh=mesh,
         )
-        max_tokens = config.trainer.max_tokens_per_micro_batch
-        self._step = make_step(*learners, max_tokens, shardings(self.state, mesh))
-        self._values = None
-        if critic is not None:
-            critic_graph = critic[0]
-            self._values = jax.jit(lambda params, batch: predicted_values(nnx.merge(critic_graph, params), batch))
+        self._begin(policy[1], critic and critic[1], terms, mesh)
         self.engine.load_weights(0, self.decoder())
 
-    def _learners(self, optimizer, policy_graph, critic_graph, table) -> tuple[Learner, Learner | None]:
-        algorithm, temperature = self.config.algorithm, self.config.rollout.temperature
-        ntl = self.config.ntl
-        number_loss = NumberLoss(ntl.method, ntl.weight if ntl.enabled else 0.0)
-
-        def policy(params, batch, denominators):
-            decoder = nnx.merge(policy_graph, params)
-            return policy_objective(decoder, batch, denominators, table, number_loss, algorithm, temperature)
-
-        def critic(params, batch, denominators):
-            return value_objective(nnx.merge(critic_graph, params), batch, denominators, algorithm)
-
-        return Learner(policy, optimizer, "actor"), critic_graph and Learner(critic, optimizer, "critic")
+    def _begin(self, policy: Any, critic: Any | None, terms: PPOTerms, mesh: Mesh) -> None:
+        """The state, and the steps that change it."""
+        algorithm = self.config.algorithm
+        num_updates = self.config.trainer.steps * algorithm.epochs * algorithm.minibatches
+        learners = {
+            "policy": Learner(make_optimizer(algorithm.optimizer, num_updates), "actor"),
+            "critic": Learner(
+                make_optimizer(algorithm.optimizer, num_updates, learning_rate=algorithm.critic_learning_rate), "critic"
+            ),
+        }
+        self.state = init_train_state(
+            init_model_state(policy, learners["policy"].optimizer, mesh),
+            None if critic is None else init_model_state(critic, learners["critic"].optimizer, mesh),
+            mesh,
+        )
+        rest = learners, self.config.trainer.max_tokens_per_micro_batch, shardings(self.state, mesh)
+        self._step = make_step(terms.of_update(), *rest)
+        self._warmup_step = make_step(terms.of_warmup(), *rest) if algorithm.critic_warmup else self._step
 
     def step(self) -> tuple[dict[str, float], Scored]:
         """One iteration; returns its figures and its scored samples."""
         clock = Clock()
-        prompts = [self.prompts[i] for i in self.cursor.next()]
-        self.last_prompts = [p.index for p in prompts]
-        seed = int(np.random.SeedSequence([self.config.seed, STREAM, self.iteration]).generate_state(1)[0])
-        trajectories = self.engine.generate(prompts, self._sampling, seed=seed)
-        clock.lap("gen")
-        scored = self.scorer(
-            prompts,
-            trajectories,
-            self.decoder(),
-            temperature=self._sampling.temperature,
-            iteration=self.iteration,
-        )
-        clock.lap("reward")
-        batch = self._with_advantages(self._rows(scored), scored)
-        clock.lap("adv")
-        figures = self._update(batch)
+        samples = self.collect(self.decoder(), self.iteration, clock)
+        batch, figures = self.experience(self.state, samples, self._kl.beta, clock)
+        figures |= samples.figures | self._update(batch)
+        if "actor/kl" in figures:
+            self._kl = self._kl.update(figures["actor/kl"], len(batch.mask))
         self.iteration += 1
         self.engine.load_weights(self.iteration, self.decoder())
         clock.lap("update_actor")
+        scored = samples.scored
         if self.config.ntl.debug_mode:
             log_samples(scored, shown_rows(scored, self.config.trainer.samples_per_step))
         return figures | iteration_figures(scored, batch, clock.seconds, log_ntl=self.config.ntl.log_metrics), scored
 
-    def _rows(self, scored: Scored) -> TrainBatch:
-        responses = [t.response_ids for t in scored.trajectories]
-        nothing = [np.full(len(r), -1, np.int32) for r in responses]
-        truth = nothing if scored.labels is None else [label.prefix_truth for label in scored.labels]
-        batch = pad_rows(
-            [p.ids for p in scored.prompts],
-            responses,
-            self._shape,
-            number_targets=[np.where(t >= 0, t, np.nan) for t in truth],
-            keep=scored.valid,
-        )
-        log_probs = [t.rollout_log_probs for t in scored.trajectories]
-        return batch._replace(old_log_probs=pad_tokens(log_probs, batch.mask.shape[1], 0.0, np.float32))
-
-    def _with_advantages(self, batch: TrainBatch, scored: Scored) -> TrainBatch:
-        if self._values is None:
-            groups = jnp.array([t.prompt_index for t in scored.trajectories])
-            per_row = group_advantages(
-                jnp.asarray(scored.scores),
-                groups,
-                where=jnp.asarray(scored.valid),
-                normalize=self.config.algorithm.normalize_groups,
-            )
-            per_row = np.asarray(per_row)
-            return batch._replace(advantages=np.where(batch.mask, per_row[:, None], 0.0).astype(np.float32))
-        assert self.state.critic is not None
-        values = np.asarray(self._values(self.state.critic.params, jax.device_put(batch, self._sharding)))
-        last = np.array([len(t.response_ids) - 1 for t in scored.trajectories])
-        rewards = np.zeros_like(values)
-        rewards[np.arange(len(last)), last] = scored.scores
-        algorithm = self.config.algorithm
-        mask = jnp.asarray(batch.mask)
-        advantages, returns = gae(
-            jnp.asarray(rewards), jnp.asarray(values), mask, gamma=algorithm.gamma, lam=algorithm.lam
-        )
-        advantages = whiten(advantages, mask)
-        return batch._replace(advantages=np.asarray(advantages), returns=np.asarray(returns), old_values=values)
-
     def _update(self, batch: TrainBatch) -> dict[str, float]:
-        """Epochs x minibatches of clipped updates; the first update's ratio shows whether sampler and trainer agree."""
+        """Epochs x minibatches of updates; the first one's ratio shows whether sampler and trainer agree."""
         algorithm, num_rows = self.config.algorithm, len(batch.mask)
+        step = self._warmup_step if self.iteration < algorithm.critic_warmup else self._step
         rng = np.random.default_rng([self.config.seed, STREAM, self.iteration])
-        parts = [
+        minibatches = [
             rows
             for _ in range(algorithm.epochs)
             for rows in rng.permutation(num_rows).reshape(algorithm.minibatches, -1)
         ]
-        total, first = None, None
-        for rows in parts:
-            self.state, figures = self._step(self.state, jax.device_put(take_rows(batch, rows), self._sharding))
-            first = figures if first is None else first
-            total = figures if total is None else total + figures
-        assert total is not None and first is not None
-        return total.to_dict() | {"actor/first_ratio_deviation": first.to_dict()["actor/ratio_deviation"]}
+        figures: list[Figures] = []
+        padding: list[float] = []
+        for rows in minibatches:
+            part = self._minibatch(take_rows(batch, rows))
+            padding.append(padding_fraction(part))
+            self.state, of_part = step(self.state, jax.device_put(part, self._sharding))
+            figures.append(of_part)
+        total = sum(figures[1:], start=figures[0]).to_dict() | {"perf/padding_fraction": float(np.mean(padding))}
+        if "actor/ratio_deviation" in total:
+            total["actor/first_ratio_deviation"] = figures[0].to_dict()["actor/ratio_deviation"]
+        return total
+
+    def _minibatch(self, rows: TrainBatch) -> TrainBatch:
+        """Rows of one update as they go through the model: weighed, and packed if so asked."""
+        batch = weighed(
+            rows,
+            mode=self.config.algorithm.aggregation,
+            scale=self.config.rollout.max_tokens,
+            reference_weight=self._kl.beta,
+        )
+        return pack(batch, self._num_shards) if self.config.trainer.pack_sequences else batch
+
+    @property
+    def last_prompts(self) -> list[int]:
+        """Indices of the prompts of the last iteration."""
+        return self.collect.last_prompts
 
     def decoder(self) -> Decoder:
         """The policy as it is now."""
@@ -198,23 +174,20 @@ class PPOTrainer:
 
     def position(self) -> dict[str, Any]:
         """What a checkpoint needs beside the state."""
-        return {"cursor": self.cursor.state(), "iteration": self.iteration}
+        return {"cursor": self.collect.cursor.state(), "iteration": self.iteration, "kl_weight": self._kl.beta}
 
     def restore(self, state: TrainState, position: dict[str, Any]) -> None:
         """Continues where a checkpoint was written."""
         self.state, self.iteration = state, position["iteration"]
-        self.cursor.restore(position["cursor"])
+        self.collect.cursor.restore(position["cursor"])
+        self._kl = dataclasses.replace(self._kl, beta=position["kl_weight"])
         self.engine.load_weights(self.iteration, self.decoder())
 
 
-class Clock:
-    """Seconds spent in each part of an iteration."""
-
-    def __init__(self):
-        self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, part: str) -> None:
-        """The time since the last lap was spent in this part."""
-        now = time.perf_counter()
-        self.seconds[part], self._last = now - self._last, now
+def _controller(algorithm: AlgorithmSection) -> FixedKLController | AdaptiveKLController:
+    kl = algorithm.kl
+    match kl.controller:
+        case "fixed":
+            return FixedKLController(kl.weight)
+        case "adaptive":
+            return AdaptiveKLController(kl.weight, kl.target, kl.horizon)

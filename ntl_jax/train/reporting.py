@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures of an iteration and of an evaluation that are read off the samples on the host."""
 
+import time
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,6 +10,20 @@ from ntl_jax.metrics import SampleRecord
 from ntl_jax.records import NTLInfo, TrainBatch
 from ntl_jax.rewards import extract_answer
 from ntl_jax.train.scoring import Scored
+
+
+class Clock:
+    """Seconds spent in each part of an iteration."""
+
+    def __init__(self):
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, part: str) -> None:
+        """The time since the last lap was spent in this part."""
+        now = time.perf_counter()
+        self.seconds[part] = self.seconds.get(part, 0.0) + now - self._last
+        self._last = now
 
 
 def iteration_figures(

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """From sampled ids to scores: text, true digits, NTL record, reward."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from ntl_jax.config import RunConfig, parse_schedule
 from ntl_jax.models import Decoder
@@ -49,6 +50,49 @@ class Scored(NamedTuple):
     @property
     def valid(self) -> Bool[np.ndarray, "B"]:
         return np.array([o.valid for o in self.outcomes])
+
+
+def join_scored(parts: Sequence[Scored], rows: Int[np.ndarray, "B"]) -> Scored:
+    """Some samples of several calls as those of one; samples are numbered through all parts."""
+
+    def pick(name: str) -> list[Any]:
+        samples = [sample for part in parts for sample in getattr(part, name)]
+        return [samples[i] for i in rows]
+
+    starts = np.cumsum([0, *(len(part.texts) for part in parts)])
+    reasons = {start + i: why for start, part in zip(starts, parts, strict=False) for i, why in part.fallbacks.items()}
+    infos = [part.ntl_info for part in parts if part.ntl_info is not None]
+    return parts[0]._replace(
+        prompts=pick("prompts"),
+        trajectories=pick("trajectories"),
+        texts=pick("texts"),
+        labels=None if parts[0].labels is None else pick("labels"),
+        ntl_info=join_infos(infos, rows) if infos else None,
+        outcomes=pick("outcomes"),
+        correct=np.array(pick("correct")),
+        fallbacks={i: reasons[row] for i, row in enumerate(rows) if row in reasons},
+    )
+
+
+def join_infos(infos: Sequence[NTLInfo], rows: Int[np.ndarray, "B"]) -> NTLInfo:
+    """Some records of several batches as those of one, padded to the longest response: -1 where integers say "none"."""
+    size = max(info.seq_len for info in infos)
+
+    def padded(x: np.ndarray) -> np.ndarray:
+        if x.ndim == 1:
+            return x
+        widths = [(0, 0), (0, size - x.shape[1]), *[(0, 0)] * (x.ndim - 2)]
+        return np.pad(x, widths, constant_values=-1 if np.issubdtype(x.dtype, np.integer) else 0)
+
+    joined = {}
+    for name in (field.name for field in dataclasses.fields(NTLInfo) if field.name != "method"):
+        values = [getattr(info, name) for info in infos]
+        if name == "sequence_strings":
+            texts = [text for part in values for text in part]
+            joined[name] = tuple(texts[i] for i in rows)
+        elif values[0] is not None:
+            joined[name] = np.concatenate([padded(x) for x in values])[rows]
+    return dataclasses.replace(infos[0], **joined)
 
 
 class Scorer:

@@ -33,6 +33,12 @@ class TrainState:
     policy: ModelState
     critic: ModelState | None = None
 
+    @property
+    def params(self) -> dict[str, Any]:
+        """Parameters by model."""
+        models = {"policy": self.policy, "critic": self.critic}
+        return {name: model.params for name, model in models.items() if model is not None}
+
 
 def init_params(create: Callable[[nnx.Rngs], nnx.Module], seed: int, mesh: Mesh) -> tuple[nnx.GraphDef, Any]:
     """A new model, created shard by shard: no device ever holds the whole.

@@ -2,8 +2,8 @@
 """One update as a pure, jitted function (state, batch) -> (state, figures)."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,30 +12,46 @@ from jaxtyping import Array
 
 from ntl_jax.records import TrainBatch
 from ntl_jax.train.figures import Figures, Mean
-from ntl_jax.train.objectives import Denominators
+from ntl_jax.train.row_pass import num_micro_batches
 from ntl_jax.train.state import ModelState, TrainState
 
-Objective = Callable[..., tuple[Array, Figures]]
-"""(params, batch, denominators) -> (loss, figures)."""
+Params = Mapping[str, Any]
+"""Parameters of the state's models, by name: policy, critic."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Learner:
-    """What one model of the state minimises, with what, and the group its norms are reported in."""
+class Term(NamedTuple):
+    """A loss, and the models that it teaches: the others' parameters are constants to it.
 
-    objective: Objective
+    Args:
+        models: names of them.
+        loss: (parameters of all models, batch) -> (loss, figures).
+    """
+
+    models: tuple[str, ...]
+    loss: Callable[[Params, TrainBatch], tuple[Array, Figures]]
+
+
+class Learner(NamedTuple):
+    """With what a model learns, and the group its norms are reported in."""
+
     optimizer: optax.GradientTransformation
     group: str
 
 
-def make_step(policy: Learner, critic: Learner | None, max_tokens_per_micro_batch: int, state_sharding: TrainState):
+def make_step(
+    terms: Sequence[Term],
+    learners: Mapping[str, Learner],
+    max_tokens_per_micro_batch: int,
+    state_sharding: TrainState,
+):
     """The jitted update of a stage; the state is donated and stays where it lies.
 
     A step whose loss or gradient is not finite returns the old state, with ``non_finite = 1`` among the figures'
     maxima: the host stops the run.
 
     Args:
-        policy, critic: learners of the state's models.
+        terms: losses; each model is taught by one of them at most, and stays as it is without.
+        learners: by model.
         max_tokens_per_micro_batch: rows go through in the fewest equal parts of at most this many padded tokens.
         state_sharding: of every leaf of the state.
     """
@@ -43,15 +59,21 @@ def make_step(policy: Learner, critic: Learner | None, max_tokens_per_micro_batc
     def step(state: TrainState, batch: TrainBatch) -> tuple[TrainState, Figures]:
         num_rows, row_size = batch.tokens.shape
         parts = num_micro_batches(num_rows, row_size, max_tokens_per_micro_batch)
-        policy_grads, figures = _gradients(policy, state.policy, batch, parts)
-        critic_grads, critic_figures = _gradients(critic, state.critic, batch, parts)
-        means = figures.means | critic_figures.means
-        finite = jnp.all(jnp.array([jnp.isfinite(mean.total) for mean in means.values()]))
+        grads, figures = {}, Figures({}, {})
+        for term in terms:
+            term_grads, of_term, noise = _accumulated_gradients(term, state.params, batch, parts)
+            norms = {f"{learners[name].group}/grad_norm": _norm(term_grads[name]) for name in term.models}
+            noise = {f"{learners[term.models[0]].group}/{name}": mean for name, mean in noise.items()}
+            figures = Figures(figures.means | of_term.means | norms | noise, figures.maxima | of_term.maxima)
+            grads |= term_grads
+        finite = jnp.all(jnp.array([jnp.isfinite(mean.total) for mean in figures.means.values()]))
 
         def update(state: TrainState) -> tuple[TrainState, dict[str, Mean]]:
-            new_policy, norms = _updated(policy, state.policy, policy_grads)
-            new_critic, critic_norms = _updated(critic, state.critic, critic_grads)
-            return TrainState(state.step + 1, new_policy, new_critic), norms | critic_norms
+            models, norms = {}, {}
+            for name in grads:
+                models[name], of_model = _updated(learners[name], getattr(state, name), grads[name])
+                norms |= of_model
+            return dataclasses.replace(state, step=state.step + 1, **models), norms
 
         def keep(state: TrainState) -> tuple[TrainState, dict[str, Mean]]:
             unknown = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(update, state)[1])
@@ -59,64 +81,61 @@ def make_step(policy: Learner, critic: Learner | None, max_tokens_per_micro_batc
 
         # A branch and not a choice between two states: that would read and write every moment once more.
         state, norms = jax.lax.cond(finite, update, keep, state)
-        maxima = figures.maxima | critic_figures.maxima | {"non_finite": 1.0 - finite}
-        return state, Figures(means | norms, maxima)
+        return state, Figures(figures.means | norms, figures.maxima | {"non_finite": 1.0 - finite})
 
     return jax.jit(step, donate_argnums=0, out_shardings=(state_sharding, None))
 
 
-def num_micro_batches(num_rows: int, row_size: int, max_tokens: int) -> int:
-    """The fewest equal parts of the rows that hold at most ``max_tokens`` padded tokens each, or single rows.
-
-    Example:
-        >>> num_micro_batches(128, 96, 16384), num_micro_batches(64, 512, 16384), num_micro_batches(2, 512, 100)
-        (1, 2, 2)
-    """
-    fits = (
-        parts
-        for parts in range(1, num_rows + 1)
-        if num_rows % parts == 0 and num_rows // parts * row_size <= max_tokens
-    )
-    return next(fits, num_rows)
-
-
-def _gradients(learner: Learner | None, model: ModelState | None, batch: TrainBatch, parts: int) -> tuple[Any, Figures]:
-    """Gradients, and figures with their norm; nothing where there is no such model."""
-    if learner is None or model is None:
-        return None, Figures({}, {})
-    grads, figures = _accumulated_gradients(learner.objective, model.params, batch, parts)
-    return grads, Figures(figures.means | _norms(learner, {"grad_norm": grads}), figures.maxima)
-
-
-def _updated(learner: Learner | None, model: ModelState | None, grads: Any) -> tuple[Any, dict[str, Mean]]:
+def _updated(learner: Learner, model: ModelState, grads: Any) -> tuple[ModelState, dict[str, Mean]]:
     """The model after the optimizer's update, and the norms of both."""
-    if learner is None or model is None:
-        return model, {}
     updates, opt_state = learner.optimizer.update(grads, model.opt_state, model.params)
     params = optax.apply_updates(model.params, updates)
-    return ModelState(params, opt_state), _norms(learner, {"param_norm": params, "update_norm": updates})
+    norms = {"param_norm": _norm(params), "update_norm": _norm(updates)}
+    return ModelState(params, opt_state), {f"{learner.group}/{name}": norm for name, norm in norms.items()}
 
 
-def _norms(learner: Learner, trees: dict[str, Any]) -> dict[str, Mean]:
-    return {f"{learner.group}/{name}": Mean(optax.tree.norm(tree), jnp.float32(1.0)) for name, tree in trees.items()}
+def _norm(tree: Any) -> Mean:
+    return Mean(optax.tree.norm(tree), jnp.float32(1.0))
 
 
-def _accumulated_gradients(objective: Objective, params, batch: TrainBatch, parts: int):
-    """Gradients and figures of the whole batch, summed over its parts."""
-    denominators = Denominators.of(batch)
+def _accumulated_gradients(term: Term, params: Params, batch: TrainBatch, parts: int):
+    """Gradients by model and figures of the whole batch, summed over its parts, and how the parts' gradients differ."""
 
     def of_part(part: TrainBatch):
-        return jax.grad(objective, has_aux=True)(params, part, denominators)
+        def loss(taught: Params):
+            return term.loss({**params, **taught}, part)
+
+        return jax.grad(loss, has_aux=True)({name: params[name] for name in term.models})
 
     if parts == 1:
-        return of_part(batch)
-    rows = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
+        return *of_part(batch), {}
+
+    def add_part(total, part):
+        sums, squares = total
+        grads, figures = of_part(part)
+        sums = jax.tree.map(jnp.add, sums[0], grads), sums[1] + figures
+        return (sums, squares + _squared_norm(grads)), None
+
+    # Dealt out like cards and not cut like a deck, so that every device has a share of every part.
+    rows = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), batch)
     zeros = jax.tree.map(
         lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(of_part, jax.tree.map(lambda x: x[0], rows))
     )
-    return jax.lax.scan(lambda total, part: (_add(total, of_part(part)), None), zeros, rows)[0]
+    ((grads, figures), squares), _ = jax.lax.scan(add_part, (zeros, jnp.float32(0.0)), rows)
+    noise = _gradient_noise(_squared_norm(grads), squares, parts, jnp.sum(batch.mask, dtype=jnp.float32))
+    return grads, figures, {"grad_noise": noise}
 
 
-def _add(total, part):
-    grads = jax.tree.map(jnp.add, total[0], part[0])
-    return grads, total[1] + part[1]
+def _gradient_noise(whole: Array, squares: Array, parts: int, num_tokens: Array) -> Mean:
+    """tr(Sigma) / |G|^2 in tokens: the batch size up to which more of them buy as much progress.
+
+    From the squared norms of the whole gradient and, summed, of its parts: McCandlish et al., "An Empirical Model of
+    Large-Batch Training", appendix A, https://arxiv.org/abs/1812.06162. Noise and signal are averaged apart.
+    """
+    of_part = parts * squares  # mean over parts of |parts * gradient|^2
+    noise, signal = num_tokens * (of_part - whole), parts * whole - of_part
+    return Mean(noise / (parts - 1), signal / (parts - 1))
+
+
+def _squared_norm(tree: Any) -> Array:
+    return optax.tree.norm(tree, squared=True)

@@ -12,14 +12,16 @@ from jax.sharding import Mesh
 
 from ntl_jax.config import RunConfig
 from ntl_jax.data import DataCursor
+from ntl_jax.losses import token_weights
 from ntl_jax.models import Decoder, batch_sharding, shardings
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Prompt
-from ntl_jax.train.batch import RowShape, pad_rows
+from ntl_jax.train.batch import RowShape, has_number, pad_rows
 from ntl_jax.train.objectives import NumberLoss, supervised_objective
 from ntl_jax.train.optimizer import make_optimizer
+from ntl_jax.train.row_pass import predictor_states
 from ntl_jax.train.state import TrainState, init_model_state, init_train_state
-from ntl_jax.train.step import Learner, make_step
+from ntl_jax.train.step import Learner, Term, make_step
 
 STREAM = 1  # of the run's random numbers: keeps this stage's apart from the others'
 
@@ -46,10 +48,11 @@ class SupervisedTrainer:
     ):
         section = config.warm_start
         optimizer = make_optimizer(section.optimizer, section.steps)
-        number_loss = NumberLoss(section.ntl_method, section.ntl_weight)
+        number_loss = NumberLoss(table, section.ntl_method, section.ntl_weight)
 
-        def objective(params, batch, denominators):
-            return supervised_objective(nnx.merge(graph, params), batch, denominators, table, number_loss)
+        def loss(params, batch):
+            decoder = nnx.merge(graph, params["policy"])
+            return supervised_objective(predictor_states(decoder, batch), decoder.head(), batch, number_loss)
 
         self.graph = graph
         self.state = init_train_state(init_model_state(params, optimizer, mesh), None, mesh)
@@ -63,8 +66,8 @@ class SupervisedTrainer:
         )
         self._sharding = batch_sharding(mesh)
         self._step = make_step(
-            Learner(objective, optimizer, "warm_start"),
-            None,
+            [Term(("policy",), loss)],
+            {"policy": Learner(optimizer, "warm_start")},
             config.trainer.max_tokens_per_micro_batch,
             shardings(self.state, mesh),
         )
@@ -81,10 +84,13 @@ class SupervisedTrainer:
             self._shape,
             number_targets=[self._token_values[ids] for ids in solutions],
         )
+        batch = batch._replace(
+            weights=np.asarray(token_weights(batch.mask)), number_weights=np.asarray(token_weights(has_number(batch)))
+        )
         self.state, figures = self._step(self.state, jax.device_put(batch, self._sharding))
         figures = figures.to_dict()
         seconds = time.perf_counter() - began
-        num_tokens = int(batch.segment_ids.sum())
+        num_tokens = sum(len(prompt.ids) + len(solution) for prompt, solution in rows)
         return figures | {"perf/throughput": num_tokens / seconds, "timing_s/step": seconds}, None
 
     def decoder(self) -> Decoder:

@@ -45,6 +45,7 @@ def test_every_problem_is_reported_at_once_with_name_value_and_what_is_allowed()
         "algorithm.gamma": (1.1, "[0, 1]"),
         "algorithm.minibatches": (2, "rollout.prompts_per_step=3 times rollout.num_samples=1"),
         "rollout.num_samples": (1, "algorithm.advantage='gae'"),
+        "algorithm.dual_clip": (1.0, "above 1"),
         "ntl.method": ("wasser", "one of 'mse', 'wasserstein'; did you mean 'wasserstein'?"),
         "use_ntl_trainer": (True, "contradicts ntl.enabled=False"),
         "ntl.temperature_schedule": ("linear:1.0->0@500", "linear:1.0->0.3@500"),
@@ -65,7 +66,7 @@ def test_every_number_has_a_range_that_leaves_out_negative_and_endless_ones(path
 
 @pytest.mark.parametrize("path", DEFAULTS)
 def test_a_value_of_another_type_is_a_problem_whatever_the_setting(path):
-    for value in (object(), {}, [], ("a",), 1j, np.array(["a", "b"])):
+    for value in (object(), {}, [], (1j,), 1j, np.array(["a", "b"])):
         assert list(problems_of({path: value})) == [path]
 
 
@@ -108,6 +109,10 @@ def test_the_problem_says_what_the_setting_takes(path, value, allowed):
         {"reward.ntl_bonus_type": "final_answer", "ntl.reward_mode": "hybrid"},
         {"reward.ntl_bonus_type": "final_answer", "ntl.reward_mode": "all_tokens", "ntl.enabled": False},
         {"ntl.extract_during_generation": False, "ntl.extract_during_log_prob": False},
+        {"rollout.top_p": 0.9, "rollout.top_k": 20, "rollout.min_p": 0.1, "algorithm.old_log_probs": "recompute"},
+        {"algorithm.advantage": "remax", "rollout.num_samples": 1, "algorithm.dual_clip": 3.0},
+        {"algorithm.correction.rejection": "mean_k1", "algorithm.correction.reject_below": -0.1},
+        {"algorithm.kl.controller": "adaptive", "algorithm.kl.weight": 0.1, "algorithm.kl.horizon": 100.0},
     ],
 )
 def test_what_is_allowed_is_no_problem(settings):
@@ -128,6 +133,24 @@ def test_what_is_allowed_is_no_problem(settings):
             "reward.ntl_bonus_type",
             "use 'hybrid'",
         ),
+        ({"rollout.top_p": 0.9}, "rollout.top_p", "algorithm.old_log_probs='recompute'"),
+        ({"rollout.top_k": 5}, "rollout.top_k", "leave it 0"),
+        ({"algorithm.dual_clip": 3.0, "algorithm.objective": "sapo"}, "algorithm.dual_clip", "leave it None"),
+        ({"algorithm.critic": "shared"}, "algorithm.critic", "algorithm.advantage='gae'"),
+        ({"algorithm.critic_warmup": 2}, "algorithm.critic_warmup", "leave it 0"),
+        ({"algorithm.kl.controller": "adaptive"}, "algorithm.kl.controller", "set algorithm.kl.weight"),
+        (
+            {"algorithm.kl.controller": "adaptive", "algorithm.kl.weight": 0.1, "algorithm.kl.horizon": 51.0},
+            "algorithm.kl.horizon",
+            "32 x 8",
+        ),
+        ({"algorithm.correction.rejection": "mean_k3"}, "algorithm.correction.rejection", "reject_above"),
+        (
+            {"algorithm.correction.weights": "banded", "algorithm.correction.low": 2.0},
+            "algorithm.correction.low",
+            "below algorithm.correction.high=2.0",
+        ),
+        ({"algorithm.overlong": "penalty", "rollout.max_tokens": 8}, "algorithm.overlong_buffer", "max_tokens=8"),
     ],
 )
 def test_settings_that_contradict_each_other_are_answered_with_what_to_do(settings, path, instead):

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from ntl_jax.train.batch import RowShape, pad_rows, take_rows
+from ntl_jax.train.batch import RowShape, pad_rows, take_rows, weighed
 
 PROMPTS = [np.array([7, 11, 8, 12]), np.array([9])]
 RESPONSES = [np.array([20, 6, 1]), np.array([30, 31])]
@@ -24,7 +24,6 @@ def test_predictors_point_at_the_token_before_each_response_token(batch):
 
 def test_the_mask_counts_response_tokens_alone(batch):
     assert batch.mask.sum(axis=1).tolist() == [3, 2]
-    assert batch.segment_ids.sum(axis=1).tolist() == [7, 3]
 
 
 def test_true_numbers_stand_where_they_are_predicted(batch):
@@ -52,3 +51,20 @@ def test_few_shapes_serve_all_lengths():
     shape = RowShape(row=400, response=200)
     shapes = {shape.bucket(row, min(row, response)) for row in range(4, 401, 4) for response in range(4, 201, 4)}
     assert len(shapes) == 4
+
+
+def test_every_response_weighs_the_same_where_a_mean_over_responses_is_asked_for(batch):
+    weights = np.asarray(weighed(batch, mode="seq-mean-token-mean", scale=8).weights)
+    np.testing.assert_allclose(weights.sum(axis=1), [0.5, 0.5])
+
+
+def test_a_divisor_that_is_asked_for_is_the_longest_response_and_never_the_padded_size(batch):
+    weights = np.asarray(weighed(batch, mode="seq-mean-token-sum-norm", scale=5).weights)
+    np.testing.assert_allclose(weights[batch.mask], 1 / (2 * 5))
+
+
+def test_numbers_weigh_what_their_tokens_weigh_and_divergences_that_times_their_own_weight(batch):
+    found = weighed(batch._replace(reference_log_probs=batch.mask * 1.0), scale=8, reference_weight=0.5)
+    weights, numbers, reference = map(np.asarray, (found.weights, found.number_weights, found.reference_weights))
+    assert numbers[0].tolist() == [0, weights[0, 1], *[0] * 6]
+    np.testing.assert_array_equal(reference, 0.5 * weights)

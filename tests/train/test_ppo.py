@@ -7,8 +7,10 @@ import textwrap
 import numpy as np
 import pytest
 
-from ntl_jax.config import NTLSection, RewardSection
+from ntl_jax.config import CorrectionSection, KLSection, NTLSection, OptimizerSection, RewardSection
+from ntl_jax.train.collect import Samples
 from ntl_jax.train.factory import assemble, ppo_trainer
+from ntl_jax.train.reporting import Clock
 from ntl_jax.train.scoring import Scorer
 
 
@@ -17,6 +19,24 @@ def with_reward(parts, path, source: str):
     path.write_text(textwrap.dedent(source))
     config = dataclasses.replace(parts.config, reward=RewardSection(function=f"{path}:score"))
     return dataclasses.replace(parts, config=config, scorer=Scorer(config, parts.tokenizer, parts.table))
+
+
+def with_algorithm(parts, **settings):
+    """The same parts with other settings of the algorithm, and fresh parameters."""
+    config = dataclasses.replace(parts.config, algorithm=dataclasses.replace(parts.config.algorithm, **settings))
+    config.validate()
+    return dataclasses.replace(parts, config=config, params=assemble(parts.config).params)
+
+
+def scored_samples(trainer) -> Samples:
+    """Of the first four prompts."""
+    trajectories = trainer.engine.generate(trainer.prompts[:4], trainer.sampling, seed=0)
+    scored = trainer.scorer(trainer.prompts[:4], trajectories)
+    return Samples(scored, np.ones(16, bool), None, {})
+
+
+def experience_of(trainer, samples):
+    return trainer.experience(trainer.state, samples, 0.0, Clock())[0]
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +58,9 @@ def test_the_first_updates_ratio_is_one_and_a_later_one_is_not(tiny, tiny_parts,
 
 def test_old_log_probs_are_the_captured_ones_in_every_epoch(tiny_parts):
     trainer = ppo_trainer(tiny_parts, assemble(tiny_parts.config).params)
-    scored = trainer.scorer(
-        trainer.prompts[:4], trainer.engine.generate(trainer.prompts[:4], trainer._sampling, seed=0)
-    )
-    batch = trainer._rows(scored)
-    captured = np.concatenate([t.rollout_log_probs for t in scored.trajectories])
+    samples = scored_samples(trainer)
+    batch = experience_of(trainer, samples)
+    captured = np.concatenate([t.rollout_log_probs for t in samples.scored.trajectories])
     np.testing.assert_array_equal(np.asarray(batch.old_log_probs)[batch.mask], captured)
 
 
@@ -57,7 +75,7 @@ def test_an_iteration_reports_verls_names_and_ours(stepped):
 
 def test_group_advantages_of_a_prompt_sum_to_zero_on_its_response_tokens(tiny_parts, stepped):
     trainer, _, scored = stepped
-    batch = trainer._with_advantages(trainer._rows(scored), scored)
+    batch = experience_of(trainer, Samples(scored, np.ones(16, bool), None, {}))
     first_tokens = np.asarray(batch.advantages)[:, 0].reshape(4, 4)
     np.testing.assert_allclose(first_tokens.sum(axis=1), 0, atol=1e-5)
     assert not np.asarray(batch.advantages)[~batch.mask].any()
@@ -77,10 +95,8 @@ def test_a_reward_that_fails_drops_its_sample_from_the_update_and_from_its_group
         """,
     )
     trainer = ppo_trainer(parts, assemble(parts.config).params)
-    scored = trainer.scorer(
-        trainer.prompts[:4], trainer.engine.generate(trainer.prompts[:4], trainer._sampling, seed=0)
-    )
-    batch = trainer._with_advantages(trainer._rows(scored), scored)
+    samples = scored_samples(trainer)
+    scored, batch = samples.scored, experience_of(trainer, samples)
     assert scored.valid.tolist() == [False, True, True, True] * 4
     assert "no reward for the first sample" in (scored.outcomes[0].error or "")
     assert np.asarray(batch.mask).any(axis=1).tolist() == scored.valid.tolist()
@@ -141,3 +157,89 @@ def test_the_same_seed_gives_the_same_figures_and_another_one_does_not(tiny, tin
     first, again, other = figures_of(0), figures_of(0), figures_of(1)
     np.testing.assert_equal(again, first)
     assert other != first
+
+
+def test_recomputed_log_probs_are_of_the_policy_before_the_first_update_and_stay_so_in_every_epoch(tiny_parts):
+    parts = with_algorithm(tiny_parts, old_log_probs="recompute", epochs=2)
+    figures, _ = ppo_trainer(parts, parts.params).step()
+    assert figures["actor/first_ratio_deviation"] <= 1e-5
+    assert figures["actor/ratio_deviation"] > 1e-3
+    assert figures["correction/effective_sample_size"] == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_a_critic_on_the_policys_trunk_learns_before_the_policy_and_then_with_it(tiny_parts):
+    parts = with_algorithm(
+        tiny_parts,
+        advantage="gae",
+        critic="shared",
+        critic_warmup=1,
+        critic_learning_rate=1e-2,
+        old_log_probs="recompute",
+        correction=CorrectionSection(weights="banded", high=5.0, rejection="mean_k3", reject_above=0.5),
+        entropy_weight=0.01,
+        overlong="penalty",
+        kl=KLSection(weight=0.1, place="reward", controller="adaptive", target=1e-4, horizon=160.0),
+        optimizer=OptimizerSection(name="muon", learning_rate=1e-3, warmup_steps=0),
+    )
+    trainer = ppo_trainer(parts, parts.params)
+    before = trainer.decoder().embedding[...].copy()
+    first, _ = trainer.step()
+    np.testing.assert_array_equal(trainer.decoder().embedding[...], before)
+    assert "actor/pg_loss" not in first and first["critic/vf_loss"] > 0
+    second, _ = trainer.step()
+    assert second["critic/values/mean"] != 0 and second["actor/first_ratio_deviation"] <= 1e-5
+    assert (trainer.decoder().embedding[...] != before).any()
+    # The policy has not moved yet, so the divergence was 0 and the weight falls by the largest step, 20% * 16 / 160.
+    assert second["actor/kl_weight"] == pytest.approx(0.1 * 0.98)
+    again = ppo_trainer(parts, assemble(parts.config).params)
+    again.restore(trainer.state, trainer.position())
+    assert again.position() == trainer.position()
+
+
+@pytest.mark.slow
+def test_prompts_whose_samples_score_the_same_are_replaced_and_else_left_out(tiny_parts, tmp_path):
+    parts = with_reward(
+        tiny_parts,
+        tmp_path / "reward.py",
+        """
+        calls = []
+        def score(data_source, solution_str, ground_truth, extra_info):
+            calls.append(solution_str)
+            group = (len(calls) - 1) // 4
+            return float(group == 5 and len(calls) % 4 == 0)
+        """,
+    )
+    parts = with_algorithm(
+        parts,
+        dynamic_sampling=True,
+        max_refills=2,
+        advantage="leave_one_out",
+        objective="gspo",
+        clip_low=3e-4,
+        clip_high=4e-4,
+        aggregation="seq-mean-token-mean",
+        overlong="mask",
+        kl=KLSection(weight=0.01, estimator="k3"),
+        optimizer=OptimizerSection(name="adafactor", learning_rate=1e-3, warmup_steps=0),
+    )
+    config = dataclasses.replace(parts.config, trainer=dataclasses.replace(parts.config.trainer, pack_sequences=True))
+    trainer = ppo_trainer(dataclasses.replace(parts, config=config), parts.params)
+    samples = trainer.collect(trainer.decoder(), 0, Clock())
+    assert samples.figures == {"sampling/refills": 2.0, "sampling/equal_groups": 11.0}
+    assert samples.learned.tolist() == [True] * 4 + [False] * 12
+    assert samples.scored.scores[:4].tolist() == [0, 0, 0, 1]
+    assert samples.scored.ntl_info is not None and samples.scored.ntl_info.batch_size == 16
+    figures, _ = trainer.step()
+    assert figures["non_finite"] == 0
+
+
+@pytest.mark.slow
+def test_remax_compares_with_the_greedy_response_to_the_same_prompt(tiny_parts):
+    parts = with_algorithm(tiny_parts, advantage="remax")
+    trainer = ppo_trainer(parts, parts.params)
+    samples = trainer.collect(trainer.decoder(), 0, Clock())
+    assert samples.greedy_scores is not None
+    batch = experience_of(trainer, samples)
+    expected = samples.scored.scores - samples.greedy_scores
+    np.testing.assert_allclose(np.asarray(batch.advantages)[:, 0], expected, atol=1e-6)

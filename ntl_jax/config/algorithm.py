@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The settings of policy optimisation. What each choice computes and where it comes from: docs/algorithms.md."""
+
+import dataclasses
+from typing import Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerSection:
+    """Optimizer with linear warm-up, then a schedule; one for each stage."""
+
+    name: Literal["adamw", "adafactor", "muon"] = "adamw"
+    """AdamW; Adafactor, which keeps rows and columns of the variance alone; or Muon on the layers' matrices, scaled to
+    AdamW's step so that its learning rates serve, with AdamW on everything else."""
+    learning_rate: float = 1e-3
+    """Peak learning rate."""
+    warmup_steps: int = 20
+    """Updates over which the learning rate rises from 0."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """After the warm-up; linear and cosine fall to zero at the end of the stage."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay, on matrices only."""
+    b1: float = 0.9
+    """Decay of the gradient's mean; Adafactor keeps none."""
+    b2: float = 0.99
+    """Decay of the gradient's variance; Adafactor has its own schedule."""
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this global norm."""
+
+
+@dataclasses.dataclass(frozen=True)
+class KLSection:
+    """Divergence from the reference policy: the policy as it was before the first iteration, frozen."""
+
+    weight: float = 0.0
+    """Of the divergence; 0: there is no reference policy, and it takes no memory and no time."""
+    place: Literal["loss", "reward"] = "loss"
+    """A term of the loss, or taken off each token's reward."""
+    estimator: Literal["k1", "k2", "k3", "abs", "k1+", "k3+"] = "k3+"
+    """Per token; with + its gradient is that of k2, which is the KL's in expectation."""
+    controller: Literal["fixed", "adaptive"] = "fixed"
+    """adaptive: the weight steers the divergence to the target."""
+    target: float = 0.1
+    """adaptive: divergence to hold, nats per token."""
+    horizon: float = 10_000.0
+    """adaptive: samples over which an error of 20% changes the weight by about 20%."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CorrectionSection:
+    """For old_log_probs=recompute: w is the trainer's probability of what was sampled over the sampler's."""
+
+    weights: Literal["none", "truncated", "banded"] = "truncated"
+    """A token's loss is multiplied by min(w, high) (TIS), or by w within [low, high] and 0 outside (IcePop)."""
+    level: Literal["token", "sequence"] = "token"
+    """w of each token, or of its whole response."""
+    low: float = 0.5
+    """banded: smallest w that is kept."""
+    high: float = 2.0
+    """Largest w."""
+    rejection: Literal["none", "mean_k1", "mean_k3"] = "none"
+    """Responses whose mean divergence per token leaves [reject_below, reject_above] are not learnt from."""
+    reject_below: float | None = None
+    """Nats per token; None: no bound."""
+    reject_above: float | None = None
+    """Nats per token; None: no bound."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AlgorithmSection:
+    """Policy optimisation; by default clipped PPO with a group baseline."""
+
+    advantage: Literal[
+        "group",
+        "gae",
+        "leave_one_out",
+        "reinforce_plus_plus",
+        "reinforce_plus_plus_baseline",
+        "optimal_baseline",
+        "remax",
+    ] = "group"
+    """What a reward is compared with: mean and deviation of a prompt's samples (GRPO), a critic with generalised
+    advantage estimation, the prompt's other samples (RLOO), the batch (REINFORCE++), the prompt's mean and then the
+    batch, the prompt's length-weighted mean (OPO), or the prompt's greedy response."""
+    normalize_groups: bool = True
+    """group: divide by the deviation of a prompt's samples (GRPO); off (Dr. GRPO), near-equal rewards stay near 0."""
+    objective: Literal["clipped", "gspo", "cispo", "sapo", "reinforce"] = "clipped"
+    """Clipped surrogate (PPO), the same with the response's ratio, clipped weights, a soft gate, or no ratio at all."""
+    clip_low: float = 0.2
+    """The importance ratio is clipped below at 1 - clip_low; for gspo 3e-4 is usual."""
+    clip_high: float = 0.2
+    """The importance ratio is clipped above at 1 + clip_high; for gspo 4e-4 is usual."""
+    dual_clip: float | None = None
+    """clipped: largest ratio that a negative advantage is multiplied by, above 1 (3 is usual); None: no bound."""
+    sapo_tau_positive: float = 1.0
+    """sapo: steepness of the gate where the advantage is positive."""
+    sapo_tau_negative: float = 1.05
+    """sapo: steepness of the gate where it is not."""
+    aggregation: Literal[
+        "token-mean", "token-sum", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm"
+    ] = "token-mean"
+    """How tokens' losses become one number: every token weighs the same, or every response does. gspo and sapo are
+    meant for seq-mean-token-mean; seq-mean-token-sum-norm divides by rollout.max_tokens."""
+    entropy_weight: float = 0.0
+    """Weight of the entropy bonus."""
+    kl: KLSection = KLSection()
+    old_log_probs: Literal["rollout", "recompute"] = "rollout"
+    """Of the policy that the ratio is taken against: captured while sampling, or from one forward pass before the first
+    update of an iteration, with `correction` for what sampler and trainer disagree about."""
+    correction: CorrectionSection = CorrectionSection()
+    overlong: Literal["keep", "mask", "penalty"] = "keep"
+    """Responses that end at rollout.max_tokens: as any other, not learnt from, or DAPO's soft penalty by length."""
+    overlong_buffer: int = 16
+    """penalty: over the last tokens before rollout.max_tokens it rises from 0 to overlong_penalty."""
+    overlong_penalty: float = 1.0
+    """penalty: taken off the reward of a response of rollout.max_tokens."""
+    dynamic_sampling: bool = False
+    """Prompts whose samples all score the same teach nothing: draw others in their place."""
+    max_refills: int = 3
+    """dynamic_sampling: at most so many more calls of the engine in an iteration; what is then still missing is left
+    out of the update."""
+    epochs: int = 1
+    """Passes over each iteration's samples."""
+    minibatches: int = 2
+    """Updates per pass."""
+    gamma: float = 1.0
+    """gae, reinforce_plus_plus: discount per token."""
+    lam: float = 1.0
+    """gae: lambda; 1 is the Monte-Carlo return."""
+    critic: Literal["own", "shared"] = "own"
+    """gae: a trunk of its own, which begins as a copy of the policy's, or a value head on the policy's trunk."""
+    critic_warmup: int = 0
+    """gae: first iterations in which only the critic learns; of a shared trunk only the value head."""
+    critic_learning_rate: float | None = None
+    """gae: peak learning rate of the critic; None: that of `optimizer`."""
+    value_clip: float = 0.5
+    """gae: values move at most this far from those at sampling before the loss stops following."""
+    value_weight: float = 0.5
+    """gae: weight of the critic's loss."""
+    optimizer: OptimizerSection = OptimizerSection(learning_rate=1e-4, warmup_steps=5)
+    """Its optimizer."""

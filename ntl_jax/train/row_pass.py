@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Passes through a model without a gradient, over any number of rows, in parts that fit."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
+from jaxtyping import Array, Float
+
+from ntl_jax.models import Critic, Decoder, batch_sharding
+from ntl_jax.ops import vocab_head
+from ntl_jax.records import TrainBatch
+from ntl_jax.train.batch import take_rows
+
+
+class RowPass:
+    """Runs a function of a model and rows, and joins what it gives for each row, on the host.
+
+    Args:
+        run: (graph definition, parameters, rows, further arrays) -> arrays with an entry a row.
+        mesh: of the parameters.
+        max_tokens: padded tokens that go through the model at once.
+    """
+
+    def __init__(self, run: Callable[..., Any], mesh: Mesh, max_tokens: int):
+        self._run = jax.jit(run, static_argnums=0)
+        self._sharding, self._max_tokens = batch_sharding(mesh), max_tokens
+        self._num_shards = mesh.shape["data"] * mesh.shape["fsdp"]
+
+    def __call__(self, graph: nnx.GraphDef, params: Any, batch: TrainBatch, *arrays: Any) -> Any:
+        """The results for all rows; what rows are short of the shards is filled up with others."""
+        num_rows, row_size = batch.tokens.shape
+        per_shard = -(-num_rows // self._num_shards)
+        parts = num_micro_batches(per_shard, self._num_shards * row_size, self._max_tokens)
+        results = [
+            jax.device_get(self._run(graph, params, jax.device_put(take_rows(batch, rows), self._sharding), *arrays))
+            for rows in np.resize(np.arange(num_rows), per_shard * self._num_shards).reshape(parts, -1)
+        ]
+        return jax.tree.map(lambda *xs: np.concatenate(xs)[:num_rows], *results)
+
+
+def num_micro_batches(num_rows: int, row_size: int, max_tokens: int) -> int:
+    """The fewest equal parts of the rows that hold at most ``max_tokens`` padded tokens each, or single rows.
+
+    Example:
+        >>> num_micro_batches(128, 96, 16384), num_micro_batches(64, 512, 16384), num_micro_batches(2, 512, 100)
+        (1, 2, 2)
+    """
+    fits = (
+        parts
+        for parts in range(1, num_rows + 1)
+        if num_rows % parts == 0 and num_rows // parts * row_size <= max_tokens
+    )
+    return next(fits, num_rows)
+
+
+def predictor_states(decoder: Decoder, batch: TrainBatch) -> Float[Array, "B T D"]:
+    """The hidden states that predict the response tokens."""
+    hidden = decoder(batch.tokens, positions=batch.positions, segment_ids=batch.segment_ids)
+    return jnp.take_along_axis(hidden, batch.predictors[:, :, None], axis=1)
+
+
+def sampled_log_probs(graph: nnx.GraphDef, params: Any, batch: TrainBatch, temperature: Array) -> Float[Array, "B T"]:
+    """Log-probs of the response tokens at this temperature, under the decoder of graph and parameters."""
+    decoder: Decoder = nnx.merge(graph, params)
+    hidden, nothing = predictor_states(decoder, batch), jnp.zeros(0, jnp.int32)
+    return vocab_head(hidden, decoder.head(), batch.targets, nothing, temperature=temperature).log_probs
+
+
+def predicted_values(graph: nnx.GraphDef, params: Any, batch: TrainBatch) -> Float[Array, "B T"]:
+    """Value of the state before each response token, under the critic of graph and parameters."""
+    critic: Critic = nnx.merge(graph, params)
+    return critic.values(predictor_states(critic.trunk, batch))

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each choice of advantage, on numbers computed by hand."""
+
+import numpy as np
+import pytest
+
+from ntl_jax.config import AlgorithmSection
+from ntl_jax.records import TrainBatch
+from ntl_jax.train.advantage import Rewards, with_advantages
+
+# Two prompts of two samples, scores 1 and 0, 0.5 and 0.5; lengths 1 and 2, 2 and 2.
+MASK = np.array([[True, False], [True, True], [True, True], [True, True]])
+SCORES = np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 0.5], [0.0, 0.5]], np.float32)
+REWARDS = Rewards(
+    SCORES, np.array([7, 7, 3, 3]), np.array([1, 2, 2, 2]), np.ones(4, bool), np.full(4, 0.25, np.float32)
+)
+WHITE_MEAN, WHITE_DEVIATION = 3 / 7, np.sqrt((0.5714286**2 + 2 * 0.4285714**2 + 4 * 0.0714286**2) / 6)
+
+
+def advantages(rewards=REWARDS, values=None, **settings) -> np.ndarray:
+    nothing = np.zeros(MASK.shape, np.int32)
+    batch = TrainBatch(nothing, nothing, None, nothing, nothing, MASK, SCORES, old_values=values)
+    return np.asarray(with_advantages(AlgorithmSection(**settings), batch, rewards).advantages)
+
+
+@pytest.mark.parametrize(
+    ("settings", "first_tokens"),
+    [
+        ({"advantage": "group"}, [0.7071, -0.7071, 0, 0]),
+        ({"advantage": "group", "normalize_groups": False}, [0.5, -0.5, 0, 0]),
+        ({"advantage": "leave_one_out"}, [1, -1, 0, 0]),
+        ({"advantage": "optimal_baseline"}, [2 / 3, -1 / 3, 0, 0]),
+        ({"advantage": "remax"}, [0.75, -0.25, 0.25, 0.25]),
+        (
+            {"advantage": "reinforce_plus_plus"},
+            [(x - WHITE_MEAN) / WHITE_DEVIATION for x in (1.0, 0.0, 0.5, 0.5)],
+        ),
+    ],
+    ids=str,
+)
+def test_the_first_tokens_advantage_is_what_the_formula_gives(settings, first_tokens):
+    found = advantages(**settings)
+    np.testing.assert_allclose(found[:, 0], first_tokens, atol=1e-4)
+    assert not found[~MASK].any()
+
+
+def test_with_the_baseline_reinforce_plus_plus_tells_only_samples_of_one_prompt_apart():
+    found = advantages(advantage="reinforce_plus_plus_baseline")
+    assert found[0, 0] > 0 > found[1, 0]
+    assert found[2, 0] == found[3, 0]
+
+
+def test_a_critic_that_is_right_leaves_advantages_of_zero():
+    values = np.where(MASK, SCORES.sum(axis=1, keepdims=True), 9.0).astype(np.float32)
+    np.testing.assert_allclose(advantages(advantage="gae", values=values), 0, atol=1e-6)
+
+
+def test_a_sample_without_a_reward_leaves_its_groups_mean():
+    valid = REWARDS._replace(valid=np.array([False, True, True, True]))
+    assert advantages(valid, advantage="group")[:2].tolist() == [[0, 0], [0, 0]]

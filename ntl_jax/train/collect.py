@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The scored samples of an iteration: one call of the engine, or as many as it takes to find prompts that teach."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -112,13 +113,6 @@ class Collector:
     ) -> tuple[Float[np.ndarray, "B"], Bool[np.ndarray, "B"]]:
         """Score of the greedy response to each sample's prompt, and whether it has one."""
         num_samples = self._sampling.num_samples
-        sampling = Sampling(
-            num_samples=1,
-            max_tokens=self._sampling.max_tokens,
-            temperature=0.0,
-            stop_token_ids=self._sampling.stop_token_ids,
-            stop_strings=self._sampling.stop_strings,
-            capture_digits=self._sampling.capture_digits,
-        )
+        sampling = dataclasses.replace(self._sampling, num_samples=1, temperature=0.0)
         greedy = self._scored(scored.prompts[::num_samples], sampling, decoder, iteration, 0, clock)
         return np.repeat(greedy.scores, num_samples), np.repeat(greedy.valid, num_samples)

@@ -59,15 +59,18 @@ def policy_loss(algorithm: AlgorithmSection, log_probs: Float[Array, "..."], tok
     """
     old, advantages = tokens.old_log_probs, tokens.advantages
     assert old is not None and advantages is not None
-    clip = {"clip_low": algorithm.clip_low, "clip_high": algorithm.clip_high}
+    low, high = algorithm.clip_low, algorithm.clip_high
     match algorithm.objective:
         case "clipped":
-            return clipped_policy_loss(log_probs, old, advantages, **clip, dual_clip=algorithm.dual_clip)
+            return clipped_policy_loss(
+                log_probs, old, advantages, clip_low=low, clip_high=high, dual_clip=algorithm.dual_clip
+            )
         case "gspo":
             alone, each = jnp.ones((*log_probs.shape, 1), bool), (..., None)
-            return gspo_policy_loss(log_probs[each], old[each], advantages[each], alone, **clip)[..., 0]
+            tokens_alone = log_probs[each], old[each], advantages[each], alone
+            return gspo_policy_loss(*tokens_alone, clip_low=low, clip_high=high)[..., 0]
         case "cispo":
-            return cispo_policy_loss(log_probs, old, advantages, **clip)
+            return cispo_policy_loss(log_probs, old, advantages, clip_low=low, clip_high=high)
         case "sapo":
             taus = {"tau_positive": algorithm.sapo_tau_positive, "tau_negative": algorithm.sapo_tau_negative}
             return sapo_policy_loss(log_probs, old, advantages, **taus)

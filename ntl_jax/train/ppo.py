@@ -68,17 +68,7 @@ class PPOTrainer:
         algorithm, rollout = config.algorithm, config.rollout
         self.config, self.prompts, self.engine, self.scorer = config, prompts, engine, scorer
         self.iteration = 0
-        self.sampling = Sampling(
-            num_samples=rollout.num_samples,
-            max_tokens=rollout.max_tokens,
-            temperature=rollout.temperature,
-            top_p=rollout.top_p,
-            top_k=rollout.top_k,
-            min_p=rollout.min_p,
-            stop_token_ids=stop_token_ids,
-            stop_strings=rollout.stop_strings,
-            capture_digits=captures_digits(config.ntl, table),
-        )
+        self.sampling = _sampling(config, stop_token_ids, captures_digits(config.ntl, table))
         self.collect = Collector(config, prompts, engine, scorer, self.sampling)
         self._graph, self._sharding = policy[0], batch_sharding(mesh)
         self._num_shards = mesh.shape["data"] * mesh.shape["fsdp"]
@@ -182,6 +172,21 @@ class PPOTrainer:
         self.collect.cursor.restore(position["cursor"])
         self._kl = dataclasses.replace(self._kl, beta=position["kl_weight"])
         self.engine.load_weights(self.iteration, self.decoder())
+
+
+def _sampling(config: RunConfig, stop_token_ids: tuple[int, ...], capture_digits: bool) -> Sampling:
+    rollout = config.rollout
+    return Sampling(
+        num_samples=rollout.num_samples,
+        max_tokens=rollout.max_tokens,
+        temperature=rollout.temperature,
+        top_p=rollout.top_p,
+        top_k=rollout.top_k,
+        min_p=rollout.min_p,
+        stop_token_ids=stop_token_ids,
+        stop_strings=rollout.stop_strings,
+        capture_digits=capture_digits,
+    )
 
 
 def _controller(algorithm: AlgorithmSection) -> FixedKLController | AdaptiveKLController:

@@ -14,6 +14,7 @@ from ntl_jax.rewards import LOSSES
 from ntl_jax.train.batch import RowShape, pad_rows, weighed
 from ntl_jax.train.objectives import NumberLoss, PolicyObjective
 from ntl_jax.train.packing import pack
+from ntl_jax.train.policy_loss import policy_loss
 
 VOCAB, WIDTH, TEMPERATURE = 24, 8, 0.7
 TABLE = NumberTable.from_vocab({str(d): d for d in range(10)}, vocab_size=VOCAB)
@@ -65,9 +66,9 @@ def close(a, b) -> bool:
     [("clipped", mode) for mode in MODES] + [(name, "seq-mean-token-mean") for name in PLAIN if name != "clipped"],
 )
 def test_loss_and_gradient_are_those_of_the_plain_formula_packed_or_not(rows, objective, mode):
-    algorithm = AlgorithmSection(
-        objective=objective, clip_low=0.1, clip_high=0.3, dual_clip=3.0, entropy_weight=0.01, kl=KLSection(weight=0.2, estimator="k2")
-    )
+    bounds = {"clip_low": 0.1, "clip_high": 0.3, "dual_clip": 3.0}
+    kl = KLSection(weight=0.2, estimator="k2")
+    algorithm = AlgorithmSection(objective=objective, kl=kl, entropy_weight=0.01, **bounds)  # pyright: ignore
     fused = PolicyObjective(algorithm, NumberLoss(TABLE, "mse", 0.1), TEMPERATURE)
     batch = weighed(rows, mode=mode, scale=8, reference_weight=0.2)
     hidden, head = states(batch)
@@ -97,3 +98,13 @@ def test_loss_and_gradient_are_those_of_the_plain_formula_packed_or_not(rows, ob
         value, got = jax.value_and_grad(function, argnums=(0, 1))(hidden, head)
         np.testing.assert_allclose(value, expected, rtol=1e-5)
         assert close(got, gradient)
+
+
+@pytest.mark.parametrize("objective", PLAIN)
+def test_a_weight_on_the_advantage_is_a_weight_on_the_loss(rows, objective):
+    algorithm = AlgorithmSection(objective=objective, dual_clip=1.5 if objective == "clipped" else None)
+    weights = np.random.default_rng(2).choice([0.0, 0.3, 2.0], rows.mask.shape).astype(np.float32)
+    log_probs = jnp.asarray(rows.old_log_probs + 0.5)
+    weighed_rows = rows._replace(advantages=rows.advantages * weights)
+    expected = weights * policy_loss(algorithm, log_probs, rows)
+    np.testing.assert_allclose(policy_loss(algorithm, log_probs, weighed_rows), expected, rtol=1e-5, atol=1e-6)

@@ -169,8 +169,9 @@ def test_recomputed_log_probs_are_of_the_policy_before_the_first_update_and_stay
 
 @pytest.mark.slow
 def test_a_critic_on_the_policys_trunk_learns_before_the_policy_and_then_with_it(tiny_parts):
+    nucleus = dataclasses.replace(tiny_parts.config.rollout, top_p=0.9)
     parts = with_algorithm(
-        tiny_parts,
+        dataclasses.replace(tiny_parts, config=dataclasses.replace(tiny_parts.config, rollout=nucleus)),
         advantage="gae",
         critic="shared",
         critic_warmup=1,
@@ -187,6 +188,8 @@ def test_a_critic_on_the_policys_trunk_learns_before_the_policy_and_then_with_it
     first, _ = trainer.step()
     np.testing.assert_array_equal(trainer.decoder().embedding[...], before)
     assert "actor/pg_loss" not in first and first["critic/vf_loss"] > 0
+    # The sampler's distribution is the trainer's, cut to nine tenths and scaled up again.
+    assert first["correction/mean_weight"] == pytest.approx(0.9, abs=0.02) and first["correction/rejected"] == 0
     second, _ = trainer.step()
     assert second["critic/values/mean"] != 0 and second["actor/first_ratio_deviation"] <= 1e-5
     assert (trainer.decoder().embedding[...] != before).any()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings of JAX for every test and doctest: eight CPU devices, strict ranks, compiled programs kept between runs."""
 
+import importlib.util
 import os
 import pathlib
 
@@ -8,6 +9,13 @@ import pathlib
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
+
+# Doctests import every module; these need packages of the extra `tracking`.
+collect_ignore = [
+    f"ntl_jax/metrics/{package}_tracker.py"
+    for package in ("mlflow", "tensorboard", "wandb")
+    if importlib.util.find_spec(package) is None
+]
 
 COMPILATION_CACHE = pathlib.Path(__file__).parent / ".jax_cache"
 

@@ -8,7 +8,6 @@ import argparse
 import dataclasses
 import datetime
 import difflib
-import json
 import pathlib
 import runpy
 import sys
@@ -18,7 +17,7 @@ from typing import Annotated
 
 import tyro
 
-from ntl_jax.config import RunConfig, flatten, from_dict
+from ntl_jax.config import CONFIG_FILE, RunConfig, flatten, stored_config
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "configs"
 SPELLINGS = {"true": True, "false": False}
@@ -42,7 +41,8 @@ def main(argv: Sequence[str]) -> int:
     """Runs the command.
 
     Returns:
-        The exit code: 0 done, 1 the run stopped with a message, 2 the command line is wrong, 130 interrupted.
+        The exit code: 0 done, 1 the run stopped with a message, 2 the command line is wrong, 130 interrupted, 143
+        terminated by SIGTERM after a checkpoint.
     """
     try:
         args = parse_args(argv)
@@ -50,8 +50,8 @@ def main(argv: Sequence[str]) -> int:
         return _fail(error, code=2)
     assert args.workdir is not None
     # Here and not above: with JAX and its friends, --help would take seconds.
+    from ntl_jax.train import NonFiniteError, RewardError, Terminated, run
     from ntl_jax.train.host_memory import keep_freed_memory
-    from ntl_jax.train.run import NonFiniteError, RewardError, run
 
     keep_freed_memory()
     try:
@@ -61,11 +61,10 @@ def main(argv: Sequence[str]) -> int:
             (args.workdir / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
             print(f"traceback: {args.workdir / 'error.txt'}", file=sys.stderr)
         return _fail(error, code=1)
-    except KeyboardInterrupt:
-        print(
-            f"\ninterrupted; continue with: python launch/train.py --workdir={args.workdir} --resume", file=sys.stderr
-        )
-        return 130
+    except (KeyboardInterrupt, Terminated) as stop:
+        command = f"python launch/train.py --workdir={args.workdir} --resume"
+        print(f"\n{str(stop) or 'interrupted'}; continue with: {command}", file=sys.stderr)
+        return 143 if isinstance(stop, Terminated) else 130
     return 0
 
 
@@ -100,7 +99,7 @@ def parse_args(argv: Sequence[str]) -> Args:
     if args.workdir is None:
         now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         return dataclasses.replace(args, workdir=pathlib.Path("runs") / f"{args.config.name}-{now}")
-    if (args.workdir / "config.json").exists():
+    if (args.workdir / CONFIG_FILE).exists():
         raise ValueError(f"--workdir={args.workdir} already holds a run: add --resume, or name another folder")
     return args
 
@@ -174,15 +173,7 @@ def _bools() -> tyro.constructors.ConstructorRegistry:
 def _stored_config(workdir: pathlib.Path | None) -> RunConfig:
     if workdir is None:
         raise ValueError("--resume needs --workdir=DIR, the folder of the run to continue")
-    path = workdir / "config.json"
-    if not path.is_file():
-        raise ValueError(f"--workdir={workdir} holds no run to resume (there is no {path})")
-    try:
-        stored = from_dict(RunConfig, json.loads(path.read_text(encoding="utf-8")))
-        stored.validate()
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
-    return stored
+    return stored_config(workdir)
 
 
 def _check_same_run(given: RunConfig, stored: RunConfig) -> None:

@@ -18,7 +18,10 @@ FLOORS = {
 LIGHT = {"jax", "numpy", "jaxtyping"}
 ONLY_THESE = {"config": set[str](), "records": LIGHT, "numerals": LIGHT, "ops": LIGHT, "losses": LIGHT}
 ONLY_FROM = {"losses": {"ops", "numerals"}}
-OWNERS = {"ray": "rollout", "vllm": "rollout", "datasets": "data", "wandb": "metrics", "mlflow": "metrics"}
+OWNERS = {
+    "ray": "rollout", "vllm": "rollout", "datasets": "data", "wandb": "metrics", "mlflow": "metrics",
+    "tensorboard": "metrics",
+}  # fmt: skip
 # Checking a user's reward function against its call, and catching what it raises, happen here and nowhere else.
 USER_CODE = "ntl_jax/rewards/"
 

@@ -12,13 +12,16 @@ from ntl_jax.config.sections import (
     RewardSection,
     RolloutSection,
     RunConfig,
+    TrackingSection,
     TrainerSection,
     WarmStartSection,
 )
 from ntl_jax.config.serialisation import flatten, from_dict
+from ntl_jax.config.stored import CONFIG_FILE, stored_config
 from ntl_jax.config.temperature import parse_schedule
 
 __all__ = [
+    "CONFIG_FILE",
     "AlgorithmSection",
     "CorrectionSection",
     "DataSection",
@@ -29,9 +32,11 @@ __all__ = [
     "RewardSection",
     "RolloutSection",
     "RunConfig",
+    "TrackingSection",
     "TrainerSection",
     "WarmStartSection",
     "flatten",
     "from_dict",
     "parse_schedule",
+    "stored_config",
 ]

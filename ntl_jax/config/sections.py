@@ -180,11 +180,21 @@ class TrainerSection:
     steps: int = 80
     """PPO iterations; 0 stops after the warm start."""
     eval_every: int = 40
-    """PPO iterations between greedy evaluations; before the first and after the last there is always one."""
-    eval_problems: int = 512
-    """Held-out problems per evaluation (all, if the file holds fewer)."""
+    """PPO iterations between evaluations; before the first and after the last there is always one."""
+    eval_problems: int | None = 512
+    """Held-out problems per evaluation (all, if the file holds fewer); None: all of data.eval."""
+    eval_samples: int = 0
+    """Samples per held-out problem beside the greedy response, for mean@k, pass@k and maj@k; 0: greedy only."""
+    eval_temperature: float = 1.0
+    """Of those samples."""
+    eval_top_p: float = 1.0
+    """Those samples are drawn from the likeliest tokens that together have this probability."""
+    target_accuracy: float | None = None
+    """PPO ends with the first evaluation whose greedy accuracy reaches it; None: after all steps."""
     save_every: int = 40
-    """PPO iterations between checkpoints; the warm start and the last iteration are always saved."""
+    """Steps between checkpoints of either stage; a stage's last step and its best evaluation are always saved."""
+    keep_last: int = 2
+    """Newest checkpoints of a stage that are kept; the one with the best held-out accuracy is kept beside them."""
     max_tokens_per_micro_batch: int = 16_384
     """Padded tokens that go through the model at once; more are split, with the same gradients."""
     pack_sequences: bool = False
@@ -192,6 +202,22 @@ class TrainerSection:
     lengths differ much."""
     samples_per_step: int = 4
     """Samples written to samples.jsonl per iteration."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrackingSection:
+    """Where metrics go beside metrics.jsonl, which is always written. Steps count on through both stages there."""
+
+    backends: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
+    """Any of them; they come with the extra `tracking`. TensorBoard's files lie in the run folder."""
+    project: str = "ntl_jax"
+    """W&B's project, MLflow's experiment."""
+    run_name: str | None = None
+    """Name of the run there; None: that of the run folder."""
+    wandb_mode: Literal["online", "offline"] = "online"
+    """offline: everything stays in the run folder, until `wandb sync` sends it."""
+    mlflow_uri: str | None = None
+    """Tracking server or `sqlite:///FILE`; None: what MLFLOW_TRACKING_URI says, or MLflow's default."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,6 +238,7 @@ class RunConfig:
     ntl: NTLSection = NTLSection()
     reward: RewardSection = RewardSection()
     trainer: TrainerSection = TrainerSection()
+    tracking: TrackingSection = TrackingSection()
 
     def validate(self) -> None:
         """Checks types, ranges and combinations.

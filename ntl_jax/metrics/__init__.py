@@ -3,16 +3,30 @@
 
 from ntl_jax.metrics.console import ProgressView, print_comparison, print_header
 from ntl_jax.metrics.curves import plot_curves
+from ntl_jax.metrics.names import STAGES
+from ntl_jax.metrics.repeated import majority, pass_at_k, repeated_figures
+from ntl_jax.metrics.tracking import Tracker, check_installed, finite, open_trackers
+from ntl_jax.metrics.whole import write_rows, write_whole
 from ntl_jax.metrics.writer import MetricWriter, RewardErrorWriter, SampleRecord, SampleWriter, read_lines
 
 __all__ = [
+    "STAGES",
     "MetricWriter",
     "ProgressView",
     "RewardErrorWriter",
     "SampleRecord",
     "SampleWriter",
+    "Tracker",
+    "check_installed",
+    "finite",
+    "majority",
+    "open_trackers",
+    "pass_at_k",
     "plot_curves",
     "print_comparison",
     "print_header",
     "read_lines",
+    "repeated_figures",
+    "write_rows",
+    "write_whole",
 ]

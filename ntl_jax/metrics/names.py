@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one table of metric names: what each means, in which unit. Names verl users know keep verl's meaning.
 
-A name is ``group/name``. A name that ends in ``/`` stands for a family whose members the run decides: the keys a reward
-function returns, the parts of an iteration that are timed.
+A name is ``group/name``. A name that ends in ``/`` or ``@`` stands for a family whose members the run decides: the keys
+a reward function returns, the parts of an iteration that are timed, the numbers of samples.
 """
 
 STAGES = ("warm_start", "ppo")
@@ -81,6 +81,10 @@ METRICS = {
     "val/response_length/mean": "tokens per greedy response",
     "val/ntl_loss": "ntl/loss of the greedy responses",
     "val/answered": "fraction of greedy responses from which an answer could be extracted",
+    "val/score/mean": "mean reward of the greedy responses",
+    "val/mean@": "fraction of n samples a problem that are right, mean over problems",
+    "val/maj@": "fraction of problems whose most frequent answer of n samples is right; ties count in part",
+    "val/pass@": "probability that at least one of k samples is right, unbiased estimate from all samples",
 }
 """Meaning of every metric, by name."""
 
@@ -97,9 +101,9 @@ def meaning(name: str) -> str:
         >>> meaning("timing_s/gen")
         'seconds spent in a part of the iteration'
     """
-    if name in METRICS and not name.endswith("/"):
+    if name in METRICS and not name.endswith(("/", "@")):
         return METRICS[name]
-    family = name.split("/")[0] + "/"
+    family = name[: name.index("@") + 1] if "@" in name else name.split("/")[0] + "/"
     if family not in METRICS or name == family:
         raise KeyError(f"{name!r} is not in the table of metric names: add it there with its meaning")
     return METRICS[family]

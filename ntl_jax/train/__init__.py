@@ -10,13 +10,15 @@ from ntl_jax.train.create import (
     create_standard_trainer,
 )
 from ntl_jax.train.extraction import ExtractionError
-from ntl_jax.train.run import NonFiniteError, RewardError, run
+from ntl_jax.train.run import run
+from ntl_jax.train.stops import NonFiniteError, RewardError, Terminated
 
 __all__ = [
     "EXAMPLE_CONFIGS",
     "ExtractionError",
     "NonFiniteError",
     "RewardError",
+    "Terminated",
     "create_all_tokens_ntl_trainer",
     "create_final_answer_ntl_trainer",
     "create_ntl_trainer",

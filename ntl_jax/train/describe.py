@@ -10,7 +10,8 @@ from pathlib import Path
 
 import jax
 
-from ntl_jax.config import RunConfig
+from ntl_jax.config import CONFIG_FILE, RunConfig
+from ntl_jax.metrics import write_whole
 from ntl_jax.train.factory import Parts
 
 PACKAGES = ("ntl_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "tokenizers", "numpy")
@@ -45,14 +46,26 @@ def describe(parts: Parts, workdir: Path) -> dict[str, str]:
             if config.ntl.enabled
             else "no NTL"
         ),
+        "evaluation": _evaluation(parts),
         "devices": f"{parts.mesh.size} of {len(devices)} {devices[0].platform} ({devices[0].device_kind}), mesh {mesh}",
         "run folder": str(workdir),
     }
 
 
+def _evaluation(parts: Parts) -> str:
+    trainer = parts.config.trainer
+    sampled = (
+        f", and {trainer.eval_samples} samples of each at temperature {trainer.eval_temperature}, "
+        f"top_p {trainer.eval_top_p}"
+        if trainer.eval_samples
+        else ""
+    )
+    return f"{len(parts.eval_prompts):,} held-out problems, greedy{sampled}"
+
+
 def write_provenance(config: RunConfig, workdir: Path) -> None:
     """``config.json``, the resolved configuration, and ``environment.json``: versions, commit, hardware."""
-    (workdir / "config.json").write_text(json.dumps(dataclasses.asdict(config), indent=1))
+    write_whole(workdir / CONFIG_FILE, json.dumps(dataclasses.asdict(config), indent=1))
     environment = {
         "python": platform.python_version(),
         "machine": platform.platform(),
@@ -60,7 +73,7 @@ def write_provenance(config: RunConfig, workdir: Path) -> None:
         "commit": _commit(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
     }
-    (workdir / "environment.json").write_text(json.dumps(environment, indent=1))
+    write_whole(workdir / "environment.json", json.dumps(environment, indent=1))
 
 
 def _commit() -> str | None:

@@ -201,21 +201,22 @@ def _stop_token_ids(tokenizer: PreTrainedTokenizerBase, checkpoint: pathlib.Path
 def _problems(config: RunConfig) -> tuple[list[Problem], list[Problem], int]:
     """Training and held-out problems, and how many malformed rows were skipped."""
     data, num_eval = config.data, config.trainer.eval_problems
+    settings = {"seed": config.seed, "tiers": data.tiers, "max_number": data.max_number}
+    skipped_train = skipped_eval = 0
     if data.train is None:
-        settings = {"seed": config.seed, "tiers": data.tiers, "max_number": data.max_number}
         train = generate_problems(data.num_train, split="train", **settings)
-        return train, generate_problems(num_eval, split="held_out", **settings), 0
-    assert data.eval is not None, "validate() asks for it"
-    train, skipped_train = load_gsm8k(data.train, on_bad_row=data.on_bad_row)
-    held_out, skipped_eval = load_gsm8k(data.eval, on_bad_row=data.on_bad_row)
+    else:
+        train, skipped_train = load_gsm8k(data.train, on_bad_row=data.on_bad_row)
+    if data.eval is None:
+        assert num_eval is not None and data.train is None, "validate() refuses both"
+        held_out = generate_problems(num_eval, split="held_out", **settings)
+    else:
+        held_out, skipped_eval = load_gsm8k(data.eval, on_bad_row=data.on_bad_row)
     return train, held_out[:num_eval], skipped_train + skipped_eval
 
 
 def _source(data: DataSection, num_train: int, num_eval: int, skipped: dict[str, int]) -> str:
-    where = (
-        f"{data.train}, {data.eval}"
-        if data.train
-        else f"built-in generator, tiers {data.tiers}, numbers to {data.max_number}"
-    )
+    generator = f"built-in generator, tiers {data.tiers}, numbers to {data.max_number}"
+    where = ", ".join(dict.fromkeys([data.train or generator, data.eval or generator]))
     left_out = ", ".join(f"{count} {what}" for what, count in skipped.items() if count)
     return f"{where}: {num_train:,} train, {num_eval:,} held out" + (f"; left out: {left_out}" if left_out else "")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of an iteration and of an evaluation that are read off the samples on the host."""
+"""Figures of an iteration that are read off the samples on the host."""
 
 import time
 from collections.abc import Mapping
@@ -75,19 +75,6 @@ def ntl_figures(info: NTLInfo, tau: float) -> dict[str, float]:
         "ntl/confidence": _mean(info.top_probability[info.is_digit]),
         "ntl/temperature": tau,
     }
-
-
-def evaluation_figures(scored: Scored) -> dict[str, float]:
-    """Accuracy of greedy responses to the held-out problems."""
-    figures = {
-        "val/accuracy": float(scored.correct.mean()),
-        "val/num_problems": float(len(scored.prompts)),
-        "val/response_length/mean": float(np.mean([len(t.response_ids) for t in scored.trajectories])),
-        "val/answered": float(np.mean([extract_answer(text) is not None for text in scored.texts])),
-    }
-    if scored.ntl_info is not None:
-        figures["val/ntl_loss"] = ntl_figures(scored.ntl_info, scored.tau)["ntl/loss"]
-    return figures
 
 
 def shown_rows(scored: Scored, count: int) -> list[int]:

@@ -1,36 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A whole run: header, warm start, PPO, evaluations, checkpoints, report. Everything that touches the run folder."""
+"""A whole run: header, warm start, PPO, evaluations, checkpoints, report."""
 
 import contextlib
-import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from ntl_jax.config import RunConfig
-from ntl_jax.metrics import (
-    MetricWriter,
-    ProgressView,
-    RewardErrorWriter,
-    SampleWriter,
-    plot_curves,
-    print_comparison,
-    print_header,
-    read_lines,
-)
-from ntl_jax.models import Decoder
-from ntl_jax.records import Sampling
+from ntl_jax.metrics import ProgressView, check_installed, plot_curves, print_comparison, print_header, read_lines
 from ntl_jax.train.checkpoint import Checkpointer
 from ntl_jax.train.describe import describe, write_provenance
-from ntl_jax.train.digit_info import LOGGER, save_digit_info
-from ntl_jax.train.extraction import captures_digits
+from ntl_jax.train.digit_info import LOGGER
+from ntl_jax.train.evaluation import evaluate, evaluation_figures
 from ntl_jax.train.factory import Parts, assemble, ppo_trainer, supervised_trainer
+from ntl_jax.train.journal import Journal
 from ntl_jax.train.ppo import PPOTrainer
-from ntl_jax.train.reporting import evaluation_figures, sample_record, shown_rows
-from ntl_jax.train.scoring import Scored
+from ntl_jax.train.stops import Terminated, Termination, noticing_sigterm, stop_if_not_finite, stop_if_unrewarded
 from ntl_jax.train.supervised import SupervisedTrainer
 
 WARM_START, PPO = "warm_start", "ppo"
@@ -45,13 +32,7 @@ LIVE = {
 }
 """Figures of the progress bars and how they are called there."""
 
-
-class NonFiniteError(RuntimeError):
-    """A loss or gradient was not finite: the state is as before that step, and the run ends."""
-
-
-class RewardError(RuntimeError):
-    """The reward function gave no sample of a step a score: there is nothing to learn from, and the run ends."""
+Trainer = SupervisedTrainer | PPOTrainer
 
 
 def run(config: RunConfig, workdir: Path, *, resume: bool = False) -> dict[str, float]:
@@ -66,11 +47,13 @@ def run(config: RunConfig, workdir: Path, *, resume: bool = False) -> dict[str, 
         Held-out accuracy "before" and "after" PPO.
 
     Raises:
-        ValueError: for settings, files or reward functions that do not fit.
+        ValueError: for settings, files or reward functions that do not fit, or trackers that are not installed.
         NonFiniteError: with ``non_finite.json`` in the run folder holding what led to it.
         RewardError: when the reward function fails on every sample of a step; ``reward_errors.jsonl`` in the run folder
             holds the traceback of every failure, whether it ended the run or not.
+        Terminated: after SIGTERM, once the step is done and saved.
     """
+    check_installed(config.tracking.backends)
     parts = assemble(config)
     workdir.mkdir(parents=True, exist_ok=True)
     write_provenance(config, workdir)
@@ -79,18 +62,17 @@ def run(config: RunConfig, workdir: Path, *, resume: bool = False) -> dict[str, 
     debug_log = _debug_log(workdir) if config.ntl.debug_mode else contextlib.nullcontext()
     with (
         debug_log,
-        MetricWriter(workdir) as metrics,
-        SampleWriter(workdir) as samples,
-        RewardErrorWriter(workdir) as reward_errors,
         contextlib.closing(parts.engine),
+        Journal(config, workdir) as journal,
+        noticing_sigterm() as termination,
     ):
-        folder = RunFolder(parts, workdir, metrics, samples, reward_errors, console, resume)
+        driver = Driver(parts, workdir, journal, termination, console, resume=resume)
         params = parts.params
         if config.warm_start.steps:
-            trainer = folder.train(WARM_START, supervised_trainer(parts), config.warm_start.steps)
+            trainer = driver.train(WARM_START, supervised_trainer(parts), config.warm_start.steps)
             params = trainer.state.policy.params
         if config.trainer.steps:
-            folder.train(PPO, ppo_trainer(parts, params), config.trainer.steps)
+            driver.train(PPO, ppo_trainer(parts, params), config.trainer.steps)
     plot_curves(workdir / "metrics.jsonl", workdir / "curves.png")
     return report(workdir, console)
 
@@ -111,112 +93,83 @@ def _debug_log(workdir: Path) -> Iterator[None]:
         handler.close()
 
 
-class RunFolder:
-    """Drives a trainer through its stage and writes down what happens."""
+class Driver:
+    """Takes trainers through their stages: when to evaluate, to save, to stop."""
 
     def __init__(
         self,
         parts: Parts,
-        path: Path,
-        metrics: MetricWriter,
-        samples: SampleWriter,
-        reward_errors: RewardErrorWriter,
+        folder: Path,
+        journal: Journal,
+        termination: Termination,
         console: Console,
+        *,
         resume: bool,
     ):
-        self._parts, self._path, self._console, self._resume = parts, path, console, resume
-        self._metrics, self._samples, self._reward_errors = metrics, samples, reward_errors
+        self._parts, self._folder, self._journal, self._console = parts, folder, journal, console
+        self._termination, self._resume = termination, resume
         self._settings = parts.config.trainer
         self._held_out: dict[str, float] = {}
+        """Figures of the newest policy, where it was evaluated."""
 
-    def train(self, stage: str, trainer: SupervisedTrainer | PPOTrainer, total: int) -> SupervisedTrainer | PPOTrainer:
+    def train(self, stage: str, trainer: Trainer, total: int) -> Trainer:
         """Runs the stage to its end, from its newest checkpoint if the run resumes."""
-        with contextlib.closing(Checkpointer(self._path / "checkpoints", stage)) as checkpoints:
-            start = self._begin(stage, trainer, checkpoints, total)
-            with ProgressView(stage, total, start=start, console=self._console) as view:
-                for step in range(start + 1, total + 1):
-                    figures, scored = trainer.step()
-                    self._stop_if_unrewarded(stage, step, scored)
-                    self._stop_if_not_finite(stage, step, trainer, figures)
-                    due = step == total or (stage == PPO and step % self._settings.eval_every == 0)
-                    if due:
-                        self._held_out = self._evaluate(trainer.decoder())
-                        figures |= self._held_out
-                    self._write(stage, step, figures, scored)
+        with contextlib.closing(Checkpointer(self._folder, stage, keep_last=self._settings.keep_last)) as checkpoints:
+            step = self._begin(stage, trainer, checkpoints, total)
+            finished = step == total or self._target_reached(stage)
+            with ProgressView(stage, total, start=step, console=self._console) as view:
+                while not finished:
+                    step += 1
+                    figures = self._step(stage, step, trainer, total)
                     view.update(step, {LIVE[name]: figures[name] for name in LIVE if name in figures})
-                    if step == total or step % self._settings.save_every == 0:
-                        checkpoints.save(step, trainer.state, trainer.position())
+                    finished = step == total or self._target_reached(stage)
+                    ends = finished or self._termination.requested
+                    if ends or step % self._settings.save_every == 0 or self._improved(checkpoints):
+                        checkpoints.save(step, trainer.state, trainer.position(), self._held_out)
+                    if ends and not finished:
+                        raise Terminated(f"terminated after step {step} of stage {stage}, which is saved")
+        if step < total:
+            self._console.print(f"{stage} ends after step {step}: trainer.target_accuracy is reached")
         return trainer
 
-    def _begin(self, stage: str, trainer: SupervisedTrainer | PPOTrainer, checkpoints: Checkpointer, total: int) -> int:
+    def _begin(self, stage: str, trainer: Trainer, checkpoints: Checkpointer, total: int) -> int:
         """The step to go on from. A fresh PPO stage starts with the held-out figures of what it was given."""
         if self._resume and checkpoints.latest_step() is not None:
-            step, state, position = checkpoints.restore(trainer.state)
+            step, state, position, self._held_out = checkpoints.restore(trainer.state)
             trainer.restore(state, position)
-            if step < total:  # a finished stage's lines are whole, and the next stage's may follow them
-                self._cut_back(stage, step)
+            if step < total and not self._target_reached(stage):
+                self._journal.cut_back(stage, step)  # else its lines are whole, and the next stage's may follow them
             return step
-        self._cut_back(stage, -1)
+        self._journal.cut_back(stage, -1)
         if stage == PPO:
-            self._write(stage, 0, self._held_out or self._evaluate(trainer.decoder()), None)
+            self._held_out = self._held_out or self._evaluate(stage, 0, trainer)
+            self._journal.write(stage, 0, self._held_out, None)
         return 0
 
-    def _cut_back(self, stage: str, step: int) -> None:
-        """What was written past a checkpoint is written again."""
-        self._metrics.truncate_after(stage, step)
-        self._samples.truncate_after(stage, step)
-        self._reward_errors.truncate_after(stage, step)
-
-    def _write(self, stage: str, step: int, figures: dict[str, float], scored: Scored | None) -> None:
-        self._metrics.write(stage, step, figures)
+    def _step(self, stage: str, step: int, trainer: Trainer, total: int) -> dict[str, float]:
+        """One step of the trainer, with everything that is written of it; returns its figures."""
+        figures, scored = trainer.step()
         if scored is not None:
-            for row in shown_rows(scored, self._settings.samples_per_step):
-                self._samples.write(stage, step, sample_record(scored, row))
-            if scored.ntl_info is not None and self._parts.config.ntl.save_digit_info:
-                save_digit_info(scored, self._path / "digit_info" / f"{step:06}.npz")
+            self._journal.write_reward_errors(stage, step, scored)
+            stop_if_unrewarded(stage, step, scored, self._folder)
+        stop_if_not_finite(stage, step, figures, trainer.last_prompts, self._folder)
+        due = step == total or (stage == PPO and step % self._settings.eval_every == 0)
+        self._held_out = self._evaluate(stage, step, trainer) if due else {}
+        figures |= self._held_out
+        self._journal.write(stage, step, figures, scored)
+        return figures
 
-    def _evaluate(self, decoder: Decoder) -> dict[str, float]:
-        """Figures of greedy responses to the held-out problems."""
-        parts, rollout = self._parts, self._parts.config.rollout
-        sampling = Sampling(
-            num_samples=1,
-            max_tokens=rollout.max_tokens,
-            temperature=0.0,
-            stop_token_ids=parts.stop_token_ids,
-            stop_strings=rollout.stop_strings,
-            capture_digits=captures_digits(parts.config.ntl, parts.table),
-        )
-        parts.engine.load_weights(0, decoder)
-        trajectories = parts.engine.generate(parts.eval_prompts, sampling, seed=0)
-        return evaluation_figures(parts.scorer(parts.eval_prompts, trajectories, decoder))
+    def _evaluate(self, stage: str, step: int, trainer: Trainer) -> dict[str, float]:
+        evaluation = evaluate(self._parts, trainer.decoder(), version=step if stage == PPO else 0)
+        self._journal.write_evaluation(stage, step, evaluation)
+        return evaluation_figures(evaluation)
 
-    def _stop_if_unrewarded(self, stage: str, step: int, scored: Scored | None) -> None:
-        """Writes down why samples have no reward; ends the run when none has one."""
-        failed = [] if scored is None else [(i, o.error) for i, o in enumerate(scored.outcomes) if not o.valid]
-        if scored is None or not failed:
-            return
-        for row, error in failed:
-            self._reward_errors.write(stage, step, scored.prompts[row].index, error)
-        if len(failed) == len(scored.outcomes):
-            raise RewardError(
-                f"{stage} step {step}: the reward function failed on all {len(failed)} samples, so that there is "
-                f"nothing to learn from; {self._path / 'reward_errors.jsonl'} holds every traceback. The first:\n"
-                f"{failed[0][1]}"
-            )
+    def _target_reached(self, stage: str) -> bool:
+        target = self._settings.target_accuracy
+        return stage == PPO and target is not None and self._held_out.get("val/accuracy", 0.0) >= target
 
-    def _stop_if_not_finite(
-        self, stage: str, step: int, trainer: SupervisedTrainer | PPOTrainer, figures: dict[str, float]
-    ) -> None:
-        if not figures.pop("non_finite"):
-            return
-        dump: dict[str, Any] = {"stage": stage, "step": step, "prompts": trainer.last_prompts, "figures": figures}
-        path = self._path / "non_finite.json"
-        path.write_text(json.dumps(dump, indent=1))
-        section = "algorithm" if stage == PPO else stage
-        raise NonFiniteError(
-            f"{stage} step {step}: a loss or gradient is not finite. The state before it is kept; {path} holds the "
-            f"figures and the prompts of the step. A lower {section}.optimizer.learning_rate usually helps."
-        )
+    def _improved(self, checkpoints: Checkpointer) -> bool:
+        return bool(self._held_out) and self._held_out["val/accuracy"] > checkpoints.best_accuracy()
 
 
 def report(workdir: Path, console: Console) -> dict[str, float]:

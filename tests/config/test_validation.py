@@ -49,6 +49,10 @@ def test_every_problem_is_reported_at_once_with_name_value_and_what_is_allowed()
         "ntl.method": ("wasser", "one of 'mse', 'wasserstein'; did you mean 'wasserstein'?"),
         "use_ntl_trainer": (True, "contradicts ntl.enabled=False"),
         "ntl.temperature_schedule": ("linear:1.0->0@500", "linear:1.0->0.3@500"),
+        "trainer.eval_problems": (None, "needs data.eval, a file"),
+        "trainer.eval_top_p": (0.0, "(0, 1]"),
+        "trainer.target_accuracy": (80.0, "None or lie in (0, 1]"),
+        "tracking.backends": (("tensorbord",), "must be tuple"),
         "ntl.reward_mode": ("answer", "one of 'final_answer', 'all_tokens', 'hybrid'"),
     }
     given = {path: value for path, (value, _) in expected.items()}

@@ -38,10 +38,10 @@ def run(tmp_path_factory):
     (folder / "config.json").write_text(json.dumps(dataclasses.asdict(CONFIG)))
     parts = assemble(CONFIG)
     trainer = supervised_trainer(parts)
-    with contextlib.closing(Checkpointer(folder / "checkpoints", "warm_start")) as checkpoints:
+    with contextlib.closing(Checkpointer(folder, "warm_start")) as checkpoints:
         for step in (1, 2):
             trainer.step()
-            checkpoints.save(step, trainer.state, trainer.position())
+            checkpoints.save(step, trainer.state, trainer.position(), {})
     return folder, trainer.decoder(), parts.tokenizer
 
 
@@ -85,10 +85,3 @@ def test_mistakes_are_named(run, exported, tmp_path, capsys):
     assert "has no checkpoint yet" in capsys.readouterr().err
     assert export.main([str(run[0]), str(exported)]) == 1
     assert "exists already" in capsys.readouterr().err
-
-
-def test_the_policy_of_the_last_stage_is_the_newest(run, tmp_path):
-    assert export.newest_checkpoint(run[0]) == ("warm_start", 2)
-    (tmp_path / "checkpoints" / "ppo" / "40").mkdir(parents=True)
-    (tmp_path / "checkpoints" / "ppo" / "40" / "_CHECKPOINT_METADATA").touch()
-    assert export.newest_checkpoint(tmp_path) == ("ppo", 40)

@@ -80,7 +80,7 @@ def test_a_configuration_can_be_a_path(tmp_path):
         ([NAME, "--config.learning_rate", "1"], r"algorithm\.optimizer\.learning_rate or .*warm_start\.optimizer"),
         ([NAME, "--config.seed=-1", "--config.ntl.temperature=0"], r"2 problems(.|\n)*seed=-1(.|\n)*temperature=0\.0"),
         ([NAME, "--resume"], "--resume needs --workdir"),
-        ([NAME, "--resume", "--workdir=no/such"], "holds no run to resume"),
+        ([NAME, "--resume", "--workdir=no/such"], "holds no run"),
     ],
 )
 def test_a_mistake_is_answered_with_what_would_be_right(argv, answer):
@@ -226,6 +226,7 @@ def test_the_command_trains_and_leaves_a_run_folder(tmp_path, options):
         "config.json",
         "curves.png",
         "environment.json",
+        "evaluations",
         "metrics.jsonl",
         "samples.jsonl",
     }

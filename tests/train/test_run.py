@@ -12,7 +12,7 @@ from launch.export import export
 from ntl_jax.config import ModelSection, OptimizerSection, RewardSection
 from ntl_jax.metrics import read_lines
 from ntl_jax.train import NonFiniteError, RewardError, run
-from ntl_jax.train.run import RunFolder
+from ntl_jax.train.journal import Journal
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -31,6 +31,10 @@ def numbers(folder: pathlib.Path) -> list[dict]:
         {name: value for name, value in line.items() if not name.startswith(("timing_s", "perf"))}
         for line in read_lines(folder / "metrics.jsonl")
     ]
+
+
+def evaluations(folder: pathlib.Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in (folder / "evaluations").iterdir()}
 
 
 def test_a_run_leaves_its_folder(tiny, finished):
@@ -62,10 +66,17 @@ def test_samples_hold_prompt_response_truth_and_digit_probabilities(finished):
         assert all(0 <= sum(row) <= 1.0001 for row in sample["digit_probabilities"])
 
 
+def test_every_evaluation_leaves_its_examples(finished):
+    files = evaluations(finished[0])
+    assert files.keys() == {"warm_start-000004.jsonl", "ppo-000002.jsonl", "ppo-000004.jsonl"}
+    rows = [json.loads(line) for line in files["ppo-000004.jsonl"].splitlines()]
+    assert np.mean([row["correct"] for row in rows]) == numbers(finished[0])[-1]["val/accuracy"]
+
+
 @pytest.mark.parametrize("stops_at", [("warm_start", 2), ("warm_start", 4), ("ppo", 2)], ids=str)
 def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tiny, finished, tmp_path, monkeypatch, stops_at):
     """The process dies right after writing the metric line that follows a checkpoint."""
-    write, (stage, step) = RunFolder._write, stops_at
+    write, (stage, step) = Journal.write, stops_at
 
     names = {"warm_start": "a", "ppo": "b"}  # the order of the stages
 
@@ -75,12 +86,13 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tiny, finished, 
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(RunFolder, "_write", die_after)
+        patch.setattr(Journal, "write", die_after)
         run(tiny, tmp_path)
     assert len(numbers(tmp_path)) < len(numbers(finished[0]))
     run(tiny, tmp_path, resume=True)
     assert numbers(tmp_path) == numbers(finished[0])
     assert (tmp_path / "samples.jsonl").read_bytes() == (finished[0] / "samples.jsonl").read_bytes()
+    assert evaluations(tmp_path) == evaluations(finished[0])
 
 
 def test_resuming_a_finished_run_changes_nothing(tiny, finished):

@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a whole PPO iteration costs (sample, score, update), beside the trainers that others use.
+
+Claim: on CPU, float32, a 3.2M-parameter Qwen2, 8 prompts x 8 samples x 64 tokens, group advantages, one update: at
+least 2x faster than TRL's GRPOTrainer (PyTorch, transformers' generate), and than google-tunix's GRPO learner.
+
+    python -m benchmarks.ppo_step           # writes benchmarks/results/ppo_step-PLATFORM.json
+    python -m benchmarks.ppo_step --quick   # a tiny policy and few rounds: does it run?
+
+Every trainer has a process of its own, which is stopped while another has its turn; turns alternate. A ratio is the
+median over rounds with its 95% interval. Weights, prompts, tokenizer, reward and optimizer are the same; weights are
+random, so that nearly every response has its full length. A process's peak memory is beside its time. Peers that are
+not installed (extra `dev-peers`; google-tunix) are left out.
+"""
+
+import argparse
+import dataclasses
+import importlib.util
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from benchmarks.measure import RESULTS, machine, median_ratio, write
+from ntl_jax.models import Decoder, ModelConfig, save_hf
+from ntl_jax.rewards import exact_match
+
+SMALL = ModelConfig(
+    vocab_size=1024, num_layers=4, width=256, num_heads=4, num_kv_heads=2, head_dim=64, feed_forward=704
+)
+TINY = ModelConfig(vocab_size=1024, num_layers=2, width=32, num_heads=2, num_kv_heads=1, head_dim=16, feed_forward=64)
+NUM_PROMPTS, NUM_SAMPLES, MAX_TOKENS, PROMPT_TOKENS = 8, 8, 64, 32
+LEARNING_RATE = 1e-6
+TRUTH = "5"
+PROBLEMS = 64
+WARM_UP = 3
+PACKAGES = {"trl": "trl", "tunix": "tunix"}
+"""The package behind each peer."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Files:
+    """What every trainer reads: a Hugging Face folder and the problems."""
+
+    policy: pathlib.Path
+    problems: pathlib.Path
+
+
+def write_files(model: ModelConfig, folder: pathlib.Path) -> Files:
+    """A policy of random weights with a tokenizer of bytes, and problems of ``PROMPT_TOKENS`` letters."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    pairs = [a + b for a in letters for b in letters]
+    tokens = ["<|endoftext|>", *letters, *pairs][: model.vocab_size]
+    backend = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=[]))
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=tokens[0], pad_token=tokens[0])
+    files = Files(folder / "policy", folder / "problems.jsonl")
+    save_hf(nnx.jit(lambda: Decoder(model, rngs=nnx.Rngs(0)))(), files.policy, tokenizer=tokenizer)
+    rng = np.random.default_rng(0)
+    questions = ("".join(rng.choice(list("abcdefgh "), PROMPT_TOKENS - 1)) + "?" for _ in range(PROBLEMS))
+    rows = [json.dumps({"question": question, "answer": f"#### {TRUTH}"}) for question in questions]
+    files.problems.write_text("\n".join(rows) + "\n")
+    return files
+
+
+def ours(files: Files) -> Callable[[], Any]:
+    """The trainer's own step."""
+    from ntl_jax.config import (
+        AlgorithmSection,
+        DataSection,
+        ModelSection,
+        OptimizerSection,
+        RolloutSection,
+        RunConfig,
+        TrainerSection,
+    )
+    from ntl_jax.train import create_standard_trainer
+
+    optimizer = OptimizerSection(learning_rate=LEARNING_RATE, warmup_steps=0)
+    config = RunConfig(
+        model=ModelSection(path=str(files.policy), mesh=(1, 1, 1)),
+        data=DataSection(train=str(files.problems), eval=str(files.problems), template="{question}"),
+        rollout=RolloutSection(prompts_per_step=NUM_PROMPTS, num_samples=NUM_SAMPLES, max_tokens=MAX_TOKENS),
+        algorithm=AlgorithmSection(minibatches=1, optimizer=optimizer),
+        trainer=TrainerSection(eval_problems=1),
+    )
+    return create_standard_trainer(config).step
+
+
+def serve_steps(step: Callable[[], Any]) -> None:
+    """One step for each line that comes in."""
+    answer()
+    for _ in sys.stdin:
+        began = time.perf_counter()
+        step()
+        answer(time.perf_counter() - began)
+
+
+def serve_trl(files: Files) -> None:
+    """TRL drives its own loop: it waits for its turn where a step begins, and answers where it ends."""
+    from datasets import Dataset  # pyright: ignore[reportMissingImports]
+    from transformers import TrainerCallback
+    from trl import GRPOConfig, GRPOTrainer  # pyright: ignore[reportMissingImports]
+
+    class Turns(TrainerCallback):
+        began = 0.0
+
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            sys.stdin.readline()
+            self.began = time.perf_counter()
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            answer(time.perf_counter() - self.began)
+
+    def reward(completions: list[str], **_: Any) -> list[float]:
+        return [exact_match("gsm8k", text, TRUTH) for text in completions]
+
+    questions = [json.loads(line)["question"] for line in files.problems.read_text().splitlines()]
+    with tempfile.TemporaryDirectory() as folder:
+        settings = GRPOConfig(
+            output_dir=folder,
+            per_device_train_batch_size=NUM_PROMPTS * NUM_SAMPLES,
+            num_generations=NUM_SAMPLES,
+            max_completion_length=MAX_TOKENS,
+            max_steps=1_000_000,
+            learning_rate=LEARNING_RATE,
+            lr_scheduler_type="constant",
+            optim="adamw_torch_fused",
+            bf16=False,
+            use_cpu=True,
+            gradient_checkpointing=False,
+            report_to="none",
+            save_strategy="no",
+            logging_strategy="no",
+            disable_tqdm=True,
+        )
+        trainer = GRPOTrainer(
+            model=str(files.policy),
+            reward_funcs=reward,
+            args=settings,
+            train_dataset=Dataset.from_dict({"prompt": questions}),
+            callbacks=[Turns()],
+        )
+        answer()
+        trainer.train()
+
+
+def answer(seconds: float = 0.0) -> None:
+    """What a trainer's process says when it is ready, and after each turn."""
+    # Not getrusage: its maximum outlives exec, and would be that of the process that started this one.
+    status = pathlib.Path("/proc/self/status").read_text()
+    (peak_kb,) = re.findall(r"VmHWM:\s+(\d+) kB", status)
+    print("answer", json.dumps([seconds, int(peak_kb) * 1024]), flush=True)
+
+
+def serve(name: str, files: Files) -> None:
+    """A trainer's process."""
+    match name:
+        case "ours":
+            serve_steps(ours(files))
+        case "trl":
+            serve_trl(files)
+        case "tunix":
+            raise NotImplementedError
+
+
+class Side:
+    """A trainer in a process of its own, stopped between its turns."""
+
+    def __init__(self, name: str, files: Files):
+        command = [sys.executable, "-m", "benchmarks.ppo_step", "--serve", name, str(files.policy), str(files.problems)]
+        settings = {"HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed with the process)
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env=os.environ | settings,
+        )
+        self.name, self.peak_bytes = name, 0
+        self._answer()
+
+    def turn(self) -> float:
+        """Seconds of one iteration."""
+        assert self._process.stdin is not None
+        os.kill(self._process.pid, signal.SIGCONT)
+        print(file=self._process.stdin, flush=True)
+        return self._answer()
+
+    def _answer(self) -> float:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith("answer "):
+                os.kill(self._process.pid, signal.SIGSTOP)
+                seconds, self.peak_bytes = json.loads(line.removeprefix("answer "))
+                return seconds
+        self._log.seek(0)
+        raise RuntimeError(f"{self.name} ended:\n" + self._log.read()[-3000:])
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._log.close()
+
+
+def measure(sides: list[Side], num_rounds: int) -> dict[str, Any]:
+    """Seconds and memory of each, and how many times longer the others take than the first."""
+    seconds = np.empty((WARM_UP + num_rounds, len(sides)))
+    for round_index in range(len(seconds)):
+        for which in np.roll(np.arange(len(sides)), round_index).tolist():
+            seconds[round_index, which] = sides[which].turn()
+    seconds = seconds[WARM_UP:]
+    result: dict[str, Any] = {}
+    for index, side in enumerate(sides):
+        result[side.name] = {
+            "median_s": round(float(np.median(seconds[:, index])), 4),
+            "peak_memory_mb": round(side.peak_bytes / 2**20),
+        }
+        if index:
+            result[side.name]["over_ours"] = median_ratio(seconds[:, index] / seconds[:, 0])
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="What a whole PPO iteration costs, beside other trainers.")
+    parser.add_argument("--quick", action="store_true", help="a tiny policy, few rounds, nothing written")
+    parser.add_argument("--rounds", type=int, default=40, help="measured iterations of each trainer")
+    parser.add_argument("--only", nargs="+", choices=PACKAGES, default=list(PACKAGES), help="some peers")
+    parser.add_argument("--output", type=pathlib.Path, default=None, help="where to write the JSON result")
+    parser.add_argument("--serve", nargs=3, metavar=("NAME", "POLICY", "PROBLEMS"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.serve:
+        name, policy, problems = args.serve
+        return serve(name, Files(pathlib.Path(policy), pathlib.Path(problems)))
+
+    model, num_rounds = (TINY, 3) if args.quick else (SMALL, args.rounds)
+    names = ["ours", *(name for name in args.only if importlib.util.find_spec(PACKAGES[name]))]
+    result: dict[str, Any] = {"machine": machine(), "model": dataclasses.asdict(model), "rounds": num_rounds}
+    result["prompts x samples x tokens"] = [NUM_PROMPTS, NUM_SAMPLES, MAX_TOKENS]
+    sides: list[Side] = []
+    with tempfile.TemporaryDirectory() as folder:
+        files = write_files(model, pathlib.Path(folder))
+        try:
+            for name in names:
+                sides.append(Side(name, files))
+            result |= measure(sides, num_rounds)
+        finally:
+            for side in sides:
+                side.close()
+    print(json.dumps(result, indent=2))
+    if not args.quick or args.output:
+        write(result, args.output or RESULTS / f"ppo_step-{jax.default_backend()}.json")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluates a policy on held-out problems: python launch/eval.py RUN_OR_MODEL
+
+RUN_OR_MODEL is a run folder of launch/train.py, or a Hugging Face model (a folder, such as launch/export.py makes, or a
+name on the hub). Settings are those of the run, or the defaults; the options below change them. Prints a table and
+leaves a folder with figures.json and examples.jsonl: every problem with its responses.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import datetime
+import json
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from ntl_jax.config import CONFIG_FILE, ModelSection, RolloutSection, RunConfig, stored_config
+
+MODEL_DEFAULTS = RunConfig(rollout=RolloutSection(max_tokens=512))
+"""Of a model that is not a run's; GSM8K's solutions need the room."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command.
+
+    Returns:
+        The exit code: 0 done, 1 with a message.
+    """
+    args = _parser().parse_args(argv)
+    try:
+        print(f"written to {evaluate(args)}")
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def evaluate(args: argparse.Namespace) -> pathlib.Path:
+    """Evaluates, prints, writes; returns the folder.
+
+    Raises:
+        ValueError: for a source that is neither a run nor a model, a run without a checkpoint, wrong settings.
+    """
+    is_run = _is_run(args.source)
+    config = _settings(args, stored_config(pathlib.Path(args.source)) if is_run else None)
+    config.validate()
+    # Here and not above: with JAX and its friends, --help would take seconds.
+    from flax import nnx
+
+    from ntl_jax.metrics import print_comparison, write_rows, write_whole
+    from ntl_jax.train.checkpoint import restore_policy
+    from ntl_jax.train.evaluation import evaluate, evaluation_figures, examples
+    from ntl_jax.train.factory import assemble
+
+    parts = assemble(config)
+    params, policy = parts.params, args.source
+    if is_run:
+        stage, step, params = restore_policy(pathlib.Path(args.source), params, args.checkpoint)
+        policy = f"{args.source} after step {step} of stage {stage}"
+    print(f"{policy}\n{parts.problems_from}")
+    with contextlib.closing(parts.engine):
+        evaluation = evaluate(parts, nnx.merge(parts.graph, params), version=0)
+    figures = evaluation_figures(evaluation)
+    print_comparison(("value",), {name: (f"{value:.4g}",) for name, value in figures.items()})
+    folder = args.output or pathlib.Path("runs") / f"eval-{config.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    write_rows(folder / "examples.jsonl", examples(evaluation))
+    known = {name: value for name, value in figures.items() if value == value}  # JSON has no NaN
+    summary = {"policy": policy, "problems": parts.problems_from, "figures": known}
+    write_whole(folder / "figures.json", json.dumps(summary | {"config": dataclasses.asdict(config)}, indent=1) + "\n")
+    return folder
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="launch/eval.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("source", metavar="RUN_OR_MODEL", help="run folder, model folder or name on the hub")
+    add("--checkpoint", choices=("newest", "best"), default="newest", help="of a run's last stage; best: held-out")
+    add("--data", metavar="FILE", help="GSM8K jsonl file instead of the run's held-out problems; all of it")
+    add("--problems", type=int, metavar="N", help="only the first N problems")
+    add("--samples", type=int, metavar="K", help="per problem, beside the greedy response: mean@K, maj@K, pass@k")
+    add("--temperature", type=float, metavar="X", help="of the samples")
+    add("--top-p", type=float, metavar="X", help="of the samples")
+    add("--max-tokens", type=int, metavar="N", help="longest response")
+    add("--template", metavar="TEXT", help="the prompt; {question} stands for the problem's text")
+    add("--mesh", type=int, nargs=3, metavar="N", help="devices along data, fsdp and tensor")
+    add("--output", type=pathlib.Path, metavar="DIR", help="folder to write to; by default runs/eval-NAME-TIME")
+    return parser
+
+
+def _is_run(source: str) -> bool:
+    """Both kinds of folder hold a file of this name; a run's has sections."""
+    path = pathlib.Path(source) / CONFIG_FILE
+    return path.is_file() and "trainer" in json.loads(path.read_text(encoding="utf-8"))
+
+
+def _settings(args: argparse.Namespace, stored: RunConfig | None) -> RunConfig:
+    """The run's own settings, or a model's, with what the options change; of training problems one is left."""
+    base = stored or dataclasses.replace(MODEL_DEFAULTS, name="model", model=ModelSection(path=args.source))
+    standard = base.trainer.eval_problems if args.data is None else None  # of a file: all of it
+    num_problems = standard if args.problems is None else args.problems
+    given = {
+        "model": {"mesh": args.mesh and tuple(args.mesh)},
+        "data": {"eval": args.data, "template": args.template, "num_train": 1},
+        "rollout": {"max_tokens": args.max_tokens},
+        "trainer": {"eval_samples": args.samples, "eval_temperature": args.temperature, "eval_top_p": args.top_p},
+    }
+    sections: dict[str, Any] = {
+        name: dataclasses.replace(getattr(base, name), **{key: x for key, x in settings.items() if x is not None})
+        for name, settings in given.items()
+    }
+    sections["data"] = dataclasses.replace(sections["data"], train=None)
+    sections["trainer"] = dataclasses.replace(sections["trainer"], eval_problems=num_problems)
+    return dataclasses.replace(base, **sections)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figures of several samples a problem: how often one is right, at least one of k, the one that most agree on."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+
+def pass_at_k(num_correct: Int[np.ndarray, "problems"], num_samples: int, k: int) -> Float[np.ndarray, "problems"]:
+    """Probability that at least one of k samples is right, estimated without bias from n of which c are.
+
+    ``1 - C(n - c, k) / C(n, k)``, as the product of ``(n - c - i) / (n - i)`` over i < k, which cannot overflow.
+    Source: Chen et al., 2021, equation 1 (https://arxiv.org/abs/2107.03374).
+
+    Args:
+        num_correct: c of each problem.
+        num_samples: n, the same for all.
+        k: at most n.
+
+    Example: of 4 samples 2 are right; of the 6 pairs, one holds neither
+        >>> pass_at_k(np.array([0, 2, 4]), 4, 2).round(4).tolist()
+        [0.0, 0.8333, 1.0]
+    """
+    assert 1 <= k <= num_samples, f"k={k} of n={num_samples}"
+    drawn = np.arange(k)[None, :]
+    wrong_left = np.maximum(num_samples - num_correct[:, None] - drawn, 0)
+    return 1.0 - np.prod(wrong_left / (num_samples - drawn), axis=1)
+
+
+def majority(answers: Sequence[str | None], correct: Sequence[bool]) -> float:
+    """Whether the answer given most often is right; among equally frequent ones, the share that is right.
+
+    Samples without an answer do not vote. Source: self-consistency, Wang et al., 2022
+    (https://arxiv.org/abs/2203.11171), which leaves ties open.
+
+    Args:
+        answers: of one problem's samples, written in one way; None where there is none.
+        correct: whether each is right.
+
+    Example:
+        >>> majority(["72", "71", "72", None], [True, False, True, False]), majority(["1", "2"], [True, False])
+        (1.0, 0.5)
+    """
+    votes = Counter(answer for answer in answers if answer is not None)
+    most = max(votes.values(), default=0)
+    winners = {answer for answer, count in votes.items() if count == most}
+    right = {answer for answer, ok in zip(answers, correct, strict=True) if ok}
+    return len(winners & right) / max(1, len(winners))
+
+
+def repeated_figures(
+    answers: Sequence[Sequence[str | None]], correct: Bool[np.ndarray, "problems n"]
+) -> dict[str, float]:
+    """``mean@n``, ``maj@n``, and ``pass@k`` for k = 2, 4, 8, ... and n, averaged over problems.
+
+    Args:
+        answers: of each problem's n samples.
+        correct: whether each is right.
+
+    Example:
+        >>> repeated_figures([["5", "6"], ["7", "7"]], np.array([[True, False], [True, True]]))
+        {'mean@2': 0.75, 'maj@2': 0.75, 'pass@2': 1.0}
+    """
+    n = correct.shape[1]
+    votes = [majority(given, right) for given, right in zip(answers, correct.tolist(), strict=True)]
+    ks = sorted({min(2**i, n) for i in range(1, n.bit_length() + 1)})
+    figures = {f"mean@{n}": float(correct.mean()), f"maj@{n}": float(np.mean(votes))}
+    return figures | {f"pass@{k}": float(pass_at_k(correct.sum(axis=1), n, k).mean()) for k in ks}

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why a run ends before its last step."""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+
+from ntl_jax.train.scoring import Scored
+
+
+class NonFiniteError(RuntimeError):
+    """A loss or gradient was not finite: the state is as before that step, and the run ends."""
+
+
+class RewardError(RuntimeError):
+    """The reward function gave no sample of a step a score: there is nothing to learn from, and the run ends."""
+
+
+class Terminated(RuntimeError):
+    """The process was asked to end: the step is done, and its checkpoint is written."""
+
+
+@dataclasses.dataclass
+class Termination:
+    """Whether the process has been asked to end."""
+
+    requested: bool = False
+
+
+@contextlib.contextmanager
+def noticing_sigterm() -> Iterator[Termination]:
+    """SIGTERM is noticed meanwhile instead of ending the process at once; a second one ends it.
+
+    Schedulers send it some time before they kill. Outside the main thread, where Python handles no signals, the
+    process ends as it otherwise would.
+
+    Example:
+        >>> with noticing_sigterm() as termination:
+        ...     signal.raise_signal(signal.SIGTERM)
+        ...     termination.requested
+        True
+    """
+    termination = Termination()
+    if threading.current_thread() is not threading.main_thread():
+        yield termination
+        return
+
+    def notice(*_: object) -> None:
+        termination.requested = True
+        signal.signal(signal.SIGTERM, before)
+
+    before = signal.signal(signal.SIGTERM, notice)
+    try:
+        yield termination
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def stop_if_unrewarded(stage: str, step: int, scored: Scored, folder: pathlib.Path) -> None:
+    """Ends the run where no sample of a step has a reward.
+
+    Raises:
+        RewardError: with the first traceback.
+    """
+    if scored.valid.any():
+        return
+    raise RewardError(
+        f"{stage} step {step}: the reward function failed on all {len(scored.outcomes)} samples, so that there is "
+        f"nothing to learn from; {folder / 'reward_errors.jsonl'} holds every traceback. The first:\n"
+        f"{scored.outcomes[0].error}"
+    )
+
+
+def stop_if_not_finite(
+    stage: str, step: int, figures: dict[str, float], prompts: Sequence[int], folder: pathlib.Path
+) -> None:
+    """Ends the run where a loss or gradient was not finite; takes that mark out of the figures.
+
+    Args:
+        stage, step: where the run is.
+        figures: of the step, with ``non_finite``.
+        prompts: indices of the step's prompts.
+        folder: the run folder, for the dump.
+
+    Raises:
+        NonFiniteError: naming the dump.
+    """
+    if not figures.pop("non_finite"):
+        return
+    path = folder / "non_finite.json"
+    path.write_text(json.dumps({"stage": stage, "step": step, "prompts": prompts, "figures": figures}, indent=1))
+    section = "algorithm" if stage == "ppo" else stage
+    raise NonFiniteError(
+        f"{stage} step {step}: a loss or gradient is not finite. The state before it is kept; {path} holds the "
+        f"figures and the prompts of the step. A lower {section}.optimizer.learning_rate usually helps."
+    )

@@ -16,6 +16,7 @@ not installed (extra `dev-peers`; google-tunix) are left out.
 import argparse
 import dataclasses
 import importlib.util
+import itertools
 import json
 import os
 import pathlib
@@ -25,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -57,6 +58,14 @@ class Files:
 
     policy: pathlib.Path
     problems: pathlib.Path
+
+    def questions(self) -> list[str]:
+        return [json.loads(line)["question"] for line in self.problems.read_text().splitlines()]
+
+
+def reward(completions: list[str], **_: Any) -> list[float]:
+    """Exact match, as the peers call a reward."""
+    return [exact_match("gsm8k", text, TRUTH) for text in completions]
 
 
 def write_files(model: ModelConfig, folder: pathlib.Path) -> Files:
@@ -125,10 +134,6 @@ def serve_trl(files: Files) -> None:
         def on_step_end(self, *_: Any, **__: Any) -> None:
             answer(time.perf_counter() - self.began)
 
-    def reward(completions: list[str], **_: Any) -> list[float]:
-        return [exact_match("gsm8k", text, TRUTH) for text in completions]
-
-    questions = [json.loads(line)["question"] for line in files.problems.read_text().splitlines()]
     with tempfile.TemporaryDirectory() as folder:
         settings = GRPOConfig(
             output_dir=folder,
@@ -151,11 +156,74 @@ def serve_trl(files: Files) -> None:
             model=str(files.policy),
             reward_funcs=reward,
             args=settings,
-            train_dataset=Dataset.from_dict({"prompt": questions}),
+            train_dataset=Dataset.from_dict({"prompt": files.questions()}),
             callbacks=[Turns()],
         )
         answer()
         trainer.train()
+
+
+def serve_tunix(files: Files) -> None:
+    """google-tunix drives its own loop too: it waits for its turn where it asks for the next prompts."""
+    import optax
+    from transformers import AutoTokenizer
+    from tunix.models.qwen2 import model as qwen2  # pyright: ignore[reportMissingImports]
+    from tunix.models.qwen2.params import create_model_from_safe_tensors  # pyright: ignore[reportMissingImports]
+    from tunix.rl.grpo.grpo_learner import GRPOConfig, GRPOLearner  # pyright: ignore[reportMissingImports]
+    from tunix.rl.rl_cluster import (  # pyright: ignore[reportMissingImports]
+        ClusterConfig,
+        RLCluster,
+        RLTrainingConfig,
+        Role,
+    )
+    from tunix.rl.rollout.base_rollout import RolloutConfig  # pyright: ignore[reportMissingImports]
+
+    model = ModelConfig.from_hf(files.policy)
+    config = qwen2.ModelConfig(
+        num_layers=model.num_layers,
+        vocab_size=model.vocab_size,
+        embed_dim=model.width,
+        hidden_dim=model.feed_forward,
+        num_heads=model.num_heads,
+        head_dim=model.head_dim,
+        num_kv_heads=model.num_kv_heads,
+        rope_theta=int(model.rope_theta),
+        norm_eps=model.norm_eps,
+        use_tied_embedding=model.tie_embeddings,
+    )
+    mesh = jax.make_mesh((1, 1), ("fsdp", "tp"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    training = RLTrainingConfig(
+        actor_optimizer=optax.adamw(LEARNING_RATE), eval_every_n_steps=1_000_000, max_steps=1_000_000
+    )
+    rollout = RolloutConfig(
+        max_tokens_to_generate=MAX_TOKENS,
+        max_prompt_length=PROMPT_TOKENS,
+        kv_cache_size=PROMPT_TOKENS + MAX_TOKENS + 1,
+        temperature=1.0,
+    )
+    cluster = RLCluster(
+        actor=create_model_from_safe_tensors(str(files.policy), config, mesh),
+        tokenizer=AutoTokenizer.from_pretrained(files.policy),
+        cluster_config=ClusterConfig(
+            role_to_mesh=dict.fromkeys((Role.ACTOR, Role.REFERENCE, Role.ROLLOUT), mesh),
+            training_config=training,
+            rollout_config=rollout,
+        ),
+    )
+    learner = GRPOLearner(
+        rl_cluster=cluster, reward_fns=[reward], algo_config=GRPOConfig(num_generations=NUM_SAMPLES, beta=0.0)
+    )
+    questions = files.questions()
+
+    def turns() -> Iterator[dict[str, np.ndarray]]:
+        answer()
+        for first in itertools.count(step=NUM_PROMPTS):
+            sys.stdin.readline()
+            began = time.perf_counter()
+            yield {"prompts": np.array([questions[(first + i) % PROBLEMS] for i in range(NUM_PROMPTS)])}
+            answer(time.perf_counter() - began)
+
+    learner.train(turns())
 
 
 def answer(seconds: float = 0.0) -> None:
@@ -174,7 +242,7 @@ def serve(name: str, files: Files) -> None:
         case "trl":
             serve_trl(files)
         case "tunix":
-            raise NotImplementedError
+            serve_tunix(files)
 
 
 class Side:

@@ -49,8 +49,9 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     # Here and not above: with JAX and its friends, --help would take seconds.
     from flax import nnx
 
-    from ntl_jax.metrics import print_comparison, write_rows, write_whole
+    from ntl_jax.metrics import finite, print_comparison, print_header, write_rows, write_whole
     from ntl_jax.train.checkpoint import restore_policy
+    from ntl_jax.train.describe import describe_evaluation
     from ntl_jax.train.evaluation import evaluate, evaluation_figures, examples
     from ntl_jax.train.factory import assemble
 
@@ -59,16 +60,16 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     if is_run:
         stage, step, params = restore_policy(pathlib.Path(args.source), params, args.checkpoint)
         policy = f"{args.source} after step {step} of stage {stage}"
-    print(f"{policy}\n{parts.problems_from}")
+    about = {"policy": policy, "evaluation": describe_evaluation(parts)}
+    print_header(about)
     with contextlib.closing(parts.engine):
         evaluation = evaluate(parts, nnx.merge(parts.graph, params), version=0)
     figures = evaluation_figures(evaluation)
     print_comparison(("value",), {name: (f"{value:.4g}",) for name, value in figures.items()})
     folder = args.output or pathlib.Path("runs") / f"eval-{config.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     write_rows(folder / "examples.jsonl", examples(evaluation))
-    known = {name: value for name, value in figures.items() if value == value}  # JSON has no NaN
-    summary = {"policy": policy, "problems": parts.problems_from, "figures": known}
-    write_whole(folder / "figures.json", json.dumps(summary | {"config": dataclasses.asdict(config)}, indent=1) + "\n")
+    summary = about | {"figures": finite(figures), "config": dataclasses.asdict(config)}
+    write_whole(folder / "figures.json", json.dumps(summary, indent=1) + "\n")
     return folder
 
 

@@ -59,7 +59,6 @@ def open_trackers(config: RunConfig, folder: pathlib.Path) -> list[Tracker]:
         config: of the run; sent along.
         folder: the run folder.
     """
-    check_installed(config.tracking.backends)
     return [_open(backend, config, folder) for backend in config.tracking.backends]
 
 

@@ -3,6 +3,7 @@
 
 import dataclasses
 import pathlib
+import secrets
 from collections.abc import Mapping
 
 import wandb  # pyright: ignore[reportMissingImports]
@@ -26,7 +27,7 @@ class WandbTracker(Tracker):
     def __init__(self, config: RunConfig, folder: pathlib.Path) -> None:
         tracking, id_file = config.tracking, folder / ID_FILE
         if not id_file.exists():
-            write_whole(id_file, wandb.util.generate_id())
+            write_whole(id_file, secrets.token_hex(4))
         self._run = wandb.init(
             project=tracking.project,
             name=tracking.run_name or folder.name,

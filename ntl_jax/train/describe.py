@@ -46,21 +46,22 @@ def describe(parts: Parts, workdir: Path) -> dict[str, str]:
             if config.ntl.enabled
             else "no NTL"
         ),
-        "evaluation": _evaluation(parts),
+        "evaluation": describe_evaluation(parts),
         "devices": f"{parts.mesh.size} of {len(devices)} {devices[0].platform} ({devices[0].device_kind}), mesh {mesh}",
         "run folder": str(workdir),
     }
 
 
-def _evaluation(parts: Parts) -> str:
-    trainer = parts.config.trainer
+def describe_evaluation(parts: Parts) -> str:
+    """What an evaluation asks, and how."""
+    trainer, source = parts.config.trainer, parts.config.data.eval or "the built-in generator"
     sampled = (
         f", and {trainer.eval_samples} samples of each at temperature {trainer.eval_temperature}, "
         f"top_p {trainer.eval_top_p}"
         if trainer.eval_samples
         else ""
     )
-    return f"{len(parts.eval_prompts):,} held-out problems, greedy{sampled}"
+    return f"{len(parts.eval_prompts):,} problems of {source}, greedy{sampled}"
 
 
 def write_provenance(config: RunConfig, workdir: Path) -> None:

@@ -16,7 +16,7 @@ CONFIG = RunConfig(
     model=ModelSection(num_layers=1, width=32, num_heads=2, num_kv_heads=1, head_dim=16, feed_forward=32),
     data=DataSection(tiers=(1,), max_number=9, num_train=50),
     warm_start=WarmStartSection(steps=2, batch_size=8),
-    rollout=RolloutSection(prompts_per_step=4, num_samples=2, max_tokens=8),
+    rollout=RolloutSection(prompts_per_step=8, num_samples=2, max_tokens=8),
     trainer=TrainerSection(steps=1, eval_problems=16, eval_samples=2),
 )
 

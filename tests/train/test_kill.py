@@ -24,13 +24,12 @@ ROOT = pathlib.Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def config_option(tiny, tmp_path_factory):
     """The tiny run with frequent evaluations and checkpoints, as a configuration file."""
-    trainer = dataclasses.replace(tiny.trainer, steps=6, eval_every=2, save_every=1, eval_samples=2)
     file = tmp_path_factory.mktemp("config") / "tiny.py"
     file.write_text(
         "import json\nfrom ntl_jax.config import RunConfig, from_dict\n\n\ndef get_config():\n"
         f"    return from_dict(RunConfig, json.loads({json.dumps(dataclasses.asdict(tiny))!r}))\n"
     )
-    changes = {name: getattr(trainer, name) for name in ("steps", "eval_every", "save_every", "eval_samples")}
+    changes = {"steps": 6, "save_every": 1, "eval_every": 2}
     return [f"--config={file}", *(f"--config.trainer.{name}={value}" for name, value in changes.items())]
 
 

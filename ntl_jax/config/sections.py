@@ -9,6 +9,7 @@ from typing import Literal
 
 from ntl_jax.config.algorithm import AlgorithmSection, OptimizerSection
 from ntl_jax.config.validation import find_problems
+from ntl_jax.config.vllm import VllmSection
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +95,8 @@ class WarmStartSection:
 class RolloutSection:
     """How responses are sampled."""
 
-    engine: Literal["jax"] = "jax"
-    """Where sampling runs: in this process, on the training devices."""
+    engine: Literal["jax", "vllm"] = "jax"
+    """What samples: JAX on the training devices, or one vLLM engine in this process (docs/rollout.md)."""
     prompts_per_step: int = 32
     """Problems per iteration."""
     num_samples: int = 8
@@ -114,8 +115,10 @@ class RolloutSection:
     stop_strings: tuple[str, ...] = ()
     """A response ends with the token that completes the first of them, beside the tokenizer's end of text."""
     slots: int | None = None
-    """Samples that are decoded together; None: all of an iteration's. Where lengths differ much, a quarter of them is
-    faster: finished samples make room for waiting ones."""
+    """jax: samples that are decoded together; None: all of an iteration's. Where lengths differ much, a quarter of them
+    is faster: finished samples make room for waiting ones."""
+    vllm: VllmSection = VllmSection()
+    """Settings of the vLLM engine."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,7 +26,8 @@ _RANGES: tuple[_Check, ...] = (
         "data.max_prompt_tokens", "data.max_solution_tokens", "data.num_train", "warm_start.batch_size",
         "rollout.prompts_per_step", "rollout.num_samples", "rollout.max_tokens", "algorithm.epochs",
         "algorithm.minibatches", "algorithm.overlong_buffer", "trainer.max_tokens_per_micro_batch",
-        "trainer.eval_every", "trainer.save_every", "trainer.keep_last")),
+        "trainer.eval_every", "trainer.save_every", "trainer.keep_last",
+        "rollout.vllm.tensor_parallel_size", "rollout.vllm.bucket_mib")),
     ("must be at least 0", lambda x: 0 <= x < inf, (
         "warm_start.steps", "warm_start.ntl_weight", "ntl.weight", "reward.ntl_bonus_weight", "trainer.steps",
         "trainer.eval_samples", "trainer.samples_per_step", "algorithm.value_weight", "algorithm.entropy_weight",
@@ -54,10 +55,14 @@ _RANGES: tuple[_Check, ...] = (
     ("must be one or more of 1, 2, 3, 4", lambda tiers: tiers and set(tiers) <= {1, 2, 3, 4}, ("data.tiers",)),
     ("must contain {question}, which stands for the problem's text", lambda x: "{question}" in x, ("data.template",)),
     (FORM, lambda x: x in (None, "constant") or parse_schedule(x) is not None, ("ntl.temperature_schedule",)),
-    ("must be None or at least 1", lambda count: count is None or count >= 1,
-     ("rollout.slots", "trainer.eval_problems")),
-    ("must be None or lie in (0, 1]", lambda x: x is None or 0 < x <= 1, ("trainer.target_accuracy",)),
+    ("must be None or at least 1", lambda x: x is None or x >= 1, (
+        "rollout.slots", "rollout.vllm.max_num_seqs", "rollout.vllm.kv_cache_memory_bytes", "trainer.eval_problems")),
+    ("must be None or lie in (0, 1]", lambda x: x is None or 0 < x <= 1, (
+        "rollout.vllm.gpu_memory_utilization", "trainer.target_accuracy")),
     ("must not be empty", bool, ("tracking.project",)),
+    ("must be engine arguments of vLLM like 'block_size=32'",
+     lambda options: all(option.partition("=")[0].isidentifier() and "=" in option for option in options),
+     ("rollout.vllm.options",)),
     ("must be texts, none of them empty", all, ("rollout.stop_strings",)),
     ("must be the name of a folder, without / and \\", lambda x: x and not set(x) & set("/\\"), ("name",)),
 )  # fmt: skip
@@ -101,6 +106,8 @@ _COMBINATIONS: tuple[_Check, ...] = (
     ("must divide the samples of an iteration: rollout.prompts_per_step={1} times rollout.num_samples={2}",
      lambda minibatches, prompts, samples: prompts * samples % minibatches == 0,
      ("algorithm.minibatches", "rollout.prompts_per_step", "rollout.num_samples")),
+    ("is of rollout.engine='jax'; with 'vllm' set rollout.vllm.max_num_seqs",
+     lambda slots, engine: slots is None or engine == "jax", ("rollout.slots", "rollout.engine")),
     ("contradicts ntl.enabled={1}; leave it None", lambda use, enabled: use in (None, enabled),
      ("use_ntl_trainer", "ntl.enabled")),
     ("needs ntl.temperature_schedule, such as 'linear:1.0->0.3@500'",

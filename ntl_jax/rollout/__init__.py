@@ -3,5 +3,6 @@
 
 from ntl_jax.rollout.engine import RolloutEngine
 from ntl_jax.rollout.jax_engine import JaxEngine
+from ntl_jax.rollout.vllm_engine import VllmEngine
 
-__all__ = ["JaxEngine", "RolloutEngine"]
+__all__ = ["JaxEngine", "RolloutEngine", "VllmEngine"]

@@ -35,3 +35,20 @@ class RolloutEngine(abc.ABC):
     @abc.abstractmethod
     def close(self) -> None:
         """Frees what the engine holds. It cannot be used afterwards."""
+
+
+def check_prompts(prompts: Sequence[Prompt], max_prompt_tokens: int, vocab_size: int) -> None:
+    """ValueError that names all prompts which no engine could sample from."""
+    problems = []
+    for prompt in prompts:
+        if len(prompt.ids) == 0:
+            problems.append(f"prompt {prompt.index} is empty")
+        elif len(prompt.ids) > max_prompt_tokens:
+            problems.append(f"prompt {prompt.index} has {len(prompt.ids)} tokens, the engine takes {max_prompt_tokens}")
+        elif prompt.ids.min() < 0 or prompt.ids.max() >= vocab_size:
+            low, high = prompt.ids.min(), prompt.ids.max()
+            problems.append(f"prompt {prompt.index} holds ids outside [0, {vocab_size}): from {low} to {high}")
+    if problems:
+        raise ValueError(
+            f"{len(problems)} of {len(prompts)} prompts cannot be sampled:\n  " + "\n  ".join(problems[:10])
+        )

@@ -28,7 +28,7 @@ from ntl_jax.rollout.cache import (
     free_bytes,
     num_blocks_for,
 )
-from ntl_jax.rollout.engine import RolloutEngine
+from ntl_jax.rollout.engine import RolloutEngine, check_prompts
 from ntl_jax.rollout.programs import PAGE, Draws, Geometry, Slots, decode, prefill
 from ntl_jax.rollout.responses import Responses
 from ntl_jax.rollout.sampler import Method
@@ -96,7 +96,7 @@ class JaxEngine(RolloutEngine):
         del self._params
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling, *, seed: int) -> list[Trajectory]:
-        _check_prompts(prompts, self._max_prompt_tokens, self._config.vocab_size)
+        check_prompts(prompts, self._max_prompt_tokens, self._config.vocab_size)
         stop = self._length_to_stop(sampling)
         geometry = self._geometry(len(prompts), sampling)
         prompt_cache, own = self._allocate(geometry)
@@ -222,19 +222,3 @@ def _slots(prompts: Sequence[Prompt], sampling: Sampling, scheduler: Scheduler, 
         sample_indices=by_slot(samples % sampling.num_samples),
         prompt_bounds=bounds,
     )
-
-
-def _check_prompts(prompts: Sequence[Prompt], max_prompt_tokens: int, vocab_size: int) -> None:
-    problems = []
-    for prompt in prompts:
-        if len(prompt.ids) == 0:
-            problems.append(f"prompt {prompt.index} is empty")
-        elif len(prompt.ids) > max_prompt_tokens:
-            problems.append(f"prompt {prompt.index} has {len(prompt.ids)} tokens, the engine takes {max_prompt_tokens}")
-        elif prompt.ids.min() < 0 or prompt.ids.max() >= vocab_size:
-            low, high = prompt.ids.min(), prompt.ids.max()
-            problems.append(f"prompt {prompt.index} holds ids outside [0, {vocab_size}): from {low} to {high}")
-    if problems:
-        raise ValueError(
-            f"{len(problems)} of {len(prompts)} prompts cannot be sampled:\n  " + "\n  ".join(problems[:10])
-        )

@@ -14,12 +14,12 @@ from flax import nnx
 from jax.sharding import Mesh
 from transformers import PreTrainedTokenizerBase
 
-from ntl_jax.config import DataSection, RunConfig
+from ntl_jax.config import DataSection, RolloutSection, RunConfig
 from ntl_jax.data import Problem, encode_prompts, encode_solutions, generate_problems, load_gsm8k, load_tokenizer
 from ntl_jax.models import Critic, Decoder, ModelConfig, hf_folder, load_hf, make_mesh, shardings
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Prompt
-from ntl_jax.rollout import JaxEngine, RolloutEngine
+from ntl_jax.rollout import JaxEngine, RolloutEngine, VllmEngine
 from ntl_jax.train.batch import RowShape
 from ntl_jax.train.policy_pass import PolicyPass
 from ntl_jax.train.ppo import PPOTrainer
@@ -92,14 +92,7 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
         train_prompts, tokenizer, max_tokens=data.max_solution_tokens, on_long=data.on_long_row
     )
     longest = max(len(p.ids) for p in [*train_prompts, *eval_prompts])
-    engine = JaxEngine(
-        decoder,
-        digits,
-        mesh=mesh,
-        slots=rollout.slots or rollout.prompts_per_step * rollout.num_samples,
-        max_prompt_tokens=longest,
-        tokenizer=tokenizer,
-    )
+    engine = _engine(rollout, decoder, digits, mesh, longest, tokenizer)
     shape = RowShape(row=longest + rollout.max_tokens, response=rollout.max_tokens)
     policy_pass = PolicyPass(table, config.ntl.method, shape, mesh, config.trainer.max_tokens_per_micro_batch)
     skipped = {
@@ -124,6 +117,35 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
         engine=engine,
         scorer=Scorer(config, tokenizer, table, policy_pass),
     )
+
+
+def _engine(
+    rollout: RolloutSection,
+    decoder: Decoder,
+    digits: NumberTable,
+    mesh: Mesh,
+    max_prompt_tokens: int,
+    tokenizer: PreTrainedTokenizerBase,
+) -> RolloutEngine:
+    match rollout.engine:
+        case "jax":
+            return JaxEngine(
+                decoder,
+                digits,
+                mesh=mesh,
+                slots=rollout.slots or rollout.prompts_per_step * rollout.num_samples,
+                max_prompt_tokens=max_prompt_tokens,
+                tokenizer=tokenizer,
+            )
+        case "vllm":
+            return VllmEngine(
+                decoder,
+                digits,
+                max_prompt_tokens=max_prompt_tokens,
+                max_tokens=rollout.max_tokens,
+                tokenizer=tokenizer if rollout.stop_strings else None,
+                settings=rollout.vllm,
+            )
 
 
 def _number_table(tokenizer: PreTrainedTokenizerBase, digits: NumberTable) -> NumberTable:

@@ -89,7 +89,8 @@ def test_a_value_of_another_type_is_a_problem_whatever_the_setting(path):
         ("model", None, "must be ModelSection"),
         ("algorithm.optimizer", {"learning_rate": 1.0}, "must be OptimizerSection"),
         ("ntl.method", "MSE", "must be one of 'mse', 'wasserstein'; did you mean 'mse'?"),
-        ("rollout.engine", 3, "must be one of 'jax'"),
+        ("rollout.engine", 3, "must be one of 'jax', 'vllm'"),
+        ("rollout.vllm.options", ("block_size",), "must be engine arguments of vLLM like 'block_size=32'"),
         ("name", "", "must be the name of a folder, without / and \\"),
     ],
 )
@@ -105,6 +106,7 @@ def test_the_problem_says_what_the_setting_takes(path, value, allowed):
         {"data.train": "a.jsonl", "data.eval": "b.jsonl", "data.tiers": (4,), "model.mesh": (1, -1, 2)},
         {"data.template": "{question} Put it in \\boxed{}.", "seed": 2**31 - 1, "trainer.steps": 0},
         {"rollout.num_samples": 1, "algorithm.advantage": "gae"},
+        {"rollout.engine": "vllm", "rollout.vllm.options": ("block_size=32", "seed=3"), "rollout.vllm.max_num_seqs": 8},
         {"use_ntl_trainer": False, "ntl.enabled": False},
         {"use_ntl_trainer": True},
         {"ntl.adaptive_temperature": True, "ntl.temperature_schedule": "cosine:1->0.1@5"},
@@ -155,6 +157,7 @@ def test_what_is_allowed_is_no_problem(settings):
             "below algorithm.correction.high=2.0",
         ),
         ({"algorithm.overlong": "penalty", "rollout.max_tokens": 8}, "algorithm.overlong_buffer", "max_tokens=8"),
+        ({"rollout.engine": "vllm", "rollout.slots": 8}, "rollout.slots", "set rollout.vllm.max_num_seqs"),
     ],
 )
 def test_settings_that_contradict_each_other_are_answered_with_what_to_do(settings, path, instead):

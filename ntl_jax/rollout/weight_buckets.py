@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A policy's weights on their way to another engine: under Hugging Face's names, in Hugging Face's layout, in buckets.
+
+One bucket at a time is gathered from the devices, so that the host never holds a second copy of the policy. Within one
+process buckets are handed over as they are; between processes, as safetensors files.
+"""
+
+import pathlib
+from collections.abc import Iterator, Mapping
+
+import jax
+import numpy as np
+from flax import nnx
+
+from ntl_jax.models import Decoder
+from ntl_jax.models.hf_names import hf_layout
+from ntl_jax.models.safetensors_file import read_tensors, write_tensors
+
+Bucket = Mapping[str, np.ndarray]
+"""Some of the tensors, by name."""
+
+
+def stored_shapes(decoder: Decoder) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor, by name; nothing is fetched."""
+    return {tensor.name: tensor.stored_shape for tensor in hf_layout(nnx.state(decoder, nnx.Param))}
+
+
+def weight_buckets(decoder: Decoder, *, dtype: str, bucket_bytes: int) -> Iterator[Bucket]:
+    """Every tensor once, in buckets of at most ``bucket_bytes``; a larger tensor is a bucket of its own.
+
+    Args:
+        decoder: on any mesh whose devices this process reaches.
+        dtype: what they are cast to, on the devices: "float32" or "bfloat16".
+        bucket_bytes: of the cast tensors.
+
+    Returns:
+        Buckets in the order of the decoder's parameters, each gathered when it is asked for.
+
+    Example:
+        >>> from ntl_jax.models import ModelConfig
+        >>> sizes = {"width": 16, "num_heads": 2, "num_kv_heads": 1, "head_dim": 8, "feed_forward": 32}
+        >>> decoder = Decoder(ModelConfig(vocab_size=32, num_layers=1, **sizes), rngs=nnx.Rngs(0))
+        >>> buckets = weight_buckets(decoder, dtype="bfloat16", bucket_bytes=2048)
+        >>> [sum(array.nbytes for array in bucket.values()) for bucket in buckets]
+        [1152, 2048, 1632]
+    """
+    params = nnx.state(decoder, nnx.Param)
+    tensors = list(zip(hf_layout(params), jax.tree.leaves(params), strict=True))
+    itemsize = jax.numpy.dtype(dtype).itemsize
+
+    def gathered(first: int, last: int) -> Bucket:
+        arrays = jax.device_get([leaf.astype(dtype) for _, leaf in tensors[first:last]])
+        return {t.name: t.to_theirs(array) for (t, _), array in zip(tensors[first:last], arrays, strict=True)}
+
+    first, size = 0, 0
+    for index, (_, leaf) in enumerate(tensors):
+        num_bytes = leaf.size * itemsize
+        if size and size + num_bytes > bucket_bytes:
+            yield gathered(first, index)
+            first, size = index, 0
+        size += num_bytes
+    yield gathered(first, len(tensors))
+
+
+def write_bucket(bucket: Bucket, path: pathlib.Path) -> None:
+    """Writes a bucket for another process."""
+    layout = {name: (array.dtype.name, array.shape) for name, array in bucket.items()}
+    write_tensors(path, layout, bucket.values())
+
+
+def read_bucket(path: pathlib.Path) -> Bucket:
+    """The bucket in a file, as views of it.
+
+    Raises:
+        ValueError: for a file that is damaged.
+    """
+    tensors, problems = read_tensors(path)
+    if problems:
+        raise ValueError(f"{path}: {'; '.join(problems)}")
+    return tensors

@@ -14,16 +14,12 @@ not installed (extra `dev-peers`; google-tunix) are left out.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import importlib.util
-import itertools
 import json
-import os
 import pathlib
 import re
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -36,8 +32,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from benchmarks.measure import RESULTS, machine, median_ratio, write
+from benchmarks.peer import Peer, answer, requests
 from ntl_jax.models import Decoder, ModelConfig, save_hf
 from ntl_jax.rewards import exact_match
+from ntl_jax.train.host_memory import keep_freed_memory
 
 SMALL = ModelConfig(
     vocab_size=1024, num_layers=4, width=256, num_heads=4, num_kv_heads=2, head_dim=64, feed_forward=704
@@ -110,12 +108,11 @@ def ours(files: Files) -> Callable[[], Any]:
 
 
 def serve_steps(step: Callable[[], Any]) -> None:
-    """One step for each line that comes in."""
-    answer()
-    for _ in sys.stdin:
+    """One step for each request."""
+    for _ in requests():
         began = time.perf_counter()
         step()
-        answer(time.perf_counter() - began)
+        answer_seconds(began)
 
 
 def serve_trl(files: Files) -> None:
@@ -125,14 +122,14 @@ def serve_trl(files: Files) -> None:
     from trl import GRPOConfig, GRPOTrainer  # pyright: ignore[reportMissingImports]
 
     class Turns(TrainerCallback):
-        began = 0.0
+        asked, began = requests(), 0.0
 
         def on_step_begin(self, *_: Any, **__: Any) -> None:
-            sys.stdin.readline()
+            next(self.asked)
             self.began = time.perf_counter()
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
-            answer(time.perf_counter() - self.began)
+            answer_seconds(self.began)
 
     with tempfile.TemporaryDirectory() as folder:
         settings = GRPOConfig(
@@ -159,7 +156,6 @@ def serve_trl(files: Files) -> None:
             train_dataset=Dataset.from_dict({"prompt": files.questions()}),
             callbacks=[Turns()],
         )
-        answer()
         trainer.train()
 
 
@@ -216,28 +212,28 @@ def serve_tunix(files: Files) -> None:
     questions = files.questions()
 
     def turns() -> Iterator[dict[str, np.ndarray]]:
-        answer()
-        for first in itertools.count(step=NUM_PROMPTS):
-            sys.stdin.readline()
-            began = time.perf_counter()
+        for turn, _ in enumerate(requests()):
+            began, first = time.perf_counter(), turn * NUM_PROMPTS
             yield {"prompts": np.array([questions[(first + i) % PROBLEMS] for i in range(NUM_PROMPTS)])}
-            answer(time.perf_counter() - began)
+            answer_seconds(began)
 
     learner.train(turns())
 
 
-def answer(seconds: float = 0.0) -> None:
-    """What a trainer's process says when it is ready, and after each turn."""
+def answer_seconds(began: float) -> None:
+    """What a trainer's process says after each turn: how long it took, and the most memory it has had."""
+    seconds = time.perf_counter() - began
     # Not getrusage: its maximum outlives exec, and would be that of the process that started this one.
     status = pathlib.Path("/proc/self/status").read_text()
     (peak_kb,) = re.findall(r"VmHWM:\s+(\d+) kB", status)
-    print("answer", json.dumps([seconds, int(peak_kb) * 1024]), flush=True)
+    answer([seconds, int(peak_kb) * 1024])
 
 
 def serve(name: str, files: Files) -> None:
     """A trainer's process."""
     match name:
         case "ours":
+            keep_freed_memory()
             serve_steps(ours(files))
         case "trl":
             serve_trl(files)
@@ -245,62 +241,27 @@ def serve(name: str, files: Files) -> None:
             serve_tunix(files)
 
 
-class Side:
-    """A trainer in a process of its own, stopped between its turns."""
-
-    def __init__(self, name: str, files: Files):
-        command = [sys.executable, "-m", "benchmarks.ppo_step", "--serve", name, str(files.policy), str(files.problems)]
-        settings = {"HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed with the process)
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            env=os.environ | settings,
-        )
-        self.name, self.peak_bytes = name, 0
-        self._answer()
-
-    def turn(self) -> float:
-        """Seconds of one iteration."""
-        assert self._process.stdin is not None
-        os.kill(self._process.pid, signal.SIGCONT)
-        print(file=self._process.stdin, flush=True)
-        return self._answer()
-
-    def _answer(self) -> float:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.startswith("answer "):
-                os.kill(self._process.pid, signal.SIGSTOP)
-                seconds, self.peak_bytes = json.loads(line.removeprefix("answer "))
-                return seconds
-        self._log.seek(0)
-        raise RuntimeError(f"{self.name} ended:\n" + self._log.read()[-3000:])
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._log.close()
+def peer_of(name: str, files: Files) -> Peer:
+    """A trainer's process, once it is ready."""
+    settings = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    return Peer("benchmarks.ppo_step", ["--serve", name, str(files.policy), str(files.problems)], settings)
 
 
-def measure(sides: list[Side], num_rounds: int) -> dict[str, Any]:
+def measure(peers: dict[str, Peer], num_rounds: int) -> dict[str, Any]:
     """Seconds and memory of each, and how many times longer the others take than the first."""
-    seconds = np.empty((WARM_UP + num_rounds, len(sides)))
-    for round_index in range(len(seconds)):
-        for which in np.roll(np.arange(len(sides)), round_index).tolist():
-            seconds[round_index, which] = sides[which].turn()
-    seconds = seconds[WARM_UP:]
+    turns = np.empty((WARM_UP + num_rounds, len(peers), 2))  # seconds, peak memory
+    for round_index in range(len(turns)):
+        for which in np.roll(np.arange(len(peers)), round_index).tolist():
+            turns[round_index, which] = list(peers.values())[which].turn()
+    seconds = turns[WARM_UP:, :, 0]
     result: dict[str, Any] = {}
-    for index, side in enumerate(sides):
-        result[side.name] = {
+    for index, name in enumerate(peers):
+        result[name] = {
             "median_s": round(float(np.median(seconds[:, index])), 4),
-            "peak_memory_mb": round(side.peak_bytes / 2**20),
+            "peak_memory_mb": round(turns[-1, index, 1] / 2**20),
         }
         if index:
-            result[side.name]["over_ours"] = median_ratio(seconds[:, index] / seconds[:, 0])
+            result[name]["over_ours"] = median_ratio(seconds[:, index] / seconds[:, 0])
     return result
 
 
@@ -320,16 +281,10 @@ def main() -> None:
     names = ["ours", *(name for name in args.only if importlib.util.find_spec(PACKAGES[name]))]
     result: dict[str, Any] = {"machine": machine(), "model": dataclasses.asdict(model), "rounds": num_rounds}
     result["prompts x samples x tokens"] = [NUM_PROMPTS, NUM_SAMPLES, MAX_TOKENS]
-    sides: list[Side] = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
         files = write_files(model, pathlib.Path(folder))
-        try:
-            for name in names:
-                sides.append(Side(name, files))
-            result |= measure(sides, num_rounds)
-        finally:
-            for side in sides:
-                side.close()
+        peers = {name: running.enter_context(contextlib.closing(peer_of(name, files))) for name in names}
+        result |= measure(peers, num_rounds)
     print(json.dumps(result, indent=2))
     if not args.quick or args.output:
         write(result, args.output or RESULTS / f"ppo_step-{jax.default_backend()}.json")

@@ -3,7 +3,7 @@
 
 Claim: no second copy of the policy is made on the way: anonymous memory rises by less than the policy's bytes.
 
-    python -m benchmarks.weight_sync           # Qwen2.5-0.5B's shape; writes benchmarks/results/weight_sync-PLATFORM.json
+    python -m benchmarks.weight_sync           # Qwen2.5-0.5B's shape; writes results/weight_sync-PLATFORM.json
     python -m benchmarks.weight_sync --quick   # a small shape: does it run?
 
 Weights are random, float32 and bfloat16 in vLLM; the trainer's are float32. Seconds are medians over the syncs after

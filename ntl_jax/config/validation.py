@@ -32,8 +32,8 @@ _RANGES: tuple[_Check, ...] = (
         "warm_start.steps", "warm_start.ntl_weight", "ntl.weight", "reward.ntl_bonus_weight", "trainer.steps",
         "trainer.eval_samples", "trainer.samples_per_step", "algorithm.value_weight", "algorithm.entropy_weight",
         "algorithm.kl.weight", "algorithm.correction.low", "algorithm.overlong_penalty", "algorithm.max_refills",
-        "algorithm.critic_warmup", "rollout.top_k", "warm_start.optimizer.warmup_steps", "algorithm.optimizer.warmup_steps",
-        "warm_start.optimizer.weight_decay", "algorithm.optimizer.weight_decay")),
+        "algorithm.critic_warmup", "rollout.top_k", "warm_start.optimizer.warmup_steps",
+        "algorithm.optimizer.warmup_steps", "warm_start.optimizer.weight_decay", "algorithm.optimizer.weight_decay")),
     ("must be above 0", lambda x: 0 < x < inf, (
         "model.rope_theta", "rollout.temperature", "algorithm.clip_low", "algorithm.clip_high", "algorithm.value_clip",
         "algorithm.sapo_tau_positive", "algorithm.sapo_tau_negative", "algorithm.kl.target", "algorithm.kl.horizon",

@@ -109,15 +109,16 @@ class JaxEngine(RolloutEngine):
         )
         responses = Responses(len(prompts) * sampling.num_samples, sampling.max_tokens, stop)
         draws = _draws(sampling, seed)
-        while scheduler.busy:
-            for batch in self._prefills(prompts, scheduler.admit(), geometry):
-                prompt_cache = prefill(geometry, self._params, prompt_cache, *batch)
-            slots = _slots(prompts, sampling, scheduler, responses)
-            num_own_blocks = num_blocks_for(int(slots.counts.max()), geometry.own_blocks)
-            num_blocks = (num_prompt_blocks, num_own_blocks)
-            slots = jax.device_put(slots, self._rows)
-            own, segment = decode(geometry, *num_blocks, self._params, self._table, prompt_cache, own, slots, draws)
-            scheduler.release(responses.add(scheduler.sample_of_slot, jax.device_get(segment)))
+        with jax.set_mesh(self._mesh):
+            while scheduler.busy:
+                for batch in self._prefills(prompts, scheduler.admit(), geometry):
+                    prompt_cache = prefill(geometry, self._params, prompt_cache, *batch)
+                slots = _slots(prompts, sampling, scheduler, responses)
+                num_own_blocks = num_blocks_for(int(slots.counts.max()), geometry.own_blocks)
+                num_blocks = (num_prompt_blocks, num_own_blocks)
+                slots = jax.device_put(slots, self._rows)
+                own, segment = decode(geometry, *num_blocks, self._params, self._table, prompt_cache, own, slots, draws)
+                scheduler.release(responses.add(scheduler.sample_of_slot, jax.device_get(segment)))
         self.slot_use = responses.lengths.sum() / max(1, responses.num_steps * geometry.num_slots)
         return responses.trajectories(prompts, self._version)
 

@@ -28,7 +28,7 @@ class RowPass:
 
     def __init__(self, run: Callable[..., Any], mesh: Mesh, max_tokens: int):
         self._run = jax.jit(run, static_argnums=0)
-        self._sharding, self._max_tokens = batch_sharding(mesh), max_tokens
+        self._mesh, self._sharding, self._max_tokens = mesh, batch_sharding(mesh), max_tokens
         self._num_shards = mesh.shape["data"] * mesh.shape["fsdp"]
 
     def __call__(self, graph: nnx.GraphDef, params: Any, batch: TrainBatch, *arrays: Any) -> Any:
@@ -36,10 +36,10 @@ class RowPass:
         num_rows, row_size = batch.tokens.shape
         per_shard = -(-num_rows // self._num_shards)
         parts = num_micro_batches(per_shard, self._num_shards * row_size, self._max_tokens)
-        results = [
-            jax.device_get(self._run(graph, params, jax.device_put(take_rows(batch, rows), self._sharding), *arrays))
-            for rows in np.resize(np.arange(num_rows), per_shard * self._num_shards).reshape(parts, -1)
-        ]
+        row_parts = np.resize(np.arange(num_rows), per_shard * self._num_shards).reshape(parts, -1)
+        with jax.set_mesh(self._mesh):
+            placed = (jax.device_put(take_rows(batch, rows), self._sharding) for rows in row_parts)
+            results = [jax.device_get(self._run(graph, params, part, *arrays)) for part in placed]
         return jax.tree.map(lambda *xs: np.concatenate(xs)[:num_rows], *results)
 
 

@@ -83,7 +83,13 @@ def make_step(
         state, norms = jax.lax.cond(finite, update, keep, state)
         return state, Figures(figures.means | norms, figures.maxima | {"non_finite": 1.0 - finite})
 
-    return jax.jit(step, donate_argnums=0, out_shardings=(state_sharding, None))
+    jitted = jax.jit(step, donate_argnums=0, out_shardings=(state_sharding, None))
+
+    def on_mesh(state: TrainState, batch: TrainBatch) -> tuple[TrainState, Figures]:
+        with jax.set_mesh(state_sharding.step.mesh):  # activations are placed too, not only what goes in and out
+            return jitted(state, batch)
+
+    return on_mesh
 
 
 def _updated(learner: Learner, model: ModelState, grads: Any) -> tuple[ModelState, dict[str, Mean]]:

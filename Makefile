@@ -52,7 +52,7 @@ test-fast: $(DEV)
 	.venv/bin/python -m pytest $(IN_PARALLEL) -m "not slow"
 
 test-vllm: $(VLLM)
-	.venv-vllm/bin/python -m pytest -m vllm tests
+	.venv-vllm/bin/python -m pytest -m "vllm or torch" tests
 
 lint: $(DEV)
 	.venv/bin/ruff check

@@ -18,6 +18,7 @@ from ntl_jax.ops import vocab_head
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
+pytestmark = pytest.mark.torch
 
 PUBLISHED = {
     "Qwen2.5-0.5B": {

@@ -137,6 +137,11 @@ def _gradient_noise(whole: Array, squares: Array, parts: int, num_tokens: Array)
 
     From the squared norms of the whole gradient and, summed, of its parts: McCandlish et al., "An Empirical Model of
     Large-Batch Training", appendix A, https://arxiv.org/abs/1812.06162. Noise and signal are averaged apart.
+
+    Example: gradients (2, 1) and (1, 1) of two parts of five tokens
+        >>> noise, signal = _gradient_noise(jnp.float32(13), jnp.float32(7), 2, jnp.float32(10))
+        >>> noise.item(), signal.item()
+        (10.0, 12.0)
     """
     of_part = parts * squares  # mean over parts of |parts * gradient|^2
     noise, signal = num_tokens * (of_part - whole), parts * whole - of_part

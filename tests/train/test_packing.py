@@ -30,9 +30,9 @@ def test_every_sequence_that_counts_is_there_once_with_all_that_belongs_to_it():
                 packed.tokens[row, packed.predictors[row, mine] + 1], packed.targets[row, mine]
             )
             found.append((packed.tokens[row, here].tolist(), np.asarray(packed.advantages)[row, mine].tolist()))
-    weights = np.asarray(batch.advantages)
+    advantages = np.asarray(batch.advantages)
     expected = [
-        (np.concatenate([prompts[i], responses[i]]).tolist(), weights[i, : len(responses[i])].tolist())
+        (np.concatenate([prompts[i], responses[i]]).tolist(), advantages[i, : len(responses[i])].tolist())
         for i in np.flatnonzero(keep)
     ]
     assert sorted(found) == sorted(expected)

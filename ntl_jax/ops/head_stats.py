@@ -104,8 +104,9 @@ def _add_product_by_blocks(d_rows: Array, hidden: Array, d_logits: Array) -> Arr
     block = width // num_blocks
 
     def add_block(i: Array, d_rows: Array) -> Array:
-        columns = [jax.lax.dynamic_slice_in_dim(x, i * block, block, axis=1) for x in (d_rows, hidden)]
-        return jax.lax.dynamic_update_slice_in_dim(d_rows, _add_product(*columns, d_logits), i * block, axis=1)
+        columns, hidden_columns = (jax.lax.dynamic_slice_in_dim(x, i * block, block, axis=1) for x in (d_rows, hidden))
+        columns = _add_product(columns, hidden_columns, d_logits)
+        return jax.lax.dynamic_update_slice_in_dim(d_rows, columns, i * block, axis=1)
 
     return jax.lax.fori_loop(0, num_blocks, add_block, d_rows)
 

@@ -84,9 +84,10 @@ def make_step(
         return state, Figures(figures.means | norms, figures.maxima | {"non_finite": 1.0 - finite})
 
     jitted = jax.jit(step, donate_argnums=0, out_shardings=(state_sharding, None))
+    mesh = jax.tree.leaves(state_sharding)[0].mesh
 
     def on_mesh(state: TrainState, batch: TrainBatch) -> tuple[TrainState, Figures]:
-        with jax.set_mesh(state_sharding.step.mesh):  # activations are placed too, not only what goes in and out
+        with jax.set_mesh(mesh):  # activations are placed too, not only what goes in and out
             return jitted(state, batch)
 
     return on_mesh

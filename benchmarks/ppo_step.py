@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a whole PPO iteration costs (sample, score, update), beside the trainers that others use.
 
-Claim: on CPU, float32, a 3.2M-parameter Qwen2, 8 prompts x 8 samples x 64 tokens, group advantages, one update: at
+Aim: on CPU, float32, a 3.2M-parameter Qwen2, 8 prompts x 8 samples x 64 tokens, group advantages, one update: at
 least 2x faster than TRL's GRPOTrainer (PyTorch, transformers' generate), and than google-tunix's GRPO learner.
 
     python -m benchmarks.ppo_step           # writes benchmarks/results/ppo_step-PLATFORM.json

@@ -228,5 +228,6 @@ def test_the_command_trains_and_leaves_a_run_folder(tmp_path, options):
         "environment.json",
         "evaluations",
         "metrics.jsonl",
+        "reward_errors.jsonl",
         "samples.jsonl",
     }

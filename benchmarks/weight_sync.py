@@ -15,7 +15,7 @@ import json
 import pathlib
 import threading
 import time
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -63,11 +63,11 @@ class PeakMemory:
         return self._most - self._before
 
 
-def measured(config: ModelConfig, dtype: str, num_syncs: int) -> dict[str, Any]:
+def measured(config: ModelConfig, dtype: Literal["float32", "bfloat16"], num_syncs: int) -> dict[str, Any]:
     """Syncs of alternating policies; the engine samples a token after each, so that nothing is left for later."""
     decoders = [nnx.jit(lambda seed=seed: Decoder(config, rngs=nnx.Rngs(seed)))() for seed in (0, 1)]
     table = NumberTable.from_vocab({str(d): d for d in range(10)}, vocab_size=config.vocab_size)
-    settings = VllmSection(dtype=dtype, kv_cache_memory_bytes=2**27, enforce_eager=True)  # pyright: ignore[reportArgumentType]
+    settings = VllmSection(dtype=dtype, kv_cache_memory_bytes=2**27, enforce_eager=True)
     engine = VllmEngine(decoders[0], table, max_prompt_tokens=8, max_tokens=8, settings=settings)
     num_params = sum(x.size for x in jax.tree.leaves(nnx.state(decoders[0], nnx.Param)))
     num_bytes = num_params * np.dtype(jax.numpy.dtype(dtype)).itemsize

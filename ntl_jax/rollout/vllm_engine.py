@@ -105,7 +105,7 @@ class VllmEngine(RolloutEngine):
     @contextlib.contextmanager
     def _transferable(self, bucket: Bucket) -> Iterator[Bucket | str]:
         """The bucket itself for a worker in this process, for others the path of a file that holds it meanwhile."""
-        if self._settings.tensor_parallel_size == 1:
+        if self._llm.get_world_size() == 1:
             yield bucket
             return
         with tempfile.TemporaryDirectory(prefix="ntl-jax-weights-") as folder:
@@ -138,7 +138,8 @@ class VllmEngine(RolloutEngine):
         trajectories = []
         for row, ((prompt, index), response) in enumerate(zip(samples, responses, strict=True)):
             ids = np.asarray(response.token_ids, np.int32)
-            kept = slice(self._length(ids, sampling))
+            length = self._length_to_stop(ids, sampling)
+            kept = slice(length)
             trajectories.append(
                 Trajectory(
                     prompt_index=prompt.index,
@@ -147,7 +148,7 @@ class VllmEngine(RolloutEngine):
                     response_ids=ids[kept],
                     rollout_log_probs=log_probs[row][kept, 0],
                     digit_log_probs=None if digits is None else digits[row][kept],
-                    finish_reason=response.finish_reason,
+                    finish_reason=response.finish_reason if length is None else "stop",
                     policy_version=self._version,
                 )
             )
@@ -189,13 +190,12 @@ class VllmEngine(RolloutEngine):
             flat_logprobs=True,
         )
 
-    def _length(self, ids: np.ndarray, sampling: Sampling) -> int:
-        """Of a response; vLLM may go a token too far before it finds a stop string."""
+    def _length_to_stop(self, ids: np.ndarray, sampling: Sampling) -> int | None:
+        """Of a response with a stop string, as the JAX engine counts it: vLLM's own reading may differ by a token."""
         if not sampling.stop_strings:
-            return len(ids)
+            return None
         assert self._decode_text is not None
-        length = length_to_stop(ids, sampling.stop_strings, self._decode_text)
-        return len(ids) if length is None else length
+        return length_to_stop(ids, sampling.stop_strings, self._decode_text)
 
 
 def _sample_seed(seed: int, prompt_index: int, sample_index: int) -> int:

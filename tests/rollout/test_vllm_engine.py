@@ -17,6 +17,7 @@ from ntl_jax.config import VllmSection
 from ntl_jax.data import load_tokenizer
 from ntl_jax.models import Decoder, ModelConfig
 from ntl_jax.numerals import NumberTable, TokenDecoder
+from ntl_jax.ops import head_logits
 from ntl_jax.records import Prompt, Sampling, Trajectory
 from ntl_jax.rollout import VllmEngine
 from ntl_jax.rollout.stopping import length_to_stop
@@ -59,7 +60,7 @@ def make_policy(seed: int, **settings: Any) -> Decoder:
 @functools.partial(jax.jit, static_argnums=0)
 def _logits(graph: nnx.GraphDef, params: Any, rows: jax.Array) -> jax.Array:
     decoder = nnx.merge(graph, params)
-    return decoder(rows) @ decoder.head()
+    return head_logits(decoder(rows), decoder.head(), 1.0)
 
 
 def policy_logits(decoder: Decoder, trajectories: list[Trajectory]) -> Float[np.ndarray, "tokens V"]:
@@ -67,7 +68,7 @@ def policy_logits(decoder: Decoder, trajectories: list[Trajectory]) -> Float[np.
     rows = np.zeros((len(trajectories), PROMPT_TOKENS + MAX_TOKENS), np.int32)
     for row, t in zip(rows, trajectories, strict=True):
         row[: len(t.prompt_ids) + len(t.response_ids)] = np.concatenate([t.prompt_ids, t.response_ids])
-    logits = np.asarray(_logits(*nnx.split(decoder), rows), np.float32)
+    logits = np.asarray(_logits(*nnx.split(decoder), rows))
     first = [len(t.prompt_ids) - 1 for t in trajectories]
     return np.concatenate([x[p : p + len(t.response_ids)] for x, p, t in zip(logits, first, trajectories, strict=True)])
 

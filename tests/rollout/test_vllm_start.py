@@ -20,7 +20,7 @@ from ntl_jax.rollout.vllm_start import import_vllm
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def VLLM(test):
+def with_vllm(test):
     """Needs a vLLM that works; its own warnings are none of ours."""
     missing = importlib.util.find_spec("vllm") is None
     test = pytest.mark.skipif(missing, reason="vllm is not installed: make test-vllm")(test)
@@ -55,7 +55,7 @@ def test_a_table_of_more_ids_than_vllm_reports_is_refused(decoder, table):
         VllmEngine(decoder, many, max_prompt_tokens=4, max_tokens=4)
 
 
-@VLLM
+@with_vllm
 @pytest.mark.parametrize(
     ("settings", "answer"),
     [
@@ -74,7 +74,7 @@ def test_what_the_installed_version_does_not_take_is_refused_before_it_starts(de
         VllmEngine(wider, table, max_prompt_tokens=8, max_tokens=8, settings=settings)
 
 
-@VLLM
+@with_vllm
 @pytest.mark.parametrize(
     ("sizes", "answer"),
     [

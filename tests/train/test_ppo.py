@@ -25,7 +25,7 @@ def with_algorithm(parts, **settings):
     """The same parts with other settings of the algorithm, and fresh parameters."""
     config = dataclasses.replace(parts.config, algorithm=dataclasses.replace(parts.config.algorithm, **settings))
     config.validate()
-    return dataclasses.replace(parts, config=config, params=assemble(parts.config).params)
+    return dataclasses.replace(parts, config=config, params=assemble(config).params)
 
 
 def scored_samples(trainer) -> Samples:

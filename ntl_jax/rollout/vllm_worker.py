@@ -7,6 +7,7 @@ class; torch and vLLM are imported where they are used, since only such a worker
 """
 
 import pathlib
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,12 +60,12 @@ class WeightReceiver:
 
 
 def _torch_tensors(bucket: Bucket) -> Iterator[tuple[str, Any]]:
-    """One contiguous, writable copy at a time, as torch wants it; torch does not know numpy's bfloat16."""
+    """The same memory as torch sees it, which does not know numpy's bfloat16."""
     import torch  # pyright: ignore[reportMissingImports]
 
     for name, array in bucket.items():
-        copy = np.array(array, order="C")
-        if copy.dtype.name == "bfloat16":
-            yield name, torch.from_numpy(copy.view(np.int16)).view(torch.bfloat16)
-        else:
-            yield name, torch.from_numpy(copy)
+        narrow = array.dtype.name == "bfloat16"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the arrays may be read-only, and no more than that is done with them
+            tensor = torch.from_numpy(array.view(np.int16) if narrow else array)
+        yield name, tensor.view(torch.bfloat16) if narrow else tensor

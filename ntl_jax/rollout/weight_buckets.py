@@ -42,7 +42,7 @@ def weight_buckets(decoder: Decoder, *, dtype: str, bucket_bytes: int) -> Iterat
         >>> decoder = Decoder(ModelConfig(vocab_size=32, num_layers=1, **sizes), rngs=nnx.Rngs(0))
         >>> buckets = weight_buckets(decoder, dtype="bfloat16", bucket_bytes=2048)
         >>> [sum(array.nbytes for array in bucket.values()) for bucket in buckets]
-        [1152, 2048, 1632]
+        [1840, 1872, 2048, 32]
     """
     params = nnx.state(decoder, nnx.Param)
     tensors = list(zip(hf_layout(params), jax.tree.leaves(params), strict=True))

@@ -33,9 +33,9 @@ from transformers import PreTrainedTokenizerFast
 
 from benchmarks.measure import RESULTS, machine, median_ratio, write
 from benchmarks.peer import Peer, answer, requests
+from ntl_jax.host_memory import keep_freed_memory
 from ntl_jax.models import Decoder, ModelConfig, save_hf
 from ntl_jax.rewards import exact_match
-from ntl_jax.train.host_memory import keep_freed_memory
 
 SMALL = ModelConfig(
     vocab_size=1024, num_layers=4, width=256, num_heads=4, num_kv_heads=2, head_dim=64, feed_forward=704

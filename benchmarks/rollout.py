@@ -33,11 +33,11 @@ from flax import nnx
 
 from benchmarks.measure import RESULTS, machine, median_ratio, write
 from benchmarks.peer import Peer, answer, requests
+from ntl_jax.host_memory import keep_freed_memory
 from ntl_jax.models import Decoder, ModelConfig, make_mesh, save_hf
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Prompt, Sampling
 from ntl_jax.rollout import JaxEngine
-from ntl_jax.train.host_memory import keep_freed_memory
 
 DIGIT_IDS = tuple(range(15, 25))
 FIRST_STOP_ID, MEAN_LENGTH = 30, 40

@@ -31,12 +31,12 @@ from flax import nnx
 
 from benchmarks.measure import RESULTS, machine, ratio, write
 from benchmarks.peer import Peer, answer, requests
+from ntl_jax.host_memory import keep_freed_memory
 from ntl_jax.models import Decoder, ModelConfig, batch_sharding, make_mesh, shardings
 from ntl_jax.ops import vocab_head_loss
 from ntl_jax.records import TrainBatch
 from ntl_jax.train.batch import RowShape, pad_rows, weighed
 from ntl_jax.train.figures import Figures
-from ntl_jax.train.host_memory import keep_freed_memory
 from ntl_jax.train.row_pass import predictor_states
 from ntl_jax.train.state import init_model_state, init_params, init_train_state
 from ntl_jax.train.step import Learner, Term, make_step

@@ -18,6 +18,7 @@ from typing import Annotated
 import tyro
 
 from ntl_jax.config import CONFIG_FILE, RunConfig, flatten, stored_config
+from ntl_jax.host_memory import keep_freed_memory
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "configs"
 SPELLINGS = {"true": True, "false": False}
@@ -51,9 +52,7 @@ def main(argv: Sequence[str]) -> int:
     assert args.workdir is not None
     # Here and not above: with JAX and its friends, --help would take seconds.
     from ntl_jax.train import NonFiniteError, RewardError, Terminated, run
-    from ntl_jax.train.host_memory import keep_freed_memory
 
-    keep_freed_memory()
     try:
         run(args.config, args.workdir, resume=args.resume)
     except (ValueError, OSError, NonFiniteError, RewardError) as error:
@@ -192,4 +191,5 @@ def _fail(error: BaseException, *, code: int) -> int:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(main(sys.argv[1:]))

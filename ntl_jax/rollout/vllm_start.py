@@ -123,7 +123,14 @@ def engine_arguments(section: VllmSection, compute_dtype: str) -> dict[str, Any]
         from vllm import __version__  # pyright: ignore[reportMissingImports]
 
         raise ValueError(f"engine arguments that vLLM {__version__} cannot be given:\n  " + "\n  ".join(problems))
-    return {"dtype": compute_dtype} | given | more
+    return {"dtype": compute_dtype} | _platform_arguments() | given | more
+
+
+def _platform_arguments() -> dict[str, Any]:
+    """On CPU vLLM cannot take back the draw of a prompt that is prefilled in parts, where the request has a seed."""
+    from vllm.platforms import current_platform  # pyright: ignore[reportMissingImports]
+
+    return {"enable_chunked_prefill": False} if current_platform.is_cpu() else {}
 
 
 def _parsed(option: str) -> tuple[str, Any]:

@@ -11,6 +11,7 @@ are converted to integers, which Python refuses past 4,300 of them.
 """
 
 import dataclasses
+import functools
 import re
 from collections.abc import Iterator
 
@@ -25,6 +26,7 @@ _PREFIX = rf"{_SPACES}(?:{CURRENCY}{_SPACES})?(?:(?P<sign>{_SIGN}){_SPACES})?(?:
 _MARKED = re.compile(rf"(?<!#)####++{_PREFIX}{UNSIGNED}")
 _BOX = "\\boxed"
 _BRACE = re.compile(r"[{}]")
+RESPONSES_KEPT = 8192  # of which the answers are remembered: labels, reward and accuracy ask for the same ones
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +76,7 @@ def find_numerals(text: str, start: int = 0, end: int | None = None) -> Iterator
     return map(_signed, _NUMERAL.finditer(text, start, len(text) if end is None else end))
 
 
+@functools.lru_cache(RESPONSES_KEPT)
 def find_marked_answer(text: str) -> Numeral | None:
     r"""The number that a response marks as its answer; None where it marks none.
 
@@ -93,6 +96,7 @@ def find_marked_answer(text: str) -> Numeral | None:
     return _last_in_box(text)
 
 
+@functools.lru_cache(RESPONSES_KEPT)
 def find_answer(text: str) -> Numeral | None:
     """The number a response gives as its answer: the marked one, else its last; None where the text holds no number.
 
@@ -100,7 +104,7 @@ def find_answer(text: str) -> Numeral | None:
         >>> find_answer("2 * 36 = 72, so 72.").offsets, find_answer("there is none") is None
         ((16, 17), True)
     """
-    return find_marked_answer(text) or _last(find_numerals(text))
+    return find_marked_answer(text) or _last(text, 0, len(text))
 
 
 def parse_numeral(text: str) -> Numeral:
@@ -133,11 +137,11 @@ def _signed(match: re.Match[str]) -> Numeral:
     return read_numeral(match, negative=match["sign"] in MINUS)
 
 
-def _last(numerals: Iterator[Numeral]) -> Numeral | None:
+def _last(text: str, start: int, end: int) -> Numeral | None:
     last = None
-    for last in numerals:  # noqa: B007
+    for last in _NUMERAL.finditer(text, start, end):  # noqa: B007
         pass
-    return last
+    return None if last is None else _signed(last)
 
 
 def _last_in_box(text: str) -> Numeral | None:
@@ -148,5 +152,5 @@ def _last_in_box(text: str) -> Numeral | None:
     for brace in _BRACE.finditer(text, start):
         depth += 1 if brace[0] == "{" else -1
         if depth <= 0:
-            return _last(find_numerals(text, start, brace.start()))
-    return _last(find_numerals(text, start))
+            return _last(text, start, brace.start())
+    return _last(text, start, len(text))

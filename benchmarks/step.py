@@ -31,7 +31,7 @@ from flax import nnx
 
 from benchmarks.measure import RESULTS, machine, ratio, write
 from benchmarks.peer import Peer, answer, requests
-from ntl_jax.host_memory import keep_freed_memory
+from ntl_jax.host import keep_freed_memory
 from ntl_jax.models import Decoder, ModelConfig, batch_sharding, make_mesh, shardings
 from ntl_jax.ops import vocab_head_loss
 from ntl_jax.records import TrainBatch

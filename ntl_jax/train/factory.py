@@ -75,6 +75,7 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
     if tokenizer is None:
         tokenizer = load_tokenizer(data.tokenizer or (None if checkpoint is None else str(checkpoint)))
     mesh = make_mesh(config.model.mesh)
+    _check_rows(config, mesh)
     decoder = _new_decoder(config, len(tokenizer), mesh) if checkpoint is None else _load(config, checkpoint, mesh)
     model = decoder.config
     if len(tokenizer) > model.vocab_size:
@@ -117,6 +118,16 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
         engine=engine,
         scorer=Scorer(config, tokenizer, table, policy_pass),
     )
+
+
+def _check_rows(config: RunConfig, mesh: Mesh) -> None:
+    num_shards = mesh.shape["data"] * mesh.shape["fsdp"]
+    uneven = [f"{name} = {rows}" for name, rows in config.rows_of_updates().items() if rows % num_shards]
+    if uneven:
+        raise ValueError(
+            f"{' and '.join(uneven)}: rows of an update must divide over the {num_shards} devices along data and fsdp; "
+            f"change them, or model.mesh={config.model.mesh}"
+        )
 
 
 def _engine(

@@ -9,9 +9,9 @@ least 2x faster than TRL's GRPOTrainer (PyTorch, transformers' generate), and th
 
 Every trainer has a process of its own, which is stopped while another has its turn; turns alternate. A ratio is the
 median over rounds with its 95% interval. Weights, prompts, tokenizer, reward and optimizer are the same; weights are
-random, so that nearly every response has its full length. Ours runs as launch/train.py runs a small policy: memory stays
-with the process, and a core is a device (`ntl_jax.host`). A process's peak memory is beside its time. Peers that are
-not installed (extra `dev-peers`; google-tunix) are left out.
+random, so that nearly every response has its full length. Ours runs as launch/train.py runs a small policy: memory
+stays with the process, and a core is a device (`ntl_jax.host`). A process's peak memory is beside its time. Peers that
+are not installed (extra `dev-peers`; google-tunix) are left out.
 """
 
 import argparse

@@ -26,6 +26,9 @@ class OptimizerSection:
     """Decay of the gradient's variance; Adafactor has its own schedule."""
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this global norm."""
+    ema_decay: float = 0.0
+    """Of a moving average of the policy's parameters, in float32, which is then evaluated, exported and handed on to
+    the next stage (0.99 counts about the last 100 updates); sampling and learning use the newest. 0: none."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -47,7 +47,8 @@ _RANGES: tuple[_Check, ...] = (
     ("must be a finite number, or None", lambda x: x is None or -inf < x < inf, (
         "algorithm.correction.reject_below", "algorithm.correction.reject_above")),
     ("must lie in [0, 1)", lambda x: 0 <= x < 1, (
-        "warm_start.optimizer.b1", "warm_start.optimizer.b2", "algorithm.optimizer.b1", "algorithm.optimizer.b2")),
+        "warm_start.optimizer.b1", "warm_start.optimizer.b2", "algorithm.optimizer.b1", "algorithm.optimizer.b2",
+        "warm_start.optimizer.ema_decay", "algorithm.optimizer.ema_decay")),
     ("must be at least 5: below, some problems have no solution", lambda x: 5 <= x < inf, ("data.max_number",)),
     ("must be even and at least 2, for rotary positions", lambda x: x >= 2 and x % 2 == 0, ("model.head_dim",)),
     ("must be positive sizes, at most one of them -1",

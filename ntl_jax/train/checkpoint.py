@@ -10,6 +10,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from ntl_jax.metrics import STAGES
+from ntl_jax.train.average import AVERAGE
 from ntl_jax.train.state import TrainState
 
 FOLDER = "checkpoints"
@@ -78,20 +79,24 @@ class Checkpointer:
         return step, restored["state"], restored["meta"], dict(self._manager.metrics(step) or {})
 
     def restore_policy(self, step: int, like: Any) -> Any:
-        """The policy's parameters alone, placed like ``like``."""
-        item = {"policy": {"params": jax.tree.map(ocp.utils.to_shape_dtype_struct, like)}}
-        arguments = ocp.args.PyTreeRestore(
-            item=item, restore_args=ocp.checkpoint_utils.construct_restore_args(item), partial_restore=True
-        )
+        """The policy's parameters alone, placed like ``like``: their average where the optimizer keeps one."""
+        params, folder = jax.tree.map(ocp.utils.to_shape_dtype_struct, like), self._folder / str(step) / "state"
         with ocp.PyTreeCheckpointer() as checkpointer:
-            return checkpointer.restore(self._folder / str(step) / "state", args=arguments)["policy"]["params"]
+            stored = checkpointer.metadata(folder).item_metadata.tree["policy"]
+            has_average = AVERAGE in stored["opt_state"]
+            item = {"policy": {"opt_state": {AVERAGE: params}} if has_average else {"params": params}}
+            arguments = ocp.args.PyTreeRestore(
+                item=item, restore_args=ocp.checkpoint_utils.construct_restore_args(item), partial_restore=True
+            )
+            policy = checkpointer.restore(folder, args=arguments)["policy"]
+        return policy["opt_state"][AVERAGE] if has_average else policy["params"]
 
     def close(self) -> None:
         self._manager.close()
 
 
 def restore_policy(run: Path, like: Any, which: Which = "newest") -> tuple[str, int, Any]:
-    """A run's policy: that of the newest checkpoint, or of the best of its last stage.
+    """A run's policy, or its average where one is kept: of the newest checkpoint, or of the best of its last stage.
 
     Args:
         run: the run folder.

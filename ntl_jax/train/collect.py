@@ -61,7 +61,15 @@ class Collector:
         """Indices of the prompts of the last iteration."""
 
     def __call__(self, decoder: Decoder, iteration: int, clock: Clock) -> Samples:
-        """Samples of the policy that the engine holds, which is the decoder's."""
+        """Samples of the policy, whose weights the engine is given: it may hold those of an evaluation.
+
+        Args:
+            decoder: the policy.
+            iteration: counts from 0; the version of its weights.
+            clock: laps for each part.
+        """
+        self._engine.load_weights(iteration, decoder)
+        clock.lap("update_weights")
         rounds, teaches = [], []
         bound = 1 + self._algorithm.max_refills if self._algorithm.dynamic_sampling else 1
         while len(rounds) < bound and np.sum(teaches) < self._num_prompts:

@@ -22,6 +22,7 @@ from ntl_jax.models import Decoder, batch_sharding, shardings
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Prompt, Sampling, TrainBatch
 from ntl_jax.rollout import RolloutEngine
+from ntl_jax.train.average import with_average
 from ntl_jax.train.batch import RowShape, take_rows, weighed
 from ntl_jax.train.collect import STREAM, Collector
 from ntl_jax.train.digit_info import log_samples
@@ -46,7 +47,7 @@ class PPOTrainer:
         critic: the same of the critic, for ``algorithm.advantage=gae``; else None.
         table: number tokens of the vocabulary.
         prompts: what to ask.
-        engine: samples; gets new weights after every iteration.
+        engine: samples; gets the policy's weights in every iteration.
         scorer: gives rewards.
         stop_token_ids: end a response.
         mesh: of the parameters.
@@ -84,14 +85,14 @@ class PPOTrainer:
             mesh=mesh,
         )
         self._begin(policy[1], critic and critic[1], terms, mesh)
-        self.engine.load_weights(0, self.decoder())
 
     def _begin(self, policy: Any, critic: Any | None, terms: PPOTerms, mesh: Mesh) -> None:
         """The state, and the steps that change it."""
         algorithm = self.config.algorithm
         num_updates = self.config.trainer.steps * algorithm.epochs * algorithm.minibatches
+        policy_optimizer = make_optimizer(algorithm.optimizer, num_updates)
         learners = {
-            "policy": Learner(make_optimizer(algorithm.optimizer, num_updates), "actor"),
+            "policy": Learner(with_average(policy_optimizer, algorithm.optimizer.ema_decay), "actor"),
             "critic": Learner(
                 make_optimizer(algorithm.optimizer, num_updates, learning_rate=algorithm.critic_learning_rate), "critic"
             ),
@@ -114,7 +115,6 @@ class PPOTrainer:
         if "actor/kl" in figures:
             self._kl = self._kl.update(figures["actor/kl"], len(batch.mask))
         self.iteration += 1
-        self.engine.load_weights(self.iteration, self.decoder())
         clock.lap("update_actor")
         scored = samples.scored
         if self.config.ntl.debug_mode:
@@ -171,7 +171,6 @@ class PPOTrainer:
         self.state, self.iteration = state, position["iteration"]
         self.collect.cursor.restore(position["cursor"])
         self._kl = dataclasses.replace(self._kl, beta=position["kl_weight"])
-        self.engine.load_weights(self.iteration, self.decoder())
 
 
 def _sampling(config: RunConfig, stop_token_ids: tuple[int, ...], capture_digits: bool) -> Sampling:

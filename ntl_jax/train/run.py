@@ -5,11 +5,14 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from flax import nnx
 from rich.console import Console
 
 from ntl_jax.config import RunConfig
 from ntl_jax.metrics import ProgressView, check_installed, plot_curves, print_comparison, print_header, read_lines
+from ntl_jax.train.average import averaged
 from ntl_jax.train.checkpoint import Checkpointer
 from ntl_jax.train.describe import describe, write_provenance
 from ntl_jax.train.digit_info import LOGGER
@@ -70,7 +73,7 @@ def run(config: RunConfig, workdir: Path, *, resume: bool = False) -> dict[str, 
         params = parts.params
         if config.warm_start.steps:
             trainer = driver.train(WARM_START, supervised_trainer(parts), config.warm_start.steps)
-            params = trainer.state.policy.params
+            params = policy_of(trainer)
         if config.trainer.steps:
             driver.train(PPO, ppo_trainer(parts, params), config.trainer.steps)
     plot_curves(workdir / "metrics.jsonl", workdir / "curves.png")
@@ -91,6 +94,12 @@ def _debug_log(workdir: Path) -> Iterator[None]:
         LOGGER.setLevel(level)
         LOGGER.propagate = True
         handler.close()
+
+
+def policy_of(trainer: Trainer) -> Any:
+    """The parameters that a stage has come to: those of the policy, or their average where one is kept."""
+    policy = trainer.state.policy
+    return averaged(policy.params, policy.opt_state)
 
 
 class Driver:
@@ -160,7 +169,8 @@ class Driver:
         return figures
 
     def _evaluate(self, stage: str, step: int, trainer: Trainer) -> dict[str, float]:
-        evaluation = evaluate(self._parts, trainer.decoder(), version=step if stage == PPO else 0)
+        decoder = nnx.merge(self._parts.graph, policy_of(trainer))
+        evaluation = evaluate(self._parts, decoder, version=step if stage == PPO else 0)
         self._journal.write_evaluation(stage, step, evaluation)
         return evaluation_figures(evaluation)
 

@@ -16,6 +16,7 @@ from ntl_jax.losses import token_weights
 from ntl_jax.models import Decoder, batch_sharding, shardings
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Prompt
+from ntl_jax.train.average import with_average
 from ntl_jax.train.batch import RowShape, has_number, pad_rows
 from ntl_jax.train.objectives import NumberLoss, supervised_objective
 from ntl_jax.train.optimizer import make_optimizer
@@ -47,7 +48,7 @@ class SupervisedTrainer:
         mesh: Mesh,
     ):
         section = config.warm_start
-        optimizer = make_optimizer(section.optimizer, section.steps)
+        optimizer = with_average(make_optimizer(section.optimizer, section.steps), section.optimizer.ema_decay)
         number_loss = NumberLoss(table, section.ntl_method, section.ntl_weight)
 
         def loss(params, batch):

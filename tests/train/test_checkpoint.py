@@ -5,8 +5,10 @@ import contextlib
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+from ntl_jax.train.average import with_average
 from ntl_jax.train.checkpoint import Checkpointer, restore_policy
 from ntl_jax.train.state import ModelState, TrainState
 
@@ -58,6 +60,18 @@ def test_the_last_stage_with_a_checkpoint_counts(run):
     with contextlib.closing(Checkpointer(run, "warm_start")) as checkpoints:
         checkpoints.save(9, state_at(9), {}, {"val/accuracy": 0.9})
     assert restore_policy(run, state_at(0).policy.params)[:2] == ("ppo", 5)
+
+
+def test_the_policy_of_a_run_that_keeps_an_average_is_the_average(tmp_path):
+    params = {"weight": jnp.zeros((2, 3), jnp.bfloat16)}
+    state = TrainState(
+        jnp.int32(1), ModelState(params, with_average(optax.adamw(1.0), 0.9).init({"weight": jnp.ones((2, 3))}))
+    )
+    with contextlib.closing(Checkpointer(tmp_path, "ppo")) as checkpoints:
+        checkpoints.save(1, state, {}, {})
+        assert isinstance(checkpoints.restore(state)[1].policy.opt_state, dict)
+    found = restore_policy(tmp_path, params)[2]["weight"]
+    assert found.dtype == jnp.bfloat16 and (found == 1).all()
 
 
 def test_looking_for_a_policy_leaves_no_trace(tmp_path):

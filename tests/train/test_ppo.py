@@ -30,6 +30,7 @@ def with_algorithm(parts, **settings):
 
 def scored_samples(trainer) -> Samples:
     """Of the first four prompts."""
+    trainer.engine.load_weights(0, trainer.decoder())
     trajectories = trainer.engine.generate(trainer.prompts[:4], trainer.sampling, seed=0)
     scored = trainer.scorer(trainer.prompts[:4], trajectories)
     return Samples(scored, np.ones(16, bool), None, {})

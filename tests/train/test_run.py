@@ -73,10 +73,9 @@ def test_every_evaluation_leaves_its_examples(finished):
     assert np.mean([row["correct"] for row in rows]) == numbers(finished[0])[-1]["val/accuracy"]
 
 
-@pytest.mark.parametrize("stops_at", [("warm_start", 2), ("warm_start", 4), ("ppo", 2)], ids=str)
-def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tiny, finished, tmp_path, monkeypatch, stops_at):
+def run_until_it_dies(config, folder: pathlib.Path, monkeypatch, checkpoint: tuple[str, int]) -> None:
     """The process dies right after writing the metric line that follows a checkpoint."""
-    write, (stage, step) = Journal.write, stops_at
+    write, (stage, step) = Journal.write, checkpoint
 
     names = {"warm_start": "a", "ppo": "b"}  # the order of the stages
 
@@ -87,7 +86,12 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tiny, finished, 
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Journal, "write", die_after)
-        run(tiny, tmp_path)
+        run(config, folder)
+
+
+@pytest.mark.parametrize("stops_at", [("warm_start", 2), ("warm_start", 4), ("ppo", 2)], ids=str)
+def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tiny, finished, tmp_path, monkeypatch, stops_at):
+    run_until_it_dies(tiny, tmp_path, monkeypatch, stops_at)
     assert len(numbers(tmp_path)) < len(numbers(finished[0]))
     run(tiny, tmp_path, resume=True)
     assert numbers(tmp_path) == numbers(finished[0])
@@ -143,15 +147,41 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_a_dump(tiny, tmp_path):
     assert len(dump["prompts"]) == config.warm_start.batch_size
 
 
-def test_a_run_goes_on_from_the_exported_policy_of_another(tiny, finished, tmp_path):
-    export(finished[0], tmp_path / "policy")
-    model = ModelSection(path=str(tmp_path / "policy"), mesh=(1, 1, 1))
+def held_out(line: dict) -> dict:
+    return {name: value for name, value in line.items() if name.startswith("val/")}
+
+
+def check_a_run_goes_on_from_the_exported_policy(tiny, finished: pathlib.Path, folder: pathlib.Path) -> None:
+    export(finished, folder / "policy")
+    model = ModelSection(path=str(folder / "policy"), mesh=(1, 1, 1))
     warm_start, trainer = (dataclasses.replace(s, steps=n) for s, n in ((tiny.warm_start, 0), (tiny.trainer, 1)))
-    run(dataclasses.replace(tiny, model=model, warm_start=warm_start, trainer=trainer), tmp_path / "run")
-    exported = [line for line in numbers(finished[0]) if "val/accuracy" in line][-1]
-    start = numbers(tmp_path / "run")[0]
-    names = [name for name in exported if name.startswith("val/")]
-    assert {name: start[name] for name in names} == {name: exported[name] for name in names}
+    run(dataclasses.replace(tiny, model=model, warm_start=warm_start, trainer=trainer), folder / "run")
+    exported = [line for line in numbers(finished) if "val/accuracy" in line][-1]
+    assert held_out(numbers(folder / "run")[0]) == held_out(exported)
+
+
+def test_a_run_goes_on_from_the_exported_policy_of_another(tiny, finished, tmp_path):
+    check_a_run_goes_on_from_the_exported_policy(tiny, finished[0], tmp_path)
+
+
+def test_an_average_is_evaluated_exported_and_resumed_while_the_newest_policy_samples(
+    tiny, finished, tmp_path, monkeypatch
+):
+    sections = {"warm_start": tiny.warm_start, "algorithm": tiny.algorithm}
+    sections = {
+        name: dataclasses.replace(section, optimizer=dataclasses.replace(section.optimizer, ema_decay=0.9))
+        for name, section in sections.items()
+    }
+    config = dataclasses.replace(tiny, **sections)
+    run(config, tmp_path / "whole")
+    run_until_it_dies(config, tmp_path / "resumed", monkeypatch, ("ppo", 2))
+    run(config, tmp_path / "resumed", resume=True)
+    lines = numbers(tmp_path / "whole")
+    assert numbers(tmp_path / "resumed") == lines
+    # Learnt as without an average, and evaluated otherwise.
+    assert lines[2] == numbers(finished[0])[2] and held_out(lines[3]) != held_out(numbers(finished[0])[3])
+    assert all(line["actor/first_ratio_deviation"] <= 1e-4 for line in lines if "actor/pg_loss" in line)
+    check_a_run_goes_on_from_the_exported_policy(tiny, tmp_path / "whole", tmp_path)
 
 
 @pytest.fixture

@@ -87,8 +87,10 @@ class Collector:
             figures = {"sampling/refills": float(len(rounds) - 1), "sampling/equal_groups": float((~found).sum())}
         greedy = None
         if self._algorithm.advantage == "remax":
-            greedy, known = self._greedy(scored, decoder, iteration, clock)
-            learned &= known
+            responses = self._greedy(scored, decoder, iteration, clock)
+            scored = scored._replace(reward_errors=[*scored.reward_errors, *responses.reward_errors])
+            learned &= np.repeat(responses.valid, self._sampling.num_samples)
+            greedy = np.repeat(responses.scores, self._sampling.num_samples)
         return Samples(scored, learned, greedy, figures)
 
     def _round(self, decoder: Decoder, iteration: int, refill: int, clock: Clock) -> Scored:
@@ -116,11 +118,7 @@ class Collector:
             scores, axis=1, where=valid, initial=np.inf
         )
 
-    def _greedy(
-        self, scored: Scored, decoder: Decoder, iteration: int, clock: Clock
-    ) -> tuple[Float[np.ndarray, "B"], Bool[np.ndarray, "B"]]:
-        """Score of the greedy response to each sample's prompt, and whether it has one."""
-        num_samples = self._sampling.num_samples
+    def _greedy(self, scored: Scored, decoder: Decoder, iteration: int, clock: Clock) -> Scored:
+        """The greedy response to each prompt."""
         sampling = dataclasses.replace(self._sampling, num_samples=1, temperature=0.0)
-        greedy = self._scored(scored.prompts[::num_samples], sampling, decoder, iteration, 0, clock)
-        return np.repeat(greedy.scores, num_samples), np.repeat(greedy.valid, num_samples)
+        return self._scored(scored.prompts[:: self._sampling.num_samples], sampling, decoder, iteration, 0, clock)

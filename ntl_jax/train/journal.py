@@ -53,10 +53,9 @@ class Journal:
             save_digit_info(scored, self._folder / "digit_info" / f"{step:06}.npz")
 
     def write_reward_errors(self, stage: str, step: int, scored: Scored) -> None:
-        """Why samples of a step have no reward."""
-        for prompt, outcome in zip(scored.prompts, scored.outcomes, strict=True):
-            if outcome.error is not None:
-                self._reward_errors.write(stage, step, prompt.index, outcome.error)
+        """Why samples of a step have no reward, those included that were replaced."""
+        for prompt, error in scored.reward_errors:
+            self._reward_errors.write(stage, step, prompt, error)
 
     def write_evaluation(self, stage: str, step: int, evaluation: Evaluation) -> None:
         """Every held-out problem with its responses: ``evaluations/STAGE-STEP.jsonl``."""

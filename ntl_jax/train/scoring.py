@@ -30,6 +30,8 @@ class Scored(NamedTuple):
         correct: the answer is exactly right.
         tau: the reward's temperature.
         fallbacks: rows without an NTL record of their own, with the reason.
+        reward_errors: index of the prompt and the reason for every call of the reward function that gave no score,
+            samples included that were replaced since.
     """
 
     prompts: Sequence[Prompt]
@@ -41,6 +43,7 @@ class Scored(NamedTuple):
     correct: Bool[np.ndarray, "B"]
     tau: float
     fallbacks: Mapping[int, str]
+    reward_errors: Sequence[tuple[int, str]]
 
     @property
     def scores(self) -> Float[np.ndarray, "B"]:
@@ -53,7 +56,7 @@ class Scored(NamedTuple):
 
 
 def join_scored(parts: Sequence[Scored], rows: Int[np.ndarray, "B"]) -> Scored:
-    """Some samples of several calls as those of one; samples are numbered through all parts."""
+    """Some samples of several calls as those of one, with the errors of all; they are numbered through all parts."""
 
     def pick(name: str) -> list[Any]:
         samples = [sample for part in parts for sample in getattr(part, name)]
@@ -71,6 +74,7 @@ def join_scored(parts: Sequence[Scored], rows: Int[np.ndarray, "B"]) -> Scored:
         outcomes=pick("outcomes"),
         correct=np.array(pick("correct")),
         fallbacks={i: reasons[row] for i, row in enumerate(rows) if row in reasons},
+        reward_errors=[error for part in parts for error in part.reward_errors],
     )
 
 
@@ -157,7 +161,8 @@ class Scorer:
         calls = [self._call(p, text, i, ntl_info, tau) for i, (p, text) in enumerate(zip(prompts, texts, strict=True))]
         outcomes = self._rewards(calls, fallbacks)
         correct = np.array([is_correct(text, p.ground_truth) for p, text in zip(prompts, texts, strict=True)])
-        return Scored(prompts, trajectories, texts, labels, ntl_info, outcomes, correct, tau, fallbacks)
+        errors = [(p.index, o.error) for p, o in zip(prompts, outcomes, strict=True) if o.error is not None]
+        return Scored(prompts, trajectories, texts, labels, ntl_info, outcomes, correct, tau, fallbacks, errors)
 
     def _read_tokenizer(self) -> None:
         table = NumberTable.from_tokenizer(self._tokenizer, self._table.kind, vocab_size=len(self._token_values))

@@ -211,6 +211,8 @@ def test_prompts_whose_samples_score_the_same_are_replaced_and_else_left_out(tin
         def score(data_source, solution_str, ground_truth, extra_info):
             calls.append(solution_str)
             group = (len(calls) - 1) // 4
+            if group == 8 and len(calls) % 4 == 0:
+                raise RuntimeError("no reward for a sample that is replaced")
             return float(group == 5 and len(calls) % 4 == 0)
         """,
     )
@@ -234,6 +236,8 @@ def test_prompts_whose_samples_score_the_same_are_replaced_and_else_left_out(tin
     assert samples.learned.tolist() == [True] * 4 + [False] * 12
     assert samples.scored.scores[:4].tolist() == [0, 0, 0, 1]
     assert samples.scored.ntl_info is not None and samples.scored.ntl_info.batch_size == 16
+    ((prompt, error),) = samples.scored.reward_errors
+    assert prompt not in trainer.last_prompts and "no reward for a sample that is replaced" in error
     figures, _ = trainer.step()
     assert figures["non_finite"] == 0
 

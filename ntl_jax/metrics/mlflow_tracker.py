@@ -19,7 +19,7 @@ MOST_PARAMS = 100
 
 
 class MlflowTracker(Tracker):
-    """One run of an experiment.
+    """One run of an experiment. What it has of a metric's steps when it is opened is not sent again.
 
     Args:
         config: of the run; its ``tracking`` section says where to.
@@ -28,9 +28,13 @@ class MlflowTracker(Tracker):
 
     def __init__(self, config: RunConfig, folder: pathlib.Path) -> None:
         self._client, id_file = MlflowClient(config.tracking.mlflow_uri), folder / ID_FILE
+        self._last_steps: dict[str, int] = {}
         if id_file.exists():
             self._run_id = id_file.read_text(encoding="utf-8")
             self._client.update_run(self._run_id, status="RUNNING")
+            for name in self._client.get_run(self._run_id).data.metrics:
+                points = self._client.get_metric_history(self._run_id, name)
+                self._last_steps[name] = max(point.step for point in points)
             return
         name = config.tracking.run_name or folder.name
         self._run_id = self._client.create_run(self._experiment(config.tracking.project), run_name=name).info.run_id
@@ -47,10 +51,11 @@ class MlflowTracker(Tracker):
         now = int(time.time() * 1000)
         # MLflow takes no @ in a name.
         metrics = [Metric(name.replace("@", "_at_"), value, now, step) for name, value in figures.items()]
-        self._client.log_batch(self._run_id, metrics=metrics)
+        new = [metric for metric in metrics if step > self._last_steps.get(metric.key, -1)]
+        self._client.log_batch(self._run_id, metrics=new)
 
     def cut_back(self, step: int) -> None:
-        """Nothing: MLflow takes a step's values again, and they are the same."""
+        """Nothing: MLflow cannot take points back, and those that it has are left out."""
 
     def close(self) -> None:
         self._client.set_terminated(self._run_id)

@@ -67,11 +67,12 @@ def test_mlflow_keeps_settings_and_figures_of_one_run(tmp_path):
     section = TrackingSection(("mlflow",), project="numbers", mlflow_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
     track(tmp_path, section, [1, 2])
     track(tmp_path, section, [2, 3], resumed_at=1)
+    track(tmp_path, section, [2, 3, 4], resumed_at=1)
     client = mlflow.MlflowClient(section.mlflow_uri)
     experiment = client.get_experiment_by_name("numbers")
     (run,) = client.search_runs([experiment.experiment_id])
     history = client.get_metric_history(run.info.run_id, "val/accuracy")
-    assert {(point.step, point.value) for point in history} == {(1, 0.1), (2, 0.2), (3, 0.3)}
+    assert [(point.step, point.value) for point in history] == [(1, 0.1), (2, 0.2), (3, 0.3), (4, 0.4)]
     assert run.data.metrics["val/pass_at_4"] == 0.5
     assert run.data.params["tracking.project"] == "numbers"
     assert json.loads(run.data.params["seed"]) == dataclasses.asdict(RunConfig())["seed"]

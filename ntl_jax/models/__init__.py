@@ -8,7 +8,7 @@ from ntl_jax.models.hf_names import hf_tensors
 from ntl_jax.models.load import hf_folder, load_hf
 from ntl_jax.models.rotary import RopeScaling
 from ntl_jax.models.save import save_hf
-from ntl_jax.models.sharding import batch_sharding, make_mesh, shardings
+from ntl_jax.models.sharding import batch_sharding, make_mesh, num_row_shards, shardings
 
 __all__ = [
     "Critic",
@@ -20,6 +20,7 @@ __all__ = [
     "hf_tensors",
     "load_hf",
     "make_mesh",
+    "num_row_shards",
     "save_hf",
     "shardings",
 ]

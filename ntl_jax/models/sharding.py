@@ -74,6 +74,11 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P(RULES["rows"]))
 
 
+def num_row_shards(mesh: Mesh) -> int:
+    """Into how many the rows of a batch are cut."""
+    return mesh.shape["data"] * mesh.shape["fsdp"]
+
+
 def shardings(tree, mesh: Mesh, rules: Rules = RULES):
     """The sharding of every leaf of parameters, optimizer states or train states; others are replicated.
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from ntl_jax.models import Decoder, batch_sharding
+from ntl_jax.models import Decoder, batch_sharding, num_row_shards
 from ntl_jax.numerals import NumberTable, TokenDecoder
 from ntl_jax.records import Prompt, Sampling, Trajectory
 from ntl_jax.rollout.cache import (
@@ -79,7 +79,7 @@ class JaxEngine(RolloutEngine):
         if slots < 1 or max_prompt_tokens < 1:
             raise ValueError(f"slots={slots} and max_prompt_tokens={max_prompt_tokens} must be at least 1")
         self._config, self._table, self._mesh = decoder.config, table, mesh
-        self._num_shards = mesh.shape["data"] * mesh.shape["fsdp"]
+        self._num_shards = num_row_shards(mesh)
         self._slots = slots
         self._max_prompt_tokens = max_prompt_tokens
         self._decode_text = None if tokenizer is None else TokenDecoder(tokenizer)

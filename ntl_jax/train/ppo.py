@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 
 from ntl_jax.config import AlgorithmSection, RunConfig
 from ntl_jax.losses import AdaptiveKLController, FixedKLController
-from ntl_jax.models import Decoder, batch_sharding, shardings
+from ntl_jax.models import Decoder, batch_sharding, num_row_shards, shardings
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Prompt, Sampling, TrainBatch
 from ntl_jax.rollout import RolloutEngine
@@ -72,7 +72,7 @@ class PPOTrainer:
         self.sampling = _sampling(config, stop_token_ids, captures_digits(config.ntl, table))
         self.collect = Collector(config, prompts, engine, scorer, self.sampling)
         self._graph, self._sharding = policy[0], batch_sharding(mesh)
-        self._num_shards = mesh.shape["data"] * mesh.shape["fsdp"]
+        self._num_shards = num_row_shards(mesh)
         self._kl = _controller(algorithm)
         terms = PPOTerms(config, table, policy[0], critic and critic[0])
         longest = max(len(p.ids) for p in prompts)

@@ -11,7 +11,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from ntl_jax.models import Critic, Decoder, batch_sharding
+from ntl_jax.models import Critic, Decoder, batch_sharding, num_row_shards
 from ntl_jax.ops import vocab_head
 from ntl_jax.records import TrainBatch
 from ntl_jax.train.batch import take_rows
@@ -29,33 +29,37 @@ class RowPass:
     def __init__(self, run: Callable[..., Any], mesh: Mesh, max_tokens: int):
         self._run = jax.jit(run, static_argnums=0)
         self._mesh, self._sharding, self._max_tokens = mesh, batch_sharding(mesh), max_tokens
-        self._num_shards = mesh.shape["data"] * mesh.shape["fsdp"]
 
     def __call__(self, graph: nnx.GraphDef, params: Any, batch: TrainBatch, *arrays: Any) -> Any:
-        """The results for all rows; what rows are short of the shards is filled up with others."""
+        """The results for all rows; what the last part is short of is filled up with others."""
         num_rows, row_size = batch.tokens.shape
-        per_shard = -(-num_rows // self._num_shards)
-        parts = num_micro_batches(per_shard, self._num_shards * row_size, self._max_tokens)
-        row_parts = np.resize(np.arange(num_rows), per_shard * self._num_shards).reshape(parts, -1)
+        parts = micro_batches(num_rows, row_size, self._max_tokens, num_row_shards(self._mesh))
+        row_parts = np.resize(np.arange(num_rows), parts)
         with jax.set_mesh(self._mesh):
             placed = (jax.device_put(take_rows(batch, rows), self._sharding) for rows in row_parts)
             results = [jax.device_get(self._run(graph, params, part, *arrays)) for part in placed]
         return jax.tree.map(lambda *xs: np.concatenate(xs)[:num_rows], *results)
 
 
-def num_micro_batches(num_rows: int, row_size: int, max_tokens: int) -> int:
-    """The fewest equal parts of the rows that hold at most ``max_tokens`` padded tokens each, or single rows.
+def micro_batches(num_rows: int, row_size: int, max_tokens: int, num_shards: int) -> tuple[int, int]:
+    """The fewest equal parts that rows go through the model in; together they may have room for some rows more.
+
+    Args:
+        num_rows: at least 1.
+        row_size: padded tokens of a row.
+        max_tokens: padded tokens of a part at most, unless a row on each shard is more.
+        num_shards: that the rows of a part divide by.
+
+    Returns:
+        Number of parts, and rows of each.
 
     Example:
-        >>> num_micro_batches(128, 96, 16384), num_micro_batches(64, 512, 16384), num_micro_batches(2, 512, 100)
-        (1, 2, 2)
+        >>> micro_batches(128, 96, 16384, 1), micro_batches(127, 96, 8192, 1), micro_batches(6, 512, 100, 4)
+        ((1, 128), (2, 64), (2, 4))
     """
-    fits = (
-        parts
-        for parts in range(1, num_rows + 1)
-        if num_rows % parts == 0 and num_rows // parts * row_size <= max_tokens
-    )
-    return next(fits, num_rows)
+    per_shard = -(-num_rows // num_shards)
+    parts = -(-per_shard // max(1, max_tokens // (row_size * num_shards)))
+    return parts, -(-per_shard // parts) * num_shards
 
 
 def predictor_states(decoder: Decoder, batch: TrainBatch) -> Float[Array, "B T D"]:

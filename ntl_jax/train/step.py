@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
+from ntl_jax.models import num_row_shards
 from ntl_jax.records import TrainBatch
 from ntl_jax.train.figures import Figures, Mean
-from ntl_jax.train.row_pass import num_micro_batches
+from ntl_jax.train.row_pass import micro_batches
 from ntl_jax.train.state import ModelState, TrainState
 
 Params = Mapping[str, Any]
@@ -55,10 +56,11 @@ def make_step(
         max_tokens_per_micro_batch: rows go through in the fewest equal parts of at most this many padded tokens.
         state_sharding: of every leaf of the state.
     """
+    mesh = jax.tree.leaves(state_sharding)[0].mesh
 
     def step(state: TrainState, batch: TrainBatch) -> tuple[TrainState, Figures]:
         num_rows, row_size = batch.tokens.shape
-        parts = num_micro_batches(num_rows, row_size, max_tokens_per_micro_batch)
+        parts = micro_batches(num_rows, row_size, max_tokens_per_micro_batch, num_row_shards(mesh))
         grads, figures = {}, Figures({}, {})
         for term in terms:
             term_grads, of_term, noise = _accumulated_gradients(term, state.params, batch, parts)
@@ -84,7 +86,6 @@ def make_step(
         return state, Figures(figures.means | norms, figures.maxima | {"non_finite": 1.0 - finite})
 
     jitted = jax.jit(step, donate_argnums=0, out_shardings=(state_sharding, None))
-    mesh = jax.tree.leaves(state_sharding)[0].mesh
 
     def on_mesh(state: TrainState, batch: TrainBatch) -> tuple[TrainState, Figures]:
         with jax.set_mesh(mesh):  # activations are placed too, not only what goes in and out
@@ -105,8 +106,9 @@ def _norm(tree: Any) -> Mean:
     return Mean(optax.tree.norm(tree), jnp.float32(1.0))
 
 
-def _accumulated_gradients(term: Term, params: Params, batch: TrainBatch, parts: int):
+def _accumulated_gradients(term: Term, params: Params, batch: TrainBatch, parts: tuple[int, int]):
     """Gradients by model and figures of the whole batch, summed over its parts, and how the parts' gradients differ."""
+    num_parts, size = parts
 
     def of_part(part: TrainBatch):
         def loss(taught: Params):
@@ -114,7 +116,7 @@ def _accumulated_gradients(term: Term, params: Params, batch: TrainBatch, parts:
 
         return jax.grad(loss, has_aux=True)({name: params[name] for name in term.models})
 
-    if parts == 1:
+    if num_parts == 1:
         return *of_part(batch), {}
 
     def add_part(total, part):
@@ -123,13 +125,18 @@ def _accumulated_gradients(term: Term, params: Params, batch: TrainBatch, parts:
         sums = jax.tree.map(jnp.add, sums[0], grads), sums[1] + figures
         return (sums, squares + _squared_norm(grads)), None
 
-    # Dealt out like cards and not cut like a deck, so that every device has a share of every part.
-    rows = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), batch)
+    def deal(x: Array) -> Array:
+        # Like cards and not cut like a deck, so that every device has a share of every part. Rows of zeros fill up the
+        # parts: they have no token that counts.
+        filled = jnp.pad(x, [(0, num_parts * size - len(x)), *[(0, 0)] * (x.ndim - 1)])
+        return filled.reshape(size, num_parts, *x.shape[1:]).swapaxes(0, 1)
+
+    rows = jax.tree.map(deal, batch)
     zeros = jax.tree.map(
         lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(of_part, jax.tree.map(lambda x: x[0], rows))
     )
     ((grads, figures), squares), _ = jax.lax.scan(add_part, (zeros, jnp.float32(0.0)), rows)
-    noise = _gradient_noise(_squared_norm(grads), squares, parts, jnp.sum(batch.mask, dtype=jnp.float32))
+    noise = _gradient_noise(_squared_norm(grads), squares, num_parts, jnp.sum(batch.mask, dtype=jnp.float32))
     return grads, figures, {"grad_noise": noise}
 
 

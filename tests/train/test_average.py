@@ -2,6 +2,7 @@
 """The moving average of parameters, by hand and beside a trainer's own."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,8 @@ from ntl_jax.train.factory import assemble, supervised_trainer
 
 def test_an_average_begins_at_the_parameters_and_goes_part_of_the_way_to_each_new_ones():
     """8, 4 and 2, half of the way each: 8, then 6, then 4."""
-    optimizer, params = with_average(optax.sgd(0.5), 0.5), {"up": jnp.array([8.0])}
+    optimizer = with_average(optax.sgd(0.5), 0.5)
+    params: Any = {"up": jnp.array([8.0])}
     state, found = optimizer.init(params), []
     for _ in range(2):
         updates, state = optimizer.update(params, state, params)
@@ -26,7 +28,7 @@ def test_an_average_begins_at_the_parameters_and_goes_part_of_the_way_to_each_ne
 
 def test_an_average_keeps_in_float32_what_bfloat16_would_lose():
     optimizer, params = with_average(optax.sgd(1.0), 0.999), {"up": jnp.ones(1, jnp.bfloat16)}
-    _, state = optimizer.update({"up": jnp.ones(1, jnp.bfloat16)}, optimizer.init(params), params)
+    state: Any = optimizer.update({"up": jnp.ones(1, jnp.bfloat16)}, optimizer.init(params), params)[1]
     assert state[AVERAGE]["up"].item() == pytest.approx(0.999)
     assert averaged(params, state)["up"].dtype == jnp.bfloat16
 

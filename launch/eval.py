@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--top-p", type=float, metavar="X", help="of the samples")
     add("--max-tokens", type=int, metavar="N", help="longest response")
     add("--template", metavar="TEXT", help="the prompt; {question} stands for the problem's text")
+    add("--engine", choices=("jax", "vllm"), help="what samples, if not that of the run; of a model it is jax")
     add("--mesh", type=int, nargs=3, metavar="N", help="devices along data, fsdp and tensor")
     add("--output", type=pathlib.Path, metavar="DIR", help="folder to write to; by default runs/eval-NAME-TIME")
     return parser
@@ -106,7 +107,7 @@ def _settings(args: argparse.Namespace, stored: RunConfig | None) -> RunConfig:
     given = {
         "model": {"mesh": args.mesh and tuple(args.mesh)},
         "data": {"eval": args.data, "template": args.template, "num_train": 1},
-        "rollout": {"max_tokens": args.max_tokens},
+        "rollout": {"max_tokens": args.max_tokens, "engine": args.engine},
         "trainer": {"eval_samples": args.samples, "eval_temperature": args.temperature, "eval_top_p": args.top_p},
     }
     sections: dict[str, Any] = {

@@ -14,6 +14,7 @@ from typing import Any, get_args, get_origin
 
 from ntl_jax.config.serialisation import leaves
 from ntl_jax.config.temperature import FORM, parse_schedule
+from ntl_jax.config.vllm import TEMPERATURES
 
 _GROUPED = ("group", "leave_one_out", "optimal_baseline", "reinforce_plus_plus_baseline")
 _Check = tuple[str, Callable[..., Any], tuple[str, ...]]
@@ -109,6 +110,10 @@ _COMBINATIONS: tuple[_Check, ...] = (
      ("algorithm.minibatches", "rollout.prompts_per_step", "rollout.num_samples")),
     ("is of rollout.engine='jax'; with 'vllm' set rollout.vllm.max_num_seqs",
      lambda slots, engine: slots is None or engine == "jax", ("rollout.slots", "rollout.engine")),
+    *((f"must lie in [{TEMPERATURES[0]}, {TEMPERATURES[1]}] with rollout.engine='vllm'",
+       lambda temperature, engine: engine == "jax" or TEMPERATURES[0] <= temperature <= TEMPERATURES[1],
+       (path, "rollout.engine"))
+      for path in ("rollout.temperature", "trainer.eval_temperature")),
     ("contradicts ntl.enabled={1}; leave it None", lambda use, enabled: use in (None, enabled),
      ("use_ntl_trainer", "ntl.enabled")),
     ("needs ntl.temperature_schedule, such as 'linear:1.0->0.3@500'",

@@ -4,6 +4,9 @@
 import dataclasses
 from typing import Literal
 
+TEMPERATURES = (0.01, 2.0)
+"""What vLLM samples at: below, it would go over to 0.01 by itself; above, it refuses."""
+
 
 @dataclasses.dataclass(frozen=True)
 class VllmSection:

@@ -15,7 +15,7 @@ class VllmSection:
     dtype: Literal["float32", "bfloat16"] | None = None
     """Of vLLM's weights, cache and arithmetic. None: model.compute_dtype."""
     tensor_parallel_size: int = 1
-    """GPUs over which vLLM spreads the policy."""
+    """GPUs over which vLLM spreads the policy; on CPU, processes."""
     max_num_seqs: int | None = None
     """Samples that are decoded together."""
     gpu_memory_utilization: float | None = None

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ntl_jax.config import VllmSection
+from ntl_jax.config.vllm import TEMPERATURES
 from ntl_jax.models import Decoder
 from ntl_jax.numerals import NumberTable, TokenDecoder
 from ntl_jax.records import Prompt, Sampling, Trajectory
@@ -26,7 +27,6 @@ from ntl_jax.rollout.vllm_start import import_vllm, start_vllm
 from ntl_jax.rollout.weight_buckets import Bucket, stored_shapes, weight_buckets, write_bucket
 
 MAX_DIGIT_IDS = 128  # vLLM's limit on tokens whose log-probs a request asks for by name
-TEMPERATURES = (0.01, 2.0)  # below, vLLM would sample at 0.01; above, it refuses
 
 
 class VllmEngine(RolloutEngine):
@@ -74,7 +74,8 @@ class VllmEngine(RolloutEngine):
         self._decode_text = None if tokenizer is None else TokenDecoder(tokenizer)
         self._llm = start_vllm(decoder.config, settings, max_tokens=max_prompt_tokens + max_tokens, tokenizer=tokenizer)
         _, self._sampling_params = import_vllm()
-        self._unusable: str | None = None
+        self._ended: str | None = None
+        self._in_part: str | None = None
         self.load_weights(0, decoder)
 
     def load_weights(self, version: int, decoder: Decoder) -> None:
@@ -83,6 +84,7 @@ class VllmEngine(RolloutEngine):
         Raises:
             ValueError: the weights are of other shapes; the engine keeps those that it has.
         """
+        self._check_running()
         if (shapes := stored_shapes(decoder)) != self._shapes:
             differing = [name for name in shapes | self._shapes if shapes.get(name) != self._shapes.get(name)]
             raise ValueError(
@@ -92,7 +94,7 @@ class VllmEngine(RolloutEngine):
             )
         dtype = str(self._llm.llm_engine.model_config.dtype).removeprefix("torch.")
         buckets = weight_buckets(decoder, dtype=dtype, bucket_bytes=self._settings.bucket_mib * 2**20)
-        self._unusable = f"weights of version {version} arrived in part only; load_weights must succeed first"
+        self._in_part = f"weights of version {version} arrived in part only; load_weights must succeed first"
         self._llm.collective_rpc("begin_weights")
         for bucket in buckets:
             with self._transferable(bucket) as sent:
@@ -100,7 +102,7 @@ class VllmEngine(RolloutEngine):
         self._llm.collective_rpc("finish_weights")
         if not self._llm.reset_prefix_cache():  # it holds keys and values of the old weights
             raise RuntimeError(f"vLLM is still sampling, so that it cannot go over to weights of version {version}")
-        self._version, self._unusable = version, None
+        self._version, self._in_part = version, None
 
     @contextlib.contextmanager
     def _transferable(self, bucket: Bucket) -> Iterator[Bucket | str]:
@@ -115,22 +117,28 @@ class VllmEngine(RolloutEngine):
 
     def close(self) -> None:
         self._llm.llm_engine.engine_core.shutdown()
-        self._unusable = "it is closed"
+        self._ended = "it is closed"
         del self._llm
 
+    def _check_running(self) -> None:
+        if self._ended is not None:
+            raise RuntimeError(f"the vLLM engine cannot go on: {self._ended}")
+
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling, *, seed: int) -> list[Trajectory]:
-        if self._unusable is not None:
-            raise RuntimeError(f"the vLLM engine cannot sample: {self._unusable}")
+        self._check_running()
+        if self._in_part is not None:
+            raise RuntimeError(f"the vLLM engine cannot sample: {self._in_part}")
         check_prompts(prompts, self._max_prompt_tokens, self._vocab_size)
         self._check_sampling(sampling)
         if not prompts:
             return []
         samples = [(prompt, index) for prompt in prompts for index in range(sampling.num_samples)]
+        requests = [self._request(sampling, _sample_seed(seed, prompt.index, index)) for prompt, index in samples]
+        self._ended = "vLLM broke off while it sampled, and may hold requests of that call; close() it, make a new one"
         outputs = self._llm.generate(
-            [{"prompt_token_ids": prompt.ids.tolist()} for prompt, _ in samples],
-            [self._request(sampling, _sample_seed(seed, prompt.index, index)) for prompt, index in samples],
-            use_tqdm=False,
+            [{"prompt_token_ids": prompt.ids.tolist()} for prompt, _ in samples], requests, use_tqdm=False
         )
+        self._ended = None
         responses = [output.outputs[0] for output in outputs]
         asked = self._table.ids.tolist() if sampling.capture_digits else []
         log_probs = [_log_probs(response, asked) for response in responses]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starting vLLM in this process: its import, environment variables and engine arguments, and the model's shapes."""
 
+import contextlib
 import dataclasses
 import difflib
 import importlib.util
@@ -8,6 +9,7 @@ import json
 import os
 import pathlib
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 from ntl_jax.config import VllmSection
@@ -18,16 +20,17 @@ INSTALL = (
     "fails to import beside wheels made for CUDA: pip uninstall torchvision torchaudio torchcodec triton"
 )
 ENVIRONMENT = {
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # workers bound to some cores would share them with JAX's threads
     "VLLM_LOGGING_LEVEL": "ERROR",  # its start is told in a hundred lines, each load of a tied head in one
     "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # forked from a process with JAX, workers can hang, and cannot use its GPU
 }
 """What vLLM reads where the user has not set it otherwise."""
 OURS = {
     "model", "tokenizer", "skip_tokenizer_init", "hf_overrides", "load_format", "generation_config", "logprobs_mode",
     "max_model_len", "worker_extension_cls", "disable_log_stats",
+    "speculative_config", "spec_method", "spec_model", "spec_tokens",  # without the digits' log-probs
 }  # fmt: skip
-"""Engine arguments that follow from the policy or that the engine relies on."""
+"""Engine arguments that follow from the policy, or whose defaults the engine relies on."""
 
 
 def import_vllm() -> tuple[Any, Any]:
@@ -63,13 +66,19 @@ def start_vllm(config: ModelConfig, section: VllmSection, *, max_tokens: int, to
         ValueError: vLLM is missing or broken, knows no such argument, supports no such policy, or runs already.
     """
     LLM, _ = import_vllm()
+    from vllm.distributed import cleanup_dist_env_and_memory  # pyright: ignore[reportMissingImports]
+
     arguments = engine_arguments(section, config.compute_dtype)
-    _check_possible(config)
-    with tempfile.TemporaryDirectory(prefix="ntl-jax-vllm-") as folder:  # read at the start, and never again
+    _check_possible(config, max_tokens, section.tensor_parallel_size)
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ntl-jax-vllm-"))  # read at the start only
         pathlib.Path(folder, "config.json").write_text(json.dumps(config.to_hf()), encoding="utf-8")
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
-        return LLM(
+        stack.enter_context(_cores_shared_out(section.tensor_parallel_size))
+        failed = stack.enter_context(contextlib.ExitStack())
+        failed.callback(cleanup_dist_env_and_memory)  # else the next engine would find this one running
+        llm = LLM(
             folder,
             skip_tokenizer_init=tokenizer is None,
             load_format="dummy",
@@ -79,15 +88,46 @@ def start_vllm(config: ModelConfig, section: VllmSection, *, max_tokens: int, to
             worker_extension_cls="ntl_jax.rollout.vllm_worker.WeightReceiver",
             **arguments,
         )
+        failed.pop_all()
+    return llm
 
 
-def _check_possible(config: ModelConfig) -> None:
+@contextlib.contextmanager
+def _cores_shared_out(workers: int) -> Iterator[None]:
+    """On CPU each of several workers is started on cores of its own, where the user has not said which.
+
+    They wait for each other without sleeping, so that two that share a core take fifty times as long.
+    """
+    name = "VLLM_CPU_OMP_THREADS_BIND"
+    if workers == 1 or name in os.environ:
+        yield
+        return
+    cores = sorted(os.sched_getaffinity(0))
+    os.environ[name] = "|".join(",".join(map(str, cores[rank::workers] or cores)) for rank in range(workers))
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
+def _check_possible(config: ModelConfig, max_tokens: int, workers: int) -> None:
     """What vLLM would fail at later without saying so, or not at all: it fills its Qwen2 with parts of larger heads."""
     from vllm.distributed.parallel_state import model_parallel_is_initialized  # pyright: ignore[reportMissingImports]
     from vllm.platforms import current_platform  # pyright: ignore[reportMissingImports]
 
+    kv_heads = config.num_kv_heads
     if model_parallel_is_initialized():
         raise ValueError("a vLLM engine runs in this process already: close() it first, or use a process for each")
+    if max_tokens > config.max_positions:
+        raise ValueError(
+            f"the longest prompt with its response takes {max_tokens} tokens, the policy {config.max_positions}: lower "
+            "data.max_prompt_tokens or rollout.max_tokens"
+        )
+    if config.num_heads % workers or config.feed_forward % workers or (kv_heads % workers and workers % kv_heads):
+        raise ValueError(
+            f"rollout.vllm.tensor_parallel_size={workers} must divide the policy's num_heads={config.num_heads}, "
+            f"feed_forward={config.feed_forward}, and divide num_kv_heads={kv_heads} or be a multiple of it"
+        )
     if config.architecture == "Qwen2ForCausalLM" and config.width != config.num_heads * config.head_dim:
         raise ValueError(
             f"width={config.width}: vLLM's Qwen2 needs num_heads={config.num_heads} x head_dim={config.head_dim}"
@@ -114,7 +154,8 @@ def engine_arguments(section: VllmSection, compute_dtype: str) -> dict[str, Any]
     given = {name: value for name, value in dataclasses.asdict(section).items() if value is not None}
     del given["options"], given["bucket_mib"]
     more = dict(_parsed(option) for option in section.options)
-    problems = [f"{name}: this engine sets it itself" for name in more if name in OURS]
+    of_platform = _platform_arguments()
+    problems = [f"{name}: not to be set with this engine" for name in more if name in OURS | of_platform.keys()]
     problems += [f"{name}: rollout.vllm.{name} sets it" for name in more if name in dataclasses.asdict(section)]
     for name in (given | more).keys() - known:
         near = difflib.get_close_matches(name, known, n=3)
@@ -123,7 +164,7 @@ def engine_arguments(section: VllmSection, compute_dtype: str) -> dict[str, Any]
         from vllm import __version__  # pyright: ignore[reportMissingImports]
 
         raise ValueError(f"engine arguments that vLLM {__version__} cannot be given:\n  " + "\n  ".join(problems))
-    return {"dtype": compute_dtype} | _platform_arguments() | given | more
+    return {"dtype": compute_dtype} | of_platform | given | more
 
 
 def _platform_arguments() -> dict[str, Any]:

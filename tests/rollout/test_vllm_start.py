@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A vLLM that is not there, or that cannot be imported, is answered with the commands that mend it."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import os
@@ -15,7 +16,7 @@ from flax import nnx
 from ntl_jax.config import VllmSection
 from ntl_jax.models import Decoder
 from ntl_jax.rollout import VllmEngine
-from ntl_jax.rollout.vllm_start import import_vllm
+from ntl_jax.rollout.vllm_start import _check_possible, import_vllm
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -62,8 +63,10 @@ def test_a_table_of_more_ids_than_vllm_reports_is_refused(decoder, table):
         (VllmSection(options=("blok_size=16",)), "blok_size: unknown; did you mean block_size"),
         (
             VllmSection(options=("max_model_len=9", "max_num_seqs=2")),
-            r"itself(.|\n)*rollout\.vllm\.max_num_seqs sets it",
+            r"not to be set(.|\n)*rollout\.vllm\.max_num_seqs sets it",
         ),
+        (VllmSection(options=("enable_chunked_prefill=true",)), "enable_chunked_prefill: not to be set"),
+        (VllmSection(options=("spec_tokens=2",)), "spec_tokens: not to be set"),
         (VllmSection(quantization="fp9"), "fp9"),
         (VllmSection(options=("block_size=banana",)), "block_size"),
     ],
@@ -78,6 +81,7 @@ def test_what_the_installed_version_does_not_take_is_refused_before_it_starts(de
 @pytest.mark.parametrize(
     ("sizes", "answer"),
     [
+        ({"max_positions": 15}, "takes 16 tokens, the policy 15"),
         ({}, "head_dim=8: vLLM on CPU attends with heads of 32, 64, "),
         ({"head_dim": 32}, "width=32: vLLM's Qwen2 needs num_heads=4 x head_dim=32"),
     ],
@@ -86,3 +90,22 @@ def test_sizes_that_vllm_would_take_for_others_or_fail_at_are_refused(decoder, t
     other = Decoder(dataclasses.replace(decoder.config, **sizes), rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match=answer):
         VllmEngine(other, table, max_prompt_tokens=8, max_tokens=8)
+
+
+@with_vllm
+@pytest.mark.parametrize(("size", "fits"), [(1, True), (2, True), (3, False), (4, True), (6, False), (8, False)])
+def test_workers_share_the_policys_heads_evenly(decoder, size, fits):
+    """Of 12 heads and 2 kinds of keys and values: 4 workers hold one of the latter each, twice."""
+    policy = dataclasses.replace(decoder.config, width=384, num_heads=12, num_kv_heads=2, head_dim=32)
+    answer = contextlib.nullcontext() if fits else pytest.raises(ValueError, match=f"size={size} must divide")
+    with answer:
+        _check_possible(policy, max_tokens=16, workers=size)
+
+
+@with_vllm
+def test_an_engine_that_fails_to_start_does_not_stand_in_the_way_of_the_next(decoder, table):
+    wider = Decoder(dataclasses.replace(decoder.config, width=128, head_dim=32), rngs=nnx.Rngs(0))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="No available memory for the cache"):
+            settings = VllmSection(kv_cache_memory_bytes=1, enforce_eager=True)
+            VllmEngine(wider, table, max_prompt_tokens=8, max_tokens=8, settings=settings)

@@ -97,6 +97,11 @@ class JaxEngine(RolloutEngine):
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling, *, seed: int) -> list[Trajectory]:
         check_prompts(prompts, self._max_prompt_tokens, self._config.vocab_size)
+        if any(x.is_deleted() for x in jax.tree.leaves(self._params)):
+            raise ValueError(
+                f"the memory of the weights of version {self._version} was given to an update since: call load_weights "
+                "with the policy as it is now"
+            )
         stop = self._length_to_stop(sampling)
         geometry = self._geometry(len(prompts), sampling)
         prompt_cache, own = self._allocate(geometry)

@@ -75,7 +75,6 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
     if tokenizer is None:
         tokenizer = load_tokenizer(data.tokenizer or (None if checkpoint is None else str(checkpoint)))
     mesh = make_mesh(config.model.mesh)
-    _check_rows(config, mesh)
     decoder = _new_decoder(config, len(tokenizer), mesh) if checkpoint is None else _load(config, checkpoint, mesh)
     model = decoder.config
     if len(tokenizer) > model.vocab_size:
@@ -118,16 +117,6 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
         engine=engine,
         scorer=Scorer(config, tokenizer, table, policy_pass),
     )
-
-
-def _check_rows(config: RunConfig, mesh: Mesh) -> None:
-    num_shards = num_row_shards(mesh)
-    uneven = [f"{name} = {rows}" for name, rows in config.rows_of_updates().items() if rows % num_shards]
-    if uneven:
-        raise ValueError(
-            f"{' and '.join(uneven)}: rows of an update must divide over the {num_shards} devices along data and fsdp; "
-            f"change them, or model.mesh={config.model.mesh}"
-        )
 
 
 def _engine(
@@ -178,6 +167,21 @@ def _load(config: RunConfig, checkpoint: pathlib.Path, mesh: Mesh) -> Decoder:
     model = config.model
     settings = {"compute_dtype": model.compute_dtype, "attention": model.attention, "remat": model.remat}
     return load_hf(checkpoint, mesh=mesh, dtype=model.param_dtype, **settings)
+
+
+def check_rows(parts: Parts) -> None:
+    """Before anything is trained: do the rows of every update divide over the devices?
+
+    Raises:
+        ValueError: they do not.
+    """
+    num_shards = num_row_shards(parts.mesh)
+    uneven = [f"{name} = {rows}" for name, rows in parts.config.rows_of_updates().items() if rows % num_shards]
+    if uneven:
+        raise ValueError(
+            f"{' and '.join(uneven)}: rows of an update must divide over the {num_shards} devices along data and fsdp; "
+            f"change them, or model.mesh={parts.config.model.mesh}"
+        )
 
 
 def supervised_trainer(parts: Parts) -> SupervisedTrainer:

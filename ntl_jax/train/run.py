@@ -17,7 +17,7 @@ from ntl_jax.train.checkpoint import Checkpointer
 from ntl_jax.train.describe import describe, write_provenance
 from ntl_jax.train.digit_info import LOGGER
 from ntl_jax.train.evaluation import evaluate, evaluation_figures
-from ntl_jax.train.factory import Parts, assemble, ppo_trainer, supervised_trainer
+from ntl_jax.train.factory import Parts, assemble, check_rows, ppo_trainer, supervised_trainer
 from ntl_jax.train.journal import Journal
 from ntl_jax.train.ppo import PPOTrainer
 from ntl_jax.train.stops import Terminated, Termination, noticing_sigterm, stop_if_not_finite, stop_if_unrewarded
@@ -58,6 +58,7 @@ def run(config: RunConfig, workdir: Path, *, resume: bool = False) -> dict[str, 
     """
     check_installed(config.tracking.backends)
     parts = assemble(config)
+    check_rows(parts)
     workdir.mkdir(parents=True, exist_ok=True)
     write_provenance(config, workdir)
     console = Console(highlight=False)

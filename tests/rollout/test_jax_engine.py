@@ -254,6 +254,15 @@ def test_a_cache_larger_than_memory_is_refused_before_it_is_allocated(decoder, t
         engine.generate(prompts, Sampling(num_samples=4, max_tokens=100_000), seed=0)
 
 
+def test_weights_that_an_update_took_are_asked_for_and_not_sampled_from(decoder, table, prompts):
+    engine, params = make_engine(decoder, table), nnx.state(decoder, nnx.Param)
+    taken = jax.tree.map(lambda x: x.copy(), params)
+    engine.load_weights(7, nnx.merge(nnx.graphdef(decoder), taken))
+    jax.tree.map(lambda x: x.delete(), taken)
+    with pytest.raises(ValueError, match="weights of version 7 was given to an update since: call load_weights"):
+        engine.generate(prompts, SAMPLING, seed=0)
+
+
 def test_prompts_that_cannot_be_sampled_are_named_all_at_once(engine):
     def prompt(index: int, ids: list[int]) -> Prompt:
         return Prompt(index, np.array(ids, np.int32), "", "1")

@@ -320,11 +320,12 @@ def test_readings_of_long_tokens_equal_those_of_the_dense_softmax(gpt2_parts):
     ids = np.array(tokenizer("#### 123")["input_ids"])
     position = len(ids) - 1
     sampling = Sampling(num_samples=1, max_tokens=8, stop_token_ids=gpt2_parts.stop_token_ids)
+    decoder = ppo_trainer(gpt2_parts, jax.tree.map(lambda x: x.copy(), gpt2_parts.params)).decoder()
+    gpt2_parts.engine.load_weights(0, decoder)
     (trajectory,) = gpt2_parts.engine.generate([prompt], sampling, seed=0)
     trajectory = dataclasses.replace(
         trajectory, response_ids=ids, rollout_log_probs=np.full(len(ids), -1.0, np.float32), digit_log_probs=None
     )
-    decoder = ppo_trainer(gpt2_parts, jax.tree.map(lambda x: x.copy(), gpt2_parts.params)).decoder()
     scored = gpt2_parts.scorer([dataclasses.replace(prompt, ground_truth="130")], [trajectory], decoder)
     info = scored.ntl_info
     row = jnp.asarray(np.concatenate([prompt.ids, ids]))[None, :]

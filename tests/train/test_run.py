@@ -137,6 +137,17 @@ def test_a_run_ends_when_its_target_is_reached_and_stays_ended(tiny, tmp_path):
     assert numbers(tmp_path / "run") == lines
 
 
+def test_rows_of_updates_that_do_not_divide_over_the_devices_are_named_before_anything_is_trained(tiny, tmp_path):
+    model, algorithm = (
+        dataclasses.replace(tiny.model, mesh=(4, 2, 1)),
+        dataclasses.replace(tiny.algorithm, minibatches=4),
+    )
+    named = r"num_samples / algorithm.minibatches = 4: rows of an update must divide over the 8 devices"
+    with pytest.raises(ValueError, match=named):
+        run(dataclasses.replace(tiny, model=model, algorithm=algorithm), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_with_a_dump(tiny, tmp_path):
     optimizer = OptimizerSection(learning_rate=1e30, warmup_steps=0, max_grad_norm=1e30)
     config = dataclasses.replace(tiny, warm_start=dataclasses.replace(tiny.warm_start, optimizer=optimizer))

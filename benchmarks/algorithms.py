@@ -2,8 +2,8 @@
 """What each algorithm makes of the same tiny policy in as many iterations: held-out accuracy before and after.
 
 Claims: every algorithm improves the arithmetic policy of gsm8k_ntl by at least 10 points in half of its iterations (75,
-one to two minutes; ReMax, whose baseline is a single response's score, in all 150). Counting iterations gives the same
-numbers on a busy machine as on a quiet one.
+one to two minutes; ReMax, whose baseline is a single response's score, and REINFORCE, which has no clip for the eight
+updates of an iteration, in all 150). Counting iterations gives the same numbers on a busy machine as on a quiet one.
 
     python -m benchmarks.algorithms                    # all of them; writes benchmarks/results/algorithms.json
     python -m benchmarks.algorithms --only gspo remax  # some, nothing written
@@ -51,7 +51,7 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
     "adafactor": {"optimizer": OptimizerSection(name="adafactor", learning_rate=1e-4, warmup_steps=5)},
 }
 
-ITERATIONS, MORE_ITERATIONS = 75, {"remax": 150}
+ITERATIONS, MORE_ITERATIONS = 75, {"remax": 150, "reinforce": 150}
 
 
 def algorithm(name: str, base: AlgorithmSection) -> AlgorithmSection:

@@ -26,3 +26,8 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", str(COMPILATION_CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """The longest file comes first, so that no worker is left with it when the others are done."""
+    items.sort(key=lambda item: item.path.name != "test_kill.py")

@@ -11,8 +11,8 @@ PYTHON := $(shell for python in .venv/bin/python $(CANDIDATES); do \
 endif
 VERSION := $(if $(PYTHON),$(shell $(PYTHON) $(WORKS) 2>/dev/null))
 
-# A file of tests stays in one process, where its compiled functions and fixtures are.
-IN_PARALLEL := -n auto --maxprocesses 4 --dist loadfile
+# A file of tests stays in one process, where its compiled functions and fixtures are; files come in conftest.py's order.
+IN_PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # Stamps: .venv/made-3.11 says which interpreter, .venv/train-3.11 and .venv/dev-3.11 what is installed.
 MADE := .venv/made-$(VERSION)

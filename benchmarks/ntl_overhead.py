@@ -26,7 +26,7 @@ import numpy as np
 
 from benchmarks.measure import RESULTS, machine, median_ratio, write
 from ntl_jax.config import NTLSection, RunConfig
-from ntl_jax.host import keep_freed_memory
+from ntl_jax.host_memory import keep_freed_memory
 from ntl_jax.train.factory import assemble, ppo_trainer, supervised_trainer
 
 CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "gsm8k_ntl.py"

@@ -9,9 +9,8 @@ least 2x faster than TRL's GRPOTrainer (PyTorch, transformers' generate), and th
 
 Every trainer has a process of its own, which is stopped while another has its turn; turns alternate. A ratio is the
 median over rounds with its 95% interval. Weights, prompts, tokenizer, reward and optimizer are the same; weights are
-random, so that nearly every response has its full length. Ours runs as launch/train.py runs a small policy: memory
-stays with the process, and a core is a device (`ntl_jax.host`). A process's peak memory is beside its time. Peers that
-are not installed (extra `dev-peers`; google-tunix) are left out.
+random, so that nearly every response has its full length. A process's peak memory is beside its time. Peers that are
+not installed (extra `dev-peers`; google-tunix) are left out.
 """
 
 import argparse
@@ -34,7 +33,7 @@ from transformers import PreTrainedTokenizerFast
 
 from benchmarks.measure import RESULTS, machine, median_ratio, write
 from benchmarks.peer import Peer, answer, requests
-from ntl_jax.host import keep_freed_memory, use_every_core
+from ntl_jax.host_memory import keep_freed_memory
 from ntl_jax.models import Decoder, ModelConfig, save_hf
 from ntl_jax.rewards import exact_match
 
@@ -99,7 +98,7 @@ def ours(files: Files) -> Callable[[], Any]:
 
     optimizer = OptimizerSection(learning_rate=LEARNING_RATE, warmup_steps=0)
     config = RunConfig(
-        model=ModelSection(path=str(files.policy)),
+        model=ModelSection(path=str(files.policy), mesh=(1, 1, 1)),
         data=DataSection(train=str(files.problems), eval=str(files.problems), template="{question}"),
         rollout=RolloutSection(prompts_per_step=NUM_PROMPTS, num_samples=NUM_SAMPLES, max_tokens=MAX_TOKENS),
         algorithm=AlgorithmSection(minibatches=1, optimizer=optimizer),
@@ -235,7 +234,6 @@ def serve(name: str, files: Files) -> None:
     match name:
         case "ours":
             keep_freed_memory()
-            use_every_core(NUM_PROMPTS * NUM_SAMPLES)
             serve_steps(ours(files))
         case "trl":
             serve_trl(files)

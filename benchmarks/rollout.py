@@ -33,7 +33,7 @@ from flax import nnx
 
 from benchmarks.measure import RESULTS, machine, median_ratio, write
 from benchmarks.peer import Peer, answer, requests
-from ntl_jax.host import keep_freed_memory
+from ntl_jax.host_memory import keep_freed_memory
 from ntl_jax.models import Decoder, ModelConfig, make_mesh, save_hf
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Prompt, Sampling

@@ -8,9 +8,9 @@ Claims: on CPU, side by side with the same step in PyTorch (transformers + AdamW
     python -m benchmarks.step --quick   # smallest shapes and few steps: does it run?
 
 A step is forward, backward, clipping by global norm and AdamW on cross entropy, float32 (on GPU: bfloat16 products).
-PyTorch (extra `dev-peers`) and JAX, each in a process of its own, take turns; a ratio is the median over those pairs
-with its 95% interval. JAX runs as launch/train.py runs it (`ntl_jax.host`): memory stays with the process, and a core
-is a device where there are rows enough; PyTorch as it comes, and once more with the same said to its allocator.
+PyTorch (extra `dev-peers`), in a process of its own, and JAX take turns; a ratio is the median over those pairs with
+its 95% interval. JAX runs as launch/train.py runs it, with memory that stays with the process (`keep_freed_memory`);
+PyTorch as it comes, and once more with the same said to its allocator.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from flax import nnx
 
 from benchmarks.measure import RESULTS, machine, ratio, write
 from benchmarks.peer import Peer, answer, requests
-from ntl_jax.host import keep_freed_memory, use_every_core
+from ntl_jax.host_memory import keep_freed_memory
 from ntl_jax.models import Decoder, ModelConfig, batch_sharding, make_mesh, shardings
 from ntl_jax.ops import vocab_head_loss
 from ntl_jax.records import TrainBatch
@@ -44,7 +44,7 @@ from ntl_jax.train.step import Learner, Term, make_step
 MAX_NORM, LEARNING_RATE, WEIGHT_DECAY = 1.0, 1e-4, 0.01
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
 """bfloat16, dense, by the name in a device's kind."""
-OURS, TORCH, TORCH_KEPT = "ours", "torch", "torch-kept"  # the last with memory that stays with the process
+PLAIN, KEPT = "plain", "kept"  # memory that a process frees: back to the system as the C library thinks, or not
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,7 @@ def random_batch(case: Case) -> TrainBatch:
 
 def jax_step(case: Case) -> Callable[[], Any]:
     """The trainer's own step."""
-    mesh = make_mesh((-1, 1, 1))
+    mesh = make_mesh((-1, 1, 1), jax.devices()[:1])
     graph, params = init_params(lambda rngs: Decoder(case.model, rngs=rngs), 0, mesh)
     decay = optax.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     optimizer = optax.chain(optax.clip_by_global_norm(MAX_NORM), decay)
@@ -111,14 +111,11 @@ def _weighted(stats, weights):
     return -stats.log_probs * weights
 
 
-def serve(name: str, side: str) -> None:
-    """A side's process: a step for every request."""
-    case = {**QUICK, **ON_CPU}[name]
-    if side != TORCH:
+def serve(name: str, memory: str) -> None:
+    """The other process: a step in PyTorch for every request."""
+    if memory == KEPT:
         keep_freed_memory()
-    if side == OURS:
-        use_every_core(case.num_rows)
-    run = jax_step(case) if side == OURS else torch_step(case)
+    run = torch_step({**QUICK, **ON_CPU}[name])
     for _ in requests():
         run()
         answer()
@@ -164,30 +161,25 @@ def median_seconds(run: Callable[[], Any], num_steps: int) -> float:
     return float(np.median(times))
 
 
-def over_torch(name: str, side: str, num_steps: int) -> dict[str, float]:
+def over_torch(name: str, memory: str, step: Callable[[], Any], num_steps: int) -> dict[str, float]:
     """How many times PyTorch's speed ours is, and the seconds of both."""
-    with contextlib.ExitStack() as running:
-        baseline, ours = (running.enter_context(contextlib.closing(peer_of(name, each))) for each in (side, OURS))
-        pair = ratio(baseline.turn, ours.turn, num_steps)
+    with contextlib.closing(Peer("benchmarks.step", ["--serve", name, memory])) as peer:
+        pair = ratio(peer.turn, step, num_steps)
     speedup = {"speedup": 1 / pair["ratio"], "low": 1 / pair["high"], "high": 1 / pair["low"]}
     seconds = {"torch_step_s": pair["baseline_s"], "step_s": pair["candidate_s"]}
     return {name: round(value, 4) for name, value in (speedup | seconds).items()}
 
 
-def peer_of(name: str, side: str) -> Peer:
-    """A side's process, once it is ready."""
-    return Peer("benchmarks.step", ["--serve", name, side])
-
-
 def measure(name: str, case: Case, num_steps: int) -> dict[str, Any]:
     """One case: beside PyTorch on CPU where it is installed, else alone."""
+    step = jax_step(case)
     result: dict[str, Any] = {"model": dataclasses.asdict(case.model), "rows": [case.num_rows, case.row_size]}
     if jax.default_backend() == "cpu" and importlib.util.find_spec("torch"):
-        result["over_torch"] = over_torch(name, TORCH, num_steps)
-        result["over_torch_with_kept_memory"] = over_torch(name, TORCH_KEPT, num_steps)
+        result["over_torch"] = over_torch(name, PLAIN, step, num_steps)
+        result["over_torch_with_kept_memory"] = over_torch(name, KEPT, step, num_steps)
         seconds = result["over_torch"]["step_s"]
     else:
-        seconds = median_seconds(jax_step(case), num_steps)
+        seconds = median_seconds(step, num_steps)
     kind = jax.devices()[0].device_kind
     peak = next((flops for name, flops in PEAK_FLOPS.items() if name in kind), None)
     return result | {
@@ -204,7 +196,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30, help="measured steps, on CPU alternating with PyTorch's")
     parser.add_argument("--case", default=None, help="one case only, nothing written")
     parser.add_argument("--output", type=pathlib.Path, default=None, help="where to write the JSON result")
-    parser.add_argument("--serve", nargs=2, metavar=("CASE", "SIDE"), help=argparse.SUPPRESS)
+    parser.add_argument("--serve", nargs=2, metavar=("CASE", "MEMORY"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.serve:
         return serve(*args.serve)

@@ -18,7 +18,7 @@ from typing import Annotated
 import tyro
 
 from ntl_jax.config import CONFIG_FILE, RunConfig, flatten, stored_config
-from ntl_jax.host import keep_freed_memory, use_every_core
+from ntl_jax.host_memory import keep_freed_memory
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "configs"
 SPELLINGS = {"true": True, "false": False}
@@ -50,8 +50,6 @@ def main(argv: Sequence[str]) -> int:
     except ValueError as error:
         return _fail(error, code=2)
     assert args.workdir is not None
-    if args.config.model.path is None:  # a policy from sizes is small
-        use_every_core(*args.config.rows_of_updates().values())
     # Here and not above: with JAX and its friends, --help would take seconds.
     from ntl_jax.train import NonFiniteError, RewardError, Terminated, run
 

@@ -12,12 +12,12 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = {
-    "records": 0, "config": 0, "host": 0, "numerals": 0, "ops": 1, "losses": 2, "models": 3, "data": 3,
+    "records": 0, "config": 0, "host_memory": 0, "numerals": 0, "ops": 1, "losses": 2, "models": 3, "data": 3,
     "rewards": 3, "metrics": 3, "rollout": 4, "train": 5,
 }  # fmt: skip
 LIGHT = {"jax", "numpy", "jaxtyping"}
 ONLY_THESE = {
-    "config": set[str](), "host": {"jax"}, "records": LIGHT, "numerals": LIGHT, "ops": LIGHT, "losses": LIGHT,
+    "config": set[str](), "host_memory": set[str](), "records": LIGHT, "numerals": LIGHT, "ops": LIGHT, "losses": LIGHT,
 }  # fmt: skip
 ONLY_FROM = {"losses": {"ops", "numerals"}}
 OWNERS = {

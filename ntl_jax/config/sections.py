@@ -260,20 +260,3 @@ class RunConfig:
         if problems := find_problems(self):
             plural = "s" if len(problems) > 1 else ""
             raise ValueError(f"{len(problems)} problem{plural} in the configuration:\n  " + "\n  ".join(problems))
-
-    def rows_of_updates(self) -> dict[str, int]:
-        """Rows of an update of each stage, by the settings that they come from; they lie on the mesh's data and fsdp.
-
-        Example:
-            >>> config = RunConfig(warm_start=WarmStartSection(steps=0), algorithm=AlgorithmSection(minibatches=8))
-            >>> config.rows_of_updates()
-            {'rollout.prompts_per_step * rollout.num_samples / algorithm.minibatches': 32}
-        """
-        rows = {}
-        if self.warm_start.steps:
-            rows["warm_start.batch_size"] = self.warm_start.batch_size
-        if self.trainer.steps:
-            samples = self.rollout.prompts_per_step * self.rollout.num_samples
-            name = "rollout.prompts_per_step * rollout.num_samples / algorithm.minibatches"
-            rows[name] = samples // self.algorithm.minibatches
-        return rows

@@ -175,12 +175,18 @@ def check_rows(parts: Parts) -> None:
     Raises:
         ValueError: they do not.
     """
-    num_shards = num_row_shards(parts.mesh)
-    uneven = [f"{name} = {rows}" for name, rows in parts.config.rows_of_updates().items() if rows % num_shards]
+    config, num_shards, rows = parts.config, num_row_shards(parts.mesh), {}
+    if config.warm_start.steps:
+        rows["warm_start.batch_size"] = config.warm_start.batch_size
+    if config.trainer.steps:
+        name = "rollout.prompts_per_step * rollout.num_samples / algorithm.minibatches"
+        samples = config.rollout.prompts_per_step * config.rollout.num_samples
+        rows[name] = samples // config.algorithm.minibatches
+    uneven = [f"{name} = {count}" for name, count in rows.items() if count % num_shards]
     if uneven:
         raise ValueError(
             f"{' and '.join(uneven)}: rows of an update must divide over the {num_shards} devices along data and fsdp; "
-            f"change them, or model.mesh={parts.config.model.mesh}"
+            f"change them, or model.mesh={config.model.mesh}"
         )
 
 

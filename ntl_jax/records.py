@@ -21,14 +21,23 @@ HostOrDevice = Any  # numpy while a batch is built, jax in the step
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prompt:
-    """One question for the policy.
+    """One question for the policy, asked once.
 
-    ``index`` identifies the problem in its data set and seeds its samples: the same problem draws the same samples
-    wherever it stands in a batch.
+    Args:
+        index: of the problem in its data set.
+        ids: the question as the policy reads it.
+        text: the same as text.
+        ground_truth: its answer.
+        data_source: name of the data set, for the reward function.
+        extra_info: for the reward function.
+        draw: number of this asking in the run: ``epoch * size of the data set + index``, by default ``index``. It seeds
+            the samples and tells groups apart: a draw has the same samples wherever it stands in a batch, and a problem
+            that is asked twice has two groups of different samples.
 
     Example:
-        >>> Prompt(index=0, ids=np.array([7, 11, 8, 12]), text="2+3?", ground_truth="5").data_source
-        'gsm8k'
+        >>> prompt = Prompt(index=0, ids=np.array([7, 11, 8, 12]), text="2+3?", ground_truth="5")
+        >>> prompt.draw, dataclasses.replace(prompt, draw=200).draw
+        (0, 200)
     """
 
     index: int
@@ -37,6 +46,11 @@ class Prompt:
     ground_truth: str
     data_source: str = "gsm8k"
     extra_info: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    draw: int = -1
+
+    def __post_init__(self) -> None:
+        if self.draw < 0:
+            object.__setattr__(self, "draw", self.index)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +118,7 @@ class Trajectory:
 
     ``rollout_log_probs[t]`` is the log-probability of ``response_ids[t]`` under the sampling distribution, and
     ``digit_log_probs[t, d]`` that of the digit d there (all ids of value d together), over the full vocabulary.
+    ``draw`` is the prompt's; samples of one draw are a group.
 
     Example: for ``#### 6``, at the position of ``6`` the policy gave 5 and 6 almost equal chances.
         >>> digits = np.full((3, 10), -9.0, np.float32); digits[1, 5], digits[1, 6] = -0.8, -0.6
@@ -124,6 +139,11 @@ class Trajectory:
     entropy: Float[np.ndarray, "T"] | None = None
     alternative_ids: Int[np.ndarray, "T 5"] | None = None
     alternative_log_probs: Float[np.ndarray, "T 5"] | None = None
+    draw: int = -1
+
+    def __post_init__(self) -> None:
+        if self.draw < 0:
+            object.__setattr__(self, "draw", self.prompt_index)
 
 
 class TrainBatch(NamedTuple):

@@ -34,12 +34,21 @@ class DataCursor:
 
     def next(self) -> Int[np.ndarray, "B"]:
         """The next batch of row numbers."""
-        parts, end = [], self._position + self._batch_size
-        while self._position < end:
-            epoch, offset = divmod(self._position, self._num_rows)
-            parts.append(self._permutation(epoch)[offset : offset + end - self._position])
-            self._position += len(parts[-1])
-        return np.concatenate(parts)
+        return self.next_of_epochs()[1]
+
+    def next_of_epochs(self) -> tuple[Int[np.ndarray, "B"], Int[np.ndarray, "B"]]:
+        """The next batch: the epoch of each row, and the row numbers.
+
+        Example: four rows, three a batch; the second batch ends the first epoch
+            >>> cursor = DataCursor(num_rows=4, batch_size=3, seed=0)
+            >>> cursor.next_of_epochs()[0].tolist(), cursor.next_of_epochs()[0].tolist()
+            ([0, 0, 0], [0, 1, 1])
+        """
+        positions = np.arange(self._position, self._position + self._batch_size)
+        self._position += self._batch_size
+        epochs, offsets = positions // self._num_rows, positions % self._num_rows
+        rows = [self._permutation(epoch)[offsets[epochs == epoch]] for epoch in np.unique(epochs).tolist()]
+        return epochs, np.concatenate(rows)
 
     def state(self) -> dict[str, int]:
         """What ``restore`` needs, as plain integers."""

@@ -10,22 +10,22 @@ from jaxtyping import Array, Float, Int
 
 def uniforms(
     seed: Int[Array, ""],
-    prompt_index: Int[Array, "X"],
+    prompt_draw: Int[Array, "X"],
     sample_index: Int[Array, "X"],
     first: Int[Array, "X"],
     num_draws: int,
 ) -> Float[Array, "num_draws X"]:
     """The random numbers in [0, 1) behind positions first, first + 1, ... of each sample.
 
-    Functions of seed, prompt, sample and position, and no more.
+    Functions of seed, the prompt's draw, sample and position, and no more.
     """
     key = jax.random.key(seed)
 
-    def of_sample(prompt, sample, first):
-        sample_key = jax.random.fold_in(jax.random.fold_in(key, prompt), sample)
+    def of_sample(prompt_draw, sample, first):
+        sample_key = jax.random.fold_in(jax.random.fold_in(key, prompt_draw), sample)
         return jax.vmap(lambda t: jax.random.uniform(jax.random.fold_in(sample_key, first + t)))(jnp.arange(num_draws))
 
-    return jax.vmap(of_sample, out_axes=1)(prompt_index, sample_index, first)
+    return jax.vmap(of_sample, out_axes=1)(prompt_draw, sample_index, first)
 
 
 def draw(weights: Float[Array, "X V"], uniform: Float[Array, "X"]) -> Int[Array, "X"]:

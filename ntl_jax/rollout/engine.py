@@ -16,7 +16,7 @@ class RolloutEngine(abc.ABC):
         """Draws ``sampling.num_samples`` responses to each prompt.
 
         Args:
-            prompts: any number, in any order; random keys derive from ``seed``, ``Prompt.index`` and the sample's
+            prompts: any number, in any order; random keys derive from ``seed``, ``Prompt.draw`` and the sample's
                 index, so the order and the neighbours of a prompt do not change its samples.
             sampling: how to draw.
             seed: of this call, from the run's seed and step; in [0, 2**32).

@@ -224,7 +224,7 @@ def _slots(prompts: Sequence[Prompt], sampling: Sampling, scheduler: Scheduler, 
         counts=by_slot(counts),
         remaining=by_slot(sampling.max_tokens - counts),
         positions=by_slot(prefilled + counts),
-        prompt_indices=by_slot([p.index for p in of_slot], np.uint32),
+        prompt_draws=by_slot([p.draw for p in of_slot], np.uint32),
         sample_indices=by_slot(samples % sampling.num_samples),
         prompt_bounds=bounds,
     )

@@ -68,7 +68,7 @@ class Slots(NamedTuple):
     remaining: Int[Any, "X"]
     """Tokens it may still decode; 0: the slot is empty."""
     positions: Int[Any, "X"]
-    prompt_indices: Int[Any, "X"]
+    prompt_draws: Int[Any, "X"]
     sample_indices: Int[Any, "X"]
     prompt_bounds: Int[Any, "X places"]
     """How many positions of the prompt in that place it attends to: those that were prefilled, or none."""
@@ -148,7 +148,7 @@ def decode(
     """
     decoder: Decoder = nnx.merge(geometry.graph, params)
     head = decoder.head()
-    random = uniforms(draws.seed, slots.prompt_indices, slots.sample_indices, slots.counts, PAGE)
+    random = uniforms(draws.seed, slots.prompt_draws, slots.sample_indices, slots.counts, PAGE)
     read_prompts = tuple(blocks[:num_prompt_blocks] for blocks in prompts)
     read_own = tuple(blocks[:num_own_blocks] for blocks in own)
 

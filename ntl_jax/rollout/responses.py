@@ -80,6 +80,7 @@ class Responses:
                     digit_log_probs=of_sample.digit_log_probs,
                     finish_reason="stop" if self._stopped[sample] else "length",
                     policy_version=version,
+                    draw=prompt.draw,
                     entropy=of_sample.entropy,
                     alternative_ids=of_sample.alternative_ids,
                     alternative_log_probs=of_sample.alternative_log_probs,

@@ -133,7 +133,7 @@ class VllmEngine(RolloutEngine):
         if not prompts:
             return []
         samples = [(prompt, index) for prompt in prompts for index in range(sampling.num_samples)]
-        requests = [self._request(sampling, _sample_seed(seed, prompt.index, index)) for prompt, index in samples]
+        requests = [self._request(sampling, _sample_seed(seed, prompt.draw, index)) for prompt, index in samples]
         self._ended = "vLLM broke off while it sampled, and may hold requests of that call; close() it, make a new one"
         outputs = self._llm.generate(
             [{"prompt_token_ids": prompt.ids.tolist()} for prompt, _ in samples], requests, use_tqdm=False
@@ -158,6 +158,7 @@ class VllmEngine(RolloutEngine):
                     digit_log_probs=None if digits is None else digits[row][kept],
                     finish_reason=response.finish_reason if length is None else "stop",
                     policy_version=self._version,
+                    draw=prompt.draw,
                 )
             )
         return trajectories
@@ -206,9 +207,9 @@ class VllmEngine(RolloutEngine):
         return length_to_stop(ids, sampling.stop_strings, self._decode_text)
 
 
-def _sample_seed(seed: int, prompt_index: int, sample_index: int) -> int:
+def _sample_seed(seed: int, draw: int, sample_index: int) -> int:
     """One for every sample, whatever stands beside it."""
-    return int(np.random.SeedSequence([seed, prompt_index, sample_index]).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence([seed, draw, sample_index]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _log_probs(response: Any, asked: list[int]) -> Float[np.ndarray, "T 1+asked"]:

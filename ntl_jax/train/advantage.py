@@ -26,7 +26,7 @@ class Rewards(NamedTuple):
 
     Args:
         per_token: reward of each response token; that of the reward function stands at the last.
-        groups: equal for samples of one prompt.
+        groups: equal for samples of one draw of a prompt.
         lengths: response tokens of each sample.
         valid: samples that have a reward; the others leave their group's mean.
         greedy: reward of the greedy response to each sample's prompt, for remax.

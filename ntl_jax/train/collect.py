@@ -56,6 +56,7 @@ class Collector:
         self._seed, self._algorithm = config.seed, config.algorithm
         self._prompts, self._engine, self._scorer, self._sampling = prompts, engine, scorer, sampling
         self._num_prompts = config.rollout.prompts_per_step
+        self._draws_per_epoch = 1 + max(prompt.index for prompt in prompts)
         self.cursor = DataCursor(len(prompts), self._num_prompts, seed=config.seed + STREAM)
         self.last_prompts: list[int] = []
         """Indices of the prompts of the last iteration."""
@@ -94,8 +95,13 @@ class Collector:
         return Samples(scored, learned, greedy, figures)
 
     def _round(self, decoder: Decoder, iteration: int, refill: int, clock: Clock) -> Scored:
-        prompts = [self._prompts[i] for i in self.cursor.next()]
+        epochs, rows = self.cursor.next_of_epochs()
+        prompts = [self._drawn(epoch, row) for epoch, row in zip(epochs.tolist(), rows.tolist(), strict=True)]
         return self._scored(prompts, self._sampling, decoder, iteration, refill, clock)
+
+    def _drawn(self, epoch: int, row: int) -> Prompt:
+        prompt = self._prompts[row]
+        return dataclasses.replace(prompt, draw=epoch * self._draws_per_epoch + prompt.index)
 
     def _scored(
         self, prompts: Sequence[Prompt], sampling: Sampling, decoder: Decoder, iteration: int, call: int, clock: Clock

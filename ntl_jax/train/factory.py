@@ -87,6 +87,11 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
     train, held_out, skipped_rows = _problems(config)
     encoding = {"template": data.template, "max_tokens": data.max_prompt_tokens, "on_long": data.on_long_row}
     train_prompts, long_prompts = encode_prompts(train, tokenizer, **encoding)
+    if config.trainer.steps and rollout.prompts_per_step > len(train_prompts):
+        raise ValueError(
+            f"rollout.prompts_per_step={rollout.prompts_per_step}: an iteration asks a prompt once, and there are "
+            f"{len(train_prompts)} training prompts; lower it, or give more problems"
+        )
     eval_prompts, long_eval_prompts = encode_prompts(held_out, tokenizer, **encoding)
     examples, long_solutions = encode_solutions(
         train_prompts, tokenizer, max_tokens=data.max_solution_tokens, on_long=data.on_long_row

@@ -101,6 +101,14 @@ def test_the_same_seed_repeats_the_samples_and_another_one_does_not(engine, prom
     assert len({sample[2] for sample in first[36:40]}) > 1  # the samples of one prompt differ
 
 
+def test_a_prompt_that_is_asked_twice_has_samples_of_its_own_in_each_draw(engine, prompts):
+    twins = [prompts[0], dataclasses.replace(prompts[0], draw=10)]
+    trajectories = engine.generate(twins, SAMPLING, seed=1)
+    assert [t.draw for t in trajectories] == [0] * 4 + [10] * 4
+    assert as_bytes(trajectories[:4]) == as_bytes(engine.generate(prompts[:1], SAMPLING, seed=1))
+    assert as_bytes(trajectories[:4]) != as_bytes(trajectories[4:])
+
+
 def test_a_response_ends_with_its_first_stop_token_or_at_the_limit(engine, prompts):
     reasons = set()
     for trajectory in engine.generate(prompts, SAMPLING, seed=0):

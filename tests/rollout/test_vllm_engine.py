@@ -173,6 +173,13 @@ def test_samples_follow_from_seed_prompt_and_sample_index_and_not_from_order_or_
     assert len(set(map(tuple, responses(first)[:4]))) > 1  # the samples of one prompt differ
 
 
+def test_a_prompt_that_is_asked_twice_has_samples_of_its_own_in_each_draw(engine):
+    twins = [PROMPTS[0], dataclasses.replace(PROMPTS[0], draw=PROMPTS[0].draw + len(PROMPTS))]
+    first, second = np.split(np.array(engine.generate(twins, SAMPLING, seed=1), object), 2)
+    assert [t.draw for t in (first[0], second[0])] == [twin.draw for twin in twins]
+    assert responses(first) != responses(second)
+
+
 def test_a_response_ends_with_its_first_stop_token_or_at_the_limit(engine, policy):
     reasons = set()
     for trajectory in engine.generate(PROMPTS, SAMPLING, seed=0):

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A prompt that is asked twice in an iteration is two draws: different samples, and a group each."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from ntl_jax.config import RolloutSection
+from ntl_jax.data import DataCursor
+from ntl_jax.train.collect import STREAM, Collector, Samples
+from ntl_jax.train.factory import assemble, ppo_trainer
+from ntl_jax.train.reporting import Clock
+
+NUM_PROMPTS = 6
+# With this seed the second iteration of four prompts asks one of the six twice: it ends an epoch and begins the next.
+SEED = next(
+    seed
+    for seed in range(100)
+    for cursor in [DataCursor(NUM_PROMPTS, 4, seed=seed + STREAM)]
+    if len(set(cursor.next())) == 4 and len(set(cursor.next())) == 3
+)
+
+
+@pytest.fixture(scope="module")
+def parts(tiny_parts):
+    config = dataclasses.replace(tiny_parts.config, seed=SEED)
+    prompts = tiny_parts.train_prompts[:NUM_PROMPTS]
+    return dataclasses.replace(tiny_parts, config=config, train_prompts=prompts, params=assemble(config).params)
+
+
+@pytest.fixture(scope="module")
+def trainer(parts):
+    return ppo_trainer(parts, parts.params)
+
+
+def test_twins_in_an_iteration_have_draws_and_samples_of_their_own(trainer):
+    collect = Collector(trainer.config, trainer.prompts, trainer.engine, trainer.scorer, trainer.sampling)
+    first, second = (collect(trainer.decoder(), 0, Clock()).scored for _ in range(2))
+    assert [t.draw for t in first.trajectories] == [p.index for p in first.prompts]
+    draws = np.array([t.draw for t in second.trajectories]).reshape(4, 4)[:, 0]
+    indices = np.array([p.index for p in second.prompts]).reshape(4, 4)[:, 0]
+    assert draws.tolist() == [*indices[:2], *(NUM_PROMPTS + indices[2:])]
+    assert len(set(indices)) == 3 and len(set(draws)) == 4
+    twins = np.flatnonzero(indices == indices[np.argmax(np.bincount(indices)[indices])])
+    responses = [[second.trajectories[4 * row + i].response_ids.tolist() for i in range(4)] for row in twins]
+    assert responses[0] != responses[1]
+
+
+def test_draws_stay_apart_where_problems_were_left_out(trainer):
+    """Of ten problems, six are left: those after a gap keep their numbers in every epoch."""
+    prompts = [
+        dataclasses.replace(p, index=i, draw=i) for p, i in zip(trainer.prompts, (0, 1, 5, 7, 8, 9), strict=True)
+    ]
+    collect = Collector(trainer.config, prompts, trainer.engine, trainer.scorer, trainer.sampling)
+    draws = [t.draw for _ in range(3) for t in collect(trainer.decoder(), 0, Clock()).scored.trajectories[::4]]
+    assert len(set(draws)) == 12
+    assert {draw % 10 for draw in draws} == {0, 1, 5, 7, 8, 9}
+
+
+@pytest.mark.parametrize("advantage", ["group", "leave_one_out", "optimal_baseline", "reinforce_plus_plus_baseline"])
+def test_a_baseline_sees_the_samples_of_its_own_draw(parts, advantage):
+    """Four samples of reward 10 beside four of 1, 0, 0, 0 to the same question."""
+    algorithm = dataclasses.replace(parts.config.algorithm, advantage=advantage, normalize_groups=False)
+    config = dataclasses.replace(parts.config, algorithm=algorithm)
+    trainer = ppo_trainer(dataclasses.replace(parts, config=config), parts.params)
+    prompt = trainer.prompts[0]
+    twins = [prompt, dataclasses.replace(prompt, draw=prompt.draw + NUM_PROMPTS)]
+    trajectories = trainer.engine.generate(twins, trainer.sampling, seed=0)
+    scored = trainer.scorer(twins, trajectories)
+    scores = [10.0] * 4 + [1.0, 0.0, 0.0, 0.0]
+    outcomes = [o._replace(score=s) for o, s in zip(scored.outcomes, scores, strict=True)]
+    samples = Samples(scored._replace(outcomes=outcomes), np.ones(8, bool), None, {})
+    batch = trainer.experience(trainer.state, samples, 0.0, Clock())[0]
+    found = np.asarray(batch.advantages)[:, 0]
+    expected = {"group": [0.75, -0.25, -0.25, -0.25], "leave_one_out": [1, -1 / 3, -1 / 3, -1 / 3]}
+    if advantage in expected:
+        np.testing.assert_allclose(found, [0, 0, 0, 0, *expected[advantage]], atol=1e-5)
+    assert len(set(np.round(found[:4], 4))) == 1 and found[4] > found[5]
+
+
+def test_more_prompts_in_an_iteration_than_there_are_is_refused(tiny):
+    data = dataclasses.replace(tiny.data, num_train=4)
+    rollout = RolloutSection(prompts_per_step=8, num_samples=4, max_tokens=24)
+    with pytest.raises(ValueError, match=r"rollout.prompts_per_step=8: .* there are 4 training prompts; lower it"):
+        assemble(dataclasses.replace(tiny, data=data, rollout=rollout))

@@ -9,12 +9,16 @@ STAGES = ("warm_start", "ppo")
 """The stages of a run, in their order."""
 
 METRICS = {
+    "warm_start/loss": "what the update minimizes: cross entropy and the weighted Number Token Loss",
     "warm_start/cross_entropy": "cross entropy, nats per token",
     "warm_start/ntl_loss": "Number Token Loss, mean over the digits of the reference solutions",
     "warm_start/grad_norm": "global norm of the gradient before clipping",
     "warm_start/param_norm": "global norm of the parameters",
     "warm_start/grad_noise": "gradient noise scale, in response tokens",
     "warm_start/update_norm": "global norm of the optimizer's update",
+    "actor/loss": "what an update minimizes: policy gradient, entropy, divergence, Number Token Loss and, with a shared "
+    "trunk, value loss, each with its weight",
+    "actor/skipped_updates": "updates left out of the iteration because nothing in them had a weight other than 0",
     "actor/pg_loss": "policy-gradient loss, mean over tokens",
     "actor/ntl_loss": "differentiable Number Token Loss of digits with a true value, before its weight",
     "actor/pg_clipfrac": "fraction of tokens whose importance ratio the clip holds back",
@@ -30,6 +34,7 @@ METRICS = {
     "actor/update_norm": "global norm of the optimizer's update",
     "actor/grad_noise": "gradient noise scale, in response tokens, where an update has several micro-batches: up to "
     "about this size larger updates pay",
+    "critic/loss": "what the critic's update minimizes: the value loss with its weight",
     "critic/vf_loss": "clipped value loss",
     "critic/vf_explained_var": "share of the returns' variance that the values explain; 1 is a perfect critic",
     "critic/grad_norm": "global norm of the critic's gradient before clipping",

@@ -23,7 +23,7 @@ from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Prompt, Sampling, TrainBatch
 from ntl_jax.rollout import RolloutEngine
 from ntl_jax.train.average import with_average
-from ntl_jax.train.batch import RowShape, take_rows, weighed
+from ntl_jax.train.batch import RowShape, has_weight, take_rows, weighed
 from ntl_jax.train.collect import STREAM, Collector
 from ntl_jax.train.digit_info import log_samples
 from ntl_jax.train.experience import Experience
@@ -122,7 +122,10 @@ class PPOTrainer:
         return figures | iteration_figures(scored, batch, clock.seconds, log_ntl=self.config.ntl.log_metrics), scored
 
     def _update(self, batch: TrainBatch) -> dict[str, float]:
-        """Epochs x minibatches of updates; the first one's ratio shows whether sampler and trainer agree."""
+        """Epochs x minibatches of updates; the first one's ratio shows whether sampler and trainer agree.
+
+        One in which nothing has a weight is left out: the optimizer would go on by momentum and weight decay alone.
+        """
         algorithm, num_rows = self.config.algorithm, len(batch.mask)
         step = self._warmup_step if self.iteration < algorithm.critic_warmup else self._step
         rng = np.random.default_rng([self.config.seed, STREAM, self.iteration])
@@ -135,10 +138,14 @@ class PPOTrainer:
         padding: list[float] = []
         for rows in minibatches:
             part = self._minibatch(take_rows(batch, rows))
+            if not has_weight(part):
+                continue
             padding.append(padding_fraction(part))
             self.state, of_part = step(self.state, jax.device_put(part, self._sharding))
             figures.append(of_part)
-        total = sum(figures[1:], start=figures[0]).to_dict() | {"perf/padding_fraction": float(np.mean(padding))}
+        total = {"actor/skipped_updates": float(len(minibatches) - len(figures))}
+        if figures:
+            total |= sum(figures[1:], start=figures[0]).to_dict() | {"perf/padding_fraction": float(np.mean(padding))}
         if "actor/ratio_deviation" in total:
             total["actor/first_ratio_deviation"] = figures[0].to_dict()["actor/ratio_deviation"]
         return total

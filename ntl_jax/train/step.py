@@ -48,7 +48,7 @@ def make_step(
     """The jitted update of a stage; the state is donated and stays where it lies.
 
     A step whose loss or gradient is not finite returns the old state, with ``non_finite = 1`` among the figures'
-    maxima: the host stops the run.
+    maxima: the host stops the run. Other figures may overflow; they are reported as they are.
 
     Args:
         terms: losses; each model is taught by one of them at most, and stays as it is without.
@@ -61,14 +61,16 @@ def make_step(
     def step(state: TrainState, batch: TrainBatch) -> tuple[TrainState, Figures]:
         num_rows, row_size = batch.tokens.shape
         parts = micro_batches(num_rows, row_size, max_tokens_per_micro_batch, num_row_shards(mesh))
-        grads, figures = {}, Figures({}, {})
+        grads, figures, checked = {}, Figures({}, {}), []
         for term in terms:
-            term_grads, of_term, noise = _accumulated_gradients(term, state.params, batch, parts)
+            loss, term_grads, of_term, noise = _accumulated_gradients(term, state.params, batch, parts)
             norms = {f"{learners[name].group}/grad_norm": _norm(term_grads[name]) for name in term.models}
-            noise = {f"{learners[term.models[0]].group}/{name}": mean for name, mean in noise.items()}
-            figures = Figures(figures.means | of_term.means | norms | noise, figures.maxima | of_term.maxima)
+            of_whole = {"loss": Mean(loss, jnp.float32(1.0)), **noise}
+            whole = {f"{learners[term.models[0]].group}/{name}": mean for name, mean in of_whole.items()}
+            figures = Figures(figures.means | of_term.means | norms | whole, figures.maxima | of_term.maxima)
             grads |= term_grads
-        finite = jnp.all(jnp.array([jnp.isfinite(mean.total) for mean in figures.means.values()]))
+            checked += [loss, *(norm.total for norm in norms.values())]
+        finite = jnp.all(jnp.isfinite(jnp.array(checked)))
 
         def update(state: TrainState) -> tuple[TrainState, dict[str, Mean]]:
             models, norms = {}, {}
@@ -107,23 +109,24 @@ def _norm(tree: Any) -> Mean:
 
 
 def _accumulated_gradients(term: Term, params: Params, batch: TrainBatch, parts: tuple[int, int]):
-    """Gradients by model and figures of the whole batch, summed over its parts, and how the parts' gradients differ."""
+    """Loss, gradients by model and figures of the whole batch, summed over its parts; how the parts' gradients differ."""
     num_parts, size = parts
 
     def of_part(part: TrainBatch):
         def loss(taught: Params):
             return term.loss({**params, **taught}, part)
 
-        return jax.grad(loss, has_aux=True)({name: params[name] for name in term.models})
+        return jax.value_and_grad(loss, has_aux=True)({name: params[name] for name in term.models})
 
     if num_parts == 1:
-        return *of_part(batch), {}
+        (loss, figures), grads = of_part(batch)
+        return loss, grads, figures, {}
 
     def add_part(total, part):
-        sums, squares = total
-        grads, figures = of_part(part)
-        sums = jax.tree.map(jnp.add, sums[0], grads), sums[1] + figures
-        return (sums, squares + _squared_norm(grads)), None
+        ((loss, figures), grads), squares = total
+        (loss_of_part, figures_of_part), grads_of_part = of_part(part)
+        sums = (loss + loss_of_part, figures + figures_of_part), jax.tree.map(jnp.add, grads, grads_of_part)
+        return (sums, squares + _squared_norm(grads_of_part)), None
 
     def deal(x: Array) -> Array:
         # Like cards and not cut like a deck, so that every device has a share of every part. Rows of zeros fill up the
@@ -135,9 +138,9 @@ def _accumulated_gradients(term: Term, params: Params, batch: TrainBatch, parts:
     zeros = jax.tree.map(
         lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(of_part, jax.tree.map(lambda x: x[0], rows))
     )
-    ((grads, figures), squares), _ = jax.lax.scan(add_part, (zeros, jnp.float32(0.0)), rows)
+    (((loss, figures), grads), squares), _ = jax.lax.scan(add_part, (zeros, jnp.float32(0.0)), rows)
     noise = _gradient_noise(_squared_norm(grads), squares, num_parts, jnp.sum(batch.mask, dtype=jnp.float32))
-    return grads, figures, {"grad_noise": noise}
+    return loss, grads, figures, {"grad_noise": noise}
 
 
 def _gradient_noise(whole: Array, squares: Array, parts: int, num_tokens: Array) -> Mean:

@@ -82,14 +82,14 @@ def stop_if_not_finite(
 
     Args:
         stage, step: where the run is.
-        figures: of the step, with ``non_finite``.
+        figures: of the step, with ``non_finite`` where it made an update.
         prompts: indices of the step's prompts.
         folder: the run folder, for the dump.
 
     Raises:
         NonFiniteError: naming the dump.
     """
-    if not figures.pop("non_finite"):
+    if not figures.pop("non_finite", 0.0):
         return
     path = folder / "non_finite.json"
     path.write_text(json.dumps({"stage": stage, "step": step, "prompts": prompts, "figures": figures}, indent=1))

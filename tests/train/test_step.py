@@ -101,7 +101,7 @@ def test_gradients_do_not_depend_on_micro_batches_devices_or_packing(whole, cut)
         np.testing.assert_allclose(cut_figures[name], figures[name], rtol=2e-5, atol=1e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("field", ["advantages", "returns"])
+@pytest.mark.parametrize("field", ["advantages", "returns", "weights"])
 def test_a_step_that_is_not_finite_changes_no_parameter_and_says_so(field):
     batch = random_batch()
     broken = getattr(batch, field).copy()
@@ -116,6 +116,28 @@ def test_a_finite_step_changes_parameters_and_says_so(whole):
     assert figures["non_finite"] == 0.0
     assert norm(difference(after[0], before[0])) > 0
     assert norm(difference(after[1], before[1])) > 0
+
+
+def test_a_figure_that_overflows_is_reported_and_vetoes_nothing(whole):
+    """Six tokens without a weight, with advantages whose sum no float32 holds."""
+    batch = random_batch()
+    weights, advantages = batch.weights.copy(), batch.advantages.copy()
+    tokens = tuple(np.argwhere(batch.mask)[:6].T)
+    weights[tokens], advantages[tokens] = 0.0, 2e38
+    after, before, figures = update(batch=batch._replace(weights=weights, advantages=advantages))
+    assert figures["actor/pg_loss"] == -np.inf
+    assert figures["non_finite"] == 0.0 and np.isfinite(figures["actor/loss"])
+    assert norm(difference(after[0], before[0])) > 0
+
+
+def test_the_loss_that_is_minimized_is_reported(whole):
+    """With a weight of 1 / 64 a token, the losses are those of the plain sums."""
+    _, _, figures = whole
+    batch = random_batch()
+    value_loss = np.sum(batch.weights * 0.5 * np.square(batch.returns), where=batch.mask)
+    assert figures["critic/loss"] == pytest.approx(AlgorithmSection().value_weight * value_loss, rel=1e-4)
+    number_loss = 0.1 * np.sum(batch.number_weights) * figures["actor/ntl_loss"]
+    assert figures["actor/loss"] == pytest.approx(figures["actor/pg_loss"] + number_loss, rel=1e-4)
 
 
 def test_values_outside_the_mask_change_nothing(whole):

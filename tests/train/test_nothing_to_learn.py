@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An update in which nothing has a weight changes nothing, and is counted."""
+
+import dataclasses
+import textwrap
+
+import jax
+import numpy as np
+import pytest
+
+from ntl_jax.config import KLSection, OptimizerSection, RewardSection
+from ntl_jax.train.factory import assemble, ppo_trainer
+from ntl_jax.train.scoring import Scorer
+
+EVERYTHING_MOVES = OptimizerSection(
+    learning_rate=1e-3, warmup_steps=0, schedule="cosine", weight_decay=0.1, ema_decay=0.5
+)
+ADAPTIVE = KLSection(weight=0.1, controller="adaptive", target=1e-4, horizon=160.0)
+
+
+@pytest.fixture
+def trainer_with(tiny_parts, tmp_path):
+    """Makes a trainer of four updates an iteration, with a reward of this expression of ``number``, of calls before."""
+
+    def make(reward: str, *, pack: bool = False, **algorithm):
+        path = tmp_path / "reward.py"
+        source = """
+        calls = []
+        def score(data_source, solution_str, ground_truth, extra_info):
+            number = len(calls)
+            calls.append(solution_str)
+            return float({})
+        """
+        path.write_text(textwrap.dedent(source).format(reward))
+        settings = {"optimizer": EVERYTHING_MOVES, "minibatches": 4, "kl": ADAPTIVE} | algorithm
+        config = dataclasses.replace(
+            tiny_parts.config,
+            reward=RewardSection(function=f"{path}:score"),
+            algorithm=dataclasses.replace(tiny_parts.config.algorithm, **settings),
+            trainer=dataclasses.replace(tiny_parts.config.trainer, pack_sequences=pack),
+        )
+        scorer = Scorer(config, tiny_parts.tokenizer, tiny_parts.table)
+        parts = dataclasses.replace(tiny_parts, config=config, scorer=scorer, params=assemble(config).params)
+        return ppo_trainer(parts, parts.params)
+
+    return make
+
+
+def state_of(trainer):
+    return jax.tree.map(np.array, jax.device_get(trainer.state))
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_rewards_that_are_all_the_same_change_nothing_with_dynamic_sampling(trainer_with, pack):
+    trainer = trainer_with("number < 16 and number % 2", pack=pack, dynamic_sampling=True, max_refills=1)
+    figures, _ = trainer.step()
+    assert figures["actor/skipped_updates"] == 0 and figures["actor/update_norm"] > 0
+    before, position = state_of(trainer), trainer.position()
+    figures, _ = trainer.step()
+    assert figures["actor/skipped_updates"] == 4
+    assert not {"actor/kl", "actor/loss", "actor/update_norm"} & figures.keys()
+    assert trainer.position()["kl_weight"] == position["kl_weight"]
+    jax.tree.map(np.testing.assert_array_equal, state_of(trainer), before)
+
+
+def test_responses_that_are_all_cut_off_change_nothing_where_such_are_masked(trainer_with, monkeypatch):
+    trainer = trainer_with("number % 2", overlong="mask")
+    collect, before = trainer.collect, state_of(trainer)
+
+    def cut_off(*args):
+        samples = collect(*args)
+        trajectories = [dataclasses.replace(t, finish_reason="length") for t in samples.scored.trajectories]
+        return samples._replace(scored=samples.scored._replace(trajectories=trajectories))
+
+    monkeypatch.setattr(trainer, "collect", cut_off)
+    figures, _ = trainer.step()
+    assert figures["actor/skipped_updates"] == 4
+    jax.tree.map(np.testing.assert_array_equal, state_of(trainer), before)
+
+
+def test_of_one_prompt_that_teaches_only_the_updates_with_its_samples_are_made(trainer_with):
+    trainer = trainer_with("number == 3", dynamic_sampling=True, max_refills=1)
+    figures, _ = trainer.step()
+    rows = np.random.default_rng([trainer.config.seed, 2, 0]).permutation(16).reshape(4, 4)
+    made = (rows < 4).any(axis=1).sum()  # the samples of the prompt that teaches are the first four
+    assert 0 < made < 4
+    assert figures["actor/skipped_updates"] == 4 - made
+    assert trainer.state.step == made
+    assert figures["actor/first_ratio_deviation"] <= 1e-4

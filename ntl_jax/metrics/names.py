@@ -16,8 +16,8 @@ METRICS = {
     "warm_start/param_norm": "global norm of the parameters",
     "warm_start/grad_noise": "gradient noise scale, in response tokens",
     "warm_start/update_norm": "global norm of the optimizer's update",
-    "actor/loss": "what an update minimizes: policy gradient, entropy, divergence, Number Token Loss and, with a shared "
-    "trunk, value loss, each with its weight",
+    "actor/loss": "what an update minimizes: weighted sum of policy gradient, entropy, divergence, Number Token Loss "
+    "and, with a shared trunk, value loss",
     "actor/skipped_updates": "updates left out of the iteration because nothing in them had a weight other than 0",
     "actor/pg_loss": "policy-gradient loss, mean over tokens",
     "actor/ntl_loss": "differentiable Number Token Loss of digits with a true value, before its weight",

@@ -15,6 +15,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from ntl_jax.config import RunConfig
+from ntl_jax.ops import masked_mean
 from ntl_jax.records import TrainBatch
 from ntl_jax.train.advantage import Rewards, overlong_penalties, with_advantages
 from ntl_jax.train.batch import RowShape, pad_rows, pad_tokens
@@ -114,6 +115,7 @@ class Experience:
         return self._log_probs(self._graph, params, batch, self._config.rollout.temperature)
 
     def _rewards(self, batch: TrainBatch, samples: Samples, kl_weight: float) -> tuple[Rewards, dict[str, float]]:
+        """Rewards of all samples; a row that the mask leaves out enters the baseline of its group like the others."""
         scored, algorithm = samples.scored, self._config.algorithm
         lengths = np.array([len(t.response_ids) for t in scored.trajectories])
         penalties = overlong_penalties(algorithm, scored.trajectories, self._config.rollout.max_tokens)
@@ -123,13 +125,15 @@ class Experience:
         if algorithm.overlong == "penalty":
             figures["reward/overlong_penalty"] = float(penalties.mean())
         if batch.reference_log_probs is not None:
-            estimate = KL_ESTIMATORS[algorithm.kl.estimator]
-            kl = np.asarray(estimate(jnp.asarray(batch.old_log_probs), jnp.asarray(batch.reference_log_probs)))
-            kl = np.where(batch.mask, kl, np.float32(0))
-            figures |= {"actor/kl": float(kl.sum() / max(batch.mask.sum(), 1)), "actor/kl_weight": kl_weight}
+            pair = jnp.asarray(batch.old_log_probs), jnp.asarray(batch.reference_log_probs)
+            figures |= {"actor/kl_weight": kl_weight}
+            if batch.mask.any():  # else there is nothing for the controller to go by
+                figures["actor/kl"] = float(masked_mean(KL_ESTIMATORS[algorithm.kl.estimator](*pair), batch.mask))
             if algorithm.kl.place == "reward":
-                per_token -= np.float32(kl_weight) * kl
-        groups = np.array([t.prompt_index for t in scored.trajectories])
+                is_response = np.arange(batch.mask.shape[1]) < lengths[:, None]
+                kl = np.asarray(KL_ESTIMATORS[algorithm.kl.estimator](*pair))
+                per_token -= np.where(is_response, np.float32(kl_weight) * kl, np.float32(0))
+        groups = np.array([t.draw for t in scored.trajectories])
         return Rewards(per_token, groups, lengths, scored.valid, samples.greedy_scores), figures
 
 

@@ -66,6 +66,7 @@ def test_a_baseline_sees_the_samples_of_its_own_draw(parts, advantage):
     trainer = ppo_trainer(dataclasses.replace(parts, config=config), parts.params)
     prompt = trainer.prompts[0]
     twins = [prompt, dataclasses.replace(prompt, draw=prompt.draw + NUM_PROMPTS)]
+    trainer.engine.load_weights(0, trainer.decoder())
     trajectories = trainer.engine.generate(twins, trainer.sampling, seed=0)
     scored = trainer.scorer(twins, trajectories)
     scores = [10.0] * 4 + [1.0, 0.0, 0.0, 0.0]

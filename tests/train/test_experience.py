@@ -32,6 +32,7 @@ def test_divergence_comes_off_every_row_that_enters_a_baseline(tiny_parts, setti
     )
     config = dataclasses.replace(tiny_parts.config, algorithm=algorithm)
     trainer = ppo_trainer(dataclasses.replace(tiny_parts, config=config), assemble(config).params)
+    trainer.engine.load_weights(0, trainer.decoder())
     sampled = trainer.engine.generate(trainer.prompts[:2], trainer.sampling, seed=0)
     is_first = np.arange(8) % 4 == 0
     reasons = np.where(is_first, "length", "stop").tolist()

@@ -19,7 +19,7 @@ class OptimizerSection:
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """After the warm-up; linear and cosine fall to zero at the end of the stage."""
     weight_decay: float = 0.0
-    """Decoupled weight decay, on matrices only."""
+    """Decoupled weight decay, on the layers' matrices and the embeddings; not on biases, norms and a value head."""
     b1: float = 0.9
     """Decay of the gradient's mean; Adafactor keeps none."""
     b2: float = 0.99

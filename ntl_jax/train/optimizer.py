@@ -8,25 +8,25 @@ import optax
 from optax import contrib
 
 from ntl_jax.config import OptimizerSection
+from ntl_jax.models.hf_names import TABLE
+from ntl_jax.models.sharding import PARAMETER_AXES
 
 ADAMS_RMS = 0.2  # of an AdamW update in units of the learning rate; Muon's are scaled to it, arXiv:2502.16982
 MAX_UPDATE_RMS = 1.0  # of Adafactor's update of one parameter, its paper's d
-# Axes that a layer's matrix sums over and those that it gives, by its name: what Muon orthogonalises.
-MATRICES = {
-    "query": contrib.MuonDimensionNumbers((0,), (1, 2)),
-    "key": contrib.MuonDimensionNumbers((0,), (1, 2)),
-    "value": contrib.MuonDimensionNumbers((0,), (1, 2)),
-    "output": contrib.MuonDimensionNumbers((0, 1), (2,)),
-    "gate": contrib.MuonDimensionNumbers((0,), (1,)),
-    "up": contrib.MuonDimensionNumbers((0,), (1,)),
-    "down": contrib.MuonDimensionNumbers((0,), (1,)),
+# Leading axes of a parameter that are inputs, by its name: None for the embeddings, 0 for what is no matrix. Biases have
+# two axes and are none, so that the number of axes does not tell. The value head is a vector.
+NUM_INPUTS: dict[str, int | None] = dict.fromkeys(PARAMETER_AXES, 0) | {
+    row.ours.rpartition(".")[2]: row.num_inputs for row in TABLE
 }
 
 
 def make_optimizer(
     section: OptimizerSection, total_steps: int, *, learning_rate: float | None = None
 ) -> optax.GradientTransformation:
-    """Clipping by global norm, then the optimizer of the section (weight decay on matrices only).
+    """Clipping by global norm, then the optimizer of the section.
+
+    Weight decay falls on the layers' matrices and on the embeddings, a separate head included; not on biases, norms and
+    the critic's value head. Muon orthogonalizes the layers' matrices alone.
 
     AdamW: https://arxiv.org/abs/1711.05101; Adafactor: https://arxiv.org/abs/1804.04235, without relative step sizes;
     Muon: https://kellerjordan.github.io/posts/muon.
@@ -35,6 +35,9 @@ def make_optimizer(
         section: its settings.
         total_steps: updates of the stage; a falling schedule ends there.
         learning_rate: instead of the section's.
+
+    Raises:
+        ValueError: from ``init`` and ``update``, for a parameter whose name is not in ``PARAMETER_AXES``.
 
     Example:
         >>> optimizer = make_optimizer(OptimizerSection(name="adafactor", warmup_steps=0), total_steps=10)
@@ -74,37 +77,48 @@ def learning_rate_schedule(
 
 
 def _transformation(section: OptimizerSection, rate: optax.Schedule) -> optax.GradientTransformation:
+    decay = optax.add_decayed_weights(section.weight_decay, _are_matrices)
+    by_rate = optax.scale_by_learning_rate(rate)
     match section.name:
         case "adamw":
             return optax.adamw(rate, section.b1, section.b2, weight_decay=section.weight_decay, mask=_are_matrices)
         case "adafactor":
             return optax.chain(
-                optax.scale_by_factored_rms(),
-                optax.clip_by_block_rms(MAX_UPDATE_RMS),
-                optax.add_decayed_weights(section.weight_decay, _are_matrices),
-                optax.scale_by_learning_rate(rate),
+                optax.scale_by_factored_rms(), optax.clip_by_block_rms(MAX_UPDATE_RMS), decay, by_rate
             )
         case "muon":
-            return contrib.muon(
-                rate,
+            directions = contrib.muon(
+                -1.0,  # optax turns the sign of what a learning rate scales
                 beta=section.b1,
-                weight_decay=section.weight_decay,
                 adam_b1=section.b1,
                 adam_b2=section.b2,
-                muon_weight_dimension_numbers=_matrices_of_layers,
+                muon_weight_dimension_numbers=_axes_of_layers_matrices,
                 consistent_rms=ADAMS_RMS,
             )
+            return optax.chain(directions, decay, by_rate)
 
 
 def _are_matrices(params: Any) -> Any:
-    return jax.tree.map(lambda p: p.ndim >= 2, params)
+    return jax.tree.map_with_path(lambda path, _: NUM_INPUTS[_name(path)] != 0, params)
 
 
-def _matrices_of_layers(params: Any) -> Any:
-    """The axes of each matrix that Muon takes; None for the embeddings, norms and biases."""
+def _axes_of_layers_matrices(params: Any) -> Any:
+    """The axes of each matrix that Muon takes; None for embeddings, norms, biases and the value head."""
 
     def axes(path, _):
-        names = [key.key for key in path if isinstance(key, jax.tree_util.DictKey) and key.key in MATRICES]
-        return MATRICES[names[-1]] if names else None
+        name = _name(path)
+        num_inputs, every = NUM_INPUTS[name], tuple(range(len(PARAMETER_AXES[name])))
+        return contrib.MuonDimensionNumbers(every[:num_inputs], every[num_inputs:]) if num_inputs else None
 
     return jax.tree.map_with_path(axes, params)
+
+
+def _name(path: tuple) -> str:
+    """Of the parameter at a path: the innermost key that is a word."""
+    words = [key.key for key in path if isinstance(key, jax.tree_util.DictKey) and isinstance(key.key, str)]
+    if not words or words[-1] not in NUM_INPUTS:
+        raise ValueError(
+            f"parameter {jax.tree_util.keystr(path)}: whether it is a matrix is not known; give its axes in "
+            f"PARAMETER_AXES, which has {', '.join(PARAMETER_AXES)}"
+        )
+    return words[-1]

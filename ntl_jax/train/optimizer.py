@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the optimizer section to optax."""
+"""From the optimizer section to optax, and how many updates a schedule spans."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import jax
 import optax
 from optax import contrib
 
-from ntl_jax.config import OptimizerSection
+from ntl_jax.config import OptimizerSection, RunConfig
 from ntl_jax.models.hf_names import TABLE
 from ntl_jax.models.sharding import PARAMETER_AXES
 
@@ -33,7 +33,7 @@ def make_optimizer(
 
     Args:
         section: its settings.
-        total_steps: updates of the stage; a falling schedule ends there.
+        total_steps: updates that the stage makes of this model; a falling schedule ends there.
         learning_rate: instead of the section's.
 
     Raises:
@@ -54,15 +54,21 @@ def make_optimizer(
 def learning_rate_schedule(
     section: OptimizerSection, total_steps: int, learning_rate: float | None = None
 ) -> optax.Schedule:
-    """Linear warm-up from 0, then constant, or linear or cosine to 0 at ``total_steps``.
+    """Linear warm-up, then constant, or linear or cosine to 0. Updates count from 0.
+
+    With the peak p, W updates of warm-up and N = ``total_steps``, where the update N is the first that is not made:
+
+    rate_n = p (n + 1) / W  for n < W;  after it p f((n - W) / (N - W)) with f(x) = 1, 1 - x, or (1 + cos(pi x)) / 2
+
+    So the first update has a rate above 0, the last one before W the peak, and the last one of all a rate above 0.
 
     Args:
         section, total_steps, learning_rate: as in `make_optimizer`.
 
     Example:
         >>> schedule = learning_rate_schedule(OptimizerSection(learning_rate=0.5, warmup_steps=10), total_steps=100)
-        >>> float(schedule(5)), float(schedule(50))
-        (0.25, 0.5)
+        >>> [schedule(n).item() for n in (1, 4, 9, 50)]
+        [0.10000000149011612, 0.25, 0.5, 0.5]
     """
     peak, warmup = section.learning_rate if learning_rate is None else learning_rate, section.warmup_steps
     steps = max(1, total_steps - warmup)
@@ -73,7 +79,33 @@ def learning_rate_schedule(
             after = optax.linear_schedule(peak, 0.0, steps)
         case "cosine":
             after = optax.cosine_decay_schedule(peak, steps)
-    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup]) if warmup else after
+    return optax.join_schedules([lambda n: peak * (n + 1) / warmup, after], [warmup]) if warmup else after
+
+
+def planned_updates(config: RunConfig) -> dict[str, dict[str, int]]:
+    """How many updates the stages are to make of each model: what their schedules span.
+
+    During ``algorithm.critic_warmup`` the policy makes none. An update that is left out because it has nothing to learn
+    from counts here, and does not move the schedule on.
+
+    Args:
+        config: of the run.
+
+    Returns:
+        By stage and model.
+
+    Example: 10 iterations of 2 updates each, the first 4 of the critic alone
+        >>> from ntl_jax.config import AlgorithmSection, TrainerSection
+        >>> algorithm = AlgorithmSection(advantage="gae", critic_warmup=4)
+        >>> planned_updates(RunConfig(algorithm=algorithm, trainer=TrainerSection(steps=10)))
+        {'warm_start': {'policy': 300}, 'ppo': {'policy': 12, 'critic': 20}}
+    """
+    algorithm, iterations = config.algorithm, config.trainer.steps
+    updates = algorithm.epochs * algorithm.minibatches
+    ppo = {"policy": max(0, iterations - algorithm.critic_warmup) * updates}
+    if algorithm.advantage == "gae":
+        ppo["critic"] = iterations * updates
+    return {"warm_start": {"policy": config.warm_start.steps}, "ppo": ppo}
 
 
 def _transformation(section: OptimizerSection, rate: optax.Schedule) -> optax.GradientTransformation:

@@ -9,7 +9,7 @@ from flax import nnx
 
 from ntl_jax.config import OptimizerSection
 from ntl_jax.models import Critic, ModelConfig
-from ntl_jax.train.optimizer import make_optimizer
+from ntl_jax.train.optimizer import learning_rate_schedule, make_optimizer
 
 SIZES = {"width": 32, "num_heads": 2, "num_kv_heads": 1, "head_dim": 16, "feed_forward": 32}
 MODEL = ModelConfig(vocab_size=64, num_layers=1, tie_embeddings=False, **SIZES)
@@ -60,3 +60,35 @@ def test_a_parameter_of_an_unknown_name_is_an_error(name):
     optimizer = make_optimizer(OptimizerSection(name=name, warmup_steps=0), total_steps=10)
     with pytest.raises(ValueError, match=r"'router'.*whether it is a matrix is not known.*query_bias"):
         optimizer.init({"layers": {0: {"router": jnp.ones((4, 4))}}})
+
+
+@pytest.mark.parametrize(
+    ("schedule", "warmup", "rates"),
+    [
+        ("constant", 0, [8, 8, 8, 8, 8, 8]),
+        ("constant", 4, [2, 4, 6, 8, 8, 8]),
+        ("constant", 8, [1, 2, 3, 4, 5, 6]),
+        ("linear", 0, [8, 8 * 5 / 6, 8 * 4 / 6, 8 * 3 / 6, 8 * 2 / 6, 8 / 6]),
+        ("linear", 2, [4, 8, 8, 6, 4, 2]),
+        ("cosine", 1, [8, 8, 4 + 4 * np.cos(np.pi / 5), 4 + 4 * np.cos(2 * np.pi / 5), 4 - 4 * np.cos(2 * np.pi / 5),
+                       4 - 4 * np.cos(np.pi / 5)]),
+    ],
+)  # fmt: skip
+def test_every_update_has_its_rate_and_the_one_after_the_last_has_the_end_value(schedule, warmup, rates):
+    section = OptimizerSection(learning_rate=8.0, warmup_steps=warmup, schedule=schedule)
+    rate = learning_rate_schedule(section, total_steps=len(rates))
+    np.testing.assert_allclose([rate(n) for n in range(len(rates))], rates, rtol=1e-6)
+    if schedule != "constant":
+        assert rate(len(rates)) == 0
+
+
+@pytest.mark.parametrize("name", ["adamw", "adafactor", "muon"])
+def test_the_first_update_of_a_warm_up_moves_the_parameters(critic, name):
+    """By the first rate: with twice the warm-up, by half as much."""
+    updates = []
+    for warmup in (5, 10):
+        optimizer = make_optimizer(OptimizerSection(name=name, warmup_steps=warmup), total_steps=20)
+        updates.append(jax.jit(optimizer.update)(critic, optimizer.init(critic), critic)[0])
+    for five, ten in zip(*map(jax.tree.leaves, updates), strict=True):
+        assert (five < 0).any()
+        np.testing.assert_allclose(five, 2 * ten, rtol=1e-5, atol=1e-9)

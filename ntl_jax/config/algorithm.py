@@ -15,11 +15,12 @@ class OptimizerSection:
     learning_rate: float = 1e-3
     """Peak learning rate."""
     warmup_steps: int = 20
-    """Updates over which the learning rate rises from 0."""
+    """Updates over which the learning rate rises: the first has 1 / warmup_steps of the peak, the last all of it."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """After the warm-up; linear and cosine fall to zero at the end of the stage."""
+    """After the warm-up; linear and cosine fall to zero over the updates that the stage makes of the model: the policy's
+    begin after critic_warmup."""
     weight_decay: float = 0.0
-    """Decoupled weight decay, on matrices only."""
+    """Decoupled weight decay, on the layers' matrices and the embeddings; not on biases, norms and a value head."""
     b1: float = 0.9
     """Decay of the gradient's mean; Adafactor keeps none."""
     b2: float = 0.99

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the optimizer section to optax."""
+"""From the optimizer section to optax, and how many updates a schedule spans."""
 
 from typing import Any
 
@@ -7,34 +7,37 @@ import jax
 import optax
 from optax import contrib
 
-from ntl_jax.config import OptimizerSection
+from ntl_jax.config import OptimizerSection, RunConfig
+from ntl_jax.models.hf_names import TABLE
+from ntl_jax.models.sharding import PARAMETER_AXES
 
 ADAMS_RMS = 0.2  # of an AdamW update in units of the learning rate; Muon's are scaled to it, arXiv:2502.16982
 MAX_UPDATE_RMS = 1.0  # of Adafactor's update of one parameter, its paper's d
-# Axes that a layer's matrix sums over and those that it gives, by its name: what Muon orthogonalises.
-MATRICES = {
-    "query": contrib.MuonDimensionNumbers((0,), (1, 2)),
-    "key": contrib.MuonDimensionNumbers((0,), (1, 2)),
-    "value": contrib.MuonDimensionNumbers((0,), (1, 2)),
-    "output": contrib.MuonDimensionNumbers((0, 1), (2,)),
-    "gate": contrib.MuonDimensionNumbers((0,), (1,)),
-    "up": contrib.MuonDimensionNumbers((0,), (1,)),
-    "down": contrib.MuonDimensionNumbers((0,), (1,)),
+# Leading axes of a parameter that are inputs, by its name: None for the embeddings, 0 for what is no matrix. Biases have
+# two axes and are none, so that the number of axes does not tell. The value head is a vector.
+NUM_INPUTS: dict[str, int | None] = dict.fromkeys(PARAMETER_AXES, 0) | {
+    row.ours.rpartition(".")[2]: row.num_inputs for row in TABLE
 }
 
 
 def make_optimizer(
     section: OptimizerSection, total_steps: int, *, learning_rate: float | None = None
 ) -> optax.GradientTransformation:
-    """Clipping by global norm, then the optimizer of the section (weight decay on matrices only).
+    """Clipping by global norm, then the optimizer of the section.
+
+    Weight decay falls on the layers' matrices and on the embeddings, a separate head included; not on biases, norms and
+    the critic's value head. Muon orthogonalizes the layers' matrices alone.
 
     AdamW: https://arxiv.org/abs/1711.05101; Adafactor: https://arxiv.org/abs/1804.04235, without relative step sizes;
     Muon: https://kellerjordan.github.io/posts/muon.
 
     Args:
         section: its settings.
-        total_steps: updates of the stage; a falling schedule ends there.
+        total_steps: updates that the stage makes of this model; a falling schedule ends there.
         learning_rate: instead of the section's.
+
+    Raises:
+        ValueError: from ``init`` and ``update``, for a parameter whose name is not in ``PARAMETER_AXES``.
 
     Example:
         >>> optimizer = make_optimizer(OptimizerSection(name="adafactor", warmup_steps=0), total_steps=10)
@@ -51,15 +54,21 @@ def make_optimizer(
 def learning_rate_schedule(
     section: OptimizerSection, total_steps: int, learning_rate: float | None = None
 ) -> optax.Schedule:
-    """Linear warm-up from 0, then constant, or linear or cosine to 0 at ``total_steps``.
+    """Linear warm-up, then constant, or linear or cosine to 0. Updates count from 0.
+
+    With the peak p, W updates of warm-up and N = ``total_steps``, where the update N is the first that is not made:
+
+    rate_n = p (n + 1) / W  for n < W;  after it p f((n - W) / (N - W)) with f(x) = 1, 1 - x, or (1 + cos(pi x)) / 2
+
+    So the first update has a rate above 0, the last one before W the peak, and the last one of all a rate above 0.
 
     Args:
         section, total_steps, learning_rate: as in `make_optimizer`.
 
     Example:
         >>> schedule = learning_rate_schedule(OptimizerSection(learning_rate=0.5, warmup_steps=10), total_steps=100)
-        >>> float(schedule(5)), float(schedule(50))
-        (0.25, 0.5)
+        >>> [schedule(n).item() for n in (1, 4, 9, 50)]
+        [0.10000000149011612, 0.25, 0.5, 0.5]
     """
     peak, warmup = section.learning_rate if learning_rate is None else learning_rate, section.warmup_steps
     steps = max(1, total_steps - warmup)
@@ -70,41 +79,78 @@ def learning_rate_schedule(
             after = optax.linear_schedule(peak, 0.0, steps)
         case "cosine":
             after = optax.cosine_decay_schedule(peak, steps)
-    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup]) if warmup else after
+    return optax.join_schedules([lambda n: peak * (n + 1) / warmup, after], [warmup]) if warmup else after
+
+
+def planned_updates(config: RunConfig) -> dict[str, dict[str, int]]:
+    """How many updates the stages are to make of each model: what their schedules span.
+
+    During ``algorithm.critic_warmup`` the policy makes none. An update that is left out because it has nothing to learn
+    from counts here, and does not move the schedule on.
+
+    Args:
+        config: of the run.
+
+    Returns:
+        By stage and model.
+
+    Example: 10 iterations of 2 updates each, the first 4 of the critic alone
+        >>> from ntl_jax.config import AlgorithmSection, TrainerSection
+        >>> algorithm = AlgorithmSection(advantage="gae", critic_warmup=4)
+        >>> planned_updates(RunConfig(algorithm=algorithm, trainer=TrainerSection(steps=10)))
+        {'warm_start': {'policy': 300}, 'ppo': {'policy': 12, 'critic': 20}}
+    """
+    algorithm, iterations = config.algorithm, config.trainer.steps
+    updates = algorithm.epochs * algorithm.minibatches
+    ppo = {"policy": max(0, iterations - algorithm.critic_warmup) * updates}
+    if algorithm.advantage == "gae":
+        ppo["critic"] = iterations * updates
+    return {"warm_start": {"policy": config.warm_start.steps}, "ppo": ppo}
 
 
 def _transformation(section: OptimizerSection, rate: optax.Schedule) -> optax.GradientTransformation:
+    decay = optax.add_decayed_weights(section.weight_decay, _are_matrices)
+    by_rate = optax.scale_by_learning_rate(rate)
     match section.name:
         case "adamw":
             return optax.adamw(rate, section.b1, section.b2, weight_decay=section.weight_decay, mask=_are_matrices)
         case "adafactor":
             return optax.chain(
-                optax.scale_by_factored_rms(),
-                optax.clip_by_block_rms(MAX_UPDATE_RMS),
-                optax.add_decayed_weights(section.weight_decay, _are_matrices),
-                optax.scale_by_learning_rate(rate),
+                optax.scale_by_factored_rms(), optax.clip_by_block_rms(MAX_UPDATE_RMS), decay, by_rate
             )
         case "muon":
-            return contrib.muon(
-                rate,
+            directions = contrib.muon(
+                -1.0,  # optax turns the sign of what a learning rate scales
                 beta=section.b1,
-                weight_decay=section.weight_decay,
                 adam_b1=section.b1,
                 adam_b2=section.b2,
-                muon_weight_dimension_numbers=_matrices_of_layers,
+                muon_weight_dimension_numbers=_axes_of_layers_matrices,
                 consistent_rms=ADAMS_RMS,
             )
+            return optax.chain(directions, decay, by_rate)
 
 
 def _are_matrices(params: Any) -> Any:
-    return jax.tree.map(lambda p: p.ndim >= 2, params)
+    return jax.tree.map_with_path(lambda path, _: NUM_INPUTS[_name(path)] != 0, params)
 
 
-def _matrices_of_layers(params: Any) -> Any:
-    """The axes of each matrix that Muon takes; None for the embeddings, norms and biases."""
+def _axes_of_layers_matrices(params: Any) -> Any:
+    """The axes of each matrix that Muon takes; None for embeddings, norms, biases and the value head."""
 
     def axes(path, _):
-        names = [key.key for key in path if isinstance(key, jax.tree_util.DictKey) and key.key in MATRICES]
-        return MATRICES[names[-1]] if names else None
+        name = _name(path)
+        num_inputs, every = NUM_INPUTS[name], tuple(range(len(PARAMETER_AXES[name])))
+        return contrib.MuonDimensionNumbers(every[:num_inputs], every[num_inputs:]) if num_inputs else None
 
     return jax.tree.map_with_path(axes, params)
+
+
+def _name(path: tuple) -> str:
+    """Of the parameter at a path: the innermost key that is a word."""
+    words = [key.key for key in path if isinstance(key, jax.tree_util.DictKey) and isinstance(key.key, str)]
+    if not words or words[-1] not in NUM_INPUTS:
+        raise ValueError(
+            f"parameter {jax.tree_util.keystr(path)}: whether it is a matrix is not known; give its axes in "
+            f"PARAMETER_AXES, which has {', '.join(PARAMETER_AXES)}"
+        )
+    return words[-1]

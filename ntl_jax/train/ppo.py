@@ -29,7 +29,7 @@ from ntl_jax.train.digit_info import log_samples
 from ntl_jax.train.experience import Experience
 from ntl_jax.train.extraction import captures_digits
 from ntl_jax.train.figures import Figures
-from ntl_jax.train.optimizer import make_optimizer
+from ntl_jax.train.optimizer import make_optimizer, planned_updates
 from ntl_jax.train.packing import pack, padding_fraction
 from ntl_jax.train.ppo_terms import PPOTerms
 from ntl_jax.train.reporting import Clock, iteration_figures, shown_rows
@@ -88,13 +88,15 @@ class PPOTrainer:
 
     def _begin(self, policy: Any, critic: Any | None, terms: PPOTerms, mesh: Mesh) -> None:
         """The state, and the steps that change it."""
-        algorithm = self.config.algorithm
-        num_updates = self.config.trainer.steps * algorithm.epochs * algorithm.minibatches
-        policy_optimizer = make_optimizer(algorithm.optimizer, num_updates)
+        algorithm, num_updates = self.config.algorithm, planned_updates(self.config)["ppo"]
+        policy_optimizer = make_optimizer(algorithm.optimizer, num_updates["policy"])
         learners = {
             "policy": Learner(with_average(policy_optimizer, algorithm.optimizer.ema_decay), "actor"),
             "critic": Learner(
-                make_optimizer(algorithm.optimizer, num_updates, learning_rate=algorithm.critic_learning_rate), "critic"
+                make_optimizer(
+                    algorithm.optimizer, num_updates.get("critic", 0), learning_rate=algorithm.critic_learning_rate
+                ),
+                "critic",
             ),
         }
         self.state = init_train_state(

@@ -19,7 +19,7 @@ from ntl_jax.records import Prompt
 from ntl_jax.train.average import with_average
 from ntl_jax.train.batch import RowShape, has_number, pad_rows
 from ntl_jax.train.objectives import NumberLoss, supervised_objective
-from ntl_jax.train.optimizer import make_optimizer
+from ntl_jax.train.optimizer import make_optimizer, planned_updates
 from ntl_jax.train.row_pass import predictor_states
 from ntl_jax.train.state import TrainState, init_model_state, init_train_state
 from ntl_jax.train.step import Learner, Term, make_step
@@ -48,7 +48,8 @@ class SupervisedTrainer:
         mesh: Mesh,
     ):
         section = config.warm_start
-        optimizer = with_average(make_optimizer(section.optimizer, section.steps), section.optimizer.ema_decay)
+        num_updates = planned_updates(config)["warm_start"]["policy"]
+        optimizer = with_average(make_optimizer(section.optimizer, num_updates), section.optimizer.ema_decay)
         number_loss = NumberLoss(table, section.ntl_method, section.ntl_weight)
 
         def loss(params, batch):

@@ -202,6 +202,22 @@ def test_a_critic_on_the_policys_trunk_learns_before_the_policy_and_then_with_it
 
 
 @pytest.mark.slow
+def test_schedules_end_with_the_updates_that_are_planned_of_each_model(tiny_parts):
+    """Of four iterations of two updates the first is the critic's alone: six updates of the policy, eight of it."""
+    parts = with_algorithm(
+        tiny_parts,
+        advantage="gae",
+        critic="shared",
+        critic_warmup=1,
+        optimizer=OptimizerSection(learning_rate=1e-3, warmup_steps=0, schedule="linear"),
+    )
+    trainer = ppo_trainer(parts, parts.params)
+    moved = [trainer.step()[0] for _ in range(5)]
+    assert [figures.get("actor/update_norm", 0) > 0 for figures in moved] == [False, True, True, True, False]
+    assert [figures["critic/update_norm"] > 0 for figures in moved] == [True, True, True, True, False]
+
+
+@pytest.mark.slow
 def test_prompts_whose_samples_score_the_same_are_replaced_and_else_left_out(tiny_parts, tmp_path):
     parts = with_reward(
         tiny_parts,

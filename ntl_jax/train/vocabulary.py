@@ -2,12 +2,12 @@
 """What tokenizer and policy agree on: which ids there are, and which of them end a response."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
+from ntl_jax.models import end_token_ids
 from ntl_jax.rollout.stopping import special_stops
 
 
@@ -34,21 +34,13 @@ def agree(
         stop_strings: of ``rollout.stop_strings``.
 
     Raises:
-        ValueError: a stop string holds a special token beside other text.
+        ValueError: a file of the checkpoint names end tokens that are no ids, or a stop string holds a special token
+            beside other text.
 
     Example:
         >>> from ntl_jax.data import load_tokenizer
         >>> agree(load_tokenizer(), None, ["\\n\\n"]).stop_token_ids
         (1,)
     """
-    ends = [*_end_token_ids(tokenizer, checkpoint), *special_stops(stop_strings, tokenizer).values()]
+    ends = [*end_token_ids(checkpoint, tokenizer), *special_stops(stop_strings, tokenizer).values()]
     return Vocabulary(stop_token_ids=tuple(dict.fromkeys(ends)))
-
-
-def _end_token_ids(tokenizer: PreTrainedTokenizerBase, checkpoint: pathlib.Path | None) -> list[int]:
-    """Ends of a response: an instruction-tuned checkpoint often names more than its tokenizer does."""
-    assert isinstance(tokenizer.eos_token_id, int), "load_tokenizer asks for one"
-    settings = None if checkpoint is None else checkpoint / "generation_config.json"
-    named = json.loads(settings.read_text()).get("eos_token_id") if settings and settings.is_file() else None
-    more = [] if named is None else named if isinstance(named, list) else [named]
-    return [tokenizer.eos_token_id, *more]

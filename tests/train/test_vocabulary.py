@@ -2,12 +2,15 @@
 """What tokenizer and policy agree on is settled, and said, before a run starts."""
 
 import dataclasses
+import json
 import pathlib
 
 import pytest
+from flax import nnx
 
 from ntl_jax.config import ModelSection, RunConfig
 from ntl_jax.data.tokenizer import BUILT_IN
+from ntl_jax.models import save_hf
 from ntl_jax.train.describe import describe
 from ntl_jax.train.factory import assemble
 
@@ -28,3 +31,14 @@ def test_a_stop_string_with_a_special_token_in_it_is_refused_before_a_policy_is_
     config = dataclasses.replace(with_stops(tiny, "<|pad|>\n"), model=model, data=data)
     with pytest.raises(ValueError, match=r"the stop string '<\|pad\|>\\n' would never be found"):
         assemble(config)
+
+
+def test_end_tokens_that_only_config_json_names_end_responses(tiny, tmp_path):
+    """Of a policy with the built-in tokenizer, whose own end of text is 1."""
+    parts = assemble(tiny)
+    folder = tmp_path / "policy"
+    save_hf(nnx.merge(parts.graph, parts.params), folder, tokenizer=parts.tokenizer)
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(settings | {"eos_token_id": [5, 1, 9]}))
+    loaded = assemble(dataclasses.replace(tiny, model=ModelSection(path=str(folder), mesh=(1, 1, 1))))
+    assert loaded.stop_token_ids == (1, 5, 9)

@@ -66,7 +66,7 @@ class Sampling:
         min_p: only tokens with at least this fraction of the likeliest one's probability. Applied in the order min_p,
             top_k, top_p, after the temperature; what is left is renormalised, and captured so.
         stop_token_ids: a response ends with the first of them, included.
-        stop_strings: a response ends with the token that completes the first of them.
+        stop_strings: a response ends with the token that completes the first of them; special tokens become stop ids.
         capture_digits: record the log-probs of the ten digits.
         capture_entropy: record the entropy.
         capture_alternatives: record the five likeliest tokens.

@@ -113,7 +113,8 @@ class RolloutSection:
     min_p: float = 0.0
     """Only tokens with at least this fraction of the likeliest one's probability; 0: all."""
     stop_strings: tuple[str, ...] = ()
-    """A response ends with the token that completes the first of them, beside the tokenizer's end of text."""
+    """A response ends with the token that completes the first of them, or that is one of them (special tokens, such as
+    <|im_end|>), beside the end tokens of tokenizer and checkpoint."""
     slots: int | None = None
     """jax: samples that are decoded together; None: all of an iteration's. Where lengths differ much, a quarter of them
     is faster: finished samples make room for waiting ones."""

@@ -4,6 +4,7 @@
 from ntl_jax.models.config import ModelConfig
 from ntl_jax.models.critic import Critic
 from ntl_jax.models.decoder import Decoder
+from ntl_jax.models.end_tokens import end_token_ids
 from ntl_jax.models.hf_names import hf_tensors
 from ntl_jax.models.load import hf_folder, load_hf
 from ntl_jax.models.rotary import RopeScaling
@@ -16,6 +17,7 @@ __all__ = [
     "ModelConfig",
     "RopeScaling",
     "batch_sharding",
+    "end_token_ids",
     "hf_folder",
     "hf_tensors",
     "load_hf",

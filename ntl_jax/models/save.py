@@ -12,6 +12,7 @@ import jax
 from flax import nnx
 
 from ntl_jax.models.decoder import Decoder
+from ntl_jax.models.end_tokens import CONFIG, GENERATION, end_token_ids, with_end_tokens
 from ntl_jax.models.hf_files import SINGLE_FILE
 from ntl_jax.models.hf_names import hf_layout, hf_tensors
 from ntl_jax.models.safetensors_file import write_tensors
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase  # takes seconds to import, and most callers bring no tokenizer
 
 COMPANIONS = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.jinja")
-GENERATION = "generation_config.json"
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
@@ -28,7 +28,8 @@ def save_hf(decoder: Decoder, path: str | pathlib.Path, *, tokenizer: "PreTraine
     """Writes config.json, model.safetensors, the tokenizer and generation_config.json.
 
     The folder appears whole or not at all. Parameters keep their dtype: loading them again gives the same bits. What
-    belongs to the model but is no weight comes from the folder that the decoder was loaded from.
+    belongs to the model but is no weight comes from the folder that the decoder was loaded from; generation_config.json
+    names all end tokens of that folder and of the tokenizer, at which training's responses end too.
 
     Args:
         decoder: on any mesh whose devices this process reaches; fetched one tensor at a time.
@@ -63,20 +64,23 @@ def _write_settings(
     decoder: Decoder, folder: pathlib.Path, source: pathlib.Path | None, tokenizer: "PreTrainedTokenizerBase | None"
 ) -> None:
     ids: dict[str, Any] = {}
+    generation: dict[str, Any] | None = None
     if source is not None:
-        stored = json.loads((source / "config.json").read_text(encoding="utf-8"))
+        stored = json.loads((source / CONFIG).read_text(encoding="utf-8"))
         ids = {name: stored[name] for name in TOKEN_IDS if name in stored}
         if (source / GENERATION).is_file():
             shutil.copy(source / GENERATION, folder)
+            generation = json.loads((source / GENERATION).read_text(encoding="utf-8"))
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
         ids = ids or {name: getattr(tokenizer, name) for name in TOKEN_IDS}
     elif source is not None:
         for companion in {path for pattern in COMPANIONS for path in source.glob(pattern) if path.is_file()}:
             shutil.copy(companion, folder)
-    if not (folder / GENERATION).exists():
-        _write_json(folder / GENERATION, ids)
-    _write_json(folder / "config.json", decoder.config.to_hf() | ids)
+    complete = with_end_tokens(ids if generation is None else generation, end_token_ids(source, tokenizer))
+    if complete != generation:
+        _write_json(folder / GENERATION, complete)
+    _write_json(folder / CONFIG, decoder.config.to_hf() | ids)
 
 
 def _write_json(path: pathlib.Path, contents: dict[str, Any]) -> None:

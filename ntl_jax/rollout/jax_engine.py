@@ -33,7 +33,7 @@ from ntl_jax.rollout.programs import PAGE, Draws, Geometry, Slots, decode, prefi
 from ntl_jax.rollout.responses import Responses
 from ntl_jax.rollout.sampler import Method
 from ntl_jax.rollout.scheduler import Entry, Scheduler, num_places_for
-from ntl_jax.rollout.stopping import length_to_stop
+from ntl_jax.rollout.stopping import length_to_stop, with_stop_ids
 from ntl_jax.rollout.truncation import Truncation
 
 # Larger first blocks make fewer programs, smaller ones read less of what is not there yet.
@@ -82,7 +82,7 @@ class JaxEngine(RolloutEngine):
         self._num_shards = num_row_shards(mesh)
         self._slots = slots
         self._max_prompt_tokens = max_prompt_tokens
-        self._decode_text = None if tokenizer is None else TokenDecoder(tokenizer)
+        self._tokenizer, self._decode_text = tokenizer, None if tokenizer is None else TokenDecoder(tokenizer)
         self._rows = batch_sharding(mesh)
         self.slot_use = 0.0
         """Of the last call's slot-steps the share that gave a token which was kept."""
@@ -102,7 +102,7 @@ class JaxEngine(RolloutEngine):
                 f"the memory of the weights of version {self._version} was given to an update since: call load_weights "
                 "with the policy as it is now"
             )
-        stop = self._length_to_stop(sampling)
+        sampling = with_stop_ids(sampling, self._tokenizer)
         geometry = self._geometry(len(prompts), sampling)
         prompt_cache, own = self._allocate(geometry)
         num_prompt_blocks = max((_num_blocks(prompt, geometry) for prompt in prompts), default=0)
@@ -112,7 +112,7 @@ class JaxEngine(RolloutEngine):
             num_groups=geometry.num_groups,
             num_places=geometry.num_places,
         )
-        responses = Responses(len(prompts) * sampling.num_samples, sampling.max_tokens, stop)
+        responses = Responses(len(prompts) * sampling.num_samples, sampling.max_tokens, self._length_to_stop(sampling))
         draws = _draws(sampling, seed)
         with jax.set_mesh(self._mesh):
             while scheduler.busy:
@@ -130,8 +130,7 @@ class JaxEngine(RolloutEngine):
     def _length_to_stop(self, sampling: Sampling):
         if not sampling.stop_strings:
             return None
-        if self._decode_text is None:
-            raise ValueError(f"stop_strings={sampling.stop_strings} need the text: give JaxEngine(tokenizer=...)")
+        assert self._decode_text is not None
         return functools.partial(length_to_stop, stop_strings=sampling.stop_strings, decode=self._decode_text)
 
     def _geometry(self, num_prompts: int, sampling: Sampling) -> Geometry:

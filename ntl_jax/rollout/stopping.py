@@ -1,12 +1,63 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stop strings, looked for in the text that tokens write."""
+"""Stop strings: those that are special tokens become stop ids, the others are looked for in the text of the tokens."""
 
+import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
 from ntl_jax.numerals import TokenDecoder
+from ntl_jax.records import Sampling
+
+
+def with_stop_ids(sampling: Sampling, tokenizer: Any) -> Sampling:
+    """The same sampling with every stop string that is a special token as a stop id: such a token writes no text.
+
+    Args:
+        sampling: how to draw.
+        tokenizer: a transformers tokenizer; None: without one only a sampling without stop strings is possible.
+
+    Raises:
+        ValueError: there are stop strings and no tokenizer, or as in `special_stops`.
+
+    Example:
+        >>> from ntl_jax.data import load_tokenizer
+        >>> sampling = Sampling(num_samples=1, max_tokens=8, stop_strings=("<|endoftext|>", "####"))
+        >>> sampling = with_stop_ids(sampling, load_tokenizer())
+        >>> sampling.stop_token_ids, sampling.stop_strings
+        ((1,), ('####',))
+    """
+    if not sampling.stop_strings:
+        return sampling
+    if tokenizer is None:
+        raise ValueError(
+            f"stop_strings={sampling.stop_strings} need the text: give JaxEngine(tokenizer=...) or "
+            "VllmEngine(tokenizer=...)"
+        )
+    special = special_stops(sampling.stop_strings, tokenizer)
+    return dataclasses.replace(
+        sampling,
+        stop_token_ids=tuple(dict.fromkeys([*sampling.stop_token_ids, *special.values()])),
+        stop_strings=tuple(stop for stop in sampling.stop_strings if stop not in special),
+    )
+
+
+def special_stops(stop_strings: Sequence[str], tokenizer: Any) -> dict[str, int]:
+    """Those of the stop strings that are special tokens, with their ids.
+
+    Raises:
+        ValueError: a stop string holds a special token beside other text, so that no text could ever show it.
+    """
+    special = {token.content: i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    for stop in stop_strings:
+        if stop not in special and (inside := [token for token in special if token in stop]):
+            raise ValueError(
+                f"the stop string {stop!r} would never be found: the special token {inside[0]!r} in it writes no text; "
+                f"give {inside[0]!r} alone, or text without special tokens"
+            )
+    return {stop: special[stop] for stop in stop_strings if stop in special}
 
 
 def length_to_stop(ids: Int[np.ndarray, "T"], stop_strings: Sequence[str], decode: TokenDecoder) -> int | None:

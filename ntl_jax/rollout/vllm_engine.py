@@ -22,7 +22,7 @@ from ntl_jax.models import Decoder
 from ntl_jax.numerals import NumberTable, TokenDecoder
 from ntl_jax.records import Prompt, Sampling, Trajectory
 from ntl_jax.rollout.engine import RolloutEngine, check_prompts
-from ntl_jax.rollout.stopping import length_to_stop
+from ntl_jax.rollout.stopping import length_to_stop, with_stop_ids
 from ntl_jax.rollout.vllm_start import import_vllm, start_vllm
 from ntl_jax.rollout.weight_buckets import Bucket, stored_shapes, weight_buckets, write_bucket
 
@@ -71,7 +71,7 @@ class VllmEngine(RolloutEngine):
         self._table, self._settings = table, settings
         self._max_prompt_tokens, self._max_tokens = max_prompt_tokens, max_tokens
         self._vocab_size, self._shapes = decoder.config.vocab_size, stored_shapes(decoder)
-        self._decode_text = None if tokenizer is None else TokenDecoder(tokenizer)
+        self._tokenizer, self._decode_text = tokenizer, None if tokenizer is None else TokenDecoder(tokenizer)
         self._llm = start_vllm(decoder.config, settings, max_tokens=max_prompt_tokens + max_tokens, tokenizer=tokenizer)
         _, self._sampling_params = import_vllm()
         self._ended: str | None = None
@@ -130,6 +130,7 @@ class VllmEngine(RolloutEngine):
             raise RuntimeError(f"the vLLM engine cannot sample: {self._in_part}")
         check_prompts(prompts, self._max_prompt_tokens, self._vocab_size)
         self._check_sampling(sampling)
+        sampling = with_stop_ids(sampling, self._tokenizer)
         if not prompts:
             return []
         samples = [(prompt, index) for prompt in prompts for index in range(sampling.num_samples)]
@@ -173,9 +174,6 @@ class VllmEngine(RolloutEngine):
             "capture_entropy, capture_alternatives: vLLM reports neither beside the digits; the JAX engine does": not (
                 sampling.capture_entropy or sampling.capture_alternatives
             ),
-            f"stop_strings={sampling.stop_strings} need the text: give VllmEngine(tokenizer=...)": not (
-                sampling.stop_strings and self._decode_text is None
-            ),
         }
         if problems := [text for text, ok in checks.items() if not ok]:
             raise ValueError("the vLLM engine cannot sample so: " + "; ".join(problems))
@@ -193,7 +191,7 @@ class VllmEngine(RolloutEngine):
             ignore_eos=True,
             stop=list(sampling.stop_strings),
             detokenize=bool(sampling.stop_strings),
-            skip_special_tokens=False,
+            skip_special_tokens=True,  # as in the text that the JAX engine looks for stop strings in
             logprobs=None if sampling.capture_digits else 0,
             logprob_token_ids=self._table.ids.tolist() if sampling.capture_digits else None,
             flat_logprobs=True,

@@ -44,6 +44,7 @@ def describe(parts: Parts, workdir: Path) -> dict[str, str]:
         "data": parts.problems_from,
         "rollout": f"{rollout.engine} engine, {rollout.prompts_per_step} prompts x {rollout.num_samples} samples, "
         f"up to {rollout.max_tokens} tokens, temperature {rollout.temperature}",
+        "end of a response": describe_ends(parts),
         "warm start": f"{config.warm_start.steps} steps of cross entropy + {config.warm_start.ntl_weight} NTL",
         "ppo": f"{config.trainer.steps} iterations, objective {algorithm.objective}, advantage {algorithm.advantage}, "
         f"reward {parts.scorer.reward.spec}, "
@@ -56,6 +57,13 @@ def describe(parts: Parts, workdir: Path) -> dict[str, str]:
         "devices": f"{parts.mesh.size} of {len(devices)} {devices[0].platform} ({devices[0].device_kind}), mesh {mesh}",
         "run folder": str(workdir),
     }
+
+
+def describe_ends(parts: Parts) -> str:
+    """The tokens that end a response with their ids, then the stop strings that are looked for in its text."""
+    tokens = {i: parts.tokenizer.convert_ids_to_tokens(i) for i in parts.stop_token_ids}
+    strings = [repr(stop) for stop in parts.config.rollout.stop_strings if stop not in tokens.values()]
+    return ", ".join([*(f"{token} ({i})" for i, token in tokens.items()), *strings])
 
 
 def describe_evaluation(parts: Parts) -> str:

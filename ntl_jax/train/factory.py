@@ -2,7 +2,6 @@
 """From a configuration to the parts of a run: the one file that knows every class."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -26,6 +25,7 @@ from ntl_jax.train.ppo import PPOTrainer
 from ntl_jax.train.scoring import Scorer
 from ntl_jax.train.state import init_params
 from ntl_jax.train.supervised import SupervisedTrainer
+from ntl_jax.train.vocabulary import Vocabulary, agree
 
 VOCAB_MULTIPLE = 64  # the embedding's rows are rounded up to it, so that they divide over tensor shards
 CRITIC_SEED = 1  # added to the run's seed
@@ -39,13 +39,13 @@ class Parts:
         problems_from: where they come from, and how many rows were left out and why.
         examples: training prompts with the ids of their solutions.
         table: number tokens of the losses: digits, or those of several digits too where the tokenizer writes such.
-        stop_token_ids: end a response: the tokenizer's end-of-text, and those of a checkpoint's generation settings.
+        vocabulary: what tokenizer and policy agree on.
         model, graph, params: the policy.
     """
 
     config: RunConfig
     tokenizer: PreTrainedTokenizerBase
-    stop_token_ids: tuple[int, ...]
+    vocabulary: Vocabulary
     table: NumberTable
     mesh: Mesh
     problems_from: str
@@ -57,6 +57,11 @@ class Parts:
     params: Any
     engine: RolloutEngine
     scorer: Scorer
+
+    @property
+    def stop_token_ids(self) -> tuple[int, ...]:
+        """End a response."""
+        return self.vocabulary.stop_token_ids
 
 
 def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None) -> Parts:
@@ -74,6 +79,7 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
     checkpoint = None if config.model.path is None else hf_folder(config.model.path)
     if tokenizer is None:
         tokenizer = load_tokenizer(data.tokenizer or (None if checkpoint is None else str(checkpoint)))
+    vocabulary = agree(tokenizer, checkpoint, rollout.stop_strings)
     mesh = make_mesh(config.model.mesh)
     decoder = _new_decoder(config, len(tokenizer), mesh) if checkpoint is None else _load(config, checkpoint, mesh)
     model = decoder.config
@@ -109,7 +115,7 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
     return Parts(
         config=config,
         tokenizer=tokenizer,
-        stop_token_ids=_stop_token_ids(tokenizer, checkpoint),
+        vocabulary=vocabulary,
         table=table,
         mesh=mesh,
         problems_from=_source(data, len(train_prompts), len(eval_prompts), skipped),
@@ -235,15 +241,6 @@ def _value_head(parts: Parts) -> tuple[nnx.GraphDef, Any]:
         return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), head)
 
     return graph, jax.jit(zeros, out_shardings=shardings(head, parts.mesh))()
-
-
-def _stop_token_ids(tokenizer: PreTrainedTokenizerBase, checkpoint: pathlib.Path | None) -> tuple[int, ...]:
-    """Ends of a response: an instruction-tuned checkpoint often names more than its tokenizer does."""
-    assert isinstance(tokenizer.eos_token_id, int), "load_tokenizer asks for one"
-    settings = None if checkpoint is None else checkpoint / "generation_config.json"
-    named = json.loads(settings.read_text()).get("eos_token_id") if settings and settings.is_file() else None
-    more = [] if named is None else named if isinstance(named, list) else [named]
-    return tuple(dict.fromkeys([tokenizer.eos_token_id, *more]))
 
 
 def _problems(config: RunConfig) -> tuple[list[Problem], list[Problem], int]:

@@ -11,7 +11,7 @@ from flax import nnx
 from transformers import AutoTokenizer
 
 from ntl_jax.data.tokenizer import BUILT_IN
-from ntl_jax.models import Decoder, ModelConfig, load_hf, make_mesh, save_hf
+from ntl_jax.models import Decoder, ModelConfig, end_token_ids, load_hf, make_mesh, save_hf
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 CONFIG = ModelConfig(vocab_size=64, num_layers=1, width=32, num_heads=4, num_kv_heads=2, head_dim=8, feed_forward=64)
@@ -42,6 +42,46 @@ def test_tokenizer_and_generation_settings_of_a_loaded_model_go_along(tmp_path):
         assert (tmp_path / "saved" / name).read_bytes() == (source / name).read_bytes()
     assert json.loads((tmp_path / "saved/config.json").read_text())["eos_token_id"] == 1
     assert not (tmp_path / "saved/golden.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("in_config", "in_generation", "with_tokenizer", "ends"),
+    [
+        ([5, 7], None, False, [5, 7]),  # no generation_config.json: the list of config.json
+        ([5, 7], {"eos_token_id": 7, "top_k": 20}, False, [7, 5]),
+        (5, {"eos_token_id": [7, 5]}, False, [7, 5]),
+        (None, {"top_k": 20}, True, 1),
+        ([5, 7], {"top_k": 20}, True, [1, 5, 7]),
+        (5, None, True, [1, 5]),
+    ],
+)
+def test_end_tokens_of_both_files_and_the_tokenizer_are_those_of_the_saved_folder(
+    tmp_path, in_config, in_generation, with_tokenizer, ends
+):
+    source, saved = tmp_path / "source", tmp_path / "saved"
+    shutil.copytree(GOLDEN / "qwen3-tied", source, ignore=shutil.ignore_patterns("generation_config.json"))
+    settings = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps(settings | {"eos_token_id": in_config}))
+    if in_generation is not None:
+        (source / "generation_config.json").write_text(json.dumps(in_generation))
+    tokenizer = AutoTokenizer.from_pretrained(BUILT_IN) if with_tokenizer else None
+    save_hf(load_hf(source), saved, tokenizer=tokenizer)
+    written = json.loads((saved / "generation_config.json").read_text())
+    assert written["eos_token_id"] == ends
+    assert written.get("top_k") == (in_generation or {}).get("top_k")
+    expected = tuple(ends) if isinstance(ends, list) else (ends,)
+    assert end_token_ids(source, tokenizer) == expected
+    assert set(end_token_ids(saved)) == set(expected)
+
+
+@pytest.mark.parametrize("named", ["<|im_end|>", [1, None], -1, True, {"id": 1}])
+def test_end_tokens_that_are_no_ids_are_refused_with_the_files_name(tmp_path, named):
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": named}))
+    with pytest.raises(ValueError, match=r"generation_config\.json: eos_token_id=.* must be a token id or a list"):
+        end_token_ids(tmp_path)
+    (tmp_path / "generation_config.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"generation_config\.json is no JSON object"):
+        end_token_ids(tmp_path)
 
 
 def test_a_source_that_is_gone_is_named_before_anything_is_written(tmp_path):

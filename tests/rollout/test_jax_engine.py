@@ -239,7 +239,7 @@ def test_a_stop_string_ends_the_response_with_the_token_that_completes_it():
     mesh = make_mesh((1, 1, 1))
     engine = JaxEngine(decoder, table, mesh=mesh, slots=8, max_prompt_tokens=4, tokenizer=tokenizer)
     prompt = Prompt(0, np.array([5, 6], np.int32), "", "1")
-    sampling = Sampling(num_samples=8, max_tokens=40)
+    sampling = Sampling(num_samples=32, max_tokens=40)
     free = engine.generate([prompt], sampling, seed=0)
     decode = TokenDecoder(tokenizer)
     text, starts = decode(free[3].response_ids)
@@ -251,6 +251,12 @@ def test_a_stop_string_ends_the_response_with_the_token_that_completes_it():
         np.testing.assert_array_equal(after.response_ids, before.response_ids[:length])
         assert len(after.rollout_log_probs) == len(after.response_ids)
     assert stopped[3].finish_reason == "stop"
+    ended = engine.generate([prompt], dataclasses.replace(sampling, stop_strings=("<|pad|>", "<|endoftext|>")), seed=0)
+    for before, after in zip(free, ended, strict=True):
+        ends = np.flatnonzero(before.response_ids <= 1)
+        np.testing.assert_array_equal(after.response_ids, before.response_ids[: ends[0] + 1 if len(ends) else None])
+        assert after.finish_reason == ("stop" if len(ends) else "length")
+    assert {t.finish_reason for t in ended} == {"stop", "length"}
     without = JaxEngine(decoder, table, mesh=mesh, slots=8, max_prompt_tokens=4)
     with pytest.raises(ValueError, match=r"JaxEngine\(tokenizer"):
         without.generate([prompt], dataclasses.replace(sampling, stop_strings=("x",)), seed=0)

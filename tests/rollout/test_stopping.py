@@ -1,12 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a stop string ends a response."""
 
+import pathlib
+
 import numpy as np
 import pytest
 
 from ntl_jax.data import load_tokenizer
 from ntl_jax.numerals import TokenDecoder
-from ntl_jax.rollout.stopping import length_to_stop
+from ntl_jax.records import Sampling
+from ntl_jax.rollout.stopping import length_to_stop, with_stop_ids
+
+REAL = pathlib.Path(__file__).parents[3] / "shared" / "data" / "tokenizers"
+SPECIAL = {
+    "qwen2.5": ("<|im_end|>", 151645),
+    "mistral-v3": ("[/INST]", 4),
+    "gpt2": ("<|endoftext|>", 50256),
+    "cl100k_base": ("<|fim_prefix|>", 100258),
+}
 
 
 @pytest.fixture(scope="module")
@@ -27,3 +38,25 @@ def test_the_response_ends_with_the_token_that_completes_the_string(tokenizer, s
 def test_without_the_string_the_response_goes_on(tokenizer):
     ids = np.array(tokenizer.encode("12+7=19", add_special_tokens=False))
     assert length_to_stop(ids, ["20"], TokenDecoder(tokenizer)) is None
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the tokenizers are not here")
+@pytest.mark.parametrize("name", SPECIAL)
+def test_a_stop_string_that_is_a_special_token_is_a_stop_id_and_beside_other_text_it_is_refused(name):
+    tokenizer, (token, token_id) = load_tokenizer(str(REAL / name)), SPECIAL[name]
+    sampling = Sampling(1, 1, stop_token_ids=(7,), stop_strings=("####", token, "\n\n", token))
+    read = with_stop_ids(sampling, tokenizer)
+    assert (read.stop_token_ids, read.stop_strings) == ((7, token_id), ("####", "\n\n"))
+    assert with_stop_ids(read, tokenizer) == read
+    for mixed in (f"{token}\n", f"Q:{token}", token * 2):
+        with pytest.raises(ValueError, match=r"would never be found: the special token .* in it writes no text; give"):
+            with_stop_ids(Sampling(1, 1, stop_strings=("x", mixed)), tokenizer)
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the tokenizers are not here")
+def test_an_added_token_that_writes_text_stays_a_stop_string():
+    tokenizer = load_tokenizer(str(REAL / "qwen2.5"))
+    sampling = Sampling(1, 1, stop_strings=("<tool_call>", "</tool_call>\n"))
+    assert with_stop_ids(sampling, tokenizer) == sampling
+    ids = np.array(tokenizer.encode("12<tool_call>3"))
+    assert length_to_stop(ids, sampling.stop_strings, TokenDecoder(tokenizer)) == 3

@@ -206,6 +206,19 @@ def test_a_stop_string_ends_the_response_with_the_token_that_completes_it(engine
             assert (after.digit_log_probs is not None) == capture_digits
 
 
+def test_a_special_token_as_stop_string_is_a_stop_id_and_a_part_of_its_name_ends_nothing(engine, policy):
+    """Special tokens write no text, so that "|" is not found in them; ids past the tokenizer write none either."""
+    free = engine.generate(PROMPTS, Sampling(40, MAX_TOKENS), seed=0)
+    sampling = Sampling(40, MAX_TOKENS, stop_strings=("<|endoftext|>", "|pad"))
+    ended = engine.generate(PROMPTS, sampling, seed=0)
+    stopped = [1 in t.response_ids for t in free]
+    assert any(stopped) and any(0 in t.response_ids for t in free)
+    assert np.mean([(t.finish_reason == "stop") == s for t, s in zip(ended, stopped, strict=True)]) >= 0.95
+    assert all((1 in t.response_ids) == (t.finish_reason == "stop") for t in ended)
+    with pytest.raises(ValueError, match="would never be found"):
+        engine.generate(PROMPTS, Sampling(1, 1, stop_strings=("<|endoftext|>\n",)), seed=0)
+
+
 def test_new_weights_give_the_new_policys_log_probs_and_not_the_olds(engine, policy, family):
     """Also of prompts whose keys and values are cached, and of a head that is tied."""
     before = engine.generate(PROMPTS, SAMPLING, seed=1)

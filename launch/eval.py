@@ -51,7 +51,7 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
 
     from ntl_jax.metrics import finite, print_comparison, print_header, write_rows, write_whole
     from ntl_jax.train.checkpoint import restore_policy
-    from ntl_jax.train.describe import describe_evaluation
+    from ntl_jax.train.describe import describe_evaluation, describe_prompt
     from ntl_jax.train.evaluation import evaluate, evaluation_figures, examples
     from ntl_jax.train.factory import assemble
 
@@ -60,7 +60,8 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     if is_run:
         stage, step, params = restore_policy(pathlib.Path(args.source), params, args.checkpoint)
         policy = f"{args.source} after step {step} of stage {stage}"
-    about = {"policy": policy, "evaluation": describe_evaluation(parts)}
+    first_prompt = describe_prompt(parts.eval_prompts[0], parts.tokenizer)
+    about = {"policy": policy, "first prompt": first_prompt, "evaluation": describe_evaluation(parts)}
     print_header(about)
     with contextlib.closing(parts.engine):
         evaluation = evaluate(parts, nnx.merge(parts.graph, params), version=0)

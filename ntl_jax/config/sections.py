@@ -56,7 +56,7 @@ class DataSection:
     eval: str | None = None
     """Held-out jsonl file; None: the generator's held-out split (an error if `train` is a file)."""
     on_bad_row: Literal["error", "skip"] = "error"
-    """A malformed row stops the run, or is skipped and counted."""
+    """A malformed row stops the run, or is skipped and counted; so is one whose text holds a special token."""
     on_long_row: Literal["error", "skip"] = "skip"
     """A prompt or solution past the two limits below stops the run, or is skipped and counted."""
     max_prompt_tokens: int = 384
@@ -64,7 +64,8 @@ class DataSection:
     max_solution_tokens: int = 512
     """Longest reference solution the warm start learns from, in tokens."""
     template: str = "{question}\n"
-    """The prompt; {question} stands for the problem's text."""
+    """The prompt; {question} stands for the problem's text. Special tokens in it are read as such; the tokenizer's own
+    begin-of-sequence token stands first where it writes none."""
     tokenizer: str | None = None
     """Folder or hub name of a tokenizer; None: that of model.path, or the built-in one with single-digit tokens."""
     tiers: tuple[int, ...] = (1, 2)

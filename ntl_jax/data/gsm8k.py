@@ -10,10 +10,7 @@ import pathlib
 import re
 from typing import Literal
 
-from ntl_jax.data.problems import Problem
-
-MOST_LISTED = 20
-"""Bad rows that an error names one by one."""
+from ntl_jax.data.problems import Problem, check_faults
 
 _NUMBER = re.compile(r"[-+]?\$?([0-9]{1,3}(,[0-9]{3})+|[0-9]+)(\.[0-9]+)?%?")
 
@@ -55,8 +52,7 @@ def load_gsm8k(
             problems.append(row)
         else:
             faults.append(f"{file}:{i + 1}: {row}")
-    if faults and (on_bad_row != "skip" or not problems):
-        raise ValueError(_describe(faults, len(faults) + len(problems)))
+    check_faults(faults, len(problems), on_bad_row)
     if not problems:
         raise ValueError(f"{file} is empty: it must hold one JSON object a line, with `question` and `answer`")
     return problems, len(faults)
@@ -107,12 +103,3 @@ def _json_type(value: object) -> str:
             return "a list"
         case _:
             return "an object"
-
-
-def _describe(faults: list[str], num_rows: int) -> str:
-    listed = faults[:MOST_LISTED]
-    if len(faults) > MOST_LISTED:
-        listed.append(f"and {len(faults) - MOST_LISTED} more")
-    return f"{len(faults)} of {num_rows} rows are malformed (data.on_bad_row=skip leaves them out):\n  " + "\n  ".join(
-        listed
-    )

@@ -2,6 +2,11 @@
 """What every source of problems delivers: a question, its reference solution and the true answer."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Literal
+
+MOST_LISTED = 20
+"""Malformed rows that an error names one by one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,3 +30,33 @@ class Problem:
     solution: str
     ground_truth: str
     source: str
+
+
+def check_faults(faults: Sequence[str], num_good: int, on_bad_row: Literal["error", "skip"]) -> None:
+    """Malformed rows stop the run, unless they are to be skipped and good ones are left.
+
+    Args:
+        faults: one line for each malformed row.
+        num_good: how many other rows there are.
+        on_bad_row: setting ``data.on_bad_row``.
+
+    Raises:
+        ValueError: naming the faults.
+
+    Example:
+        >>> check_faults(["train.jsonl:3: no `question`"], num_good=7, on_bad_row="skip")
+        >>> check_faults(["train.jsonl:3: no `question`"], num_good=7, on_bad_row="error")
+        Traceback (most recent call last):
+        ...
+        ValueError: 1 of 8 rows are malformed (data.on_bad_row=skip leaves them out):
+          train.jsonl:3: no `question`
+    """
+    if not faults or (on_bad_row == "skip" and num_good):
+        return
+    listed = list(faults[:MOST_LISTED])
+    if len(faults) > MOST_LISTED:
+        listed.append(f"and {len(faults) - MOST_LISTED} more")
+    raise ValueError(
+        f"{len(faults)} of {len(faults) + num_good} rows are malformed (data.on_bad_row=skip leaves them out):\n  "
+        + "\n  ".join(listed)
+    )

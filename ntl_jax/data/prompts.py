@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Problems as token ids: prompts for both stages, and reference solutions for the supervised one.
 
-A prompt and its response are tokenised apart and joined as ids, exactly as they are when the policy samples.
+A prompt and its response are tokenised apart and joined as ids, exactly as they are when the policy samples. A prompt
+holds the special tokens that its template writes and no others, but for the tokenizer's own begin-of-sequence token,
+which stands first where the template does not write it. Nothing is put at the end, where sampling begins.
 """
 
 from collections.abc import Sequence
@@ -11,6 +13,7 @@ import numpy as np
 from jaxtyping import Int
 
 from ntl_jax.data.problems import Problem
+from ntl_jax.data.special_tokens import find_special_tokens, plain_problems, special_tokens, start_tokens
 from ntl_jax.data.tokenizer import Tokenizer
 from ntl_jax.records import Prompt
 
@@ -26,12 +29,13 @@ def encode_prompts(
     max_tokens: int,
     on_long: Literal["error", "skip"] = "error",
 ) -> tuple[list[Prompt], int]:
-    """Tokenises the questions, with the special tokens that the tokenizer puts around a text, if any.
+    """Tokenises the questions in their template, and checks that the special tokens are the template's.
 
     Args:
         problems: what to ask; ``extra_info["solution"]`` of each prompt holds the reference solution.
         tokenizer: of the policy.
-        template: text of the prompt, with ``{question}`` in it.
+        template: text of the prompt, with ``{question}`` in it. Special tokens in it are read as such; what the
+            tokenizer puts before a text (a begin-of-sequence token) is put there unless the template writes it.
         max_tokens: longest prompt that is used.
         on_long: longer prompts raise, or are left out and counted.
 
@@ -39,7 +43,8 @@ def encode_prompts(
         The prompts in the order of the problems, and how many were left out.
 
     Raises:
-        ValueError: for a template without ``{question}``, for long prompts, or when none is left.
+        ValueError: for a template without ``{question}``, a question or solution with a special token, a template whose
+            special tokens the tokenizer does not read as such, for long prompts, or when none is left.
 
     Example:
         >>> from ntl_jax.data import generate_problems, load_tokenizer
@@ -50,8 +55,14 @@ def encode_prompts(
     """
     if QUESTION not in template:
         raise ValueError(f"data.template={template!r} must contain {QUESTION}, which stands for the problem's text")
+    plain_problems(problems, tokenizer)
     texts = [template.replace(QUESTION, problem.question) for problem in problems]
-    rows = tokenizer(texts, verbose=False)["input_ids"] if texts else []
+    written = find_special_tokens(template, tokenizer)
+    start = start_tokens(tokenizer)
+    if set(tokenizer.convert_ids_to_tokens(start)) & set(written):
+        start = []
+    rows = [start + row for row in _encode(texts, tokenizer)]
+    _check_special_tokens(rows, [*tokenizer.convert_ids_to_tokens(start), *written], tokenizer, template)
     kept = _rows_that_fit(rows, max_tokens, on_long, what="prompts", setting="data.max_prompt_tokens")
     prompts = [
         Prompt(
@@ -97,10 +108,28 @@ def encode_solutions(
         '#### 5<|endoftext|>'
     """
     texts = [prompt.extra_info["solution"] for prompt in prompts]
-    rows = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
-    rows = [[*row, tokenizer.eos_token_id] for row in rows]
+    rows = [[*row, tokenizer.eos_token_id] for row in _encode(texts, tokenizer)]
     kept = _rows_that_fit(rows, max_tokens, on_long, what="solutions", setting="data.max_solution_tokens")
     return [(prompts[i], np.asarray(rows[i], np.int32)) for i in kept], len(prompts) - len(kept)
+
+
+def _encode(texts: list[str], tokenizer: Tokenizer) -> list[list[int]]:
+    """The ids of texts as they stand, without what the tokenizer would put around them."""
+    return tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
+
+
+def _check_special_tokens(rows: list[list[int]], expected: list[str], tokenizer: Tokenizer, template: str) -> None:
+    """Rows hold exactly these special tokens; the one for unknown words is none of them."""
+    unknown = None if tokenizer.unk_token_id == tokenizer.eos_token_id else tokenizer.unk_token_id
+    names = {i: token for token, i in special_tokens(tokenizer).items() if i != unknown}
+    expected = [token for token in expected if token in names.values()]
+    for row in rows:
+        found = [names[i] for i in row if i in names]
+        if found != expected:
+            raise ValueError(
+                f"data.template={template!r} asks for the special tokens {expected}, but the tokenizer reads {found}: "
+                "take a tokenizer that reads them in text, as those with a tokenizer.json do, or leave them out"
+            )
 
 
 def _rows_that_fit(rows: list[list[int]], max_tokens: int, on_long: str, *, what: str, setting: str) -> list[int]:

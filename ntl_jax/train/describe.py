@@ -13,7 +13,10 @@ from pathlib import Path
 import jax
 
 from ntl_jax.config import CONFIG_FILE, RunConfig
+from ntl_jax.data import special_tokens
+from ntl_jax.data.tokenizer import Tokenizer
 from ntl_jax.metrics import write_whole
+from ntl_jax.records import Prompt
 from ntl_jax.train.factory import Parts
 
 PACKAGES = (
@@ -42,6 +45,7 @@ def describe(parts: Parts, workdir: Path) -> dict[str, str]:
         f"{num_params / 1e6:.2f}M parameters, {source or 'from scratch'}",
         "tokenizer": f"{config.data.tokenizer or source or 'built-in'}, {len(parts.tokenizer)} tokens; {numbers}",
         "data": parts.problems_from,
+        "first prompt": describe_prompt(parts.train_prompts[0], parts.tokenizer),
         "rollout": f"{rollout.engine} engine, {rollout.prompts_per_step} prompts x {rollout.num_samples} samples, "
         f"up to {rollout.max_tokens} tokens, temperature {rollout.temperature}",
         "end of a response": describe_ends(parts),
@@ -64,6 +68,22 @@ def describe_ends(parts: Parts) -> str:
     tokens = {i: parts.tokenizer.convert_ids_to_tokens(i) for i in parts.stop_token_ids}
     strings = [repr(stop) for stop in parts.config.rollout.stop_strings if stop not in tokens.values()]
     return ", ".join([*(f"{token} ({i})" for i, token in tokens.items()), *strings])
+
+
+def describe_prompt(prompt: Prompt, tokenizer: Tokenizer) -> str:
+    r"""The text of a prompt's tokens with its special characters escaped, and the special tokens with their ids.
+
+    Example:
+        >>> from ntl_jax.data import Problem, encode_prompts, load_tokenizer
+        >>> tokenizer, problem = load_tokenizer(), Problem(0, "2+3?", "#### 5", "5", "mine")
+        >>> (prompt,), _ = encode_prompts([problem], tokenizer, template="<|endoftext|>{question}\n", max_tokens=64)
+        >>> describe_prompt(prompt, tokenizer)
+        "'<|endoftext|>2+3?\\n', 5 tokens, special ones: <|endoftext|> 1"
+    """
+    names = {i: token for token, i in special_tokens(tokenizer).items()}
+    special = [f"{names[i]} {i}" for i in prompt.ids.tolist() if i in names]
+    text = tokenizer.decode(prompt.ids, clean_up_tokenization_spaces=False)
+    return f"{text!r}, {len(prompt.ids)} tokens, special ones: {', '.join(special) or 'none'}"
 
 
 def describe_evaluation(parts: Parts) -> str:

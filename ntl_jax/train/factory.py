@@ -14,7 +14,15 @@ from jax.sharding import Mesh
 from transformers import PreTrainedTokenizerBase
 
 from ntl_jax.config import DataSection, RolloutSection, RunConfig
-from ntl_jax.data import Problem, encode_prompts, encode_solutions, generate_problems, load_gsm8k, load_tokenizer
+from ntl_jax.data import (
+    Problem,
+    encode_prompts,
+    encode_solutions,
+    generate_problems,
+    load_gsm8k,
+    load_tokenizer,
+    plain_problems,
+)
 from ntl_jax.models import Critic, Decoder, ModelConfig, hf_folder, load_hf, make_mesh, num_row_shards, shardings
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Prompt
@@ -90,7 +98,7 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
         )
     digits = NumberTable.from_tokenizer(tokenizer, vocab_size=model.vocab_size)
     table = _number_table(tokenizer, digits)
-    train, held_out, skipped_rows = _problems(config)
+    train, held_out, skipped_rows = _problems(config, tokenizer)
     encoding = {"template": data.template, "max_tokens": data.max_prompt_tokens, "on_long": data.on_long_row}
     train_prompts, long_prompts = encode_prompts(train, tokenizer, **encoding)
     if config.trainer.steps and rollout.prompts_per_step > len(train_prompts):
@@ -243,7 +251,7 @@ def _value_head(parts: Parts) -> tuple[nnx.GraphDef, Any]:
     return graph, jax.jit(zeros, out_shardings=shardings(head, parts.mesh))()
 
 
-def _problems(config: RunConfig) -> tuple[list[Problem], list[Problem], int]:
+def _problems(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> tuple[list[Problem], list[Problem], int]:
     """Training and held-out problems, and how many malformed rows were skipped."""
     data, num_eval = config.data, config.trainer.eval_problems
     settings = {"seed": config.seed, "tiers": data.tiers, "max_number": data.max_number}
@@ -257,7 +265,9 @@ def _problems(config: RunConfig) -> tuple[list[Problem], list[Problem], int]:
         held_out = generate_problems(num_eval, split="held_out", **settings)
     else:
         held_out, skipped_eval = load_gsm8k(data.eval, on_bad_row=data.on_bad_row)
-    return train, held_out[:num_eval], skipped_train + skipped_eval
+    train, more_train = plain_problems(train, tokenizer, on_bad_row=data.on_bad_row)
+    held_out, more_eval = plain_problems(held_out, tokenizer, on_bad_row=data.on_bad_row)
+    return train, held_out[:num_eval], skipped_train + skipped_eval + more_train + more_eval
 
 
 def _source(data: DataSection, num_train: int, num_eval: int, skipped: dict[str, int]) -> str:

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Special tokens of a tokenizer: which there are, what it puts before a text, and data that must hold none.
+
+Only the prompt's template says special tokens. A question or a solution is text: where it holds the name of one, such
+as ``<|im_end|>``, the tokenizer would read that as the token itself, and the row is malformed.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+from ntl_jax.data.problems import Problem, check_faults
+from ntl_jax.data.tokenizer import Tokenizer
+
+EXCERPT = 20
+"""Characters before and after a special token that an error shows."""
+
+
+def special_tokens(tokenizer: Tokenizer) -> dict[str, int]:
+    """The text and the id of every special token; added tokens that are text, such as Qwen3's ``<think>``, are none.
+
+    Example:
+        >>> from ntl_jax.data import load_tokenizer
+        >>> special_tokens(load_tokenizer())
+        {'<|pad|>': 0, '<|endoftext|>': 1}
+    """
+    decoder = tokenizer.added_tokens_decoder
+    if not isinstance(decoder, Mapping):  # mistral_common has a method there; all its tokens are among those below
+        decoder = {}
+    added = {token.content: i for i, token in decoder.items() if token.special}
+    return added | dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
+
+
+def find_special_tokens(text: str, tokenizer: Tokenizer) -> list[str]:
+    """The special tokens that a text writes, in order; of two that begin at one place it is the longer.
+
+    Example:
+        >>> from ntl_jax.data import load_tokenizer
+        >>> find_special_tokens("2+3?<|endoftext|>", load_tokenizer())
+        ['<|endoftext|>']
+    """
+    return _pattern(special_tokens(tokenizer)).findall(text)
+
+
+def start_tokens(tokenizer: Tokenizer) -> list[int]:
+    """The ids that the tokenizer puts before a text by itself: mostly none, or the begin-of-sequence token.
+
+    Example:
+        >>> from ntl_jax.data import load_tokenizer
+        >>> start_tokens(load_tokenizer())
+        []
+    """
+    first, *_ = tokenizer("1", add_special_tokens=False)["input_ids"]
+    ids = tokenizer("1")["input_ids"]
+    return ids[: ids.index(first)]
+
+
+def plain_problems(
+    problems: Sequence[Problem], tokenizer: Tokenizer, *, on_bad_row: Literal["error", "skip"] = "error"
+) -> tuple[list[Problem], int]:
+    """The problems whose question and solution hold no special token of the tokenizer.
+
+    Args:
+        problems: of any source.
+        tokenizer: of the policy.
+        on_bad_row: other problems raise, all of them at once, or are left out and counted.
+
+    Returns:
+        The problems that are left, and how many were left out.
+
+    Raises:
+        ValueError: naming problem and token, or when no problem is left.
+
+    Example:
+        >>> from ntl_jax.data import generate_problems, load_tokenizer
+        >>> problems = generate_problems(2, seed=0)
+        >>> plain_problems(problems, load_tokenizer()) == (problems, 0)
+        True
+    """
+    pattern = _pattern(special_tokens(tokenizer))
+    plain, faults = [], []
+    for problem in problems:
+        texts = {"question": problem.question, "solution": problem.solution}
+        if fault := _fault(texts.items(), pattern):
+            faults.append(f"problem {problem.index}: {fault}")
+        else:
+            plain.append(problem)
+    check_faults(faults, len(plain), on_bad_row)
+    return plain, len(faults)
+
+
+def _pattern(tokens: Iterable[str]) -> re.Pattern[str]:
+    longest_first = sorted(filter(None, tokens), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+
+
+def _fault(texts: Iterable[tuple[str, str]], pattern: re.Pattern[str]) -> str | None:
+    for name, text in texts:
+        if match := pattern.search(text):
+            excerpt = text[max(0, match.start() - EXCERPT) : match.end() + EXCERPT]
+            return f"its {name} holds the special token {match[0]!r}, which only data.template may: ...{excerpt!r}..."
+    return None

@@ -198,7 +198,7 @@ class NTLInfo:
         top_probability: its share of the ten digits' probability.
         truth_probability: the true digit's share, 0 where there is no truth.
         digit_losses: the loss at each digit with truth, 0 elsewhere.
-        ntl_loss: mean loss over digits with truth, missing and surplus places; inf where the sample has none.
+        ntl_loss: mean loss over digits with truth, missing and surplus places; inf without any, or without an answer.
         sequence_strings: the responses' texts.
         method: name of the loss behind ``ntl_loss``.
 

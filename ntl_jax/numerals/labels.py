@@ -30,6 +30,7 @@ class DigitLabels(NamedTuple):
         prefix_truth: what was due there given the response so far; -1 where nothing was.
         is_answer: the token belongs to the final answer.
         missing_answer_places: those of ``missing_places`` that are the final answer's.
+        has_answer: the response gives an answer; one that gives none earns no NTL reward.
     """
 
     digits: Int[np.ndarray, "T"]
@@ -39,6 +40,7 @@ class DigitLabels(NamedTuple):
     prefix_truth: Int[np.ndarray, "T"]
     is_answer: Bool[np.ndarray, "T"]
     missing_answer_places: int
+    has_answer: bool = True
 
 
 class _Target(NamedTuple):
@@ -105,6 +107,7 @@ def label_response(
         prefix_truth=prefix_truth,
         is_answer=is_answer,
         missing_answer_places=missing[True],
+        has_answer=answer is not None,
     )
 
 

@@ -43,7 +43,7 @@ def ntl_reward(
 ) -> dict[str, float]:
     """``0.5 EM + 0.5 exp(-ntl_loss / tau)``: partial credit for digits that were nearly right.
 
-    A response without a number, whose loss is infinite, gets no partial credit.
+    A response without an answer, whose loss is infinite, gets no partial credit.
 
     Args:
         ntl_info: record of this one sample.
@@ -100,7 +100,7 @@ def compute_full_ntl_reward(
     ntl_info: NTLInfo,
     **kwargs: Any,
 ) -> float:
-    """``exp(-ntl_loss)``, whatever the answer; 0 for a response without a number.
+    """``exp(-ntl_loss)``, right or wrong; 0 for a response without an answer.
 
     Args:
         ntl_info: record of this one sample.

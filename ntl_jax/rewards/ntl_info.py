@@ -35,7 +35,7 @@ def build_ntl_info(
     """Gathers the log-probs of the ten digits and the labels of B responses into one record.
 
     ``ntl_loss`` of a response is the mean over its digits with truth and its missing and surplus places, the latter two
-    at the largest possible loss; inf where it has none of them.
+    at the largest possible loss; inf where it has none of them, or gives no answer, so that it earns no partial reward.
 
     Args:
         digit_log_probs: of each response, the log-probs of the ten digits at every position, as sampled from.
@@ -95,6 +95,8 @@ def confidence_ntl_info(
 ) -> NTLInfo:
     """The record where no digit's distribution is known: ``ntl_loss = -mean log P(sampled digit)``, and no truth.
 
+    ``ntl_loss`` is inf where a response has no digit or gives no answer.
+
     Args:
         rollout_log_probs: of each response's sampled tokens.
         labels, texts: as in `build_ntl_info`.
@@ -108,10 +110,12 @@ def confidence_ntl_info(
     unknown = [
         blank_labels(len(label.digits))._replace(digits=label.digits, is_answer=label.is_answer) for label in labels
     ]
+    has_answer = np.array([label.has_answer for label in labels], bool)
     sampled = _padded(rollout_log_probs, 0.0)
     nothing = Readings(*(np.zeros_like(sampled) for _ in Readings._fields))
     info = _record(unknown, texts, nothing, sampled, None, "mse")
-    return dataclasses.replace(info, method=CONFIDENCE, ntl_loss=-info.avg_digit_log_prob)
+    ntl_loss = np.where(has_answer, -info.avg_digit_log_prob, np.inf)
+    return dataclasses.replace(info, method=CONFIDENCE, ntl_loss=ntl_loss)
 
 
 def blank_labels(length: int) -> DigitLabels:
@@ -139,6 +143,7 @@ def _record(
     losses = np.where(has_truth, readings.loss, np.float32(0))
     total = losses.sum(axis=1, dtype=np.float64) + MAX_LOSS[method] * unmatched
     places = has_truth.sum(axis=1) + unmatched
+    has_loss = (places > 0) & np.array([label.has_answer for label in labels], bool)
     return NTLInfo(
         digit_log_probs=digit_log_probs,
         digit_values=digits,
@@ -152,7 +157,7 @@ def _record(
         top_probability=np.where(is_digit, readings.top_probability, np.float32(0)),
         truth_probability=np.where(has_truth, readings.truth_probability, np.float32(0)),
         digit_losses=losses,
-        ntl_loss=np.where(places > 0, total / np.maximum(places, 1), np.inf).astype(np.float32),
+        ntl_loss=np.where(has_loss, total / np.maximum(places, 1), np.inf).astype(np.float32),
         sequence_strings=tuple(texts),
         method=method,
     )

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The NTL record of a batch holds what NTL's definitions say, checked against numbers worked out by hand."""
 
+import math
 from typing import Literal
 
 import jax.numpy as jnp
@@ -8,7 +9,15 @@ import numpy as np
 import pytest
 
 from ntl_jax.numerals import DigitLabels, label_response
-from ntl_jax.rewards import blank_labels, build_ntl_info, confidence_ntl_info, shares
+from ntl_jax.numerals.labels import Mode
+from ntl_jax.rewards import (
+    blank_labels,
+    build_ntl_info,
+    compute_full_ntl_reward,
+    confidence_ntl_info,
+    ntl_reward,
+    shares,
+)
 
 UNIFORM = np.log(np.full(10, 0.1))
 
@@ -24,13 +33,15 @@ def between(low: int, high: int, weight: float) -> np.ndarray:
     return np.log(probs)
 
 
-def respond(pieces: list[str], reference: str, rows: dict[int, np.ndarray]) -> tuple[np.ndarray, DigitLabels, str]:
+def respond(
+    pieces: list[str], reference: str, rows: dict[int, np.ndarray], mode: Mode = "final_answer"
+) -> tuple[np.ndarray, DigitLabels, str]:
     """One response as the texts of its tokens, with the distributions at some of them (uniform elsewhere)."""
     starts = np.cumsum([0, *map(len, pieces)])[:-1]
     digits = np.array([int(p) if p.isdigit() and len(p) == 1 else -1 for p in pieces], np.int8)
     log_probs = np.stack([rows.get(t, UNIFORM) for t in range(len(pieces))]).astype(np.float32)
     text = "".join(pieces)
-    return log_probs, label_response(text, starts, digits, reference), text
+    return log_probs, label_response(text, starts, digits, reference, mode=mode), text
 
 
 def build(*responses, method: Literal["mse", "wasserstein"] = "mse"):
@@ -61,7 +72,7 @@ def test_missing_and_surplus_places_cost_the_largest_loss(method, largest):
         respond(["no", "thing"], "72", {}),
         method=method,
     )
-    np.testing.assert_allclose(info.ntl_loss, [largest / 2, largest / 3, largest / 3, largest], rtol=1e-5)
+    np.testing.assert_allclose(info.ntl_loss, [largest / 2, largest / 3, largest / 3, np.inf], rtol=1e-5)
     assert info.missing_places.tolist() == [1, 0, 1, 2]
     assert info.surplus.sum(axis=1).tolist() == [0, 1, 0, 0]
 
@@ -71,6 +82,23 @@ def test_a_response_without_any_truth_has_an_infinite_loss():
     info = build((UNIFORM[None].astype(np.float32), label, "7"), respond(["#### ", "5"], "5", {1: sure(5)}))
     assert info.ntl_loss[0] == np.inf
     np.testing.assert_allclose(info.ntl_loss[1], 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["final_answer", "hybrid", "all_tokens"])
+@pytest.mark.parametrize("tau", [1.0, 9.0, 1e6])
+def test_a_response_without_an_answer_earns_nothing_at_any_temperature(mode, tau):
+    log_probs, labels, text = respond(["no", "thing"], "72", {}, mode=mode)
+    info = build_ntl_info([log_probs], [labels], [text], method="wasserstein")
+    assert info.ntl_loss.tolist() == [np.inf]
+    assert info.digit_accuracy.tolist() == [0]
+    assert ntl_reward("gsm8k", text, "72", ntl_info=info, tau=tau)["score"] == 0
+    assert compute_full_ntl_reward("gsm8k", text, "72", ntl_info=info) == 0
+
+
+def test_an_answer_that_is_far_off_still_earns_by_its_distance():
+    info = build(respond(["#### ", "9"], "0", {1: sure(9)}), method="wasserstein")
+    score = ntl_reward("gsm8k", "#### 9", "0", ntl_info=info, tau=9.0)["score"]
+    assert score == pytest.approx(0.5 * math.exp(-1), rel=1e-5)
 
 
 def test_counts_and_accuracy_follow_their_definitions():
@@ -86,7 +114,7 @@ def test_counts_and_accuracy_follow_their_definitions():
     assert info.correct_digits.tolist() == [0, 1, 0]
     assert info.digit_accuracy.tolist() == [0, 1, 0]
     assert info.has_digits.tolist() == [True, True, False]
-    np.testing.assert_allclose(info.ntl_loss, [(49 + 9 + 81) / 3, 0, 81], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(info.ntl_loss, [(49 + 9 + 81) / 3, 0, np.inf], rtol=1e-5, atol=1e-6)
 
 
 def test_selected_log_probs_are_those_of_the_sampled_numbers():
@@ -154,6 +182,11 @@ def test_the_confidence_proxy_is_minus_the_mean_log_prob_of_the_sampled_digits()
 def test_the_confidence_proxy_of_a_response_without_digits_is_infinite():
     info = confidence_ntl_info([np.array([-1.0], np.float32)], [blank_labels(1)], ["no"])
     assert info.ntl_loss.tolist() == [np.inf]
+
+
+def test_the_confidence_proxy_of_a_response_without_an_answer_is_infinite():
+    label = blank_labels(1)._replace(digits=np.array([7]), has_answer=False)
+    assert confidence_ntl_info([np.array([-1.0], np.float32)], [label], ["7"]).ntl_loss.tolist() == [np.inf]
 
 
 def test_the_likeliest_digit_and_the_truths_share_are_recorded():

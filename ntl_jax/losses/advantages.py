@@ -2,7 +2,8 @@
 """Advantages: per token from a critic, per row from the other samples of the same prompt.
 
 Arithmetic is float32 throughout: fractional rewards stay fractional. Rows outside `where` and tokens outside `mask`
-change nothing and get 0, whatever they hold. A group of one has no one to be compared with and keeps its score.
+change nothing and get 0, whatever they hold. A group of one sample has no one to be compared with and keeps its score;
+of several samples with one valid score, that one gets 0, since its baseline is undefined.
 
 Deviations: scores are taken relative to the best of their group before the mean, which leaves every formula as it is
 and makes a group of equal scores exactly 0: the rounding of a mean, divided by a standard deviation that is itself
@@ -13,8 +14,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ntl_jax.losses.per_token import check_shapes
-from ntl_jax.ops.masked import check_mask, masked_sum, masked_whiten
+from ntl_jax.losses.groups import deviations, scored_groups
+from ntl_jax.losses.per_token import sequence_ends
+from ntl_jax.ops.arguments import (
+    check_arrays,
+    check_fraction,
+    check_mask,
+    check_not_negative,
+    check_same_shape,
+    check_segment_ids,
+)
+from ntl_jax.ops.masked import masked_sum, masked_whiten
 
 
 def gae(
@@ -24,11 +34,12 @@ def gae(
     *,
     gamma: float = 1.0,
     lam: float = 1.0,
+    segment_ids: Int[Array, "... T"] | None = None,
 ) -> tuple[Float[Array, "... T"], Float[Array, "... T"]]:
-    """Generalised advantage estimation over the masked tokens of each row, as if the others did not exist.
+    """Generalised advantage estimation over the masked tokens of each sequence, as if the others did not exist.
 
     `delta_t = R_t + gamma V_{t+1} - V_t`, `A_t = delta_t + gamma lam A_{t+1}`, `returns = A + V`, where t + 1 is the
-    next masked token and the value after the last is 0. Whiten the advantages afterwards (`whiten`).
+    next masked token of the sequence and the value after its last is 0. Whiten the advantages afterwards (`whiten`).
 
     Schulman et al., "High-Dimensional Continuous Control Using Generalized Advantage Estimation", eq. 16,
     https://arxiv.org/abs/1506.02438.
@@ -39,12 +50,13 @@ def gae(
         mask: bool [..., T], the response tokens, with gaps where others (tool output) stand between them.
         gamma: discount per masked token.
         lam: 1 is the return minus the value, 0 the one-step error.
+        segment_ids: int [..., T]; where rows hold several sequences, each run of equal ids is one. None: a row is one.
 
     Returns:
         Advantages and returns, each [..., T] float32, 0 outside the mask.
 
     Raises:
-        ValueError: the mask is not bool, or the shapes do not agree.
+        ValueError: the mask is not bool, the shapes do not agree, or `gamma` or `lam` lies outside [0, 1].
 
     Example:
         >>> rewards, values = jnp.array([[0.0, 9.0, 1.0]]), jnp.array([[0.5, 9.0, 0.25]])
@@ -53,17 +65,19 @@ def gae(
         ([[0.125, 0.0, 0.75]], [[0.625, 0.0, 1.0]])
     """
     check_mask(mask)
-    check_shapes(rewards=rewards, values=values, mask=mask)
+    check_same_shape(rewards=rewards, values=values, mask=mask)
+    check_segment_ids(segment_ids, mask)
+    check_fraction(gamma=gamma, lam=lam)
     rewards, values = (jnp.where(mask, x.astype(jnp.float32), 0.0) for x in (rewards, values))
 
     def step(later: tuple[Array, Array], token: tuple[Array, ...]) -> tuple[tuple[Array, Array], Array]:
-        next_value, next_advantage = later
-        reward, value, counts = token
+        reward, value, counts, is_last = token
+        next_value, next_advantage = (jnp.where(is_last, 0.0, x) for x in later)
         advantage = reward + gamma * next_value - value + gamma * lam * next_advantage
         here = jnp.where(counts, value, next_value), jnp.where(counts, advantage, next_advantage)
         return here, here[1]
 
-    by_token = tuple(jnp.moveaxis(x, -1, 0) for x in (rewards, values, mask))
+    by_token = tuple(jnp.moveaxis(x, -1, 0) for x in (rewards, values, mask, sequence_ends(mask, segment_ids)))
     after_the_last = jnp.zeros_like(by_token[0][0])
     _, advantages = jax.lax.scan(step, (after_the_last, after_the_last), by_token, reverse=True)
     advantages = jnp.where(mask, jnp.moveaxis(advantages, 0, -1), 0.0)
@@ -80,7 +94,7 @@ def group_advantages(
 ) -> Float[Array, " B"]:
     """Score against the other samples of the prompt, `(R - mean_G) / (std_G + epsilon)`, std unbiased.
 
-    A group of one has mean 0 and std 1.
+    A group of one has mean 0 and std 1; of a larger one with a single valid sample nothing is known, and it gets 0.
 
     Shao et al., "DeepSeekMath" (GRPO), https://arxiv.org/abs/2402.03300; without the division: Liu et al.,
     "Understanding R1-Zero-Like Training" (Dr. GRPO), https://arxiv.org/abs/2503.20783.
@@ -88,25 +102,28 @@ def group_advantages(
     Args:
         scores: [B] reward of each sample.
         group_ids: int [B], any ints in any order; rows of one id are samples of one prompt.
-        where: bool [B], the samples that count; the others (no valid score) leave their group's mean. None: all.
+        where: bool [B], the samples with a valid score; the others leave their group's mean. None: all.
         normalize: divide by the standard deviation.
-        epsilon: added to it, in units of reward.
+        epsilon: added to it, in units of reward; at least 0.
 
     Returns:
         [B] float32, 0 outside `where`.
 
     Raises:
-        ValueError: `where` is not bool, `group_ids` are not ints, or the shapes are not [B].
+        ValueError: `where` is not bool, `group_ids` are not ints, the shapes are not [B], or `epsilon` is negative.
 
     Example:
         >>> group_advantages(jnp.array([1.0, 0.5, 0.0, 7.0]), jnp.array([3, 3, 3, -1])).round(4).tolist()
         [1.0, 0.0, -1.0, 7.0]
     """
-    deviations, counts, together = _deviations(scores, group_ids, where)
+    check_not_negative(epsilon=epsilon)
+    scores, groups = scored_groups(scores, group_ids, where)
+    centered = deviations(scores, groups)
     if not normalize:
-        return deviations
-    variance = _group_sums(deviations**2, together) / jnp.maximum(counts - 1.0, 1.0)
-    return deviations / jnp.where(counts > 1, jnp.sqrt(variance) + epsilon, 1.0 + epsilon)
+        return centered
+    variance = groups.sums(centered**2) / jnp.maximum(groups.num_counted - 1.0, 1.0)
+    scale = jnp.where(groups.num_counted > 1, jnp.sqrt(variance), 1.0) + epsilon
+    return centered / jnp.where(scale > 0, scale, 1.0)
 
 
 def leave_one_out_advantages(
@@ -114,12 +131,14 @@ def leave_one_out_advantages(
 ) -> Float[Array, " B"]:
     """Score minus the mean of the prompt's other samples, `n / (n - 1) (R - mean_G)`; a group of one keeps R.
 
+    A larger group with a single valid sample has no others: 0.
+
     Ahmadian et al., "Back to Basics" (RLOO), https://arxiv.org/abs/2402.14740.
 
     Args:
         scores: [B] reward of each sample.
         group_ids: int [B], any ints in any order; rows of one id are samples of one prompt.
-        where: bool [B], the samples that count. None: all.
+        where: bool [B], the samples with a valid score. None: all.
 
     Returns:
         [B] float32, 0 outside `where`.
@@ -131,8 +150,9 @@ def leave_one_out_advantages(
         >>> leave_one_out_advantages(jnp.array([1.0, 0.0, 0.5]), jnp.array([4, 4, 2])).tolist()
         [1.0, -1.0, 0.5]
     """
-    deviations, counts, _ = _deviations(scores, group_ids, where)
-    return deviations * jnp.where(counts > 1, counts / jnp.maximum(counts - 1.0, 1.0), 1.0)
+    scores, groups = scored_groups(scores, group_ids, where)
+    n = groups.num_counted
+    return deviations(scores, groups) * jnp.where(n > 1, n / jnp.maximum(n - 1.0, 1.0), 1.0)
 
 
 def optimal_baseline_advantages(
@@ -144,6 +164,8 @@ def optimal_baseline_advantages(
 ) -> Float[Array, " B"]:
     """Score minus the prompt's length-weighted mean, `R - sum_G(len R) / sum_G(len)`; a group of one keeps R.
 
+    A larger group with a single valid sample has nothing to be compared with: 0.
+
     The baseline of least variance where a sample's gradient grows with its length: Hao et al., "On-Policy RL with
     Optimal Reward Baseline" (OPO), https://arxiv.org/abs/2505.23585.
 
@@ -151,7 +173,7 @@ def optimal_baseline_advantages(
         scores: [B] reward of each sample.
         group_ids: int [B], any ints in any order; rows of one id are samples of one prompt.
         lengths: [B] response tokens of each sample.
-        where: bool [B], the samples that count. None: all.
+        where: bool [B], the samples with a valid score. None: all.
 
     Returns:
         [B] float32, 0 outside `where`.
@@ -163,7 +185,8 @@ def optimal_baseline_advantages(
         >>> optimal_baseline_advantages(jnp.array([1.0, 0.0]), jnp.array([4, 4]), jnp.array([1, 3])).tolist()
         [0.75, -0.25]
     """
-    return _deviations(scores, group_ids, where, lengths)[0]
+    scores, groups = scored_groups(scores, group_ids, where, lengths=lengths)
+    return deviations(scores, groups, lengths.astype(jnp.float32))
 
 
 def reinforce_plus_plus_advantages(
@@ -171,40 +194,62 @@ def reinforce_plus_plus_advantages(
     mask: Bool[Array, "B T"],
     *,
     group_ids: Int[Array, " B"] | None = None,
+    where: Bool[Array, " B"] | None = None,
     gamma: float = 1.0,
+    segment_ids: Int[Array, "B T"] | None = None,
 ) -> Float[Array, "B T"]:
     """Discounted return of each token, whitened over the batch; with groups the row's score minus its group's mean.
 
-    `whiten(sum_{k >= t} gamma^{k-t} R_k)`, and with `group_ids` `whiten(R - mean_G)` with R the row's total.
+    `whiten(sum_{k >= t} gamma^{k-t} R_k)`, and with `group_ids` `whiten(R - mean_G)` with R the row's total. A row that
+    is masked out whole (cut off, rejected) counts in its group's mean with all of its rewards; padding belongs outside
+    `where`. Of several samples with one valid score, that one gets 0 and is left out of the whitening.
 
     Hu et al., "REINFORCE++", https://arxiv.org/abs/2501.03262 (the second form is its REINFORCE++-baseline).
 
     Args:
         rewards: [B, T] reward of each token; one outside the mask is dropped.
-        mask: bool [B, T], the response tokens; an empty row is in no group.
+        mask: bool [B, T], the response tokens that are learnt from.
         group_ids: int [B], any ints in any order; rows of one id are samples of one prompt. None: no group baseline.
+        where: bool [B], the samples with a valid score; the others get 0 and leave their group's mean. None: all.
         gamma: discount per masked token, of the form without groups.
+        segment_ids: int [B, T], of the form without groups; where rows hold several sequences, each run of equal ids is
+            one. None: a row is one.
 
     Returns:
         [B, T] float32, 0 outside the mask.
 
     Raises:
-        ValueError: the mask is not bool, or the shapes do not agree.
+        ValueError: a mask is not bool, the shapes do not agree, `gamma` lies outside [0, 1], or groups of packed rows
+            are asked for.
 
     Example:
         >>> rewards, mask = jnp.array([[0.0, 1.0], [0.0, -1.0]]), jnp.ones((2, 2), bool)
         >>> reinforce_plus_plus_advantages(rewards, mask).round(3).tolist()
         [[0.866..., 0.866...], [-0.866..., -0.866...]]
     """
-    returns = _returns_to_go(rewards, mask, gamma)
-    if group_ids is not None:
-        deviations = _deviations(masked_sum(rewards, mask, axis=-1), group_ids, jnp.any(mask, axis=-1))[0]
-        returns = jnp.broadcast_to(deviations[:, None], mask.shape)
-    return masked_whiten(returns, mask)
+    returns = _returns_to_go(rewards, mask, gamma, segment_ids)
+    where = jnp.ones(mask.shape[:1], bool) if where is None else where
+    check_mask(where, "where")
+    if where.shape != mask.shape[:1]:
+        raise ValueError(f"where {where.shape} must be {mask.shape[:1]}, one entry per row of the mask {mask.shape}")
+    counted = mask & where[:, None]
+    if group_ids is None:
+        return masked_whiten(returns, counted)
+    if segment_ids is not None:
+        raise ValueError("group_ids are one per row, which segment_ids cut into several samples: pass unpacked rows")
+    # A row whose mask is empty is one that is masked out: it is not learnt from, but it says how its prompt goes.
+    earned = mask | ~jnp.any(mask, axis=-1, keepdims=True)
+    scores, groups = scored_groups(masked_sum(rewards, earned, axis=-1), group_ids, where)
+    returns = jnp.broadcast_to(deviations(scores, groups)[:, None], mask.shape)
+    return masked_whiten(returns, counted & groups.has_baseline[:, None])
 
 
 def remax_advantages(
-    rewards: Float[Array, "B T"], greedy_scores: Float[Array, " B"], mask: Bool[Array, "B T"]
+    rewards: Float[Array, "B T"],
+    greedy_scores: Float[Array, " B"],
+    mask: Bool[Array, "B T"],
+    *,
+    segment_ids: Int[Array, "B T"] | None = None,
 ) -> Float[Array, "B T"]:
     """Reward still to come minus the score of the prompt's greedy sample.
 
@@ -212,8 +257,10 @@ def remax_advantages(
 
     Args:
         rewards: [B, T] reward of each token; one outside the mask is dropped.
-        greedy_scores: [B] reward of the greedy response to the same prompt.
+        greedy_scores: [B] reward of the greedy response to the same prompt; with `segment_ids` [B, T], the same on each
+            token of a sequence.
         mask: bool [B, T], the response tokens.
+        segment_ids: int [B, T]; where rows hold several sequences, each run of equal ids is one. None: a row is one.
 
     Returns:
         [B, T] float32, 0 outside the mask.
@@ -225,39 +272,19 @@ def remax_advantages(
         >>> remax_advantages(jnp.array([[0.0, 1.0]]), jnp.array([0.25]), jnp.ones((1, 2), bool)).tolist()
         [[0.75, 0.75]]
     """
-    baseline = jnp.expand_dims(greedy_scores.astype(jnp.float32), axis=-1)
-    check_shapes(rewards=rewards, greedy_scores=baseline)
-    return jnp.where(mask, _returns_to_go(rewards, mask, 1.0) - baseline, 0.0)
-
-
-def _returns_to_go(rewards: Array, mask: Array, gamma: float) -> Array:
-    """Discounted sum of the rewards from each token on: the advantage over a critic that says 0."""
-    return gae(rewards, jnp.zeros_like(rewards), mask, gamma=gamma)[0]
-
-
-def _deviations(
-    scores: Array, group_ids: Array, where: Array | None, weights: Array | None = None
-) -> tuple[Array, Array, Array]:
-    """Scores minus their group's (weighted) mean, the sizes of the groups, and [B, B] who counts for whom."""
-    where = jnp.ones(scores.shape, bool) if where is None else where
-    weights = jnp.ones(scores.shape, jnp.float32) if weights is None else weights.astype(jnp.float32)
-    check_mask(where, "where")
-    if not jnp.issubdtype(group_ids.dtype, jnp.integer):
-        raise ValueError(f"group_ids are {group_ids.dtype}: pass ints, equal where the prompt is the same")
-    if scores.ndim != 1 or not scores.shape == group_ids.shape == where.shape == weights.shape:
+    returns = _returns_to_go(rewards, mask, 1.0, segment_ids)
+    check_arrays(greedy_scores=greedy_scores)
+    expected = mask.shape[:-1] if segment_ids is None else mask.shape
+    if greedy_scores.shape != expected:
         raise ValueError(
-            f"scores {scores.shape}, group_ids {group_ids.shape}, where {where.shape} and lengths {weights.shape} "
-            "must all be [B]: one number per sample (sum token rewards over the response first)"
+            f"greedy_scores {greedy_scores.shape} must be {expected} beside the mask {mask.shape}: one per row, "
+            "or with segment_ids one per token"
         )
-    scores = jnp.where(where, scores.astype(jnp.float32), 0.0)
-    together = (group_ids[:, None] == group_ids[None, :]) & where[None, :] & where[:, None]
-    counts = _group_sums(jnp.ones_like(scores), together)
-    best = jnp.max(jnp.where(together, scores[None, :], -jnp.inf), axis=1, initial=-jnp.inf)
-    relative = jnp.where(where, scores - best, 0.0)
-    mean = _group_sums(weights * relative, together) / jnp.maximum(_group_sums(weights, together), 1.0)
-    return jnp.where(counts > 1, relative - mean, scores), counts, together
+    baseline = greedy_scores.astype(jnp.float32)
+    return jnp.where(mask, returns - (baseline[..., None] if segment_ids is None else baseline), 0.0)
 
 
-def _group_sums(x: Array, together: Array) -> Array:
-    """For each row the sum over its group. No matrix product: on TPU that would round the scores to bfloat16."""
-    return jnp.sum(jnp.where(together, x[None, :], 0.0), axis=1)
+def _returns_to_go(rewards: Array, mask: Array, gamma: float, segment_ids: Array | None) -> Array:
+    """Discounted sum of the rewards from each token on: the advantage over a critic that says 0."""
+    check_arrays(rewards=rewards)
+    return gae(rewards, jnp.zeros(rewards.shape), mask, gamma=gamma, segment_ids=segment_ids)[0]

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ntl_jax.losses.per_token import check_shapes
-from ntl_jax.ops.masked import check_mask, masked_sum
+from ntl_jax.ops.arguments import check_mask
+from ntl_jax.ops.masked import masked_sum
 
 MODES = ("token-mean", "token-sum", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm")
 

@@ -17,7 +17,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ntl_jax.losses.kl import kl_k1, kl_k3
 from ntl_jax.losses.per_token import check_shapes, sequence_means, sequence_sums
-from ntl_jax.ops.masked import check_mask, masked_sum
+from ntl_jax.ops.arguments import check_mask
+from ntl_jax.ops.masked import masked_sum
 
 MAX_LOG_WEIGHT = 20.0  # exp(20) is 4.9e8, and its square still fits float32 in the effective sample size
 

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ntl_jax.numerals.table import NumberTable
-from ntl_jax.ops.masked import check_mask
+from ntl_jax.ops.arguments import check_mask
 
 # The mass off the number tokens is charged slightly more than the worst number, so that naming any number is better.
 OFF_NUMBER_PENALTY = 1.01

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ntl_jax.losses.number_token import number_probs
-from ntl_jax.ops.masked import check_mask
+from ntl_jax.ops.arguments import check_mask
 
 # Keeps 0 against 0 at 0 / eps and not 0 / 0; in units of the numeral's highest place.
 SMAPE_EPS = 1e-8

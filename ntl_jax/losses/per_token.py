@@ -12,10 +12,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ntl_jax.ops.arguments import check_arrays
+
 
 def check_shapes(**arrays: Array) -> None:
     """Raises ValueError unless the named arrays have as many axes as each other, of sizes that are equal or 1."""
-    shapes = {name: jnp.shape(array) for name, array in arrays.items()}
+    check_arrays(**arrays)
+    shapes = {name: array.shape for name, array in arrays.items()}
     sizes_by_axis = [set(sizes) - {1} for sizes in zip(*shapes.values(), strict=False)]
     if len({len(shape) for shape in shapes.values()}) > 1 or any(len(sizes) > 1 for sizes in sizes_by_axis):
         given = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
@@ -45,8 +48,7 @@ def sequence_sums(
     x = jnp.where(mask, x, 0.0)
     if segment_ids is None:
         return jnp.broadcast_to(jnp.sum(x, axis=-1, keepdims=True), x.shape)
-    starts = jnp.diff(segment_ids, axis=-1, prepend=segment_ids[..., :1]) != 0
-    return _run_sums(x, jnp.cumsum(starts, axis=-1))
+    return _run_sums(x, _runs(segment_ids))
 
 
 def sequence_means(
@@ -57,7 +59,31 @@ def sequence_means(
     return sequence_sums(x, mask, segment_ids) / jnp.maximum(lengths, 1.0)
 
 
+def sequence_ends(mask: Bool[Array, "... T"], segment_ids: Int[Array, "... T"] | None = None) -> Bool[Array, "... T"]:
+    """Which tokens are the last of their sequence, whether they count or not; that of a row is its last."""
+    last = jnp.broadcast_to(jnp.arange(mask.shape[-1]) == mask.shape[-1] - 1, mask.shape)
+    return last if segment_ids is None else last | (jnp.diff(segment_ids, axis=-1, append=segment_ids[..., -1:]) != 0)
+
+
+def num_sequences(mask: Bool[Array, "... T"], segment_ids: Int[Array, "... T"] | None = None) -> Float[Array, ""]:
+    """How many sequences have a masked token."""
+    if segment_ids is None:
+        return jnp.sum(jnp.any(mask, axis=-1), dtype=jnp.float32)
+    return jnp.sum(_counted_runs(mask, _runs(segment_ids)), dtype=jnp.float32)
+
+
+def _runs(segment_ids: Array) -> Array:
+    """The number of each token's run of equal ids within its row, from 0."""
+    return jnp.cumsum(jnp.diff(segment_ids, axis=-1, prepend=segment_ids[..., :1]) != 0, axis=-1)
+
+
 @functools.partial(jnp.vectorize, signature="(t),(t)->(t)")
 def _run_sums(x: Array, run: Array) -> Array:
     """Sums over each run of one row, given back to its tokens; a row of T tokens has at most T runs."""
     return jax.ops.segment_sum(x, run, num_segments=x.shape[0])[run]
+
+
+@functools.partial(jnp.vectorize, signature="(t),(t)->(t)")
+def _counted_runs(mask: Array, run: Array) -> Array:
+    """For each run of one row whether it has a masked token."""
+    return jax.ops.segment_sum(mask.astype(jnp.int32), run, num_segments=mask.shape[0]) > 0

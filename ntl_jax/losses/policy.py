@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ntl_jax.losses.per_token import check_shapes, clipped_log_ratio, contain, sequence_means
-from ntl_jax.ops.masked import check_mask
+from ntl_jax.ops.arguments import check_mask
 
 MAX_LOG_RATIO = 20.0  # exp(20) is 4.9e8: no ratio beyond it carries information, and exp(89) overflows float32
 MAX_SEQUENCE_LOG_RATIO = 10.0  # of GSPO's per-token mean, which a sum over T tokens would reach T times sooner

@@ -9,32 +9,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from ntl_jax.ops.arguments import check_arrays, check_mask
+
 WHITEN_EPS = 1e-8  # added to the variance, so that a constant array whitens to zeros and not to NaN
 
 Axis = int | tuple[int, ...] | None
-
-
-def check_mask(mask: Array, name: str = "mask") -> None:
-    """Raises ValueError unless the mask is bool: a float mask is usually a weight, and would be one silently.
-
-    Args:
-        mask: any array.
-        name: what the message calls it.
-
-    Raises:
-        ValueError: the dtype is not bool.
-
-    Example:
-        >>> check_mask(jnp.ones(3))
-        Traceback (most recent call last):
-        ...
-        ValueError: mask is float32: masks are bool and mean "this position counts"; pass mask.astype(bool) or mask != 0
-    """
-    if mask.dtype != jnp.bool_:
-        raise ValueError(
-            f'{name} is {mask.dtype}: masks are bool and mean "this position counts"; '
-            f"pass {name}.astype(bool) or {name} != 0"
-        )
 
 
 def masked_sum(x: Float[Array, "..."], mask: Bool[Array, "..."], axis: Axis = None) -> Float[Array, "..."]:
@@ -129,6 +108,7 @@ def masked_whiten(x: Float[Array, "..."], mask: Bool[Array, "..."], axis: Axis =
 def _masked(x: Array, mask: Array) -> Array:
     """`x` in float32, with 0 outside the mask."""
     check_mask(mask)
+    check_arrays(x=x)
     if mask.shape != x.shape:
         raise ValueError(f"the mask's shape {mask.shape} must be that of the array, {x.shape}: broadcast it explicitly")
     return jnp.where(mask, x, jnp.zeros_like(x)).astype(jnp.float32)

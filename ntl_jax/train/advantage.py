@@ -28,7 +28,7 @@ class Rewards(NamedTuple):
         per_token: reward of each response token; that of the reward function stands at the last.
         groups: equal for samples of one draw of a prompt.
         lengths: response tokens of each sample.
-        valid: samples that have a reward; the others leave their group's mean.
+        valid: samples that have a reward, also where the mask leaves them out; the others leave their group's mean.
         greedy: reward of the greedy response to each sample's prompt, for remax.
     """
 
@@ -57,7 +57,8 @@ def with_advantages(algorithm: AlgorithmSection, batch: TrainBatch, rewards: Rew
         case "reinforce_plus_plus":
             advantages = reinforce_plus_plus_advantages(per_token, mask, gamma=algorithm.gamma)
         case "reinforce_plus_plus_baseline":
-            advantages = reinforce_plus_plus_advantages(per_token, mask, group_ids=jnp.asarray(rewards.groups))
+            groups, valid = jnp.asarray(rewards.groups), jnp.asarray(rewards.valid)
+            advantages = reinforce_plus_plus_advantages(per_token, mask, group_ids=groups, where=valid)
         case "remax":
             assert rewards.greedy is not None
             advantages = remax_advantages(per_token, jnp.asarray(rewards.greedy), mask)

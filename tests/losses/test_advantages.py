@@ -78,10 +78,42 @@ def test_masked_tokens_of_gae_may_hold_anything_and_get_zero():
         assert not x[~MASK].any()
 
 
+PACKED = {name: x[:4].reshape(2, 16) for name, x in {"rewards": REWARDS, "values": VALUES, "mask": MASK}.items()}
+# The two sequences of the first row are numbered, those of the second are parted by a change of id.
+SEGMENT_IDS = jnp.array([[0] * 8 + [1] * 8, [9] * 8 + [-2] * 8])
+
+
+def test_packed_rows_have_the_advantages_of_their_sequences():
+    settings = {"gamma": 0.9, "lam": 0.8}
+    packed = gae(**PACKED, segment_ids=SEGMENT_IDS, **settings)
+    for x, y in zip(packed, gae(REWARDS[:4], VALUES[:4], MASK[:4], **settings), strict=True):
+        np.testing.assert_allclose(x.reshape(4, 8), y, atol=1e-6)
+    rewards, mask = PACKED["rewards"], PACKED["mask"]
+    returns = reinforce_plus_plus_advantages(rewards, mask, gamma=0.9, segment_ids=SEGMENT_IDS)
+    expected = reinforce_plus_plus_advantages(REWARDS[:4], MASK[:4], gamma=0.9)
+    np.testing.assert_allclose(returns.reshape(4, 8), expected, atol=1e-6)
+    greedy = jnp.array([0.5, -1.0, 2.0, 0.25])
+    by_token = jnp.broadcast_to(greedy[:, None], (4, 8)).reshape(2, 16)
+    expected = remax_advantages(REWARDS[:4], greedy, MASK[:4])
+    packed = remax_advantages(rewards, by_token, mask, segment_ids=SEGMENT_IDS)
+    np.testing.assert_allclose(packed.reshape(4, 8), expected, atol=1e-6)
+
+
+def test_mistakes_about_packed_rows_are_named():
+    rewards, mask = PACKED["rewards"], PACKED["mask"]
+    for ids in (SEGMENT_IDS[:, :8], SEGMENT_IDS.astype(jnp.float32), [[0] * 16] * 2):
+        with pytest.raises(ValueError, match=r"segment_ids (are \w+ \(2, \d+\): pass ints|is a list: pass an array)"):
+            gae(**PACKED, segment_ids=ids)
+    with pytest.raises(ValueError, match="pass unpacked rows"):
+        reinforce_plus_plus_advantages(rewards, mask, group_ids=jnp.zeros(2, int), segment_ids=SEGMENT_IDS)
+    with pytest.raises(ValueError, match=r"greedy_scores \(2,\) must be \(2, 16\)"):
+        remax_advantages(rewards, jnp.zeros(2), mask, segment_ids=SEGMENT_IDS)
+
+
 def test_gae_refuses_a_float_mask_and_a_bootstrap_column():
     with pytest.raises(ValueError, match="mask is float32"):
         gae(REWARDS, VALUES, MASK.astype(jnp.float32))
-    with pytest.raises(ValueError, match=r"values \(5, 9\)"):
+    with pytest.raises(ValueError, match=r"values \(5, 9\).*values has an entry too many.*values\[\.\.\., :-1\]"):
         gae(REWARDS, jnp.zeros((5, 9)), MASK)
 
 
@@ -132,9 +164,34 @@ def test_scores_that_do_not_count_leave_their_groups_mean(advantages, bad):
     np.testing.assert_allclose(with_bad, jnp.where(where, without, 0.0), rtol=1e-6)
 
 
-def test_a_group_that_shrinks_to_one_keeps_its_score():
+@each_group_form
+def test_of_several_samples_one_valid_score_has_no_baseline(advantages):
+    # Of group -7 only row 0 has a score, of group 12 only row 1; row 3 is alone in its group.
     where = jnp.array([True, True, False, True, False, False])
-    np.testing.assert_allclose(group_advantages(SCORES, IDS, where=where), jnp.where(where, SCORES, 0.0), rtol=2e-6)
+    expected = [0.0, 0.0, 0.0, 0.7, 0.0, 0.0]
+    np.testing.assert_allclose(advantages(SCORES, IDS, where=where), expected, rtol=2e-6)
+
+
+@each_group_form
+@pytest.mark.parametrize("transform", [lambda f: f, jax.jit], ids=["eager", "jit"])
+@pytest.mark.parametrize(
+    "ids",
+    [np.array([-7, 12, -7, 3, 12, -7], np.int8), np.array([2**32 - 1, 0, 2**32 - 1, 2**31, 0, 2**32 - 1], np.uint32)],
+    ids=["int8", "uint32"],
+)
+def test_ids_of_any_ints_make_the_same_groups(advantages, transform, ids):
+    np.testing.assert_allclose(transform(advantages)(SCORES, jnp.array(ids)), advantages(SCORES, IDS), rtol=1e-6)
+
+
+def test_numpy_ids_of_64_bits_are_not_cut_to_32():
+    ids = np.array([1, 1, 1 + 2**32, 1 + 2**32])
+    np.testing.assert_allclose(leave_one_out_advantages(jnp.array([1.0, 0.0, 0.5, 0.0]), ids), [1.0, -1.0, 0.5, -0.5])
+
+
+def test_memory_grows_with_the_samples_and_not_with_their_square():
+    rows = jnp.zeros(8192), jnp.zeros(8192, int)
+    memory = jax.jit(group_advantages).lower(*rows).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < 100 * 8192
 
 
 def test_binary_scores_of_a_large_group_reach_no_further_than_they_should():
@@ -150,10 +207,11 @@ def test_no_rows_at_all_are_no_error():
 def test_mistakes_about_groups_are_named():
     with pytest.raises(ValueError, match=r"scores \(5, 8\).*sum token rewards"):
         group_advantages(REWARDS, jnp.zeros((5, 8), int))
-    with pytest.raises(ValueError, match="group_ids are float32"):
-        group_advantages(SCORES, IDS.astype(jnp.float32))
     with pytest.raises(ValueError, match="where is int32"):
         group_advantages(SCORES, IDS, where=jnp.ones(6, jnp.int32))
+    for ids in (IDS.astype(jnp.float32), np.array(list("abacba")), list("abacba"), [1, 2, 1, 3, 2, 1]):
+        with pytest.raises(ValueError, match=r"group_ids are (float32|<U1|a list): .*np\.unique\(group_ids"):
+            group_advantages(SCORES, ids)  # pyright: ignore[reportArgumentType]
 
 
 def whitened(x, mask):
@@ -169,12 +227,30 @@ def test_reinforce_plus_plus_whitens_discounted_returns():
 
 
 def test_reinforce_plus_plus_with_groups_whitens_centred_scores():
-    # Row 3 is empty, so row 1 is alone in its group and keeps its score.
+    # Row 3 is masked out whole: it counts in its group's mean with all of its rewards, and gets 0.
     ids = jnp.array([5, -1, 5, -1, 5])
-    scores = np.where(MASK, REWARDS, 0.0).sum(-1)
-    deviations = scores - np.where(ids == 5, scores[[0, 2, 4]].mean(), 0.0)
+    scores = np.where(MASK.at[3].set(True), REWARDS, 0.0).sum(-1)
+    deviations = scores - np.where(ids == 5, scores[[0, 2, 4]].mean(), scores[[1, 3]].mean())
     expected = whitened(np.broadcast_to(deviations[:, None], (5, 8)), MASK)
     np.testing.assert_allclose(reinforce_plus_plus_advantages(REWARDS, MASK, group_ids=ids), expected, atol=1e-5)
+
+
+def test_a_response_that_was_cut_off_counts_in_the_mean_of_reinforce_plus_plus():
+    # [1, 0 | 1, 0], the second cut off: deviations .5, (-.5), .5, -.5; of the three mean 1/6, std sqrt(1/3).
+    rewards, mask = jnp.array([[1.0], [0.0], [1.0], [0.0]]), jnp.array([[True], [False], [True], [True]])
+    advantages = reinforce_plus_plus_advantages(rewards, mask, group_ids=jnp.array([0, 0, 1, 1]))
+    np.testing.assert_allclose(advantages[:, 0], [0.5774, 0.0, 0.5774, -1.1547], atol=1e-4)
+
+
+def test_a_sample_without_a_valid_score_takes_no_part_in_reinforce_plus_plus():
+    # Row 1 has no score, so that row 0 has no baseline; rows 2 and 3 have deviations .5 and -.5, std sqrt(.5).
+    rewards, mask = jnp.array([[1.0], [jnp.nan], [1.0], [0.0]]), jnp.ones((4, 1), bool)
+    where, ids = jnp.array([True, False, True, True]), jnp.array([0, 0, 1, 1])
+    advantages = reinforce_plus_plus_advantages(rewards, mask, group_ids=ids, where=where)
+    np.testing.assert_allclose(advantages[:, 0], [0.0, 0.0, 0.7071, -0.7071], atol=1e-4)
+    # Without groups rewards 1, 1 and 0 are whitened: mean 2/3, std sqrt(1/3).
+    advantages = reinforce_plus_plus_advantages(rewards, mask, where=where)
+    np.testing.assert_allclose(advantages[:, 0], [0.5774, 0.0, 0.5774, -1.1547], atol=1e-4)
 
 
 def test_remax_subtracts_the_greedy_score_from_the_reward_still_to_come():

@@ -50,11 +50,27 @@ def test_with_the_baseline_reinforce_plus_plus_tells_only_samples_of_one_prompt_
     assert found[2, 0] == found[3, 0]
 
 
+def test_a_response_that_is_masked_out_counts_in_the_mean_that_reinforce_plus_plus_subtracts():
+    # [1, 0 | 1, 0] with the second masked out: deviations .5, .5, -.5; mean 1/6, std sqrt(1/3).
+    nothing, mask = np.zeros((4, 1), np.int32), np.array([[True], [False], [True], [True]])
+    batch = TrainBatch(nothing, nothing, None, nothing, nothing, mask, nothing)
+    scores = np.array([[1.0], [0.0], [1.0], [0.0]], np.float32)
+    rewards = Rewards(scores, np.array([0, 0, 1, 1]), np.ones(4, int), np.ones(4, bool))
+    algorithm = AlgorithmSection(advantage="reinforce_plus_plus_baseline")
+    found = with_advantages(algorithm, batch, rewards).advantages
+    np.testing.assert_allclose(found[:, 0], [0.5774, 0.0, 0.5774, -1.1547], atol=1e-4)  # pyright: ignore
+    # Without a score the second leaves the mean, and the first has no baseline: 0, then .5 and -.5, std sqrt(.5).
+    unscored = rewards._replace(valid=np.array([True, False, True, True]))
+    found = with_advantages(algorithm, batch, unscored).advantages
+    np.testing.assert_allclose(found[:, 0], [0.0, 0.0, 0.7071, -0.7071], atol=1e-4)  # pyright: ignore
+
+
 def test_a_critic_that_is_right_leaves_advantages_of_zero():
     values = np.where(MASK, SCORES.sum(axis=1, keepdims=True), 9.0).astype(np.float32)
     np.testing.assert_allclose(advantages(advantage="gae", values=values), 0, atol=1e-6)
 
 
-def test_a_sample_without_a_reward_leaves_its_groups_mean():
-    valid = REWARDS._replace(valid=np.array([False, True, True, True]))
-    assert advantages(valid, advantage="group")[:2].tolist() == [[0, 0], [0, 0]]
+@pytest.mark.parametrize("advantage", ["group", "leave_one_out", "optimal_baseline"])
+def test_a_sample_whose_group_has_no_other_reward_has_no_advantage(advantage):
+    valid = REWARDS._replace(valid=np.array([True, False, True, True]))
+    assert advantages(valid, advantage=advantage)[:2].tolist() == [[0, 0], [0, 0]]

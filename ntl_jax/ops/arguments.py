@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of arguments: what is wrong, what is allowed, and how to mend it, before anything is computed.
+
+Types, dtypes and shapes are known under `jit` as well. The value of a traced number is not, and goes unchecked.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Int
+
+
+def check_arrays(**arrays: Any) -> None:
+    """Raises ValueError unless each argument is an array of JAX or numpy.
+
+    Args:
+        arrays: by the names that the message calls them.
+
+    Raises:
+        ValueError: one is a list, a Python number, None or an array of another library.
+
+    Example:
+        >>> check_arrays(rewards=[0.0, 1.0])
+        Traceback (most recent call last):
+        ...
+        ValueError: rewards is a list: pass an array, such as jnp.asarray(rewards)
+    """
+    for name, array in arrays.items():
+        if not isinstance(array, jax.Array | np.ndarray | np.generic):
+            raise ValueError(f"{name} is a {type(array).__name__}: pass an array, such as jnp.asarray({name})")
+
+
+def check_mask(mask: Array, name: str = "mask") -> None:
+    """Raises ValueError unless the mask is a bool array: a float mask is usually a weight, and would be one silently.
+
+    Args:
+        mask: any array.
+        name: what the message calls it.
+
+    Raises:
+        ValueError: it is no array, or its dtype is not bool.
+
+    Example:
+        >>> check_mask(jnp.ones(3))
+        Traceback (most recent call last):
+        ...
+        ValueError: mask is float32: masks are bool and mean "this position counts"; pass mask.astype(bool) or mask != 0
+    """
+    check_arrays(**{name: mask})
+    if mask.dtype != jnp.bool_:
+        raise ValueError(
+            f'{name} is {mask.dtype}: masks are bool and mean "this position counts"; '
+            f"pass {name}.astype(bool) or {name} != 0"
+        )
+
+
+def check_same_shape(**arrays: Array) -> None:
+    """Raises ValueError unless the arrays have one shape; says what to do about an entry too many or an axis too few.
+
+    Args:
+        arrays: by the names that the message calls them.
+
+    Raises:
+        ValueError: one is no array, or two shapes differ.
+
+    Example:
+        >>> check_same_shape(rewards=jnp.zeros((2, 4)), values=jnp.zeros((2, 5)))
+        Traceback (most recent call last):
+        ...
+        ValueError: shapes do not agree: rewards (2, 4), values (2, 5); all must be the same: values has an entry too
+        many along the last axis, drop the one that belongs to no token, such as values[..., :-1]
+    """
+    check_arrays(**arrays)
+    shapes = {name: array.shape for name, array in arrays.items()}
+    if len(set(shapes.values())) > 1:
+        given = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"shapes do not agree: {given}; all must be the same{_remedy(shapes)}")
+
+
+def check_segment_ids(segment_ids: Int[Array, "... T"] | None, mask: Bool[Array, "... T"]) -> None:
+    """Raises ValueError unless the ids of packed sequences are ints, one a token; None is a row of one sequence.
+
+    Args:
+        segment_ids: [..., T] or None.
+        mask: [..., T], whose shape they must have.
+
+    Raises:
+        ValueError: they are no array, no ints, or of another shape.
+
+    Example:
+        >>> check_segment_ids(jnp.zeros(2), jnp.ones((2, 4), bool))
+        Traceback (most recent call last):
+        ...
+        ValueError: segment_ids are float32 (2,): pass ints of the mask's shape (2, 4), equal within a sequence
+    """
+    if segment_ids is None:
+        return
+    check_arrays(segment_ids=segment_ids)
+    if segment_ids.shape != mask.shape or not jnp.issubdtype(segment_ids.dtype, jnp.integer):
+        raise ValueError(
+            f"segment_ids are {segment_ids.dtype} {segment_ids.shape}: pass ints of the mask's shape {mask.shape}, "
+            "equal within a sequence"
+        )
+
+
+def check_numbers(allowed: str, holds: Callable[[np.ndarray], Any], **numbers: Any) -> None:
+    """Raises ValueError unless a test holds for each number, or for all entries of each array of numbers.
+
+    Args:
+        allowed: what the message says after "must be", with the remedy.
+        holds: of a float64 array, elementwise; one that is False of NaN.
+        numbers: by the names that the message calls them.
+
+    Raises:
+        ValueError: the test fails, or an argument is no number.
+
+    Example:
+        >>> check_numbers("above 1, or None", lambda x: x > 1, dual_clip=0.2)
+        Traceback (most recent call last):
+        ...
+        ValueError: dual_clip=0.2 must be above 1, or None
+    """
+    for name, number in numbers.items():
+        if isinstance(number, jax.core.Tracer):
+            continue
+        is_number = isinstance(number, int | float | np.generic | np.ndarray | jax.Array)
+        if not is_number or not np.all(holds(np.asarray(number, np.float64))):
+            raise ValueError(f"{name}={number} must be {allowed}")
+
+
+def check_positive(**numbers: Any) -> None:
+    """`check_numbers`: finite and above 0."""
+    check_numbers("a finite number above 0", lambda x: (x > 0) & (x < np.inf), **numbers)
+
+
+def check_not_negative(**numbers: Any) -> None:
+    """`check_numbers`: at least 0, infinity included."""
+    check_numbers("at least 0", lambda x: x >= 0, **numbers)
+
+
+def check_fraction(**numbers: Any) -> None:
+    """`check_numbers`: in [0, 1]."""
+    check_numbers("in [0, 1]", lambda x: (x >= 0) & (x <= 1), **numbers)
+
+
+def check_bounds(low: Any, high: Any, *, around: float, remedy: str) -> None:
+    """Raises ValueError unless `low <= around <= high`; of traced bounds nothing is known.
+
+    Args:
+        low: lower bound, -inf for none.
+        high: upper bound, inf for none.
+        around: what must lie within: the value where nothing is amiss.
+        remedy: how to find bounds that are right.
+
+    Raises:
+        ValueError: the bounds leave it out, are in the wrong order, or NaN.
+
+    Example:
+        >>> check_bounds(0.5, 0.2, around=1.0, remedy="1 is the weight where both agree")
+        Traceback (most recent call last):
+        ...
+        ValueError: low=0.5 and high=0.2 must be in this order, with 1 between them: 1 is the weight where both agree
+    """
+    if isinstance(low, jax.core.Tracer) or isinstance(high, jax.core.Tracer):
+        return
+    if not np.all((np.asarray(low) <= around) & (np.asarray(high) >= around)):
+        raise ValueError(f"low={low} and high={high} must be in this order, with {around:g} between them: {remedy}")
+
+
+def _remedy(shapes: dict[str, tuple[int, ...]]) -> str:
+    """How to mend shapes that differ in the two usual ways; empty for others."""
+    if len({len(shape) for shape in shapes.values()}) > 1:
+        return " (a value per row becomes one per token by jnp.broadcast_to(x[:, None], mask.shape))"
+    sizes = {name: shape[-1] for name, shape in shapes.items()}
+    longest, shortest = max(sizes, key=sizes.__getitem__), min(sizes.values())
+    if sizes[longest] != shortest + 1 or len({shape[:-1] for shape in shapes.values()}) > 1:
+        return ""
+    return (
+        f": {longest} has an entry too many along the last axis, drop the one that belongs to no token, "
+        f"such as {longest}[..., :-1]"
+    )

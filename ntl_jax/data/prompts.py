@@ -110,7 +110,7 @@ def encode_solutions(
     texts = [prompt.extra_info["solution"] for prompt in prompts]
     if special := find_special_tokens("\n".join(texts), tokenizer):
         raise ValueError(
-            f"solutions must hold no special tokens, given {', '.join(dict.fromkeys(special))}: the end-of-sequence token "
+            f"solutions must hold no special tokens, given {', '.join(dict.fromkeys(special))}: the end token "
             "is put after each; plain_problems names the problems, or leaves them out"
         )
     rows = [[*row, tokenizer.eos_token_id] for row in _encode(texts, tokenizer)]

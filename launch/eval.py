@@ -16,10 +16,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from ntl_jax.config import CONFIG_FILE, ModelSection, RolloutSection, RunConfig, stored_config
+from ntl_jax.config import CONFIG_FILE, ModelSection, RolloutSection, RunConfig, read_escapes, stored_config
 
 MODEL_DEFAULTS = RunConfig(rollout=RolloutSection(max_tokens=512))
 """Of a model that is not a run's; GSM8K's solutions need the room."""
+TEMPLATE_HELP = (
+    r"the prompt; {question} stands for the problem's text, \n \t \r \\ for characters as in launch/train.py"
+)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -87,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--temperature", type=float, metavar="X", help="of the samples")
     add("--top-p", type=float, metavar="X", help="of the samples")
     add("--max-tokens", type=int, metavar="N", help="longest response")
-    add("--template", metavar="TEXT", help="the prompt; {question} stands for the problem's text")
+    add("--template", metavar="TEXT", type=read_escapes, help=TEMPLATE_HELP)
     add("--engine", choices=("jax", "vllm"), help="what samples, if not that of the run; of a model it is jax")
     add("--mesh", type=int, nargs=3, metavar="N", help="devices along data, fsdp and tensor")
     add("--output", type=pathlib.Path, metavar="DIR", help="folder to write to; by default runs/eval-NAME-TIME")

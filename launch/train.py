@@ -10,6 +10,7 @@ import datetime
 import difflib
 import pathlib
 import runpy
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from typing import Annotated
 
 import tyro
 
-from ntl_jax.config import CONFIG_FILE, RunConfig, flatten, stored_config
+from ntl_jax.config import CONFIG_FILE, RunConfig, flatten, read_escapes, several_in_one, stored_config, write_escapes
 from ntl_jax.host_memory import keep_freed_memory
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "configs"
@@ -79,7 +80,7 @@ def parse_args(argv: Sequence[str]) -> Args:
     peek.add_argument("--workdir", nargs="?", type=pathlib.Path)
     peek.add_argument("--resume", action="store_true")
     first, rest = peek.parse_known_args(argv)
-    _check_names(rest)
+    given = _given_options(rest)
     stored = _stored_config(first.workdir) if first.resume else None
     if first.config:
         base = load_config(first.config)
@@ -87,10 +88,11 @@ def parse_args(argv: Sequence[str]) -> Args:
         base = stored or RunConfig()
     else:
         raise ValueError(f"--config=NAME is missing: {_available()}")
-    with _bools():
+    with _values():
         args = tyro.cli(
             Args, args=argv, default=Args(base), prog="launch/train.py", description=__doc__, use_underscores=True
         )
+    args = dataclasses.replace(args, config=_read_texts(args.config, given))
     args.config.validate()
     if stored is not None:
         _check_same_run(args.config, stored)
@@ -136,21 +138,41 @@ def _available() -> str:
     return f"configs/ has {', '.join(_names())}; the path of a .py file works too"
 
 
-def _check_names(options: Sequence[str]) -> None:
-    known = {f"--config.{name}" for name in flatten(RunConfig())} | {"--config", "--workdir", "--resume", "--help"}
-    for option in options:
-        name = option.split("=")[0].replace("-", "_").replace("__", "--", 1)
-        if option.startswith("--") and name not in known:
+def _given_options(words: Sequence[str]) -> list[str]:
+    """The names of the options in a command line: all of them exist, and those that take several values come once."""
+    settings = {f"--config.{name}": value for name, value in flatten(RunConfig()).items()}
+    known = settings.keys() | {"--config", "--workdir", "--resume", "--help"}
+    names = [word.split("=")[0].replace("-", "_").replace("__", "--", 1) for word in words if word.startswith("--")]
+    for name in names:
+        if isinstance(settings.get(name), tuple) and names.count(name) > 1:
+            raise ValueError(
+                f"{name} is given {names.count(name)} times: give all its values at once, as in {name} A B"
+            )
+        if name not in known:
             same_field = [
                 right for right in sorted(known) if right.split(".")[-1] == name.removeprefix("--").split(".")[-1]
             ]
             near = same_field or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else "--help lists all options"
             raise ValueError(f"there is no option {name}: {hint}")
+    return names
 
 
-def _bools() -> tyro.constructors.ConstructorRegistry:
-    """true and false in any case, where Python's spelling alone would be taken."""
+def _read_texts(config: RunConfig, given: Sequence[str]) -> RunConfig:
+    """The configuration with the escapes read in those of its texts that are given as options."""
+    data, rollout = config.data, config.rollout
+    if "--config.data.template" in given:
+        data = dataclasses.replace(data, template=read_escapes(data.template))
+    if (option := "--config.rollout.stop_strings") in given:
+        rollout = dataclasses.replace(rollout, stop_strings=tuple(map(read_escapes, rollout.stop_strings)))
+        if parts := several_in_one(rollout.stop_strings):
+            one, several = rollout.stop_strings[0], shlex.join(map(write_escapes, parts))
+            print(f"note: {one!r} is one stop string; several are given as {option} {several}", file=sys.stderr)
+    return dataclasses.replace(config, data=data, rollout=rollout)
+
+
+def _values() -> tyro.constructors.ConstructorRegistry:
+    """Reads true and false in any case, not in Python's spelling alone; shows defaults of texts with escapes."""
 
     def read(words: list[str]) -> bool:
         if words[0].lower() not in SPELLINGS:
@@ -158,14 +180,21 @@ def _bools() -> tyro.constructors.ConstructorRegistry:
         return SPELLINGS[words[0].lower()]
 
     registry = tyro.constructors.ConstructorRegistry()
-    spec = tyro.constructors.PrimitiveConstructorSpec(
+    bools = tyro.constructors.PrimitiveConstructorSpec(
         nargs=1,
         metavar="{true,false}",
         instance_from_str=read,
         is_instance=lambda value: isinstance(value, bool),
         str_from_instance=lambda value: [str(value).lower()],
     )
-    registry.primitive_rule(lambda info: spec if info.type is bool else None)
+    texts = tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="STR",
+        instance_from_str=lambda words: words[0],
+        is_instance=lambda value: isinstance(value, str),
+        str_from_instance=lambda value: [write_escapes(value)],
+    )
+    registry.primitive_rule(lambda info: {bool: bools, str: texts}.get(info.type))
     return registry
 
 

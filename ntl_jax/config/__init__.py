@@ -5,6 +5,7 @@ Files in ``configs/`` build a ``RunConfig``; ``--config.section.field=value`` ov
 """
 
 from ntl_jax.config.algorithm import AlgorithmSection, CorrectionSection, KLSection, OptimizerSection
+from ntl_jax.config.escapes import read_escapes, several_in_one, write_escapes
 from ntl_jax.config.sections import (
     DataSection,
     ModelSection,
@@ -40,5 +41,8 @@ __all__ = [
     "flatten",
     "from_dict",
     "parse_schedule",
+    "read_escapes",
+    "several_in_one",
     "stored_config",
+    "write_escapes",
 ]

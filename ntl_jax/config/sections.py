@@ -64,8 +64,9 @@ class DataSection:
     max_solution_tokens: int = 512
     """Longest reference solution the warm start learns from, in tokens."""
     template: str = "{question}\n"
-    """The prompt; {question} stands for the problem's text. Special tokens in it are read as such; the tokenizer's own
-    begin-of-sequence token stands first where it writes none."""
+    r"""The prompt; {question} stands for the problem's text. Special tokens in it are read as such; the tokenizer's own
+    begin-of-sequence token stands first where it writes none. On the command line \n, \t, \r and \\ are escapes; every
+    other backslash stays, that of LaTeX commands such as \text too."""
     tokenizer: str | None = None
     """Folder or hub name of a tokenizer; None: that of model.path, or the built-in one with single-digit tokens."""
     tiers: tuple[int, ...] = (1, 2)
@@ -115,7 +116,8 @@ class RolloutSection:
     """Only tokens with at least this fraction of the likeliest one's probability; 0: all."""
     stop_strings: tuple[str, ...] = ()
     """A response ends with the token that completes the first of them, or that is one of them (special tokens, such as
-    <|im_end|>), beside the end tokens of tokenizer and checkpoint."""
+    <|im_end|>), beside the end tokens of tokenizer and checkpoint. Several are given one after another, as in
+    --config.rollout.stop_strings A: B:; escapes are those of data.template."""
     slots: int | None = None
     """jax: samples that are decoded together; None: all of an iteration's. Where lengths differ much, a quarter of them
     is faster: finished samples make room for waiting ones."""

@@ -97,7 +97,7 @@ def encode_solutions(
         Pairs of a prompt and the ids of its solution, and how many were left out.
 
     Raises:
-        ValueError: for long solutions, or when none is left.
+        ValueError: for solutions with special tokens, for long ones, or when none is left.
 
     Example:
         >>> from ntl_jax.data import load_tokenizer
@@ -108,6 +108,11 @@ def encode_solutions(
         '#### 5<|endoftext|>'
     """
     texts = [prompt.extra_info["solution"] for prompt in prompts]
+    if special := find_special_tokens("\n".join(texts), tokenizer):
+        raise ValueError(
+            f"solutions must hold no special tokens, given {', '.join(dict.fromkeys(special))}: the end token "
+            "is put after each; plain_problems names the problems, or leaves them out"
+        )
     rows = [[*row, tokenizer.eos_token_id] for row in _encode(texts, tokenizer)]
     kept = _rows_that_fit(rows, max_tokens, on_long, what="solutions", setting="data.max_solution_tokens")
     return [(prompts[i], np.asarray(rows[i], np.int32)) for i in kept], len(prompts) - len(kept)

@@ -4,6 +4,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
@@ -14,6 +15,7 @@ from ntl_jax.data.problems import Problem
 from ntl_jax.data.prompts import encode_prompts, encode_solutions
 from ntl_jax.data.special_tokens import find_special_tokens, plain_problems, start_tokens
 from ntl_jax.data.tokenizer import BUILT_IN, load_tokenizer
+from ntl_jax.records import Prompt
 from ntl_jax.train.describe import describe_prompt
 
 SPECIAL = ("<s>", "</s>", "<|im_start|>", "<|im_end|>")
@@ -83,6 +85,12 @@ def test_a_supervised_row_is_the_solution_and_one_end_token(tokenizers, around):
     tokenizer = tokenizers[around]
     ((_, ids),), _ = encode_solutions([encoded(tokenizer, PLAIN)], tokenizer, max_tokens=99)
     assert tokenizer.convert_ids_to_tokens(ids) == [*"2+3=5", ".Ċ", "####", "Ġ", "5", "</s>"]
+
+
+def test_a_solution_with_an_end_token_of_its_own_is_refused(tokenizers):
+    prompt = Prompt(0, np.array([7]), "2+3?", "5", extra_info={"solution": "#### 5</s>"})
+    with pytest.raises(ValueError, match="solutions must hold no special tokens, given </s>"):
+        encode_solutions([prompt], tokenizers["nothing"], max_tokens=99)
 
 
 @pytest.mark.parametrize("template", [PLAIN, TURNS])

@@ -69,3 +69,10 @@ def test_mistakes_are_named(run, tmp_path, capsys):
     ]:
         assert evaluation.main(options) == 1
         assert message in capsys.readouterr().err
+
+
+def test_escapes_in_the_template_are_read_and_the_prompt_is_shown(run, tmp_path, capsys):
+    summary, examples = evaluated(run, tmp_path, r"--template={question}\nAnswer in \boxed{}:\t")
+    assert examples[0]["prompt"].endswith("?\nAnswer in \\boxed{}:\t")
+    assert r"?\nAnswer in \\boxed{}:\t', " in summary["first prompt"]
+    assert summary["first prompt"] in capsys.readouterr().out

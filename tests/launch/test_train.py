@@ -60,6 +60,45 @@ def test_hyphens_and_underscores_are_the_same():
     assert train.parse_args([NAME, "--config.rollout.num-samples=4"]).config.rollout.num_samples == 4
 
 
+def test_escapes_in_texts_from_the_shell_are_read():
+    template, stops = r"Q:\t{question}\nPut it in \boxed{}:", [r"--config.rollout.stop-strings=\n\n", r"\\n"]
+    files = [r"--config.data.train=C:\new\train.jsonl", "--config.data.eval=test.jsonl"]
+    for option in ([f"--config.data.template={template}"], ["--config.data.template", template]):
+        config = train.parse_args([NAME, *option, *stops, *files]).config
+        assert config.data.template == "Q:\t{question}\nPut it in \\boxed{}:"
+        assert config.rollout.stop_strings == ("\n\n", r"\n")
+        assert config.data.train == r"C:\new\train.jsonl"
+
+
+def test_texts_of_a_configuration_file_are_taken_as_they_are(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from ntl_jax.config import *\n"
+        "def get_config():\n"
+        "    data, rollout = DataSection(template=r'{question} \\n'), RolloutSection(stop_strings=(r'\\n', 'A:,B:'))\n"
+        "    return RunConfig(data=data, rollout=rollout)\n"
+    )
+    config = train.parse_args([f"--config={file}", "--config.seed=1"]).config
+    assert config.data.template == r"{question} \n" and config.rollout.stop_strings == (r"\n", "A:,B:")
+
+
+def test_a_resumed_run_may_repeat_its_texts(started_run):
+    workdir, config = started_run
+    again = [f"--workdir={workdir}", "--resume", r"--config.data.template={question}\n"]
+    assert train.parse_args(again).config == config
+
+
+def test_several_stop_strings_in_one_are_noted(capsys):
+    def stop_strings(*words):
+        return train.parse_args([NAME, "--config.rollout.stop_strings", *words]).config.rollout.stop_strings
+
+    assert stop_strings("A:", "B:") == ("A:", "B:")
+    assert capsys.readouterr().err == ""
+    assert stop_strings(r"\n\n,B b:") == ("\n\n,B b:",)
+    expected = r"note: '\n\n,B b:' is one stop string; several are given as --config.rollout.stop_strings '\n\n' 'B b:'"
+    assert capsys.readouterr().err == expected + "\n"
+
+
 def test_a_configuration_can_be_a_path(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(
@@ -79,6 +118,8 @@ def test_a_configuration_can_be_a_path(tmp_path):
         ([NAME, "--seed=3"], r"did you mean --config\.seed\?"),
         ([NAME, "--config.learning_rate", "1"], r"algorithm\.optimizer\.learning_rate or .*warm_start\.optimizer"),
         ([NAME, "--config.seed=-1", "--config.ntl.temperature=0"], r"2 problems(.|\n)*seed=-1(.|\n)*temperature=0\.0"),
+        ([NAME, *["--config.rollout.stop_strings=A:"] * 2], "stop_strings is given 2 times: .*stop_strings A B"),
+        ([NAME, "--config.data.tiers=1", "--config.data.tiers", "2"], "data.tiers is given 2 times"),
         ([NAME, "--resume"], "--resume needs --workdir"),
         ([NAME, "--resume", "--workdir=no/such"], "holds no run"),
     ],

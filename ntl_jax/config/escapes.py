@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""Texts of the command line: a shell passes ``\n`` as two characters, and several texts are easily given as one."""
+
+import re
+from collections.abc import Collection
+
+CHARACTERS = {"n": "\n", "t": "\t", "r": "\r"}
+LETTERS = {character: letter for letter, character in CHARACTERS.items()}
+
+LATEX = frozenset((
+    "nabla", "natural", "ncong", "ne", "nearrow", "neg", "neq", "newcommand", "newline", "newpage", "nexists",
+    "ngeq", "ngtr", "nleftarrow", "nleq", "nless", "nmid", "nobreak", "noindent", "nolimits", "nonumber",
+    "normalsize", "not", "notag", "notin", "nparallel", "nprec", "nrightarrow", "nsim", "nsubseteq", "nsucc",
+    "nsupseteq", "nu", "nwarrow",
+    "tag", "tan", "tanh", "tau", "tbinom", "text", "textbf", "textcolor", "textit", "textnormal", "textrm",
+    "textsc", "textsf", "textstyle", "texttt", "textup", "tfrac", "therefore", "theta", "thickapprox", "thicksim",
+    "thinspace", "tilde", "times", "tiny", "to", "top", "triangle", "triangledown", "triangleleft", "triangleq",
+    "triangleright", "tt", "twoheadrightarrow",
+    "rVert", "rangle", "rbrace", "rbrack", "rceil", "ref", "renewcommand", "rfloor", "rhd", "rho", "right",
+    "rightarrow", "rightharpoonup", "rightleftharpoons", "rightrightarrows", "rm", "root", "rule", "rvert",
+))  # fmt: skip
+"""LaTeX commands that begin like an escape; `\\ni` is left out, for lines that begin with "i"."""
+
+_ESCAPE = re.compile(r"\\(\\|[A-Za-z]+)")
+_ESCAPED = re.compile(r"([\\\n\t\r])([A-Za-z]*)")
+_LIST = re.compile(r"""\s*[\[(]\s*(['"].*['"])\s*[\])]\s*""", re.DOTALL)
+_SEPARATOR = re.compile(r"""[,;]|(?<!<)\|(?!>)|(?<=['"]) +(?=['"])""")
+
+
+def read_escapes(text: str) -> str:
+    r"""The text with ``\n``, ``\t``, ``\r`` and ``\\`` read as line feed, tab, carriage return and backslash.
+
+    Every other backslash stays as it is, and so do LaTeX commands that begin like an escape, such as ``\times``.
+
+    Args:
+        text: as the command line gives it.
+
+    Example:
+        >>> read_escapes(r"{question}\nAnswer: \boxed{\text{kg}}\t") == "{question}\nAnswer: \\boxed{\\text{kg}}\t"
+        True
+        >>> read_escapes(r"\\n") == r"\n"
+        True
+    """
+    return _ESCAPE.sub(_read, text)
+
+
+def several_in_one(texts: Collection[str]) -> list[str]:
+    """What a single text seems to list: the parts between commas, semicolons, bars or quotes; empty where it is one.
+
+    Args:
+        texts: those of one option.
+
+    Example:
+        >>> several_in_one(["A:,B:"]), several_in_one(["['A:', 'B:']"])
+        (['A:', 'B:'], ['A:', 'B:'])
+        >>> several_in_one(["<|im_end|>"]), several_in_one(["A:", "1, 2"])
+        ([], [])
+    """
+    if len(texts) != 1:
+        return []
+    (text,) = texts
+    quoted = _LIST.fullmatch(text)
+    parts = [part.strip(" '\"") for part in _SEPARATOR.split(quoted[1] if quoted else text)]
+    parts = [part for part in parts if part]
+    return parts if len(parts) > 1 else []
+
+
+def write_escapes(text: str) -> str:
+    r"""The text that ``read_escapes`` reads as this one, its special characters escaped where that is possible.
+
+    A line feed stays one where its escape would begin a LaTeX command, as before ``eq``.
+
+    Args:
+        text: any.
+
+    Example:
+        >>> print(write_escapes("{question}\n"), write_escapes(r"\text"))
+        {question}\n \\text
+    """
+    return _ESCAPED.sub(_write, text)
+
+
+def _read(escape: re.Match[str]) -> str:
+    first, rest = escape[1][0], escape[1][1:]
+    if first == "\\":
+        return first
+    return CHARACTERS[first] + rest if first in CHARACTERS and escape[1] not in LATEX else escape[0]
+
+
+def _write(match: re.Match[str]) -> str:
+    character, rest = match.groups()
+    letter = LETTERS.get(character, "\\")
+    return match[0] if letter + rest in LATEX else f"\\{letter}{rest}"

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Texts from a shell: escapes become characters, LaTeX stays LaTeX, and what looks like several texts is noticed."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ntl_jax.config import read_escapes, several_in_one, write_escapes
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (r"{question}\nA:", "{question}\nA:"),
+        (r"\n\n", "\n\n"),
+        (r"Q:\t{question}\r\n", "Q:\t{question}\r\n"),
+        (r"\nthe answer,\nnow,\treally", "\nthe answer,\nnow,\treally"),
+        (r"{question}\ni think", "{question}\ni think"),
+        (r"\\n", r"\n"),
+        (r"\\\n", "\\\n"),
+        (r"\\text", r"\text"),
+        ("a\nb\tc", "a\nb\tc"),
+        ("no backslash", "no backslash"),
+    ],
+)
+def test_escapes_are_read(given, text):
+    assert read_escapes(given) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"\boxed{72}", r"\frac{1}{2} \cdot 3", r"\times", r"\text{ kg}", r"\theta_1", r"\tan(x)", r"\tfrac12", r"\to",
+        r"\neq", r"\ne 3", r"\nabla f", r"\not=", r"\nu", r"\right)", r"\rho", r"\rightarrow", r"\rangle", r"\(x\)",
+        r"\[x\]", r"\{", r"\,", r"\x41", r"\u00e9", r"\0", r"\d+", "\\", "a\\",
+    ],
+)  # fmt: skip
+def test_every_other_backslash_stays(text):
+    assert read_escapes(text) == text
+
+
+def test_latex_beside_a_line_feed_stays():
+    given = r"{question}\nPut it in \boxed{}, as \text{kg} \times 2.\nAnswer:\t"
+    assert read_escapes(given) == "{question}\nPut it in \\boxed{}, as \\text{kg} \\times 2.\nAnswer:\t"
+
+
+def test_texts_are_written_with_escapes():
+    assert write_escapes("Q:\t{question}\r\n\\boxed\\") == r"Q:\t{question}\r\n\\boxed" + 2 * "\\"
+
+
+@given(text=st.lists(st.sampled_from(["\n", "\t", "\r", "\\", "n", "eq", "ext", "A:", " "])).map("".join))
+def test_what_is_written_with_escapes_is_read_back(text):
+    assert read_escapes(write_escapes(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("texts", "parts"),
+    [
+        (["A:,B:"], ["A:", "B:"]),
+        (["A:, B:, C:"], ["A:", "B:", "C:"]),
+        (["\n\n;Q:"], ["\n\n", "Q:"]),
+        (["</s>|<|im_end|>"], ["</s>", "<|im_end|>"]),
+        (['["A:", "B:"]'], ["A:", "B:"]),
+        (["('A:', 'B:')"], ["A:", "B:"]),
+        (["'A:' 'B:'"], ["A:", "B:"]),
+        (["[/INST],(a)"], ["[/INST]", "(a)"]),
+        ([], []),
+        (["A:"], []),
+        (["A:", "B:,C:"], []),
+        ([","], []),
+        (["First, "], []),
+        (["\n\nQ: "], []),
+        (["<|im_end|>"], []),
+        (["[/INST]"], []),
+        (["the answer is"], []),
+    ],
+)
+def test_one_text_that_looks_like_several_is_taken_apart(texts, parts):
+    assert several_in_one(texts) == parts

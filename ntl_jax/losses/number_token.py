@@ -18,8 +18,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ntl_jax.losses.per_token import absolute
 from ntl_jax.numerals.table import NumberTable
-from ntl_jax.ops.arguments import check_mask
+from ntl_jax.ops.arguments import check_arrays, check_mask, check_not_negative, check_numbers
 
 # The mass off the number tokens is charged slightly more than the worst number, so that naming any number is better.
 OFF_NUMBER_PENALTY = 1.01
@@ -107,7 +108,7 @@ def number_token_mae(
         >>> print(number_token_mae(jnp.zeros((2, 10)), jnp.array([0.0, 4.0]), jnp.arange(10.0)).round(4))
         [4.5 0.5]
     """
-    return _of_expectation(number_logits, targets, values, jnp.abs)
+    return _of_expectation(number_logits, targets, values, absolute)
 
 
 def number_token_huber(
@@ -135,8 +136,7 @@ def number_token_huber(
         >>> print(number_token_huber(jnp.zeros((2, 10)), jnp.array([0.0, 4.0]), jnp.arange(10.0)).round(4))
         [4. 0.125]
     """
-    if not delta > 0:
-        raise ValueError(f"delta={delta} must be above 0: it is the error at which the loss turns linear")
+    check_numbers("above 0: it is the error at which the loss turns linear", lambda x: x > 0, delta=delta)
 
     def huber(error: Array) -> Array:
         # e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2)
@@ -171,6 +171,8 @@ def with_number_mass(
         >>> print(with_number_mass(jnp.array(4.5), jnp.log(0.25), 9.0))
         7.9425
     """
+    check_arrays(loss=loss, number_log_mass=number_log_mass)
+    check_not_negative(max_loss=max_loss)
     if loss.shape != number_log_mass.shape:
         raise ValueError(f"loss {loss.shape} and number_log_mass {number_log_mass.shape} must have one shape")
     log_mass = number_log_mass.astype(jnp.float32)
@@ -212,6 +214,7 @@ def number_token_loss(
         >>> print(number_token_loss(jnp.zeros((1, 40)), jnp.array([0]), table, mass_term=True))
         [7.9425]
     """
+    check_arrays(logits=logits, labels=labels)
     vocab_size = table.token_values.shape[0]
     if logits.shape[-1] != vocab_size:
         raise ValueError(
@@ -256,10 +259,9 @@ def _gradient_where_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Arr
 
 def _gaps(number_logits: Array, targets: Array, values: Array) -> tuple[Array, Array]:
     """`v_j - y` [..., M] with 0 for an undefined y, and which positions are defined [...]."""
+    check_arrays(number_logits=number_logits, targets=targets, values=values)
     if number_logits.shape[-1:] != values.shape:
-        raise ValueError(
-            f"number_logits {number_logits.shape} must end in one entry for each of the values {values.shape}"
-        )
+        raise ValueError(f"number_logits {number_logits.shape} must end in one entry for each value {values.shape}")
     if number_logits.shape[:-1] != targets.shape:
         raise ValueError(f"targets {targets.shape} must have the shape {number_logits.shape[:-1]} of the positions")
     targets = targets.astype(jnp.float32)
@@ -282,7 +284,7 @@ def number_probs(
 ) -> tuple[Float[Array, "... M"], Bool[Array, "..."]]:
     """The softmax over number tokens, and where it exists: defined positions with a logit above -inf.
 
-    The first half of the double-where: elsewhere the softmax sees zeros, so that its gradient is exactly 0, never NaN.
+    The first half of the double-where: elsewhere the softmax sees zeros, so that its gradient is 0, never NaN.
     """
     possible = defined & jnp.any(number_logits != -jnp.inf, axis=-1)
     number_logits = jnp.where(possible[..., None], number_logits, 0.0).astype(jnp.float32)
@@ -291,8 +293,7 @@ def number_probs(
 
 def _squashed(distances: Array, values: Array, largest: Array, squash: float) -> Array:
     """Distances rescaled to [1, squash], 0 staying 0."""
-    if not squash > 1:
-        raise ValueError(f"squash={squash} must be above 1: it is the cost of the largest distance over the smallest")
+    check_numbers("above 1: the cost of the largest distance over the smallest", lambda x: x > 1, squash=squash)
     steps = jnp.diff(jnp.sort(values))
     smallest = jnp.min(steps, where=steps > 0, initial=jnp.inf)
     spread = largest - smallest

@@ -105,7 +105,7 @@ def banded_importance_weights(
         [[1.0, 0.0]]
     """
     check_not_negative(low=low)
-    check_bounds(low, high, around=1.0, remedy="it is the weight of a token on which both agree")
+    check_bounds(low, high, around=1.0, remedy="1 is the weight of a token on which both agree")
     weights = _weights(old_log_probs, rollout_log_probs, mask, level, segment_ids)
     return jnp.where((weights < low) | (weights > high), 0.0, weights)
 
@@ -150,7 +150,7 @@ def sequence_rejection_mask(
         [[True, True], [False, False]]
     """
     _check(old_log_probs, rollout_log_probs, mask, segment_ids)
-    remedy = "it is the mean, in nats per token, of a sequence on which both agree"
+    remedy = "0 is the mean, in nats per token, of a sequence on which both agree"
     match statistic:
         case "mean_k1":
             divergence = kl_k1(rollout_log_probs, old_log_probs)
@@ -219,6 +219,7 @@ def correction_sums(
         1.0
     """
     check_not_negative(low=low, high=high)
+    check_bounds(low, high)
     weights = _weights(old_log_probs, rollout_log_probs, mask, level, segment_ids)
     applied = weights if applied is None else applied
     check_same_shape(mask=mask, applied=applied)

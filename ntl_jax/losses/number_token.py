@@ -18,9 +18,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ntl_jax.losses.number_mass import number_log_mass
 from ntl_jax.losses.per_token import absolute
 from ntl_jax.numerals.table import NumberTable
-from ntl_jax.ops.arguments import check_arrays, check_mask, check_not_negative, check_numbers
+from ntl_jax.ops.arguments import check_arrays, check_mask, check_not_negative, check_numbers, check_same_shape
 
 # The mass off the number tokens is charged slightly more than the worst number, so that naming any number is better.
 OFF_NUMBER_PENALTY = 1.01
@@ -165,7 +166,7 @@ def with_number_mass(
         [...] float32; at most `1.01 max_loss`.
 
     Raises:
-        ValueError: the shapes of `loss` and `number_log_mass` differ.
+        ValueError: the shapes of `loss` and `number_log_mass` differ, or `max_loss` is negative.
 
     Example:
         >>> print(with_number_mass(jnp.array(4.5), jnp.log(0.25), 9.0))
@@ -205,7 +206,7 @@ def number_token_loss(
         [...] float32, per position; reduce it over the positions that hold a number.
 
     Raises:
-        ValueError: the table was built for another vocabulary size, or `where` is not bool.
+        ValueError: the table was built for another vocabulary size, `where` is not bool, or the shapes do not agree.
 
     Example:
         >>> table = NumberTable.from_vocab({str(d): d for d in range(10)}, vocab_size=40)
@@ -221,9 +222,12 @@ def number_token_loss(
             f"logits of shape {logits.shape} have {logits.shape[-1]} entries a position, the table was built for "
             f"{vocab_size}: build it with vocab_size={logits.shape[-1]}"
         )
+    if labels.shape != logits.shape[:-1]:
+        raise ValueError(f"labels {labels.shape} must have the shape {logits.shape[:-1]} of the positions")
     labelled = (labels >= 0) & (labels < vocab_size)
     if where is not None:
         check_mask(where, "where")
+        check_same_shape(labels=labels, where=where)
         labelled &= where
     targets = jnp.where(labelled, table.token_values[labels], jnp.nan)
     number_logits = logits[..., table.ids]
@@ -232,29 +236,8 @@ def number_token_loss(
         return per_position
     worst = loss(jnp.full_like(table.values, -jnp.inf), table.values[0], table.values) if max_loss is None else max_loss
     defined = ~jnp.isnan(targets)
-    log_mass = _number_log_mass(logits, number_logits, defined)
+    log_mass = number_log_mass(logits, number_logits, defined)
     return jnp.where(defined, with_number_mass(per_position, log_mass, worst), 0.0)
-
-
-def _number_log_mass(logits: Array, number_logits: Array, defined: Array) -> Array:
-    """`lse(z[n]) - lse(z)` where defined; -inf, without gradient, where no number token has any probability."""
-    possible = defined & jnp.any(number_logits != -jnp.inf, axis=-1)
-    number_logits = jnp.where(possible[..., None], number_logits, 0.0).astype(jnp.float32)
-    # The full logits stay as they are, so that the compiler shares this log-sum-exp with a cross entropy beside it.
-    log_normalizer = jax.nn.logsumexp(_gradient_where(logits, possible).astype(jnp.float32), axis=-1)
-    return jnp.where(possible, jax.nn.logsumexp(number_logits, axis=-1) - log_normalizer, -jnp.inf)
-
-
-@jax.custom_jvp
-def _gradient_where(logits: Array, keep: Array) -> Array:
-    """The logits unchanged, but with a gradient of exactly 0, never NaN, in the rows that are not kept."""
-    return logits
-
-
-@_gradient_where.defjvp
-def _gradient_where_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    logits, keep = primals
-    return logits, jnp.where(keep[..., None], tangents[0], 0.0)
 
 
 def _gaps(number_logits: Array, targets: Array, values: Array) -> tuple[Array, Array]:
@@ -284,7 +267,7 @@ def number_probs(
 ) -> tuple[Float[Array, "... M"], Bool[Array, "..."]]:
     """The softmax over number tokens, and where it exists: defined positions with a logit above -inf.
 
-    The first half of the double-where: elsewhere the softmax sees zeros, so that its gradient is 0, never NaN.
+    The first half of the double-where: elsewhere the softmax sees zeros, so that its gradient is exactly 0, never NaN.
     """
     possible = defined & jnp.any(number_logits != -jnp.inf, axis=-1)
     number_logits = jnp.where(possible[..., None], number_logits, 0.0).astype(jnp.float32)
@@ -293,7 +276,8 @@ def number_probs(
 
 def _squashed(distances: Array, values: Array, largest: Array, squash: float) -> Array:
     """Distances rescaled to [1, squash], 0 staying 0."""
-    check_numbers("above 1: the cost of the largest distance over the smallest", lambda x: x > 1, squash=squash)
+    allowed = "above 1: it is the cost of the largest distance over the smallest"
+    check_numbers(allowed, lambda x: (x > 1) & (x < jnp.inf), squash=squash)
     steps = jnp.diff(jnp.sort(values))
     smallest = jnp.min(steps, where=steps > 0, initial=jnp.inf)
     spread = largest - smallest

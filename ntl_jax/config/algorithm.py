@@ -59,15 +59,15 @@ class CorrectionSection:
     level: Literal["token", "sequence"] = "token"
     """w of each token, or of its whole response."""
     low: float = 0.5
-    """banded: smallest w that is kept."""
+    """banded: smallest w that is kept, at most 1."""
     high: float = 2.0
-    """Largest w."""
+    """Largest w; banded: at least 1."""
     rejection: Literal["none", "mean_k1", "mean_k3"] = "none"
     """Responses whose mean divergence per token leaves [reject_below, reject_above] are not learnt from."""
     reject_below: float | None = None
-    """Nats per token; None: no bound."""
+    """Nats per token, at most 0; None: no bound. mean_k1 where w may lie from a to b: -log(b)."""
     reject_above: float | None = None
-    """Nats per token; None: no bound."""
+    """Nats per token, at least 0; None: no bound. mean_k1 where w may lie from a to b: -log(a)."""
 
 
 @dataclasses.dataclass(frozen=True)

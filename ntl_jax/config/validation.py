@@ -93,8 +93,15 @@ _COMBINATIONS: tuple[_Check, ...] = (
        lambda value, source, default=default: source == "recompute" or value == default,
        (path, "algorithm.old_log_probs"))
       for path, default in {"rollout.top_p": 1, "rollout.top_k": 0, "rollout.min_p": 0}.items()),
-    ("must be below algorithm.correction.high={1}", lambda low, high, kind: kind != "banded" or low < high,
+    ("must be below algorithm.correction.high={1}, with 1, the weight where trainer and sampler agree, in the band",
+     lambda low, high, kind: kind != "banded" or (low < high and low <= 1 <= high),
      ("algorithm.correction.low", "algorithm.correction.high", "algorithm.correction.weights")),
+    *((f"must be at {most} 0, the mean in nats where trainer and sampler agree; weights from a to b are "
+       "reject_below=-log(b), reject_above=-log(a) with rejection='mean_k1'",
+       lambda bound, kind, sign=sign: kind == "none" or bound is None or sign * bound >= 0,
+       (path, "algorithm.correction.rejection"))
+      for path, most, sign in (
+          ("algorithm.correction.reject_below", "most", -1), ("algorithm.correction.reject_above", "least", 1))),
     ("needs algorithm.correction.reject_below or .reject_above",
      lambda kind, low, high: kind == "none" or (low, high) != (None, None),
      ("algorithm.correction.rejection", "algorithm.correction.reject_below", "algorithm.correction.reject_above")),

@@ -24,6 +24,7 @@ from ntl_jax.losses.correction import (
 from ntl_jax.losses.kl import (
     AdaptiveKLController,
     FixedKLController,
+    k3_statistic,
     kl_abs,
     kl_k1,
     kl_k1_plus,
@@ -66,6 +67,7 @@ __all__ = [
     "gae",
     "group_advantages",
     "gspo_policy_loss",
+    "k3_statistic",
     "kl_abs",
     "kl_k1",
     "kl_k1_plus",

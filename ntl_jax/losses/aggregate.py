@@ -8,8 +8,9 @@ part is given the denominators of the whole; left out, they are counted from the
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ntl_jax.losses.per_token import check_shapes
-from ntl_jax.ops.arguments import check_mask
+from ntl_jax.losses.per_token import num_sequences as count_sequences
+from ntl_jax.losses.per_token import sequence_sums
+from ntl_jax.ops.arguments import check_mask, check_not_negative, check_positive, check_same_shape, check_segment_ids
 from ntl_jax.ops.masked import masked_sum
 
 MODES = ("token-mean", "token-sum", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm")
@@ -25,6 +26,7 @@ def aggregate(
     num_tokens: Count | None = None,
     num_sequences: Count | None = None,
     scale: Count | None = None,
+    segment_ids: Int[Array, "... T"] | None = None,
 ) -> Float[Array, ""]:
     """Sum of the masked per-token values times `token_weights`, which see for the five modes and their sources.
 
@@ -35,12 +37,14 @@ def aggregate(
         num_tokens: masked tokens of the whole batch, for `token-mean`.
         num_sequences: non-empty sequences of the whole batch, for the `seq-mean-...` modes.
         scale: length, in tokens, that `seq-mean-token-sum-norm` divides by.
+        segment_ids: int [..., T]; where rows hold several sequences, each run of equal ids is one. None: a row is one.
 
     Returns:
         Scalar float32; 0 where the mask is empty.
 
     Raises:
-        ValueError: unknown mode, the mask is not bool, or its shape differs from that of `per_token`.
+        ValueError: unknown mode, the mask is not bool, its shape differs from that of `per_token`, or a denominator
+            is out of range, as in `token_weights`.
 
     Example:
         >>> losses, mask = jnp.array([[1.0, 3.0], [8.0, 0.0]]), jnp.array([[True, True], [True, False]])
@@ -49,8 +53,9 @@ def aggregate(
         >>> aggregate(losses, mask, mode="seq-mean-token-mean").item()
         5.0
     """
-    weights = token_weights(mask, mode=mode, num_tokens=num_tokens, num_sequences=num_sequences, scale=scale)
-    check_shapes(per_token=per_token, mask=mask)
+    denominators = {"num_tokens": num_tokens, "num_sequences": num_sequences, "scale": scale}
+    weights = token_weights(mask, mode=mode, segment_ids=segment_ids, **denominators)
+    check_same_shape(per_token=per_token, mask=mask)
     return masked_sum(per_token.astype(jnp.float32) * weights, mask)
 
 
@@ -61,6 +66,7 @@ def token_weights(
     num_tokens: Count | None = None,
     num_sequences: Count | None = None,
     scale: Count | None = None,
+    segment_ids: Int[Array, "... T"] | None = None,
 ) -> Float[Array, "... T"]:
     """The weight of each token in `aggregate`, so that sequence modes survive packing: the weights travel with it.
 
@@ -69,33 +75,40 @@ def token_weights(
     | token-mean | 1 / num_tokens |
     | token-sum | 1 |
     | seq-mean-token-sum | 1 / num_sequences |
-    | seq-mean-token-mean | 1 / (num_sequences * length of its row) |
+    | seq-mean-token-mean | 1 / (num_sequences * length of its sequence) |
     | seq-mean-token-sum-norm | 1 / (num_sequences * scale) |
 
     The first is DAPO's (https://arxiv.org/abs/2503.14476), the fourth GRPO's (https://arxiv.org/abs/2402.03300), the
-    last Dr. GRPO's (https://arxiv.org/abs/2503.20783). Empty rows are no sequences.
+    last Dr. GRPO's (https://arxiv.org/abs/2503.20783). Sequences without a masked token do not count.
 
     Args:
-        mask: bool [..., T]; a row is a sequence.
+        mask: bool [..., T].
         mode: one of `MODES`.
         num_tokens: masked tokens of the whole batch; counted from the mask if None.
-        num_sequences: non-empty rows of the whole batch; counted from the mask if None.
-        scale: length in tokens; the padded T if None. Name it, since T differs from batch to batch.
+        num_sequences: non-empty sequences of the whole batch; counted from the mask if None.
+        scale: length in tokens; the padded T if None. Name it, since T differs from batch to batch; where rows hold
+            several sequences, it must be named.
+        segment_ids: int [..., T]; where rows hold several sequences, each run of equal ids is one. None: a row is one.
 
     Returns:
         [..., T] float32, 0 outside the mask.
 
     Raises:
-        ValueError: unknown mode, or the mask is not bool.
+        ValueError: unknown mode, the mask is not bool, a count is negative, `scale` is not above 0, or it is needed.
 
     Example:
         >>> token_weights(jnp.array([[True, True], [True, False]]), mode="seq-mean-token-mean").tolist()
         [[0.25, 0.25], [0.5, 0.0]]
     """
     check_mask(mask)
+    check_segment_ids(segment_ids, mask)
+    given = {"num_tokens": num_tokens, "num_sequences": num_sequences}
+    check_not_negative(**{name: count for name, count in given.items() if count is not None})
     lengths = jnp.sum(mask, axis=-1, keepdims=True, dtype=jnp.float32)
     num_tokens = jnp.sum(lengths) if num_tokens is None else num_tokens
-    num_sequences = jnp.sum(lengths > 0, dtype=jnp.float32) if num_sequences is None else num_sequences
+    if segment_ids is not None:
+        lengths = sequence_sums(jnp.ones(mask.shape, jnp.float32), mask, segment_ids)
+    num_sequences = count_sequences(mask, segment_ids) if num_sequences is None else num_sequences
     match mode:
         case "token-mean":
             denominator = _at_least_one(num_tokens)
@@ -106,10 +119,23 @@ def token_weights(
         case "seq-mean-token-mean":
             denominator = _at_least_one(num_sequences) * _at_least_one(lengths)
         case "seq-mean-token-sum-norm":
-            denominator = _at_least_one(num_sequences) * (mask.shape[-1] if scale is None else scale)
+            denominator = _at_least_one(num_sequences) * _scale(scale, mask, segment_ids)
         case _:
             raise ValueError(f"mode={mode!r} is none of {', '.join(MODES)}")
     return jnp.where(mask, 1.0 / jnp.asarray(denominator, jnp.float32), 0.0)
+
+
+def _scale(scale: Count | None, mask: Array, segment_ids: Array | None) -> Count:
+    """What is named; else the padded length, where that is one of a sequence."""
+    if scale is not None:
+        check_positive(scale=scale)
+        return scale
+    if segment_ids is not None:
+        raise ValueError(
+            f"mode='seq-mean-token-sum-norm' with segment_ids needs scale, the longest response in tokens: T="
+            f"{mask.shape[-1]} is the length of a packed row"
+        )
+    return mask.shape[-1]
 
 
 def _at_least_one(count: Count | Array) -> Array:

@@ -15,9 +15,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ntl_jax.losses.kl import kl_k1, kl_k3
-from ntl_jax.losses.per_token import check_shapes, sequence_means, sequence_sums
-from ntl_jax.ops.arguments import check_mask
+from ntl_jax.losses.kl import k3_statistic, kl_k1
+from ntl_jax.losses.per_token import sequence_means, sequence_sums
+from ntl_jax.ops.arguments import (
+    check_bounds,
+    check_mask,
+    check_not_negative,
+    check_numbers,
+    check_same_shape,
+    check_segment_ids,
+)
 from ntl_jax.ops.masked import masked_sum
 
 MAX_LOG_WEIGHT = 20.0  # exp(20) is 4.9e8, and its square still fits float32 in the effective sample size
@@ -44,7 +51,7 @@ def truncated_importance_weights(
         old_log_probs: [..., T] log-probabilities (nats) of the sampled tokens under the trainer's policy.
         rollout_log_probs: [..., T] the same under the distribution they were sampled from.
         mask: bool [..., T], the response tokens.
-        cap: largest weight.
+        cap: largest weight, above 0.
         level: "token", or "sequence" for one weight per sequence.
         segment_ids: int [..., T]; where rows hold several sequences, each run of equal ids is one. None: a row is one.
 
@@ -52,13 +59,14 @@ def truncated_importance_weights(
         [..., T] float32, 0 outside the mask.
 
     Raises:
-        ValueError: unknown level, the mask is not bool, or the shapes do not agree.
+        ValueError: unknown level, the mask is not bool, the shapes do not agree, or `cap` is not above 0.
 
     Example:
         >>> old, rollout, mask = jnp.array([[-1.0, -1.0]]), jnp.array([[-1.0, -3.0]]), jnp.ones((1, 2), bool)
         >>> truncated_importance_weights(old, rollout, mask).tolist()
         [[1.0, 2.0]]
     """
+    check_numbers("above 0, such as 2: it is the largest weight", lambda x: x > 0, cap=cap)
     return jnp.minimum(_weights(old_log_probs, rollout_log_probs, mask, level, segment_ids), cap)
 
 
@@ -80,8 +88,8 @@ def banded_importance_weights(
         old_log_probs: [..., T] log-probabilities (nats) of the sampled tokens under the trainer's policy.
         rollout_log_probs: [..., T] the same under the distribution they were sampled from.
         mask: bool [..., T], the response tokens.
-        low: smallest weight that is kept.
-        high: largest weight that is kept.
+        low: smallest weight that is kept, in [0, 1].
+        high: largest weight that is kept, at least 1.
         level: "token", or "sequence" for one weight per sequence.
         segment_ids: int [..., T]; where rows hold several sequences, each run of equal ids is one. None: a row is one.
 
@@ -89,13 +97,15 @@ def banded_importance_weights(
         [..., T] float32, 0 outside the mask and outside the band.
 
     Raises:
-        ValueError: unknown level, the mask is not bool, or the shapes do not agree.
+        ValueError: unknown level, the mask is not bool, the shapes do not agree, or 1 is not in the band.
 
     Example:
         >>> old, rollout, mask = jnp.array([[-1.0, -1.0]]), jnp.array([[-1.0, -3.0]]), jnp.ones((1, 2), bool)
         >>> banded_importance_weights(old, rollout, mask, low=0.5, high=5.0).tolist()
         [[1.0, 0.0]]
     """
+    check_not_negative(low=low)
+    check_bounds(low, high, around=1.0, remedy="1 is the weight of a token on which both agree")
     weights = _weights(old_log_probs, rollout_log_probs, mask, level, segment_ids)
     return jnp.where((weights < low) | (weights > high), 0.0, weights)
 
@@ -112,8 +122,9 @@ def sequence_rejection_mask(
 ) -> Bool[Array, "... T"]:
     """The mask without the sequences whose mean divergence KL(rollout || old) per token leaves `[low, high]`.
 
-    `mean_k1` is the logarithm of the sequence's geometric-mean weight with its sign turned, so it has both bounds;
-    `mean_k3` is never negative. Both are those of `ntl_jax.losses.kl`, k3 clamped to 10.
+    `mean_k1` is the logarithm of the sequence's geometric-mean weight with its sign turned, so it has both bounds:
+    where that weight (trainer over sampler) may lie from a to b, `low = -log b` and `high = -log a`. `mean_k3` is never
+    negative. They are the means of `kl_k1` and `k3_statistic`: one token that is bad enough rejects any sequence.
 
     Liu et al., "When Speed Kills Stability" (geometric masking), https://yingru.notion.site.
 
@@ -122,29 +133,33 @@ def sequence_rejection_mask(
         rollout_log_probs: [..., T] the same under the distribution they were sampled from.
         mask: bool [..., T], the response tokens.
         statistic: "mean_k1" or "mean_k3".
-        low: smallest mean, in nats per token, that is kept.
-        high: largest mean, in nats per token, that is kept.
+        low: smallest mean, in nats per token, that is kept; at most 0.
+        high: largest mean, in nats per token, that is kept; at least 0.
         segment_ids: int [..., T]; where rows hold several sequences, each run of equal ids is one. None: a row is one.
 
     Returns:
         bool [..., T], at most `mask`. A sequence whose mean is NaN is rejected.
 
     Raises:
-        ValueError: unknown statistic, the mask is not bool, or the shapes do not agree.
+        ValueError: unknown statistic, the mask is not bool, the shapes do not agree, or 0, the mean where both agree,
+            is not within the bounds.
 
     Example:
         >>> old, rollout = jnp.array([[-1.0, -1.0], [-1.0, -1.0]]), jnp.array([[-1.0, -1.0], [-1.0, -3.0]])
         >>> sequence_rejection_mask(old, rollout, jnp.ones((2, 2), bool), low=0.0, high=0.1).tolist()
         [[True, True], [False, False]]
     """
-    _check(old_log_probs, rollout_log_probs, mask)
+    _check(old_log_probs, rollout_log_probs, mask, segment_ids)
+    remedy = "0 is the mean, in nats per token, of a sequence on which both agree"
     match statistic:
         case "mean_k1":
             divergence = kl_k1(rollout_log_probs, old_log_probs)
+            remedy += "; for weights from a to b pass low=-log(b), high=-log(a)"
         case "mean_k3":
-            divergence = kl_k3(rollout_log_probs, old_log_probs)
+            divergence = k3_statistic(rollout_log_probs, old_log_probs)
         case _:
             raise ValueError(f'statistic={statistic!r} is neither "mean_k1" nor "mean_k3"')
+    check_bounds(low, high, around=0.0, remedy=remedy)
     mean = sequence_means(divergence, mask, segment_ids)
     return mask & (mean >= low) & (mean <= high)
 
@@ -152,13 +167,16 @@ def sequence_rejection_mask(
 class CorrectionSums(NamedTuple):
     """Sums over a part of a batch; those of two parts add up (`jax.tree.map(jnp.add, a, b)`) to those of both.
 
-    A unit is a token or, at level "sequence", a sequence; `weight` is its w before any bound.
+    A unit is a token or, at level "sequence", a sequence; `weight` is its w before any bound, `applied` the one that
+    its loss is multiplied by.
     """
 
     num_units: Float[Array, ""]
     out_of_band: Float[Array, ""]
     weight: Float[Array, ""]
     weight_squared: Float[Array, ""]
+    applied: Float[Array, ""]
+    applied_squared: Float[Array, ""]
     num_tokens: Float[Array, ""]
     kl: Float[Array, ""]
     k3_kl: Float[Array, ""]
@@ -169,6 +187,7 @@ def correction_sums(
     rollout_log_probs: Float[Array, "... T"],
     mask: Bool[Array, "... T"],
     *,
+    applied: Float[Array, "... T"] | None = None,
     low: float = 0.0,
     high: float = 2.0,
     level: Level = "token",
@@ -180,23 +199,30 @@ def correction_sums(
         old_log_probs: [..., T] log-probabilities (nats) of the sampled tokens under the trainer's policy.
         rollout_log_probs: [..., T] the same under the distribution they were sampled from.
         mask: bool [..., T], the response tokens.
+        applied: [..., T] the weights that multiply the losses: within their bounds, and 0 for tokens of sequences that
+            are rejected. None: w without a bound.
         low: weights below it count as out of band.
         high: weights above it count as out of band; for truncation the cap.
         level: "token", or "sequence" for one weight per sequence.
         segment_ids: int [..., T]; where rows hold several sequences, each run of equal ids is one. None: a row is one.
 
     Returns:
-        Seven float32 scalars.
+        Nine float32 scalars.
 
     Raises:
-        ValueError: unknown level, the mask is not bool, or the shapes do not agree.
+        ValueError: unknown level, the mask is not bool, the shapes do not agree, or `low` and `high` are negative or in
+            the wrong order.
 
     Example:
         >>> old, rollout, mask = jnp.array([[-1.0, -1.0]]), jnp.array([[-1.0, -3.0]]), jnp.ones((1, 2), bool)
         >>> correction_sums(old, rollout, mask).out_of_band.item()
         1.0
     """
+    check_not_negative(low=low, high=high)
+    check_bounds(low, high)
     weights = _weights(old_log_probs, rollout_log_probs, mask, level, segment_ids)
+    applied = weights if applied is None else applied
+    check_same_shape(mask=mask, applied=applied)
     token = jnp.ones_like(weights)
     # A sequence's weight stands on each of its tokens, so each of them is that fraction of a unit.
     unit = token if level == "token" else token / jnp.maximum(sequence_sums(token, mask, segment_ids), 1.0)
@@ -205,9 +231,11 @@ def correction_sums(
         jnp.where((weights < low) | (weights > high), unit, 0.0),
         unit * weights,
         unit * weights**2,
+        unit * applied,
+        unit * applied**2,
         token,
         kl_k1(rollout_log_probs, old_log_probs),
-        kl_k3(rollout_log_probs, old_log_probs),
+        k3_statistic(rollout_log_probs, old_log_probs),
     )
     return CorrectionSums(*jax.lax.stop_gradient([masked_sum(x, mask) for x in summands]))
 
@@ -217,7 +245,7 @@ def correction_metrics(sums: CorrectionSums) -> dict[str, Float[Array, ""]]:
 
     | name | formula | without mismatch |
     |---|---|---|
-    | effective_sample_size | `(sum w)^2 / (n sum w^2)`, Kish's, as a fraction | 1 |
+    | effective_sample_size | `(sum a)^2 / (n sum a^2)`, Kish's, as a fraction, a the weight that is applied | 1 |
     | out_of_band_fraction | fraction of units with w outside `[low, high]` | 0 |
     | mean_weight | `mean w` | 1 |
     | chi2 | `mean w^2 - 1`, estimates the chi-squared divergence of old from rollout | 0 |
@@ -239,9 +267,9 @@ def correction_metrics(sums: CorrectionSums) -> dict[str, Float[Array, ""]]:
         (0.633, -1.0)
     """
     units, tokens = jnp.maximum(sums.num_units, 1.0), jnp.maximum(sums.num_tokens, 1.0)
-    squared = jnp.where(sums.weight_squared > 0, sums.weight_squared, 1.0)
+    squared = jnp.where(sums.applied_squared > 0, sums.applied_squared, 1.0)
     return {
-        "effective_sample_size": sums.weight**2 / (units * squared),
+        "effective_sample_size": sums.applied**2 / (units * squared),
         "out_of_band_fraction": sums.out_of_band / units,
         "mean_weight": sums.weight / units,
         "chi2": (sums.weight_squared - sums.num_units) / units,
@@ -254,7 +282,7 @@ def _weights(
     old_log_probs: Array, rollout_log_probs: Array, mask: Array, level: str, segment_ids: Array | None
 ) -> Array:
     """`w` of each token, or of its sequence, before any bound; 0 outside the mask."""
-    _check(old_log_probs, rollout_log_probs, mask)
+    _check(old_log_probs, rollout_log_probs, mask, segment_ids)
     log_weights = jax.lax.stop_gradient(old_log_probs.astype(jnp.float32) - rollout_log_probs.astype(jnp.float32))
     match level:
         case "token":
@@ -266,6 +294,7 @@ def _weights(
     return jnp.where(mask, jnp.exp(jnp.clip(log_weights, -MAX_LOG_WEIGHT, MAX_LOG_WEIGHT)), 0.0)
 
 
-def _check(old_log_probs: Array, rollout_log_probs: Array, mask: Array) -> None:
+def _check(old_log_probs: Array, rollout_log_probs: Array, mask: Array, segment_ids: Array | None) -> None:
     check_mask(mask)
-    check_shapes(old_log_probs=old_log_probs, rollout_log_probs=rollout_log_probs, mask=mask)
+    check_same_shape(old_log_probs=old_log_probs, rollout_log_probs=rollout_log_probs, mask=mask)
+    check_segment_ids(segment_ids, mask)

@@ -16,11 +16,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ntl_jax.losses.per_token import check_shapes, clipped_log_ratio, contain
+from ntl_jax.losses.per_token import absolute, clipped_log_ratio, contain
+from ntl_jax.ops.arguments import check_not_negative, check_numbers, check_positive, check_same_shape
 
 MAX_LOG_RATIO = 1e9  # no log-probability is that low; it keeps k2 of a -inf finite in value and gradient
 K3_MAX_LOG_RATIO = 20.0  # exp(20) is 4.9e8: beyond it k3 only overflows
-K3_MAX = 10.0  # one token of k3 = 1e8 would drown the batch
+K3_MAX = 10.0  # of a loss: one token of k3 = 1e8 would drown the batch
 MAX_RELATIVE_ERROR = 0.2  # of the adaptive controller, so that one odd batch moves beta little
 
 
@@ -48,7 +49,7 @@ def kl_k1(log_probs: Float[Array, "..."], ref_log_probs: Float[Array, "..."]) ->
 
 
 def kl_abs(log_probs: Float[Array, "..."], ref_log_probs: Float[Array, "..."]) -> Float[Array, "..."]:
-    """`|d|`: a distance rather than an estimate of the KL; never negative.
+    """`|d|`: a distance rather than an estimate of the KL; never negative, with gradient 0 at `d = 0`.
 
     k1 without its sign; one of the penalties of TRL and verl, https://github.com/volcengine/verl (`kl_penalty`).
 
@@ -67,7 +68,7 @@ def kl_abs(log_probs: Float[Array, "..."], ref_log_probs: Float[Array, "..."]) -
         [1.0, 14.0]
     """
     bad, log_ratio = _log_ratio(log_probs, ref_log_probs)
-    return jnp.where(bad, jnp.nan, jnp.abs(log_ratio))
+    return jnp.where(bad, jnp.nan, absolute(log_ratio))
 
 
 def kl_k2(log_probs: Float[Array, "..."], ref_log_probs: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -94,11 +95,11 @@ def kl_k2(log_probs: Float[Array, "..."], ref_log_probs: Float[Array, "..."]) ->
 
 
 def kl_k3(log_probs: Float[Array, "..."], ref_log_probs: Float[Array, "..."]) -> Float[Array, "..."]:
-    """`exp(-d) + d - 1`: unbiased, never negative, small variance; the one to report, and GRPO's loss term.
+    """`exp(-d) + d - 1`: unbiased, never negative, small variance; GRPO's loss term. To report, `k3_statistic`.
 
     John Schulman, "Approximating KL divergence", http://joschu.net/blog/kl-approx.html.
 
-    Deviation: `d` is clipped to +-20 and the result to 10, where the gradient is then zero: `kl_k3_plus` still pulls.
+    Deviation: the result is clipped to 10, where the gradient is then zero: `kl_k3_plus` still pulls.
 
     Args:
         log_probs: [...] log-probabilities (nats) of tokens sampled from the policy.
@@ -114,10 +115,34 @@ def kl_k3(log_probs: Float[Array, "..."], ref_log_probs: Float[Array, "..."]) ->
         >>> kl_k3(jnp.array([-1.0, -1.0]), jnp.array([0.0, -15.0])).round(4).tolist()
         [0.718..., 10.0]
     """
+    return jnp.minimum(k3_statistic(log_probs, ref_log_probs), K3_MAX)
+
+
+def k3_statistic(log_probs: Float[Array, "..."], ref_log_probs: Float[Array, "..."]) -> Float[Array, "..."]:
+    """k3 to report and to decide by: `exp(-d) + d - 1` as it is, where `kl_k3` holds a loss term within 10.
+
+    John Schulman, "Approximating KL divergence", http://joschu.net/blog/kl-approx.html.
+
+    Deviation: `d` below -20 counts as -20, at which one token has 4.9e8; its exponential would overflow.
+
+    Args:
+        log_probs: [...] log-probabilities (nats) of tokens sampled from the policy.
+        ref_log_probs: [...] the same tokens under the reference.
+
+    Returns:
+        [...] float32, at least 0.
+
+    Raises:
+        ValueError: the shapes do not agree.
+
+    Example:
+        >>> k3_statistic(jnp.array([-1.0, -1.0]), jnp.array([0.0, -15.0])).round(4).tolist()
+        [0.718..., 13.0]
+    """
     bad, log_ratio = _log_ratio(log_probs, ref_log_probs)
-    log_ratio = jnp.clip(log_ratio, -K3_MAX_LOG_RATIO, K3_MAX_LOG_RATIO)
+    log_ratio = jnp.maximum(log_ratio, -K3_MAX_LOG_RATIO)
     # expm1 keeps the d^2/2 that exp(-d) - 1 + d would round away for small d.
-    return jnp.where(bad, jnp.nan, jnp.minimum(jnp.expm1(-log_ratio) + log_ratio, K3_MAX))
+    return jnp.where(bad, jnp.nan, jnp.expm1(-log_ratio) + log_ratio)
 
 
 def kl_k1_plus(log_probs: Float[Array, "..."], ref_log_probs: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -223,17 +248,16 @@ class AdaptiveKLController:
 
     def __post_init__(self) -> None:
         _check_beta(self.beta)
-        for name, value in (("target", self.target), ("horizon", self.horizon)):
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{name}={value} must be a finite number above 0")
+        check_positive(target=self.target, horizon=self.horizon)
 
     def update(self, kl: float, num_samples: int) -> "AdaptiveKLController":
         """The controller after `num_samples` samples whose mean KL was `kl`.
 
         Raises:
-            ValueError: `kl` is not finite, or `num_samples` is 5 horizons or more.
+            ValueError: `kl` is not finite, or `num_samples` is negative, or 5 horizons or more.
         """
         kl = float(kl)
+        check_not_negative(num_samples=num_samples)
         if not math.isfinite(kl):
             raise ValueError(f"kl={kl} must be finite: it would stay in beta for ever; stop at the step that gave it")
         if MAX_RELATIVE_ERROR * num_samples >= self.horizon:
@@ -247,7 +271,7 @@ class AdaptiveKLController:
 
 def _log_ratio(log_probs: Array, ref_log_probs: Array) -> tuple[Array, ...]:
     """Which tokens are bad, then `d` with 0 there."""
-    check_shapes(log_probs=log_probs, ref_log_probs=ref_log_probs)
+    check_same_shape(log_probs=log_probs, ref_log_probs=ref_log_probs)
     return contain(clipped_log_ratio(log_probs, ref_log_probs, MAX_LOG_RATIO))
 
 
@@ -257,5 +281,4 @@ def _straight_through(value: Array, gradient: Array) -> Array:
 
 
 def _check_beta(beta: float) -> None:
-    if not (math.isfinite(beta) and beta >= 0):
-        raise ValueError(f"beta={beta} must be a finite number of at least 0")
+    check_numbers("a finite number of at least 0", lambda x: (x >= 0) & (x < math.inf), beta=beta)

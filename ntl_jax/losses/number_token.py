@@ -18,8 +18,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ntl_jax.losses.number_mass import number_log_mass
+from ntl_jax.losses.per_token import absolute
 from ntl_jax.numerals.table import NumberTable
-from ntl_jax.ops.arguments import check_mask
+from ntl_jax.ops.arguments import check_arrays, check_mask, check_not_negative, check_numbers, check_same_shape
 
 # The mass off the number tokens is charged slightly more than the worst number, so that naming any number is better.
 OFF_NUMBER_PENALTY = 1.01
@@ -107,7 +109,7 @@ def number_token_mae(
         >>> print(number_token_mae(jnp.zeros((2, 10)), jnp.array([0.0, 4.0]), jnp.arange(10.0)).round(4))
         [4.5 0.5]
     """
-    return _of_expectation(number_logits, targets, values, jnp.abs)
+    return _of_expectation(number_logits, targets, values, absolute)
 
 
 def number_token_huber(
@@ -135,8 +137,7 @@ def number_token_huber(
         >>> print(number_token_huber(jnp.zeros((2, 10)), jnp.array([0.0, 4.0]), jnp.arange(10.0)).round(4))
         [4. 0.125]
     """
-    if not delta > 0:
-        raise ValueError(f"delta={delta} must be above 0: it is the error at which the loss turns linear")
+    check_numbers("above 0: it is the error at which the loss turns linear", lambda x: x > 0, delta=delta)
 
     def huber(error: Array) -> Array:
         # e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2)
@@ -165,12 +166,14 @@ def with_number_mass(
         [...] float32; at most `1.01 max_loss`.
 
     Raises:
-        ValueError: the shapes of `loss` and `number_log_mass` differ.
+        ValueError: the shapes of `loss` and `number_log_mass` differ, or `max_loss` is negative.
 
     Example:
         >>> print(with_number_mass(jnp.array(4.5), jnp.log(0.25), 9.0))
         7.9425
     """
+    check_arrays(loss=loss, number_log_mass=number_log_mass)
+    check_not_negative(max_loss=max_loss)
     if loss.shape != number_log_mass.shape:
         raise ValueError(f"loss {loss.shape} and number_log_mass {number_log_mass.shape} must have one shape")
     log_mass = number_log_mass.astype(jnp.float32)
@@ -203,7 +206,7 @@ def number_token_loss(
         [...] float32, per position; reduce it over the positions that hold a number.
 
     Raises:
-        ValueError: the table was built for another vocabulary size, or `where` is not bool.
+        ValueError: the table was built for another vocabulary size, `where` is not bool, or the shapes do not agree.
 
     Example:
         >>> table = NumberTable.from_vocab({str(d): d for d in range(10)}, vocab_size=40)
@@ -212,15 +215,19 @@ def number_token_loss(
         >>> print(number_token_loss(jnp.zeros((1, 40)), jnp.array([0]), table, mass_term=True))
         [7.9425]
     """
+    check_arrays(logits=logits, labels=labels)
     vocab_size = table.token_values.shape[0]
     if logits.shape[-1] != vocab_size:
         raise ValueError(
             f"logits of shape {logits.shape} have {logits.shape[-1]} entries a position, the table was built for "
             f"{vocab_size}: build it with vocab_size={logits.shape[-1]}"
         )
+    if labels.shape != logits.shape[:-1]:
+        raise ValueError(f"labels {labels.shape} must have the shape {logits.shape[:-1]} of the positions")
     labelled = (labels >= 0) & (labels < vocab_size)
     if where is not None:
         check_mask(where, "where")
+        check_same_shape(labels=labels, where=where)
         labelled &= where
     targets = jnp.where(labelled, table.token_values[labels], jnp.nan)
     number_logits = logits[..., table.ids]
@@ -229,37 +236,15 @@ def number_token_loss(
         return per_position
     worst = loss(jnp.full_like(table.values, -jnp.inf), table.values[0], table.values) if max_loss is None else max_loss
     defined = ~jnp.isnan(targets)
-    log_mass = _number_log_mass(logits, number_logits, defined)
+    log_mass = number_log_mass(logits, number_logits, defined)
     return jnp.where(defined, with_number_mass(per_position, log_mass, worst), 0.0)
-
-
-def _number_log_mass(logits: Array, number_logits: Array, defined: Array) -> Array:
-    """`lse(z[n]) - lse(z)` where defined; -inf, without gradient, where no number token has any probability."""
-    possible = defined & jnp.any(number_logits != -jnp.inf, axis=-1)
-    number_logits = jnp.where(possible[..., None], number_logits, 0.0).astype(jnp.float32)
-    # The full logits stay as they are, so that the compiler shares this log-sum-exp with a cross entropy beside it.
-    log_normalizer = jax.nn.logsumexp(_gradient_where(logits, possible).astype(jnp.float32), axis=-1)
-    return jnp.where(possible, jax.nn.logsumexp(number_logits, axis=-1) - log_normalizer, -jnp.inf)
-
-
-@jax.custom_jvp
-def _gradient_where(logits: Array, keep: Array) -> Array:
-    """The logits unchanged, but with a gradient of exactly 0, never NaN, in the rows that are not kept."""
-    return logits
-
-
-@_gradient_where.defjvp
-def _gradient_where_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    logits, keep = primals
-    return logits, jnp.where(keep[..., None], tangents[0], 0.0)
 
 
 def _gaps(number_logits: Array, targets: Array, values: Array) -> tuple[Array, Array]:
     """`v_j - y` [..., M] with 0 for an undefined y, and which positions are defined [...]."""
+    check_arrays(number_logits=number_logits, targets=targets, values=values)
     if number_logits.shape[-1:] != values.shape:
-        raise ValueError(
-            f"number_logits {number_logits.shape} must end in one entry for each of the values {values.shape}"
-        )
+        raise ValueError(f"number_logits {number_logits.shape} must end in one entry for each value {values.shape}")
     if number_logits.shape[:-1] != targets.shape:
         raise ValueError(f"targets {targets.shape} must have the shape {number_logits.shape[:-1]} of the positions")
     targets = targets.astype(jnp.float32)
@@ -291,8 +276,8 @@ def number_probs(
 
 def _squashed(distances: Array, values: Array, largest: Array, squash: float) -> Array:
     """Distances rescaled to [1, squash], 0 staying 0."""
-    if not squash > 1:
-        raise ValueError(f"squash={squash} must be above 1: it is the cost of the largest distance over the smallest")
+    allowed = "above 1: it is the cost of the largest distance over the smallest"
+    check_numbers(allowed, lambda x: (x > 1) & (x < jnp.inf), squash=squash)
     steps = jnp.diff(jnp.sort(values))
     smallest = jnp.min(steps, where=steps > 0, initial=jnp.inf)
     spread = largest - smallest

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ntl_jax.losses.number_token import number_probs
-from ntl_jax.ops.arguments import check_mask
+from ntl_jax.losses.per_token import absolute
+from ntl_jax.ops.arguments import check_arrays, check_mask, check_not_negative
 
 # Keeps 0 against 0 at 0 / eps and not 0 / 0; in units of the numeral's highest place.
 SMAPE_EPS = 1e-8
@@ -55,6 +56,7 @@ def numeral_smape(
         [0.2215]
     """
     _check(digit_logits, digit_targets, exponents, numeral_ids)
+    check_not_negative(num_numerals=num_numerals)
     member = numeral_ids[..., None] == jnp.broadcast_to(jnp.arange(num_numerals), (*numeral_ids.shape, num_numerals))
     counted = jnp.any(member, axis=-1)
     true_digits = jnp.where(counted, digit_targets, 0).astype(jnp.float32)
@@ -67,11 +69,11 @@ def numeral_smape(
     error = jnp.sum(weights * errors[..., None], axis=-2)
     total = jnp.sum(weights * (errors + 2.0 * true_digits)[..., None], axis=-2)
     if same_sign is None:
-        return jnp.abs(error) / (total + SMAPE_EPS)
+        return absolute(error) / (total + SMAPE_EPS)
     check_mask(same_sign, "same_sign")
     if same_sign.shape != error.shape:
         raise ValueError(f"same_sign {same_sign.shape} must have the shape {error.shape} of the numerals")
-    return jnp.where(same_sign, jnp.abs(error), total) / (total + SMAPE_EPS)
+    return jnp.where(same_sign, absolute(error), total) / (total + SMAPE_EPS)
 
 
 def _place_weights(member: Array, counted: Array, exponents: Array) -> Array:
@@ -83,6 +85,7 @@ def _place_weights(member: Array, counted: Array, exponents: Array) -> Array:
 
 def _check(digit_logits: Array, digit_targets: Array, exponents: Array, numeral_ids: Array) -> None:
     """ValueError for shapes that do not fit."""
+    check_arrays(digit_logits=digit_logits, digit_targets=digit_targets, exponents=exponents, numeral_ids=numeral_ids)
     if digit_logits.shape[-1] != _DIGITS:
         raise ValueError(
             f"digit_logits {digit_logits.shape} must end in 10, the digits: see NumberTable.merge_by_value"

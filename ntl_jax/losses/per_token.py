@@ -35,6 +35,11 @@ def contain(*arrays: Float[Array, "..."]) -> tuple[Array, ...]:
     return bad, *(jnp.where(bad, 0.0, x) for x in arrays)
 
 
+def absolute(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """`|x|` with gradient 0 at 0, where `jnp.abs` has 1 and would push away from what is exactly right."""
+    return x * jax.lax.stop_gradient(jnp.sign(x))
+
+
 def clipped_log_ratio(log_probs: Float[Array, "..."], old_log_probs: Float[Array, "..."], limit: float) -> Array:
     """`log_probs - old_log_probs` in float32 within `limit` of 0; no gradient to the old ones or beyond the limit."""
     log_ratio = log_probs.astype(jnp.float32) - jax.lax.stop_gradient(old_log_probs).astype(jnp.float32)

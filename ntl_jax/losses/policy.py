@@ -13,7 +13,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ntl_jax.losses.per_token import check_shapes, clipped_log_ratio, contain, sequence_means
-from ntl_jax.ops.arguments import check_mask
+from ntl_jax.ops.arguments import (
+    check_arrays,
+    check_mask,
+    check_not_negative,
+    check_numbers,
+    check_positive,
+    check_same_shape,
+    check_segment_ids,
+)
 
 MAX_LOG_RATIO = 20.0  # exp(20) is 4.9e8: no ratio beyond it carries information, and exp(89) overflows float32
 MAX_SEQUENCE_LOG_RATIO = 10.0  # of GSPO's per-token mean, which a sum over T tokens would reach T times sooner
@@ -47,15 +55,16 @@ def clipped_policy_loss(
         [...] float32 loss per token.
 
     Raises:
-        ValueError: the shapes do not agree, or `dual_clip` is not above 1.
+        ValueError: the shapes do not agree, a clip is negative, or `dual_clip` is not above 1.
 
     Example:
         >>> log_probs, old_log_probs = jnp.array([-1.0, -1.0]), jnp.array([-1.0, -3.0])
         >>> clipped_policy_loss(log_probs, old_log_probs, jnp.array([1.0, 1.0]), clip_high=0.25).tolist()
         [-1.0, -1.25]
     """
-    if isinstance(dual_clip, int | float) and dual_clip <= 1:
-        raise ValueError(f"dual_clip={dual_clip} must be above 1 (3 is usual), or None for no bound")
+    if dual_clip is not None:
+        check_numbers("above 1 (3 is usual), or None for no bound", lambda x: x > 1, dual_clip=dual_clip)
+    check_not_negative(clip_low=clip_low, clip_high=clip_high)
     bad, ratio, advantages = _ratio_and_advantages(log_probs, old_log_probs, advantages)
     loss = _clipped_surrogate(ratio, advantages, clip_low, clip_high)
     if dual_clip is not None:
@@ -93,7 +102,7 @@ def gspo_policy_loss(
         [..., T] float32 loss per token, 0 outside the mask.
 
     Raises:
-        ValueError: the mask is not bool, or the shapes do not agree.
+        ValueError: the mask is not bool, the shapes do not agree, or a clip is negative.
 
     Example:
         >>> log_probs, old_log_probs = jnp.array([[-1.0, -2.0]]), jnp.array([[-2.0, -1.0]])
@@ -101,7 +110,10 @@ def gspo_policy_loss(
         [[-1.0, -1.0]]
     """
     check_mask(mask)
-    check_shapes(log_probs=log_probs, old_log_probs=old_log_probs, advantages=advantages, mask=mask)
+    check_same_shape(log_probs=log_probs, old_log_probs=old_log_probs, mask=mask)
+    check_shapes(log_probs=log_probs, advantages=advantages)
+    check_segment_ids(segment_ids, mask)
+    check_not_negative(clip_low=clip_low, clip_high=clip_high)
     log_probs, old_log_probs = log_probs.astype(jnp.float32), old_log_probs.astype(jnp.float32)
     sequence_log_ratio, constant, advantages = jax.lax.stop_gradient(
         (sequence_means(log_probs - old_log_probs, mask, segment_ids), log_probs, advantages)
@@ -137,12 +149,13 @@ def cispo_policy_loss(
         [...] float32 loss per token.
 
     Raises:
-        ValueError: the shapes do not agree.
+        ValueError: the shapes do not agree, or a clip is negative.
 
     Example:
         >>> cispo_policy_loss(jnp.array([-1.0]), jnp.array([-3.0]), jnp.array([1.0]), clip_high=0.25).tolist()
         [1.25]
     """
+    check_not_negative(clip_low=clip_low, clip_high=clip_high)
     bad, ratio, advantages = _ratio_and_advantages(log_probs, old_log_probs, advantages)
     weight = jax.lax.stop_gradient(jnp.clip(ratio, 1.0 - clip_low, 1.0 + clip_high))
     loss = -weight * advantages * jnp.where(bad, 0.0, log_probs.astype(jnp.float32))
@@ -175,12 +188,13 @@ def sapo_policy_loss(
         [...] float32 loss per token.
 
     Raises:
-        ValueError: the shapes do not agree.
+        ValueError: the shapes do not agree, or a tau is not above 0.
 
     Example:
         >>> sapo_policy_loss(jnp.array([-1.0]), jnp.array([-1.0]), jnp.array([1.0])).tolist()
         [-2.0]
     """
+    check_positive(tau_positive=tau_positive, tau_negative=tau_negative)
     bad, ratio, advantages = _ratio_and_advantages(log_probs, old_log_probs, advantages)
     tau = jnp.where(advantages > 0, tau_positive, tau_negative)
     loss = -advantages * jax.nn.sigmoid(tau * (ratio - 1.0)) * 4.0 / tau
@@ -228,10 +242,14 @@ def entropy(logits: Float[Array, "... V"]) -> Float[Array, "..."]:
         [...] float32 entropy in nats, between 0 and log V; NaN, with gradient zero, where no logit is above -inf or one
         is NaN or +inf.
 
+    Raises:
+        ValueError: the logits are no array.
+
     Example:
         >>> f"{entropy(jnp.array([0.0, 0.0, -jnp.inf])):.4f}"
         '0.6931'
     """
+    check_arrays(logits=logits)
     logits = logits.astype(jnp.float32)
     peak = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
     bad = ~jnp.isfinite(peak)
@@ -243,7 +261,8 @@ def entropy(logits: Float[Array, "... V"]) -> Float[Array, "..."]:
 
 def _ratio_and_advantages(log_probs: Array, old_log_probs: Array, advantages: Array) -> tuple[Array, ...]:
     """Which tokens are bad, then `r` and `A` with harmless values there."""
-    check_shapes(log_probs=log_probs, old_log_probs=old_log_probs, advantages=advantages)
+    check_same_shape(log_probs=log_probs, old_log_probs=old_log_probs)
+    check_shapes(log_probs=log_probs, advantages=advantages)
     log_ratio = clipped_log_ratio(log_probs, old_log_probs, MAX_LOG_RATIO)
     bad, log_ratio, advantages = contain(log_ratio, jax.lax.stop_gradient(advantages))
     return bad, jnp.exp(log_ratio), advantages

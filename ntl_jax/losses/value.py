@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ntl_jax.losses.per_token import check_shapes, contain
+from ntl_jax.losses.per_token import contain
+from ntl_jax.ops.arguments import check_not_negative, check_same_shape
 
 
 def clipped_value_loss(
@@ -32,13 +33,14 @@ def clipped_value_loss(
         [...] float32 loss per token; NaN, with gradient zero, where an input is not finite.
 
     Raises:
-        ValueError: the shapes do not agree.
+        ValueError: the shapes do not agree, or `clip` is negative.
 
     Example:
         >>> clipped_value_loss(jnp.array([1.0]), jnp.array([0.0]), jnp.array([2.0])).tolist()
         [1.125]
     """
-    check_shapes(values=values, old_values=old_values, returns=returns)
+    check_same_shape(values=values, old_values=old_values, returns=returns)
+    check_not_negative(clip=clip)
     bad, values, old_values, returns = contain(values, *jax.lax.stop_gradient((old_values, returns)))
     clipped = jnp.clip(values, old_values - clip, old_values + clip)
     return jnp.where(bad, jnp.nan, 0.5 * jnp.maximum((values - returns) ** 2, (clipped - returns) ** 2))

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ntl_jax.losses.number_token import number_probs
+from ntl_jax.losses.per_token import absolute
+from ntl_jax.ops.arguments import check_arrays
 
 
 def wasserstein_1(
@@ -36,6 +38,7 @@ def wasserstein_1(
         >>> print(wasserstein_1(jnp.log(jnp.array([0.0, 0.5, 0.5])), half, jnp.array([1.0, 2.0, 10.0])))
         4.5
     """
+    check_arrays(number_logits=number_logits, target_probs=target_probs, values=values)
     if number_logits.shape != target_probs.shape or number_logits.shape[-1:] != values.shape:
         raise ValueError(
             f"number_logits {number_logits.shape} and target_probs {target_probs.shape} must have one shape, which "
@@ -48,5 +51,5 @@ def wasserstein_1(
     order = jnp.argsort(values)
     cdf_gaps = jnp.cumsum((probs - target_probs)[..., order], axis=-1)[..., :-1]
     steps = jnp.broadcast_to(jnp.diff(values[order]), cdf_gaps.shape)
-    distance = jnp.sum(steps * jnp.abs(cdf_gaps), axis=-1)
+    distance = jnp.sum(steps * absolute(cdf_gaps), axis=-1)
     return jnp.where(defined, jnp.where(possible, distance, jnp.max(values) - jnp.min(values)), 0.0)

@@ -55,12 +55,13 @@ METRICS = {
     "reward/overlong_penalty": "mean of what lengths near the limit add to rewards, at most 0",
     "sampling/refills": "further calls of the engine that dynamic sampling took",
     "sampling/equal_groups": "prompts left out because all of their samples scored the same",
-    "correction/effective_sample_size": "of the weights between trainer and sampler, as a fraction; 1 where they agree",
+    "correction/effective_sample_size": "of the weights that losses are multiplied by, as a fraction of the tokens or "
+    "responses, rejected ones included; 1 where trainer and sampler agree",
     "correction/out_of_band_fraction": "fraction of weights past the bounds",
     "correction/mean_weight": "mean weight before any bound; 1 where trainer and sampler agree",
     "correction/chi2": "chi-squared divergence of trainer and sampler",
     "correction/kl": "mean k1 of KL(sampler, trainer), nats per token",
-    "correction/k3_kl": "mean k3 of KL(sampler, trainer), nats per token",
+    "correction/k3_kl": "mean k3 of KL(sampler, trainer), nats per token, not clamped",
     "correction/rejected": "responses left out because trainer and sampler disagree too much about them",
     "ntl/loss": "mean over samples with a finite one: Number Token Loss of digits with a true value while sampling; "
     "without any extraction, minus the mean log-probability of the sampled digits",

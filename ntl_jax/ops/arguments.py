@@ -146,28 +146,30 @@ def check_fraction(**numbers: Any) -> None:
     check_numbers("in [0, 1]", lambda x: (x >= 0) & (x <= 1), **numbers)
 
 
-def check_bounds(low: Any, high: Any, *, around: float, remedy: str) -> None:
-    """Raises ValueError unless `low <= around <= high`; of traced bounds nothing is known.
+def check_bounds(low: Any, high: Any, *, around: float | None = None, remedy: str = "exchange them") -> None:
+    """Raises ValueError unless `low <= high`, with `around` between them; of traced bounds nothing is known.
 
     Args:
         low: lower bound, -inf for none.
         high: upper bound, inf for none.
-        around: what must lie within: the value where nothing is amiss.
+        around: what must lie within, the value where nothing is amiss. None: nothing must.
         remedy: how to find bounds that are right.
 
     Raises:
-        ValueError: the bounds leave it out, are in the wrong order, or NaN.
+        ValueError: the bounds are in the wrong order, leave it out, or are NaN.
 
     Example:
-        >>> check_bounds(0.5, 0.2, around=1.0, remedy="1 is the weight where both agree")
+        >>> check_bounds(0.2, 0.5, around=1.0, remedy="1 is the weight where both agree")
         Traceback (most recent call last):
         ...
-        ValueError: low=0.5 and high=0.2 must be in this order, with 1 between them: 1 is the weight where both agree
+        ValueError: low=0.2 and high=0.5 must be in this order with 1 within: 1 is the weight where both agree
     """
     if isinstance(low, jax.core.Tracer) or isinstance(high, jax.core.Tracer):
         return
-    if not np.all((np.asarray(low) <= around) & (np.asarray(high) >= around)):
-        raise ValueError(f"low={low} and high={high} must be in this order, with {around:g} between them: {remedy}")
+    least, most = (low, high) if around is None else (around, around)
+    if not (np.all(np.asarray(low) <= most) and np.all(np.asarray(high) >= least)):
+        within = "" if around is None else f" with {around:g} within"
+        raise ValueError(f"low={low} and high={high} must be in this order{within}: {remedy}")
 
 
 def _remedy(shapes: dict[str, tuple[int, ...]]) -> str:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ntl_jax.ops.arguments import check_arrays
 from ntl_jax.ops.chunks import num_even_parts
 
 # The head's gradient is accumulated this many of its D columns at a time: wide enough for the matrix units, and a
@@ -58,6 +59,7 @@ def head_logits(
         >>> print(head_logits(jnp.array([1.0, 2.0]), jnp.eye(2, 3), 0.5))
         [2. 4. 0.]
     """
+    check_arrays(hidden=hidden, head=head)
     return product("...d,dv->...v", hidden, head) / temperature
 
 

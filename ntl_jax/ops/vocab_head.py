@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ntl_jax.ops.arguments import check_arrays, check_numbers
 from ntl_jax.ops.chunks import join_rows, num_even_parts, split_rows
 from ntl_jax.ops.head_stats import (
     HeadStats,
@@ -57,7 +58,7 @@ def vocab_head_dense(
         >>> print(stats.entropy.round(4))
         [1.3863]
     """
-    _check(hidden, head, targets, temperature)
+    _check(hidden, head, targets, number_ids, temperature)
     return head_stats(head_logits(hidden, head, _constant(temperature)), targets, number_ids)
 
 
@@ -103,7 +104,7 @@ def vocab_head(
         >>> stats.log_probs.shape, stats.number_log_probs.shape
         ((2, 3), (2, 3, 2))
     """
-    _check(hidden, head, targets, temperature, chunk_size)
+    _check(hidden, head, targets, number_ids, temperature, chunk_size)
     num_chunks = _num_chunks(targets.shape, head.shape[1], chunk_size)
     if num_chunks == 1:
         return vocab_head_dense(hidden, head, targets, number_ids, temperature=temperature)
@@ -153,7 +154,7 @@ def vocab_head_loss(
         >>> f"{loss:.4f}", stats.entropy.shape
         ('1.5551', (2, 3))
     """
-    _check(hidden, head, targets, temperature, chunk_size)
+    _check(hidden, head, targets, number_ids, temperature, chunk_size)
     num_chunks = _num_chunks(targets.shape, head.shape[1], chunk_size)
     hidden, flat_targets, inputs = _flatten((hidden, targets, inputs), targets.ndim)
     loss, stats = _summed_loss(
@@ -278,14 +279,19 @@ def _num_chunks(shape: tuple[int, ...], vocab_size: int, chunk_size: int | None)
 
 
 def _check(
-    hidden: Array, head: Array, targets: Array, temperature: float | Array, chunk_size: int | None = None
+    hidden: Array,
+    head: Array,
+    targets: Array,
+    number_ids: Array,
+    temperature: float | Array,
+    chunk_size: int | None = None,
 ) -> None:
     """ValueError for shapes that do not fit and for settings out of range."""
+    check_arrays(hidden=hidden, head=head, targets=targets, number_ids=number_ids)
     if head.ndim != 2 or hidden.shape[-1:] != head.shape[:1]:
         raise ValueError(f"hidden {hidden.shape} and head {head.shape} do not fit: they are [..., D] and [D, V]")
     if hidden.shape[:-1] != targets.shape:
         raise ValueError(f"targets {targets.shape} must have the shape {hidden.shape[:-1]} of the positions")
-    if isinstance(temperature, int | float) and not temperature > 0:
-        raise ValueError(f"temperature={temperature} must be above 0: greedy log-probs are those of temperature 1")
-    if chunk_size is not None and chunk_size < 1:
-        raise ValueError(f"chunk_size={chunk_size} must be at least 1, or None for the default")
+    check_numbers("above 0: greedy log-probs are those of temperature 1", lambda x: x > 0, temperature=temperature)
+    if chunk_size is not None:
+        check_numbers("at least 1, or None for the default", lambda x: x >= 1, chunk_size=chunk_size)

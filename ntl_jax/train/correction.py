@@ -50,8 +50,6 @@ def correct(
         [[1.0, 0.0]]
     """
     pair, low = (old_log_probs, rollout_log_probs), section.low if section.weights == "banded" else 0.0
-    sums = correction_sums(*pair, mask, low=low, high=section.high, level=section.level)
-    figures = {f"correction/{name}": value for name, value in correction_metrics(sums).items()}
     match section.weights:
         case "none":
             weights = mask.astype(jnp.float32)
@@ -59,10 +57,22 @@ def correct(
             weights = truncated_importance_weights(*pair, mask, cap=section.high, level=section.level)
         case "banded":
             weights = banded_importance_weights(*pair, mask, low=low, high=section.high, level=section.level)
+    kept = _kept(section, *pair, mask)
+    applied = jnp.where(kept, weights, 0.0)
+    sums = correction_sums(*pair, mask, applied=applied, low=low, high=section.high, level=section.level)
+    figures = {f"correction/{name}": value for name, value in correction_metrics(sums).items()}
+    if section.rejection != "none":
+        rejected = jnp.any(mask, axis=1) & ~jnp.any(kept, axis=1)
+        figures["correction/rejected"] = jnp.sum(rejected, dtype=jnp.float32)
+    return Corrected(weights, kept, figures)
+
+
+def _kept(section: CorrectionSection, old_log_probs: Array, rollout_log_probs: Array, mask: Array) -> Array:
+    """The mask without the responses that are rejected."""
     if section.rejection == "none":
-        return Corrected(weights, mask, figures)
+        return mask
     low = -inf if section.reject_below is None else section.reject_below
     high = inf if section.reject_above is None else section.reject_above
-    kept = sequence_rejection_mask(*pair, mask, statistic=section.rejection, low=low, high=high)
-    rejected = jnp.sum(jnp.any(mask, axis=1) & ~jnp.any(kept, axis=1), dtype=jnp.float32)
-    return Corrected(weights, kept, figures | {"correction/rejected": rejected})
+    return sequence_rejection_mask(
+        old_log_probs, rollout_log_probs, mask, statistic=section.rejection, low=low, high=high
+    )

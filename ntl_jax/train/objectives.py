@@ -2,7 +2,7 @@
 """What each model minimises on a batch: sums over positions whose weights the batch brings, so that parts add up."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from ntl_jax.records import TrainBatch
 from ntl_jax.rewards import LOSSES, Method
 from ntl_jax.train.figures import Figures, Mean
 from ntl_jax.train.number_tokens import of_same_width, to_digit_scale
-from ntl_jax.train.policy_loss import KL_ESTIMATORS, anchored, policy_loss, ratios
+from ntl_jax.train.policy_loss import KL_ESTIMATORS, KL_STATISTICS, anchored, policy_loss, ratios
 
 
 class NumberLoss(NamedTuple):
@@ -95,12 +95,12 @@ class PolicyObjective:
             loss -= self.algorithm.entropy_weight * stats.entropy
         loss = tokens.weights * loss
         if tokens.reference_weights is not None:
-            loss += tokens.reference_weights * self._divergence(stats, tokens)
+            loss += tokens.reference_weights * self._divergence(KL_ESTIMATORS, stats, tokens)
         return jnp.where(tokens.mask, loss, 0.0) + self.number_loss.weighed(stats, tokens)
 
-    def _divergence(self, stats: HeadStats, tokens: TrainBatch) -> Array:
+    def _divergence(self, forms: Mapping[str, Callable], stats: HeadStats, tokens: TrainBatch) -> Array:
         assert tokens.reference_log_probs is not None
-        return KL_ESTIMATORS[self.algorithm.kl.estimator](stats.log_probs, tokens.reference_log_probs)
+        return forms[self.algorithm.kl.estimator](stats.log_probs, tokens.reference_log_probs)
 
     def _figures(self, stats: HeadStats, batch: TrainBatch, compared: TrainBatch) -> Figures:
         """Of the batch, and as it is `anchored`."""
@@ -114,7 +114,7 @@ class PolicyObjective:
         if clipped is not None:
             per_token["actor/pg_clipfrac"] = clipped
         if batch.reference_weights is not None:
-            per_token["actor/kl_loss"] = self._divergence(stats, batch)
+            per_token["actor/kl_loss"] = self._divergence(KL_STATISTICS, stats, batch)
         means = {name: _mean(value, batch.mask) for name, value in per_token.items()}
         deviation = jnp.max(jnp.abs(ratios(self.algorithm, stats.log_probs, batch).ratio - 1.0))
         return Figures(means | self.number_loss.figures(stats, batch, "actor"), {"actor/ratio_deviation": deviation})

@@ -18,6 +18,7 @@ from ntl_jax.losses import (
     cispo_policy_loss,
     clipped_policy_loss,
     gspo_policy_loss,
+    k3_statistic,
     kl_abs,
     kl_k1,
     kl_k1_plus,
@@ -39,7 +40,10 @@ KL_ESTIMATORS = {
     "k1+": kl_k1_plus,
     "k3+": kl_k3_plus,
 }
-"""By ``algorithm.kl.estimator``."""
+"""Terms of loss or reward, by ``algorithm.kl.estimator``."""
+
+KL_STATISTICS = KL_ESTIMATORS | {"k3": k3_statistic, "k3+": k3_statistic}
+"""The same to report: without the bound that keeps one token from drowning a batch's loss."""
 
 
 class Ratios(NamedTuple):

@@ -156,6 +156,21 @@ def test_what_is_allowed_is_no_problem(settings):
             "algorithm.correction.low",
             "below algorithm.correction.high=2.0",
         ),
+        (
+            {"algorithm.correction.weights": "banded", "algorithm.correction.low": 1.5},
+            "algorithm.correction.low",
+            "with 1, the weight where trainer and sampler agree, in the band",
+        ),
+        (
+            {"algorithm.correction.rejection": "mean_k1", "algorithm.correction.reject_below": 0.5},
+            "algorithm.correction.reject_below",
+            "reject_below=-log(b), reject_above=-log(a)",
+        ),
+        (
+            {"algorithm.correction.rejection": "mean_k3", "algorithm.correction.reject_above": -0.1},
+            "algorithm.correction.reject_above",
+            "must be at least 0",
+        ),
         ({"algorithm.overlong": "penalty", "rollout.max_tokens": 8}, "algorithm.overlong_buffer", "max_tokens=8"),
         ({"rollout.engine": "vllm", "rollout.slots": 8}, "rollout.slots", "set rollout.vllm.max_num_seqs"),
         ({"rollout.engine": "vllm", "trainer.eval_temperature": 2.5}, "trainer.eval_temperature", "lie in [0.01, 2.0]"),

@@ -59,6 +59,24 @@ def test_packing_with_weights_computed_before_it_keeps_the_loss(mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_packed_rows_with_segment_ids_weigh_their_tokens_as_separate_ones_do(mode):
+    # Two rows of two sequences each: of 4 and 2 tokens, of 3 and 0; the last has no masked token and does not count.
+    losses = normal((4, 4))
+    mask = jnp.array([[True] * 4, [True, False, True, False], [False, True, True, True], [False] * 4])
+    packed, packed_mask = losses.reshape(2, 8), mask.reshape(2, 8)
+    segment_ids = jnp.array([[3, 3, 3, 3, 7, 7, 7, 7], [0, 0, 0, 0, -1, -1, -1, -1]])
+    weights = token_weights(packed_mask, mode=mode, scale=4, segment_ids=segment_ids)
+    np.testing.assert_allclose(weights.reshape(4, 4), token_weights(mask, mode=mode, scale=4), rtol=1e-6)
+    total = aggregate(packed, packed_mask, mode=mode, scale=4, segment_ids=segment_ids)
+    np.testing.assert_allclose(total, aggregate(losses, mask, mode=mode, scale=4), rtol=1e-6)
+
+
+def test_the_packed_length_is_no_scale():
+    with pytest.raises(ValueError, match="needs scale"):
+        token_weights(MASK, mode="seq-mean-token-sum-norm", segment_ids=jnp.zeros((3, 3), int))
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_an_empty_mask_gives_zero_and_zero_gradient(mode):
     mask = jnp.zeros((2, 3), bool)
     value, gradient = jax.value_and_grad(lambda x: aggregate(x, mask, mode=mode))(jnp.full((2, 3), jnp.nan))

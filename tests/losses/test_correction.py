@@ -50,6 +50,48 @@ def test_rejection_by_the_mean_divergence_of_each_sequence():
     np.testing.assert_array_equal(sequence_rejection_mask(OLD, ROLLOUT, MASK, low=0.0, high=0.7), MASK)
 
 
+def test_one_catastrophic_token_rejects_a_response_of_any_length():
+    # k3 of log w = -15 is 14, so it rejects 139 tokens at 0.1; that of log w = 15 is 3.3e6.
+    for log_weight, length, kept in [(-15.0, 139, False), (-15.0, 141, True), (15.0, 4096, False)]:
+        rollout, mask = jnp.full((1, length), -20.0), jnp.ones((1, length), bool)
+        old = rollout.at[0, 7].add(log_weight)
+        assert sequence_rejection_mask(old, rollout, mask, low=0.0, high=0.1).all() == kept
+        mean = (np.exp(log_weight) - log_weight - 1) / length
+        np.testing.assert_allclose(correction_metrics(correction_sums(old, rollout, mask))["k3_kl"], mean, rtol=1e-5)
+    # A bound of 10 or more rejects too.
+    assert not sequence_rejection_mask(old, rollout, mask, low=0.0, high=100.0).any()
+
+
+def test_ratio_bounds_are_turned_into_nats_with_the_sign_turned():
+    # Geometric-mean weights 2 and 1/2; within [0.4, 1.5] lies the second alone.
+    low, high = -np.log(1.5), -np.log(0.4)
+    kept = sequence_rejection_mask(OLD, ROLLOUT, MASK, statistic="mean_k1", low=low, high=high)
+    np.testing.assert_array_equal(kept, [[False] * 3, [True, True, False], [False] * 3])
+    with pytest.raises(
+        ValueError, match=r"low=0\.5 and high=2\.0 .*on which both agree.*low=-log\(b\), high=-log\(a\)"
+    ):
+        sequence_rejection_mask(OLD, ROLLOUT, MASK, statistic="mean_k1", low=0.5, high=2.0)
+    with pytest.raises(ValueError, match=r"low=0\.05 and high=0\.1 .*with 0 within"):
+        sequence_rejection_mask(OLD, ROLLOUT, MASK, low=0.05, high=0.1)
+    with pytest.raises(ValueError, match=r"low=1\.5 and high=5\.0 .*with 1 within"):
+        banded_importance_weights(OLD, ROLLOUT, MASK, low=1.5, high=5.0)
+
+
+def test_the_effective_sample_size_is_that_of_the_weights_that_are_applied():
+    # w = 1, 2, 4, .5, .5: capped at 2 their sum is 6, that of squares 9.5; in [.75, 3] they are 1, 2, 0, 0, 0; with the
+    # first row rejected 0, 0, 0, .5, .5.
+    truncated = truncated_importance_weights(OLD, ROLLOUT, MASK, cap=2.0)
+    banded = banded_importance_weights(OLD, ROLLOUT, MASK, low=0.75, high=3.0)
+    rejected = truncated.at[0].set(0.0)
+    for applied, expected in [(truncated, 36 / (5 * 9.5)), (banded, 9 / 25), (rejected, 1 / (5 * 0.5))]:
+        sums = correction_sums(OLD, ROLLOUT, MASK, applied=applied)
+        np.testing.assert_allclose(correction_metrics(sums)["effective_sample_size"], expected, rtol=1e-5)
+    # Of sequences: w = 8 capped at 2, and .25.
+    applied = truncated_importance_weights(OLD, ROLLOUT, MASK, cap=2.0, level="sequence")
+    metrics = correction_metrics(correction_sums(OLD, ROLLOUT, MASK, applied=applied, level="sequence"))
+    np.testing.assert_allclose(metrics["effective_sample_size"], 2.25**2 / (2 * 4.0625), rtol=1e-5)
+
+
 def test_packed_rows_are_corrected_as_their_sequences():
     packed = [x.reshape(1, 9) for x in (OLD, ROLLOUT, MASK)]
     segment_ids = jnp.repeat(jnp.arange(3), 3)[None]

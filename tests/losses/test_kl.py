@@ -13,6 +13,7 @@ from ntl_jax.losses.aggregate import aggregate
 from ntl_jax.losses.kl import (
     AdaptiveKLController,
     FixedKLController,
+    k3_statistic,
     kl_abs,
     kl_k1,
     kl_k1_plus,
@@ -26,7 +27,7 @@ def normal(shape):
     return jnp.array(np.random.default_rng(0).normal(size=shape), jnp.float32)
 
 
-ESTIMATORS = [kl_k1, kl_k2, kl_k3, kl_abs, kl_k1_plus, kl_k3_plus]
+ESTIMATORS = [kl_k1, kl_k2, kl_k3, kl_abs, kl_k1_plus, kl_k3_plus, k3_statistic]
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,7 @@ ESTIMATORS = [kl_k1, kl_k2, kl_k3, kl_abs, kl_k1_plus, kl_k3_plus]
         (kl_k3, [0.7183, 10.0, 10.0]),  # without its clamps 0.7183, 13, 28
         (kl_k1_plus, [-1.0, 14.0, 29.0]),
         (kl_k3_plus, [0.7183, 10.0, 10.0]),
+        (k3_statistic, [0.7183, 13.0, 28.0]),
     ],
 )
 def test_estimators_of_the_base_case(estimator, expected):
@@ -50,11 +52,25 @@ def test_k3_mean_of_the_base_case():
     np.testing.assert_allclose(aggregate(kl_k3(log_probs, jnp.full((1, 3), -1.0)), mask), 0.362, atol=1e-4)
 
 
+def test_only_the_exponent_of_the_statistic_is_held():
+    # exp(15) - 15 - 1; at d = -20 and below exp(20) - 20 - 1; far above the exponential is 0.
+    statistic = k3_statistic(jnp.array([-16.0, -21.0, -1e6, 0.0]), jnp.array([-1.0, -1.0, 0.0, -1e6]))
+    np.testing.assert_allclose(statistic, [3269001.37, 485165174.4, 485165174.4, 999999.0], rtol=1e-6)
+
+
+def test_the_distance_has_no_gradient_where_the_policies_agree():
+    values, gradients = jax.vmap(jax.value_and_grad(kl_abs))(
+        jnp.array([-1.0, -1.0, -1.0]), jnp.array([-1.0, 0.0, -3.0])
+    )
+    np.testing.assert_array_equal(values, [0.0, 1.0, 2.0])
+    np.testing.assert_array_equal(gradients, [0.0, -1.0, 1.0])
+
+
 def test_k3_of_nearly_equal_policies_keeps_its_digits():
     np.testing.assert_allclose(kl_k3(jnp.array(1e-3), jnp.array(0.0)), 0.5e-6, rtol=1e-2)
 
 
-@pytest.mark.parametrize("estimator", [kl_k1, kl_k3], ids=["k1", "k3"])
+@pytest.mark.parametrize("estimator", [kl_k1, kl_k3, k3_statistic], ids=["k1", "k3", "statistic"])
 def test_k1_and_k3_are_unbiased(estimator):
     policy, reference = jax.nn.log_softmax(normal((2, 7)))
     exact = np.sum(np.exp(policy) * (policy - reference))
@@ -126,6 +142,7 @@ def test_controllers_refuse_what_would_break_beta():
         (lambda: AdaptiveKLController(beta=0.1, target=1.0, horizon=0), "horizon=0"),
         (lambda: AdaptiveKLController(beta=0.1, target=1.0, horizon=10).update(float("nan"), 1), "kl=nan"),
         (lambda: AdaptiveKLController(beta=0.1, target=1.0, horizon=10).update(0.0, 50), "num_samples=50"),
+        (lambda: AdaptiveKLController(beta=0.1, target=1.0, horizon=10).update(0.0, -1), "num_samples=-1"),
     ]:
         with pytest.raises(ValueError, match=match):
             make()

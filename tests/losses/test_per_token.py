@@ -1,11 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Claims about what the per-token formulas share."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntl_jax.losses.per_token import check_shapes, contain, sequence_means, sequence_sums
+from ntl_jax.losses.per_token import (
+    absolute,
+    check_shapes,
+    contain,
+    num_sequences,
+    sequence_ends,
+    sequence_means,
+    sequence_sums,
+)
 
 X = jnp.array([[1.0, 2.0, 4.0, 8.0], [16.0, 32.0, 64.0, 128.0]])
 MASK = jnp.array([[True, True, False, True], [False, True, True, False]])
@@ -16,6 +25,19 @@ def test_sums_and_means_stand_on_every_token_of_their_sequence():
     segment_ids = jnp.array([[5, 5, 0, 5], [0, 0, 0, -1]])
     np.testing.assert_array_equal(sequence_sums(X, MASK, segment_ids), [[3, 3, 0, 8], [96, 96, 96, 0]])
     np.testing.assert_array_equal(sequence_means(X, MASK, segment_ids), [[1.5, 1.5, 0, 8], [48, 48, 48, 0]])
+
+
+def test_sequences_end_where_the_id_changes_and_count_where_a_token_does():
+    segment_ids = jnp.array([[5, 5, 0, 5], [0, 0, 0, -1]])
+    np.testing.assert_array_equal(sequence_ends(MASK, segment_ids), [[0, 1, 1, 1], [0, 0, 1, 1]])
+    np.testing.assert_array_equal(sequence_ends(MASK), [[0, 0, 0, 1]] * 2)
+    assert num_sequences(MASK, segment_ids) == 3 and num_sequences(MASK) == 2
+
+
+def test_the_absolute_value_has_no_gradient_at_zero():
+    values, gradients = jax.vmap(jax.value_and_grad(absolute))(jnp.array([-2.0, 0.0, 3.0]))
+    np.testing.assert_array_equal(values, [2.0, 0.0, 3.0])
+    np.testing.assert_array_equal(gradients, [-1.0, 0.0, 1.0])
 
 
 def test_contain_empties_a_token_in_all_arrays_if_it_is_bad_in_one():

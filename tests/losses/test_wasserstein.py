@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from ntl_jax.losses.number_token import number_token_wasserstein
+from ntl_jax.losses.number_token import number_token_mae, number_token_wasserstein
 from ntl_jax.losses.wasserstein import wasserstein_1
 
 UNEVEN = jnp.array([7.0, 0.0, 100.0, 3.0, 7.0, 2.5])  # neither sorted, nor evenly spaced, nor distinct
@@ -94,3 +94,17 @@ def test_undefined_targets_and_impossible_numbers_have_no_gradient():
 def test_shapes_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="must have one shape"):
         wasserstein_1(jnp.zeros((2, 3)), jnp.zeros(3), jnp.zeros(3))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda z: number_token_mae(z, jnp.array(1.0), jnp.arange(3.0)),
+        lambda z: wasserstein_1(z, jnp.array([0.25, 0.5, 0.25]), jnp.arange(3.0)),
+    ],
+    ids=["mae", "wasserstein_1"],
+)
+def test_where_the_prediction_is_exactly_right_nothing_is_pushed(loss):
+    # Probabilities 1/4, 1/2, 1/4: the mean is 1, and the distribution the target's.
+    value, gradient = jax.value_and_grad(loss)(jnp.log(jnp.array([0.25, 0.5, 0.25])))
+    assert value == 0 and not gradient.any()

@@ -14,7 +14,7 @@ from ntl_jax.rewards import LOSSES
 from ntl_jax.train.batch import RowShape, pad_rows, weighed
 from ntl_jax.train.objectives import NumberLoss, PolicyObjective
 from ntl_jax.train.packing import pack
-from ntl_jax.train.policy_loss import policy_loss
+from ntl_jax.train.policy_loss import KL_ESTIMATORS, KL_STATISTICS, policy_loss
 
 VOCAB, WIDTH, TEMPERATURE = 24, 8, 0.7
 TABLE = NumberTable.from_vocab({str(d): d for d in range(10)}, vocab_size=VOCAB)
@@ -108,3 +108,17 @@ def test_a_weight_on_the_advantage_is_a_weight_on_the_loss(rows, objective):
     weighed_rows = rows._replace(advantages=rows.advantages * weights)
     expected = weights * policy_loss(algorithm, log_probs, rows)
     np.testing.assert_allclose(policy_loss(algorithm, log_probs, weighed_rows), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_reported_divergence_is_not_held_within_the_bound_of_the_loss_term(rows):
+    # d = 15 on each token: k3 is 14, as a loss term 10 with gradient 0.
+    kl = KLSection(weight=0.2, estimator="k3")
+    objective = PolicyObjective(AlgorithmSection(kl=kl), NumberLoss(TABLE, "mse", 0.0), TEMPERATURE)
+    batch = weighed(rows, mode="token-mean", scale=8, reference_weight=0.2)
+    hidden, head = states(batch)
+    hidden = jnp.take_along_axis(hidden, jnp.asarray(batch.predictors)[:, :, None], axis=1)
+    log_probs = vocab_head(hidden, head, batch.targets, TABLE.ids, temperature=TEMPERATURE).log_probs
+    batch = batch._replace(reference_log_probs=np.asarray(log_probs) - 15.0)
+    figures = objective(hidden, head, batch)[1].to_dict()
+    np.testing.assert_allclose(figures["actor/kl_loss"], 14.0, rtol=1e-5)
+    assert KL_ESTIMATORS.keys() == KL_STATISTICS.keys()

@@ -15,7 +15,7 @@ from ntl_jax.data.problems import Problem
 MOST_LISTED = 20
 """Bad rows that an error names one by one."""
 
-_NUMBER = re.compile(r"[-+]?\$?([0-9]{1,3}(,[0-9]{3})+|[0-9]+)(\.[0-9]+)?%?")
+_NUMBER = re.compile(r"[-+]?\$?([0-9]{1,3}(,[0-9]{3})+|[0-9]+)(\.[0-9]+)?%?|[-+]?[0-9]+/0*[1-9][0-9]*")
 
 
 def load_gsm8k(

@@ -188,7 +188,7 @@ class _Reader:
             return power(value_of(first), self._exponent())
         is_ten = self._kind(1) == "number" and self._tokens[self._next + 1][0] == "10"
         if self._kind() == "times" and is_ten and self._kind(2) in _POWERS:
-            self._take(), self._take()
+            self._next += 2
             return (value_of(first) if exact is None else exact) * power(Fraction(10), self._exponent())
         return exact
 

@@ -50,6 +50,7 @@ class Unreadable(ValueError):
 
 
 def tokens_of(text: str, start: int, end: int, *, ends_with_line: bool = False) -> list[Token]:
+    """The first tokens of ``text[start:end]``; of its first line, up to a ``#``, with ``ends_with_line``."""
     tokens = (token for token in _TOKEN.finditer(text, start, end) if token.lastgroup != "skip")
     if ends_with_line:
         tokens = itertools.takewhile(lambda token: token[0] not in ("\n", "#"), tokens)
@@ -57,12 +58,13 @@ def tokens_of(text: str, start: int, end: int, *, ends_with_line: bool = False) 
 
 
 def value_of(token: Token) -> Fraction:
+    """A token's value, without a sign in front; Unreadable where it has none, or one past the limits."""
     match token.lastgroup:
         case "number":
             plain = re.sub(r"[^0-9.]", "", re.split("[eE]", token[0])[0])
             if len(plain) > MAX_EXACT_DIGITS:
                 raise Unreadable
-            return Fraction(plain) * 10 ** Fraction(exponent_of(token["tens"] or "0"))
+            return Fraction(plain) * power(Fraction(10), exponent_of(token["tens"] or "0"))
         case "vulgar":
             return Fraction(unicodedata.numeric(token[0])).limit_denominator(100)
         case "fraction":
@@ -72,12 +74,14 @@ def value_of(token: Token) -> Fraction:
 
 
 def ratio(above: Fraction, below: Fraction) -> Fraction:
+    """Their quotient; Unreadable for a denominator of 0."""
     if below == 0:
         raise Unreadable
     return above / below
 
 
 def mixed(whole: Token, part: Fraction) -> Fraction:
+    """The value of a mixed number."""
     value = value_of(whole)
     if value.denominator != 1 or not 0 < part < 1:  # 2 \frac{5}{3} may be a product
         raise Unreadable
@@ -85,6 +89,7 @@ def mixed(whole: Token, part: Fraction) -> Fraction:
 
 
 def exponent_of(text: str) -> int:
+    """The integer of an exponent, in digits or superscripts."""
     text = text.translate(_SUPERSCRIPTS)
     if not re.fullmatch("[-+]?[0-9]{1,3}", text) or abs(int(text)) > MAX_EXPONENT:
         raise Unreadable
@@ -92,6 +97,7 @@ def exponent_of(text: str) -> int:
 
 
 def power(base: Fraction, exponent: int) -> Fraction:
+    """The base to the exponent; Unreadable where that is undefined."""
     if base == 0 and exponent <= 0:
         raise Unreadable
-    return base**exponent
+    return Fraction(base**exponent)

@@ -30,9 +30,9 @@ _VULGAR = re.compile("[¼-¾⅐-⅞]")
 # What stands in front of the last numeral of a fraction, a mixed number or a power.
 _NOT_BEHIND = r"(?<![\w.,:/^*)\]}])"
 _BEGINS_EXACT = re.compile(
-    rf"(?:{_NOT_BEHIND}[-\N{{MINUS SIGN}}])?{_NOT_BEHIND}(?:"
+    rf"(?:{_NOT_BEHIND}[-\u2212])?{_NOT_BEHIND}(?:"
     r"(?:[0-9]{1,18} )?[0-9]{1,18}(?:\.[0-9]{1,18})?(?:/|\^\{?|\*\*|[eE][-+]?)"
-    r"|(?:[0-9]{1,18} ?)?\\[dtc]?frac\{[-\N{MINUS SIGN}]?[0-9.]{1,18}\}\{)\Z"
+    r"|(?:[0-9]{1,18} ?)?\\[dtc]?frac\{[-\u2212]?[0-9.]{1,18}\}\{)\Z"
 )
 _MOST_IN_FRONT = 64
 _BOX = "\\boxed"

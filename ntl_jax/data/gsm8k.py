@@ -12,7 +12,7 @@ from typing import Literal
 
 from ntl_jax.data.problems import Problem, check_faults
 
-_NUMBER = re.compile(r"[-+]?\$?([0-9]{1,3}(,[0-9]{3})+|[0-9]+)(\.[0-9]+)?%?")
+_NUMBER = re.compile(r"[-+]?\$?([0-9]{1,3}(,[0-9]{3})+|[0-9]+)(\.[0-9]+)?%?|[-+]?[0-9]+/0*[1-9][0-9]*")
 
 
 def load_gsm8k(

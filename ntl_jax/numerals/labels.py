@@ -2,7 +2,8 @@
 """What every number token of a response should have been: the answer's, by the reference; a result's, by its equation.
 
 The modes: ``final_answer``, ``all_tokens`` (the results of all equations), ``hybrid`` (both; where the answer is itself
-an equation's result, the reference decides). Other numbers have no truth.
+an equation's result, the reference decides). Other numbers have no truth; nor has an answer, or a reference, that is
+written as a fraction or a power, since it has no digits at places of its own.
 """
 
 import collections
@@ -76,7 +77,7 @@ def label_response(
         The labels of all T tokens.
 
     Raises:
-        ValueError: ``reference`` holds no number.
+        ValueError: ``reference`` is not one number, see `ntl_jax.numerals.parse_numeral`.
 
     Example:
         >>> labels = label_response("#### 76", np.array([0, 4, 6, 7]), np.array([-1, 7, 6, -1]), "72")
@@ -119,7 +120,9 @@ def _targets(
             if mode == "all_tokens" or answer is None or result.offsets != answer.offsets:
                 yield _Target(result, true, pulled=True, is_answer=False)
     if mode != "all_tokens":
-        yield _Target(answer, parse_numeral(reference), answer_is_marked, is_answer=True)
+        true = parse_numeral(reference)
+        if true.exact is None and (answer is None or answer.exact is None):
+            yield _Target(answer, true, answer_is_marked, is_answer=True)
 
 
 def _tokens_of(numeral: Numeral | None, starts: Int[np.ndarray, "T"]) -> tuple[list[int], list[int]]:

@@ -4,26 +4,37 @@ r"""Numerals in text: which characters are the digits of which number, and which
 A numeral is an optional sign (``-``, U+2212 or ``+``), ASCII digits with well-formed thousands commas (``1,234``; in
 LaTeX also ``1{,}234``) and optional decimals. A currency sign on either side of the sign is stepped over, so is a
 percent sign or full stop behind it. A minus that follows a letter, a digit or a closing bracket is an operator or a
-hyphen. Fractions, exponents and other scripts' digits are not read.
+hyphen. Other scripts' digits are not read. Where an answer is due, more is: see ``answer_reader.py``.
 
 Every pattern is possessive or has one way to match, so that hostile text costs time linear in its length; no digits
 are converted to integers, which Python refuses past 4,300 of them.
 """
 
+import bisect
 import dataclasses
 import functools
+import math
 import re
 from collections.abc import Iterator
+from fractions import Fraction
 
-MINUS = ("-", "\N{MINUS SIGN}")
+from ntl_jax.numerals.answer_reader import Written, read_box, read_field, read_reference
+from ntl_jax.numerals.answer_tokens import CURRENCY, MINUS, Unreadable
+
 _SIGN = "[-+\N{MINUS SIGN}]"
-CURRENCY = r"(?:\\?[$€£])"
 _DIGITS = r"(?:[0-9]{1,3}(?:(?:,|\{,\})[0-9]{3})++(?![0-9])|[0-9]++)(?:\.[0-9]++)?"
 UNSIGNED = rf"(?P<digits>{_DIGITS}|(?<![\w.])\.[0-9]++)"
 _NUMERAL = re.compile(rf"(?:(?<![\w)\]}}])(?P<sign>{_SIGN}){CURRENCY}?)?{UNSIGNED}")
-_SPACES = r"[^\S\n]*+"
-_PREFIX = rf"{_SPACES}(?:{CURRENCY}{_SPACES})?(?:(?P<sign>{_SIGN}){_SPACES})?(?:{CURRENCY}{_SPACES})?"
-_MARKED = re.compile(rf"(?<!#)####++{_PREFIX}{UNSIGNED}")
+_MARKER = re.compile("(?<!#)####++")
+_VULGAR = re.compile("[¼-¾⅐-⅞]")
+# What stands in front of the last numeral of a fraction, a mixed number or a power.
+_NOT_BEHIND = r"(?<![\w.,:/^*)\]}])"
+_BEGINS_EXACT = re.compile(
+    rf"(?:{_NOT_BEHIND}[-\u2212])?{_NOT_BEHIND}(?:"
+    r"(?:[0-9]{1,18} )?[0-9]{1,18}(?:\.[0-9]{1,18})?(?:/|\^\{?|\*\*|[eE][-+]?)"
+    r"|(?:[0-9]{1,18} ?)?\\[dtc]?frac\{[-\u2212]?[0-9.]{1,18}\}\{)\Z"
+)
+_MOST_IN_FRONT = 64
 _BOX = "\\boxed"
 _BRACE = re.compile(r"[{}]")
 RESPONSES_KEPT = 8192  # of which the answers are remembered: labels, reward and accuracy ask for the same ones
@@ -38,6 +49,8 @@ class Numeral:
         offsets: character offset of each digit in the text.
         num_integer: how many of the digits stand before the decimal point.
         negative: a minus sign stands before it.
+        exact: the value of an answer that is written as a fraction, a power or with a word such as ``million``, which
+            has no digits at places of its own: ``digits`` is then empty.
 
     Example:
         >>> numeral = find_answer("so -1,234.50 it is")
@@ -45,12 +58,15 @@ class Numeral:
         ('123450', (4, 6, 7, 8, 10, 11), 4, True)
         >>> numeral.places, numeral.canonical
         (range(3, -3, -1), '-1234.5')
+        >>> find_answer("#### 2/3").canonical
+        '2/3'
     """
 
     digits: str
     offsets: tuple[int, ...]
     num_integer: int
     negative: bool
+    exact: Fraction | None = None
 
     @property
     def places(self) -> range:
@@ -59,7 +75,12 @@ class Numeral:
 
     @property
     def canonical(self) -> str:
-        """The one way to write this value, so that equal values are equal strings: no ``+``, idle zeros or ``-0``."""
+        """The one way to write this value, so that equal values are equal strings: no ``+``, idle zeros or ``-0``.
+
+        A value whose decimals never end is a fraction in lowest terms.
+        """
+        if self.exact is not None:
+            return _decimal(self.exact)
         integer = self.digits[: self.num_integer].lstrip("0") or "0"
         decimals = self.digits[self.num_integer :].rstrip("0")
         text = f"{integer}.{decimals}" if decimals else integer
@@ -76,81 +97,140 @@ def find_numerals(text: str, start: int = 0, end: int | None = None) -> Iterator
     return map(_signed, _NUMERAL.finditer(text, start, len(text) if end is None else end))
 
 
-@functools.lru_cache(RESPONSES_KEPT)
 def find_marked_answer(text: str) -> Numeral | None:
-    r"""The number that a response marks as its answer; None where it marks none.
+    r"""The number that a response marks as its answer; None where it marks none, or what is not one number.
 
     The number after ``####``; of several the first, as GSM8K's own scorer reads them: the marker ends the solution, so
-    what a policy writes on after it can neither mend nor spoil the answer. Without that, the last number in the last
+    what a policy writes on after it can neither mend nor spoil the answer. Without that, the number in the last
     ``\boxed{...}``, as is the custom for that notation, where earlier boxes hold steps; a box that the length limit cut
-    off reaches to the end. A marker or box without a number is passed over.
+    off reaches to the end. A marker or box without a number is passed over. How it is read: ``answer_reader.py``.
 
     Example:
         >>> find_marked_answer("2 * 36 = 72\n#### $72.00\n#### 5").canonical
         '72'
         >>> find_marked_answer(r"of 9, \boxed{\text{about } {-7}\%}, or 8").canonical
         '-7'
+        >>> find_marked_answer("#### 3:30") is None
+        True
     """
-    if marked := _MARKED.search(text):
-        return _signed(marked)
-    return _last_in_box(text)
+    return _marked(text)[0]
 
 
 @functools.lru_cache(RESPONSES_KEPT)
 def find_answer(text: str) -> Numeral | None:
-    """The number a response gives as its answer: the marked one, else its last; None where the text holds no number.
+    r"""The number a response gives as its answer: the marked one, else its last.
+
+    None where the text holds no number, and where what it marks is not one number.
 
     Example:
         >>> find_answer("2 * 36 = 72, so 72.").offsets, find_answer("there is none") is None
         ((16, 17), True)
+        >>> find_answer("either 6 or 7\n#### 6-7") is None
+        True
     """
-    return find_marked_answer(text) or _last(text, 0, len(text))
+    answer, is_marked = _marked(text)
+    return answer if is_marked else _last(text)
 
 
 def parse_numeral(text: str) -> Numeral:
-    """The number of a reference answer, such as ``"-1,234"``; a whole solution will do (see `find_answer`).
+    """The number of a reference answer, such as ``"-1,234"`` or ``"1/2"``; a solution that marks its answer will do.
 
     Raises:
-        ValueError: the text holds no number.
+        ValueError: the text is not one number.
 
     Example:
         >>> parse_numeral("$1,234").canonical
         '1234'
     """
-    if (numeral := find_answer(text)) is None:
+    answer, is_marked = _marked(text)
+    if not is_marked:
+        try:
+            answer = _numeral(text, read_reference(text))
+        except Unreadable:
+            answer = None
+    if answer is None:
+        found = "is not one number" if re.search("[0-9]", text) else "holds no number"
         raise ValueError(
-            f"reference answer {text[:80]!r} holds no number: an integer or decimal in ASCII digits is needed"
+            f"reference answer {text[:80]!r} {found}: an integer, decimal or fraction in ASCII digits is needed, or a "
+            "solution with one after ####"
         )
-    return numeral
+    return answer
 
 
 def read_numeral(match: re.Match[str], *, negative: bool) -> Numeral:
     """The numeral of a match of ``UNSIGNED``, with its sign."""
-    start, written = match.start("digits"), match["digits"]
-    offsets = tuple(start + i for i, c in enumerate(written) if c in "0123456789")
-    integer, _, decimals = written.partition(".")
-    integer = integer.replace("{,}", "").replace(",", "")
-    return Numeral(integer + decimals, offsets, len(integer), negative)
+    return _numeral(match.string, Written(*match.span("digits"), negative, None))
+
+
+def _numeral(text: str, written: Written) -> Numeral:
+    if written.exact is not None:
+        value = -written.exact if written.negative else written.exact
+        return Numeral("", (), 0, value < 0, value)
+    offsets = tuple(i for i in range(written.start, written.end) if text[i] in "0123456789")
+    point = text.find(".", written.start, written.end)
+    num_integer = len(offsets) if point < 0 else bisect.bisect(offsets, point)
+    return Numeral("".join(text[i] for i in offsets), offsets, num_integer, written.negative)
 
 
 def _signed(match: re.Match[str]) -> Numeral:
     return read_numeral(match, negative=match["sign"] in MINUS)
 
 
-def _last(text: str, start: int, end: int) -> Numeral | None:
-    last = None
-    for last in _NUMERAL.finditer(text, start, end):  # noqa: B007
-        pass
-    return None if last is None else _signed(last)
+@functools.lru_cache(RESPONSES_KEPT)
+def _marked(text: str) -> tuple[Numeral | None, bool]:
+    """The marked answer, None where it is not one number, and whether there is a mark with a number."""
+    try:
+        for marker in _MARKER.finditer(text):
+            if written := read_field(text, marker.end()):
+                return _numeral(text, written), True
+        if (start := text.rfind(_BOX)) >= 0 and (written := read_box(text, *_content_of_box(text, start))):
+            return _numeral(text, written), True
+    except Unreadable:
+        return None, True
+    return None, False
 
 
-def _last_in_box(text: str) -> Numeral | None:
-    start = text.rfind(_BOX)
-    if start < 0:
-        return None
-    depth = 0
+def _content_of_box(text: str, start: int) -> tuple[int, int]:
+    depth, start = 0, start + len(_BOX)
     for brace in _BRACE.finditer(text, start):
         depth += 1 if brace[0] == "{" else -1
         if depth <= 0:
-            return _last(text, start, brace.start())
-    return _last(text, start, len(text))
+            return start, brace.start()
+    return start, len(text)
+
+
+def _last(text: str) -> Numeral | None:
+    """The last number of a text: a numeral, or the fraction or power that ends with it."""
+    last = None
+    for last in _NUMERAL.finditer(text):  # noqa: B007
+        pass
+    behind = 0 if last is None else last.end()
+    if vulgar := _VULGAR.search(text, behind):
+        return _exact_from(text, last.start() if last and vulgar.start() == behind else vulgar.start())
+    if last is None:
+        return None
+    if begin := _BEGINS_EXACT.search(text[: last.start("digits")], max(0, last.start() - _MOST_IN_FRONT)):
+        return _exact_from(text, begin.start()) or _signed(last)
+    return _signed(last)
+
+
+def _exact_from(text: str, start: int) -> Numeral | None:
+    """The fraction or power that begins here, if one does."""
+    try:
+        written = read_field(text, start)
+    except Unreadable:
+        return None
+    return _numeral(text, written) if written and written.exact is not None else None
+
+
+def _decimal(value: Fraction) -> str:
+    """The value in full where its decimals end, else as a fraction."""
+    num_decimals, rest = 0, value.denominator
+    while rest > 1 and (common := math.gcd(rest, 10)) > 1:
+        num_decimals, rest = num_decimals + 1, rest // common
+    if rest > 1:
+        return str(value)
+    units = str(abs(value.numerator) * 10**num_decimals // value.denominator).rjust(num_decimals + 1, "0")
+    integer = units[: len(units) - num_decimals]
+    text = f"{integer}.{units[len(integer) :]}" if num_decimals else integer
+    return f"-{text}" if value < 0 else text

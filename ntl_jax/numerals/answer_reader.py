@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""Reads the one number that stands where an answer is due: after ``####``, in a box, or as a reference.
+
+What stands around the number decides what it is, so that everything up to the end of its sentence is looked at.
+
+- Read: numerals with thousands separators (``,`` ``{,}`` ``,\!`` ``\,`` ``~`` or a space); fractions and mixed numbers
+  (``2/3``, ``\frac{2}{3}``, ``1 1/2``, ``1½``); powers (``10^3``, ``10³``, ``1.5e3``, ``1.5 \times 10^3``); words such
+  as ``million``. All but the first are read exactly and have no digits of their own.
+- Stepped over: markup, currency, percent and degree signs, units with their exponents (``72 \text{ m}^2``).
+- An equation (``220 + 90 = 310``, ``x = 5``) is read at its last equals sign.
+- Not read, since the first number is not what is meant: ranges, ratios, times, dates, lists, products, roots,
+  variables, compound measures (``5 feet 3 inches``), decimal commas and misplaced thousands (``12,5``, ``1,20,000``).
+
+The time is linear in the length. Exact values have limits, past which nothing is read.
+"""
+
+import re
+import unicodedata
+from fractions import Fraction
+from typing import NamedTuple
+
+from ntl_jax.numerals.answer_tokens import (
+    MAX_TOKENS,
+    NUMBERS,
+    Token,
+    Unreadable,
+    exponent_of,
+    mixed,
+    power,
+    ratio,
+    tokens_of,
+    value_of,
+)
+
+_POWERS = ("power", "caret", "superscript")
+_JOINS = frozenset(("sign", "times", "slash", "power", "caret", "command", "odd", "aside"))
+# Words between two numbers that belong together.
+_JOINING_WORDS = frozenset(
+    ["and", "or", "to", "of", "by", "plus", "minus", "times", "over", "less", "divided", "multiplied", "remainder", "r"]
+)
+# Words right behind a number, with another number behind them that does not belong to it.
+_PREPOSITIONS = frozenset(
+    ["in", "for", "per", "each", "every", "at", "on", "after", "with", "from", "is", "are", "so", "since", "because"]
+)
+_CHANGES_VALUE = frozenset(("k", "K", "M", "B", "bn", "π", "squared", "cubed"))
+_VARIABLES = frozenset("xyz")
+_PARTS = frozenset(("half", "halves", "third", "thirds", "quarter", "quarters"))
+_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+
+
+class Written(NamedTuple):
+    """Where a number stands in a text; ``exact`` is its value where it is no plain numeral, without the sign."""
+
+    start: int
+    end: int
+    negative: bool
+    exact: Fraction | None
+
+
+def read_field(text: str, start: int) -> Written | None:
+    """The number that a line holds from ``start`` on, up to its end or the next ``#``; None where it begins with none.
+
+    Raises:
+        Unreadable: see the module's description.
+
+    Example:
+        >>> read_field("#### 220 + 90 = $310.", 4)
+        Written(start=17, end=20, negative=False, exact=None)
+        >>> read_field("#### none, 7", 4) is None
+        True
+    """
+    tokens = tokens_of(text, start, len(text), ends_with_line=True)
+    while tokens and (tokens[0].lastgroup == "aside" or tokens[0][0] == "*"):  # (72), *72*
+        del tokens[0]
+    first = _behind_equals(tokens)
+    reader = _Reader(tokens[first:])
+    if first == 0 and not reader.starts_with_number():
+        return None
+    return reader.read(only_number=False)
+
+
+def read_box(text: str, start: int, end: int) -> Written | None:
+    r"""The only number in ``text[start:end]``, the content of a box; None where it holds no number.
+
+    Raises:
+        Unreadable: see the module's description; also where there are several numbers.
+
+    Example:
+        >>> read_box(r"x = -\frac{1}{12} \text{ m}^2", 0, 29)
+        Written(start=5, end=17, negative=True, exact=Fraction(1, 12))
+    """
+    tokens = [token for token in tokens_of(text, start, end) if token[0] != "\n"]
+    if len(tokens) == MAX_TOKENS:
+        raise Unreadable
+    if all(token.lastgroup not in NUMBERS for token in tokens):
+        return None
+    last_equals = max((i for i, token in enumerate(tokens) if token.lastgroup == "equals"), default=-1)
+    tokens = tokens[last_equals + 1 :]
+    while tokens and tokens[0].lastgroup in ("word", "pause", "aside"):
+        del tokens[0]
+    return _Reader(tokens).read(only_number=True)
+
+
+def read_reference(text: str) -> Written:
+    """The number that a text is; units may stand behind it.
+
+    Raises:
+        Unreadable: it is anything else.
+
+    Example:
+        >>> read_reference("-1/2").exact
+        Fraction(1, 2)
+    """
+    start = len(text) - len(text.lstrip())
+    return _Reader(tokens_of(text, start, len(text.rstrip()))).read(only_number=True)
+
+
+def _behind_equals(tokens: list[Token]) -> int:
+    """Index behind the last equals sign of the equation that a line begins with; 0 where it begins with none."""
+    behind, joined = 0, True
+    for i, token in enumerate(tokens):
+        kind = token.lastgroup
+        if (kind == "pause" and token[0] != ":") or token[0] in ("<", ">"):
+            break
+        if kind in NUMBERS and not joined:  # 72 because 3 + 4 = 7
+            break
+        if kind == "equals":
+            behind = i + 1
+        joined = kind != "word" or token[0].lower() in _JOINING_WORDS
+    return behind
+
+
+class _Reader:
+    """Reads the tokens of an answer from left to right."""
+
+    def __init__(self, tokens: list[Token]) -> None:
+        self._tokens, self._next = tokens, 0
+
+    def _kind(self, ahead: int = 0) -> str | None:
+        index = self._next + ahead
+        return self._tokens[index].lastgroup if index < len(self._tokens) else None
+
+    def _take(self) -> Token:
+        if self._kind() is None:
+            raise Unreadable
+        self._next += 1
+        return self._tokens[self._next - 1]
+
+    def starts_with_number(self) -> bool:
+        """Whether a number is due: also where a root or an inequality begins."""
+        ahead = 1 if self._kind() == "sign" else 0
+        kind = self._kind(ahead)
+        if kind == "odd":
+            return unicodedata.category(self._tokens[ahead][0]) == "Sm"
+        return kind in NUMBERS or kind == "command"
+
+    def read(self, *, only_number: bool) -> Written:
+        """The number that the tokens begin with."""
+        negative = self._kind() == "sign" and self._take()[0] != "+"
+        first = self._take()
+        exact = self._fraction_behind(first)
+        exact = self._power_behind(first, exact)
+        if self._kind() == "word" and (scale := _SCALES.get(self._tokens[self._next][0].lower())):
+            self._take()
+            exact = (value_of(first) if exact is None else exact) * 10**scale
+        self._check_rest(only_number=only_number)
+        end = self._tokens[self._next - 1].end() if exact is not None else first.end()
+        return Written(first.start(), end, negative, exact)
+
+    def _fraction_behind(self, first: Token) -> Fraction | None:
+        """The value of a fraction or mixed number that begins with this token; None where it is a numeral."""
+        kinds = [self._kind(ahead) for ahead in range(3)]
+        if first.lastgroup != "number":
+            return value_of(first)
+        if kinds[:2] == ["slash", "number"]:
+            self._take()
+            return ratio(value_of(first), value_of(self._take()))
+        if kinds[0] in ("fraction", "vulgar"):
+            return mixed(first, value_of(self._take()))
+        if kinds == ["number", "slash", "number"]:
+            above, _, below = self._take(), self._take(), self._take()
+            return mixed(first, ratio(value_of(above), value_of(below)))
+        return value_of(first) if first["tens"] else None
+
+    def _power_behind(self, first: Token, exact: Fraction | None) -> Fraction | None:
+        """The value with its power, or with the power of ten that it is multiplied by."""
+        if exact is None and self._kind() in _POWERS:
+            return power(value_of(first), self._exponent())
+        is_ten = self._kind(1) == "number" and self._tokens[self._next + 1][0] == "10"
+        if self._kind() == "times" and is_ten and self._kind(2) in _POWERS:
+            self._next += 2
+            return (value_of(first) if exact is None else exact) * power(Fraction(10), self._exponent())
+        return exact
+
+    def _exponent(self) -> int:
+        token = self._take()
+        if token.lastgroup == "superscript":
+            return exponent_of(token[0])
+        sign = "-" if self._kind() == "sign" and self._take()[0] != "+" else ""
+        exponent = self._take()
+        if exponent.lastgroup != "number":
+            raise Unreadable
+        return exponent_of(sign + exponent[0])
+
+    def _check_rest(self, *, only_number: bool) -> None:
+        """Refuses what makes the number another one, or a second number; stops where the sentence does."""
+        joined, num_words, in_exponent = True, 0, False
+        for token in self._tokens[self._next :]:
+            kind = str(token.lastgroup)
+            if in_exponent and kind in ("sign", "number"):  # of a unit
+                in_exponent = kind == "sign"
+                continue
+            in_exponent = kind == "caret" and num_words > 0
+            if kind in NUMBERS:
+                if joined or only_number:
+                    raise Unreadable
+                return
+            if num_words == 0 and (kind in ("command", "superscript") or _changes_value(token[0])):
+                raise Unreadable
+            if token[0].lower() in _PARTS or (only_number and token[0] in _VARIABLES):  # 5 and a half, 2x
+                raise Unreadable
+            if kind in ("pause", "aside") and not only_number:
+                return
+            if kind == "word":
+                num_words += 1
+                word = token[0].lower()
+                joined = word in _JOINING_WORDS or (num_words == 1 and word not in _PREPOSITIONS)
+            elif kind in _JOINS:
+                joined = True
+
+
+def _changes_value(text: str) -> bool:
+    """Whether this, behind a number, makes it another one: 5k, 16 R2, another script's digit."""
+    return text in _CHANGES_VALUE or text.isdecimal() or re.fullmatch("[rR][0-9]+", text) is not None

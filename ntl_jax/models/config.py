@@ -37,7 +37,8 @@ class ModelConfig:
         architecture: Qwen2 has biases on query, key and value; Qwen3 normalises queries and keys; Llama and Mistral
             have neither.
         rope_scaling: of Llama 3.1 and later; None without.
-        max_positions: length of the rows the model is made for, in tokens; kept for what is saved.
+        max_positions: length of the rows the model is made for, in tokens; longer ones are refused by engines and runs.
+            None: no bound, as from scratch.
         param_dtype: "float32" or "bfloat16".
         compute_dtype: of activations and matrix products; norms, rotations, softmax and logits are float32.
         attention: "xla", "cudnn" (flash attention on NVIDIA, bfloat16), "splash" (TPU), or "auto": the kernel that
@@ -64,7 +65,7 @@ class ModelConfig:
     tie_embeddings: bool = True
     architecture: str = "Qwen2ForCausalLM"
     rope_scaling: RopeScaling | None = None
-    max_positions: int = 32_768
+    max_positions: int | None = None
     param_dtype: Literal["float32", "bfloat16"] = "float32"
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     attention: Literal["auto", "xla", "cudnn", "splash"] = "auto"

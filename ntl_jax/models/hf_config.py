@@ -51,6 +51,7 @@ ROPE_SCALING = {
     "high_freq_factor": "high_freq_factor",
     "original_max_position_embeddings": "original_max_positions",
 }
+UNBOUNDED = 32_768  # what is written for a policy whose rows have no bound: Qwen2's own
 MISTRAL_WINDOW = 4096  # what an absent "sliding_window" means in a Mistral configuration
 
 
@@ -95,6 +96,7 @@ def fields_to_hf(fields: Mapping[str, Any], scaling: RopeScaling | None) -> dict
         **{theirs: getattr(scaling, ours) for theirs, ours in ROPE_SCALING.items()},
     }
     return hf | {
+        "max_position_embeddings": fields["max_positions"] or UNBOUNDED,
         "architectures": [name],
         "model_type": ARCHITECTURES[name].model_type,
         "hidden_act": "silu",

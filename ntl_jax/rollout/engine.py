@@ -25,7 +25,8 @@ class RolloutEngine(abc.ABC):
             Trajectories in prompt order, then sample order.
 
         Raises:
-            ValueError: naming the prompts that are empty, too long, or hold ids outside the vocabulary.
+            ValueError: naming the prompts that are empty, too long, or hold ids outside the vocabulary; for responses
+                longer than the policy's positions.
         """
 
     @abc.abstractmethod
@@ -51,4 +52,36 @@ def check_prompts(prompts: Sequence[Prompt], max_prompt_tokens: int, vocab_size:
     if problems:
         raise ValueError(
             f"{len(problems)} of {len(prompts)} prompts cannot be sampled:\n  " + "\n  ".join(problems[:10])
+        )
+
+
+def check_positions(
+    num_prompt_tokens: int, max_tokens: int, max_positions: int | None, *, setting: str = "max_tokens"
+) -> None:
+    """Does a prompt with its response fit into the positions that the policy is made for?
+
+    Args:
+        num_prompt_tokens: of the longest prompt.
+        max_tokens: of the longest response.
+        max_positions: ``ModelConfig.max_positions``; None: no bound.
+        setting: what bounds the response.
+
+    Raises:
+        ValueError: they do not fit.
+
+    Example:
+        >>> check_positions(24, 40, 64)
+        >>> try:
+        ...     check_positions(24, 41, 64)
+        ... except ValueError as error:
+        ...     print(str(error).partition(": ")[2])
+        lower max_tokens to 40 or less, or max_prompt_tokens
+    """
+    total = num_prompt_tokens + max_tokens
+    if max_positions is not None and total > max_positions:
+        room = max_positions - num_prompt_tokens
+        remedy = f"{setting} to {room} or less, or max_prompt_tokens" if room > 0 else "max_prompt_tokens"
+        raise ValueError(
+            f"a prompt of {num_prompt_tokens} tokens with a response of up to {max_tokens} takes {total} positions, "
+            f"the policy has {max_positions}: lower {remedy}"
         )

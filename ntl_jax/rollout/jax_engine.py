@@ -28,7 +28,7 @@ from ntl_jax.rollout.cache import (
     free_bytes,
     num_blocks_for,
 )
-from ntl_jax.rollout.engine import RolloutEngine, check_prompts
+from ntl_jax.rollout.engine import RolloutEngine, check_positions, check_prompts
 from ntl_jax.rollout.programs import PAGE, Draws, Geometry, Slots, decode, prefill
 from ntl_jax.rollout.responses import Responses
 from ntl_jax.rollout.sampler import Method
@@ -97,6 +97,8 @@ class JaxEngine(RolloutEngine):
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling, *, seed: int) -> list[Trajectory]:
         check_prompts(prompts, self._max_prompt_tokens, self._config.vocab_size)
+        longest = max((len(prompt.ids) for prompt in prompts), default=0)
+        check_positions(longest, sampling.max_tokens, self._config.max_positions)
         if any(x.is_deleted() for x in jax.tree.leaves(self._params)):
             raise ValueError(
                 f"the memory of the weights of version {self._version} was given to an update since: call load_weights "

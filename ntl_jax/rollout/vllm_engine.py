@@ -21,7 +21,7 @@ from ntl_jax.config.vllm import TEMPERATURES
 from ntl_jax.models import Decoder
 from ntl_jax.numerals import NumberTable, TokenDecoder
 from ntl_jax.records import Prompt, Sampling, Trajectory
-from ntl_jax.rollout.engine import RolloutEngine, check_prompts
+from ntl_jax.rollout.engine import RolloutEngine, check_positions, check_prompts
 from ntl_jax.rollout.stopping import length_to_stop, with_stop_ids
 from ntl_jax.rollout.vllm_start import import_vllm, start_vllm
 from ntl_jax.rollout.weight_buckets import Bucket, stored_shapes, weight_buckets, write_bucket
@@ -68,6 +68,7 @@ class VllmEngine(RolloutEngine):
             raise ValueError(
                 f"{num_ids} ids stand for digits: vLLM reports at most {MAX_DIGIT_IDS}; use the JAX engine"
             )
+        check_positions(max_prompt_tokens, max_tokens, decoder.config.max_positions)
         self._table, self._settings = table, settings
         self._max_prompt_tokens, self._max_tokens = max_prompt_tokens, max_tokens
         self._vocab_size, self._shapes = decoder.config.vocab_size, stored_shapes(decoder)

@@ -69,10 +69,11 @@ def start_vllm(config: ModelConfig, section: VllmSection, *, max_tokens: int, to
     from vllm.distributed import cleanup_dist_env_and_memory  # pyright: ignore[reportMissingImports]
 
     arguments = engine_arguments(section, config.compute_dtype)
-    _check_possible(config, max_tokens, section.tensor_parallel_size)
+    served = dataclasses.replace(config, max_positions=config.max_positions or max_tokens)
+    _check_possible(config, section.tensor_parallel_size)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ntl-jax-vllm-"))  # read at the start only
-        pathlib.Path(folder, "config.json").write_text(json.dumps(config.to_hf()), encoding="utf-8")
+        pathlib.Path(folder, "config.json").write_text(json.dumps(served.to_hf()), encoding="utf-8")
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
         stack.enter_context(_cores_shared_out(section.tensor_parallel_size))
@@ -110,7 +111,7 @@ def _cores_shared_out(workers: int) -> Iterator[None]:
         del os.environ[name]
 
 
-def _check_possible(config: ModelConfig, max_tokens: int, workers: int) -> None:
+def _check_possible(config: ModelConfig, workers: int) -> None:
     """What vLLM would fail at later without saying so, or not at all: it fills its Qwen2 with parts of larger heads."""
     from vllm.distributed.parallel_state import model_parallel_is_initialized  # pyright: ignore[reportMissingImports]
     from vllm.platforms import current_platform  # pyright: ignore[reportMissingImports]
@@ -118,11 +119,6 @@ def _check_possible(config: ModelConfig, max_tokens: int, workers: int) -> None:
     kv_heads = config.num_kv_heads
     if model_parallel_is_initialized():
         raise ValueError("a vLLM engine runs in this process already: close() it first, or use a process for each")
-    if max_tokens > config.max_positions:
-        raise ValueError(
-            f"the longest prompt with its response takes {max_tokens} tokens, the policy {config.max_positions}: lower "
-            "data.max_prompt_tokens or rollout.max_tokens"
-        )
     if config.num_heads % workers or config.feed_forward % workers or (kv_heads % workers and workers % kv_heads):
         raise ValueError(
             f"rollout.vllm.tensor_parallel_size={workers} must divide the policy's num_heads={config.num_heads}, "

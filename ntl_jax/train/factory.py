@@ -27,6 +27,7 @@ from ntl_jax.models import Critic, Decoder, ModelConfig, hf_folder, load_hf, mak
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Prompt
 from ntl_jax.rollout import JaxEngine, RolloutEngine, VllmEngine
+from ntl_jax.rollout.engine import check_positions
 from ntl_jax.train.batch import RowShape
 from ntl_jax.train.policy_pass import PolicyPass
 from ntl_jax.train.ppo import PPOTrainer
@@ -89,8 +90,7 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
         tokenizer = load_tokenizer(data.tokenizer or (None if checkpoint is None else str(checkpoint)))
     vocabulary = agree(tokenizer, checkpoint, rollout.stop_strings)
     mesh = make_mesh(config.model.mesh)
-    decoder = _new_decoder(config, len(tokenizer), mesh) if checkpoint is None else _load(config, checkpoint, mesh)
-    model = decoder.config
+    model = _model(config, len(tokenizer), checkpoint)
     if len(tokenizer) > model.vocab_size:
         raise ValueError(
             f"the tokenizer has {len(tokenizer):,} tokens, the policy of model.path={config.model.path!r} embeds "
@@ -111,6 +111,8 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
         train_prompts, tokenizer, max_tokens=data.max_solution_tokens, on_long=data.on_long_row
     )
     longest = max(len(p.ids) for p in [*train_prompts, *eval_prompts])
+    _check_lengths(config, longest, examples, model.max_positions)
+    decoder = _decoder(config, model, checkpoint, mesh)
     engine = _engine(rollout, decoder, digits, mesh, longest, tokenizer)
     shape = RowShape(row=longest + rollout.max_tokens, response=rollout.max_tokens)
     policy_pass = PolicyPass(table, config.ntl.method, shape, mesh, config.trainer.max_tokens_per_micro_batch)
@@ -130,7 +132,7 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
         train_prompts=train_prompts,
         eval_prompts=eval_prompts,
         examples=examples,
-        model=model,
+        model=decoder.config,
         graph=graph,
         params=params,
         engine=engine,
@@ -173,19 +175,31 @@ def _number_table(tokenizer: PreTrainedTokenizerBase, digits: NumberTable) -> Nu
     return numbers if numbers.num_digits.max() > 1 else digits
 
 
-def _new_decoder(config: RunConfig, num_tokens: int, mesh: Mesh) -> Decoder:
-    """A policy from scratch for a tokenizer of this many tokens."""
+def _model(config: RunConfig, num_tokens: int, checkpoint: pathlib.Path | None) -> ModelConfig:
+    """Of the checkpoint, or of a policy from scratch for a tokenizer of this many tokens."""
     sizes = dataclasses.asdict(config.model)
     del sizes["path"], sizes["mesh"]
-    model = ModelConfig(vocab_size=-(-num_tokens // VOCAB_MULTIPLE) * VOCAB_MULTIPLE, **sizes)
-    graph, params = init_params(lambda rngs: Decoder(model, rngs=rngs), config.seed, mesh)
-    return nnx.merge(graph, params)
+    if checkpoint is None:
+        return ModelConfig(vocab_size=-(-num_tokens // VOCAB_MULTIPLE) * VOCAB_MULTIPLE, **sizes)
+    settings = {name: sizes[name] for name in ("param_dtype", "compute_dtype", "attention", "remat")}
+    return ModelConfig.from_hf(checkpoint, **settings)
 
 
-def _load(config: RunConfig, checkpoint: pathlib.Path, mesh: Mesh) -> Decoder:
-    model = config.model
+def _decoder(config: RunConfig, model: ModelConfig, checkpoint: pathlib.Path | None, mesh: Mesh) -> Decoder:
+    if checkpoint is None:
+        return nnx.merge(*init_params(lambda rngs: Decoder(model, rngs=rngs), config.seed, mesh))
     settings = {"compute_dtype": model.compute_dtype, "attention": model.attention, "remat": model.remat}
     return load_hf(checkpoint, mesh=mesh, dtype=model.param_dtype, **settings)
+
+
+def _check_lengths(
+    config: RunConfig, longest_prompt: int, examples: Sequence[tuple[Prompt, np.ndarray]], max_positions: int | None
+) -> None:
+    """Rows that are sampled, and solutions that the warm start learns from, fit into the policy's positions."""
+    check_positions(longest_prompt, config.rollout.max_tokens, max_positions)
+    if config.warm_start.steps:
+        prompt, solution = max(examples, key=lambda example: len(example[0].ids) + len(example[1]))
+        check_positions(len(prompt.ids), len(solution), max_positions, setting="max_solution_tokens")
 
 
 def check_rows(parts: Parts) -> None:

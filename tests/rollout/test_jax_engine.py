@@ -268,6 +268,15 @@ def test_a_cache_larger_than_memory_is_refused_before_it_is_allocated(decoder, t
         engine.generate(prompts, Sampling(num_samples=4, max_tokens=100_000), seed=0)
 
 
+def test_responses_past_the_policys_positions_are_refused_before_anything_is_compiled(decoder, table):
+    short = Decoder(dataclasses.replace(decoder.config, max_positions=64), rngs=nnx.Rngs(0))
+    engine, prompt = make_engine(short, table), Prompt(0, np.arange(8, dtype=np.int32), "", "1")
+    with pytest.raises(ValueError, match="takes 65 positions, the policy has 64: lower max_tokens to 56 or less"):
+        engine.generate([prompt], Sampling(num_samples=1, max_tokens=57), seed=0)
+    ids = {len(t.response_ids) for t in engine.generate([prompt], Sampling(num_samples=1, max_tokens=56), seed=0)}
+    assert ids == {56}
+
+
 def test_weights_that_an_update_took_are_asked_for_and_not_sampled_from(decoder, table, prompts):
     engine, params = make_engine(decoder, table), nnx.state(decoder, nnx.Param)
     taken = jax.tree.map(lambda x: x.copy(), params)

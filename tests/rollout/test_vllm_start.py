@@ -81,7 +81,7 @@ def test_what_the_installed_version_does_not_take_is_refused_before_it_starts(de
 @pytest.mark.parametrize(
     ("sizes", "answer"),
     [
-        ({"max_positions": 15}, "takes 16 tokens, the policy 15"),
+        ({"max_positions": 15}, "takes 16 positions, the policy has 15: lower max_tokens to 7 or less"),
         ({}, "head_dim=8: vLLM on CPU attends with heads of 32, 64, "),
         ({"head_dim": 32}, "width=32: vLLM's Qwen2 needs num_heads=4 x head_dim=32"),
     ],
@@ -99,7 +99,7 @@ def test_workers_share_the_policys_heads_evenly(decoder, size, fits):
     policy = dataclasses.replace(decoder.config, width=384, num_heads=12, num_kv_heads=2, head_dim=32)
     answer = contextlib.nullcontext() if fits else pytest.raises(ValueError, match=f"size={size} must divide")
     with answer:
-        _check_possible(policy, max_tokens=16, workers=size)
+        _check_possible(policy, workers=size)
 
 
 @with_vllm

@@ -4,6 +4,7 @@
 import dataclasses
 import json
 import pathlib
+from typing import Any
 
 import pytest
 from flax import nnx
@@ -33,12 +34,28 @@ def test_a_stop_string_with_a_special_token_in_it_is_refused_before_a_policy_is_
         assemble(config)
 
 
-def test_end_tokens_that_only_config_json_names_end_responses(tiny, tmp_path):
-    """Of a policy with the built-in tokenizer, whose own end of text is 1."""
+def saved(tiny: RunConfig, folder: pathlib.Path, **settings: Any) -> RunConfig:
+    """The run with a policy of the built-in tokenizer, saved with other settings in its config.json."""
     parts = assemble(tiny)
-    folder = tmp_path / "policy"
     save_hf(nnx.merge(parts.graph, parts.params), folder, tokenizer=parts.tokenizer)
-    settings = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(settings | {"eos_token_id": [5, 1, 9]}))
-    loaded = assemble(dataclasses.replace(tiny, model=ModelSection(path=str(folder), mesh=(1, 1, 1))))
-    assert loaded.stop_token_ids == (1, 5, 9)
+    stored = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(stored | settings))
+    return dataclasses.replace(tiny, model=ModelSection(path=str(folder), mesh=(1, 1, 1)))
+
+
+def test_end_tokens_that_only_config_json_names_end_responses(tiny, tmp_path):
+    """The built-in tokenizer's own end of text is 1."""
+    assert assemble(saved(tiny, tmp_path / "policy", eos_token_id=[5, 1, 9])).stop_token_ids == (1, 5, 9)
+
+
+@pytest.mark.parametrize("engine", ["jax", "vllm"])
+def test_responses_and_solutions_longer_than_the_positions_are_refused_before_weights_are_read(tiny, tmp_path, engine):
+    config = saved(tiny, tmp_path / "policy", max_position_embeddings=64)
+    (tmp_path / "policy" / "model.safetensors").unlink()
+    rollout = dataclasses.replace(tiny.rollout, max_tokens=4000, engine=engine)
+    message = r"a prompt of \d+ tokens with a response of up to 4000 takes \d+ positions, the policy has 64"
+    with pytest.raises(ValueError, match=message):
+        assemble(dataclasses.replace(config, rollout=rollout))
+    config = saved(tiny, tmp_path / "short", max_position_embeddings=40)
+    with pytest.raises(ValueError, match=r"policy has 40: lower max_solution_tokens to \d+ or less"):
+        assemble(dataclasses.replace(config, rollout=dataclasses.replace(tiny.rollout, max_tokens=8)))

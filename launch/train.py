@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains a policy: python launch/train.py --config=gsm8k_ntl --config.seed=1 (--help explains every setting).
 
-A run is continued with --workdir=DIR --resume; it keeps its settings, only trainer.steps may be raised.
+A run is continued with --workdir=DIR --resume; it keeps its settings and data, only trainer.steps may be raised.
 """
 
 import argparse
@@ -37,6 +37,11 @@ class Args:
     """Run folder; by default runs/NAME-TIME."""
     resume: tyro.conf.FlagCreatePairsOff[bool] = False
     """Continue the run in --workdir with the settings it has; only trainer.steps may be raised."""
+    allow_changed_schedule: tyro.conf.FlagCreatePairsOff[bool] = False
+    """With --resume: go on where more steps change a learning rate's schedule that has begun."""
+    allow_changed_data: tyro.conf.FlagCreatePairsOff[bool] = False
+    """With --resume: go on where training problems, held-out problems, tokenizer, reward function or policy, which the
+    settings name, are others than those that the run began with."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -55,7 +60,13 @@ def main(argv: Sequence[str]) -> int:
     from ntl_jax.train import NonFiniteError, RewardError, Terminated, run
 
     try:
-        run(args.config, args.workdir, resume=args.resume)
+        run(
+            args.config,
+            args.workdir,
+            resume=args.resume,
+            allow_changed_schedule=args.allow_changed_schedule,
+            allow_changed_data=args.allow_changed_data,
+        )
     except (ValueError, OSError, NonFiniteError, RewardError) as error:
         if args.workdir.is_dir():
             (args.workdir / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
@@ -94,6 +105,11 @@ def parse_args(argv: Sequence[str]) -> Args:
         )
     args = dataclasses.replace(args, config=_read_texts(args.config, given))
     args.config.validate()
+    for flag in ("allow_changed_schedule", "allow_changed_data"):
+        if getattr(args, flag) and stored is None:
+            raise ValueError(
+                f"--{flag.replace('_', '-')} is for a run that is continued: add --resume, or leave it out"
+            )
     if stored is not None:
         _check_same_run(args.config, stored)
         return args
@@ -141,7 +157,7 @@ def _available() -> str:
 def _given_options(words: Sequence[str]) -> list[str]:
     """The names of the options in a command line: all of them exist, and those that take several values come once."""
     settings = {f"--config.{name}": value for name, value in flatten(RunConfig()).items()}
-    known = settings.keys() | {"--config", "--workdir", "--resume", "--help"}
+    known = settings.keys() | {"--config", "--help"} | {f"--{field.name}" for field in dataclasses.fields(Args)}
     names = [word.split("=")[0].replace("-", "_").replace("__", "--", 1) for word in words if word.startswith("--")]
     for name in names:
         if isinstance(settings.get(name), tuple) and names.count(name) > 1:

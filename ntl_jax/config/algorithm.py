@@ -17,8 +17,8 @@ class OptimizerSection:
     warmup_steps: int = 20
     """Updates over which the learning rate rises: the first has 1 / warmup_steps of the peak, the last all of it."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """After the warm-up; linear and cosine fall to zero over the updates that the stage makes of the model: the policy's
-    begin after critic_warmup."""
+    """After the warm-up; linear and cosine fall to zero over the updates that the stage makes of a model: of the policy
+    after critic_warmup."""
     weight_decay: float = 0.0
     """Decoupled weight decay, on the layers' matrices and the embeddings; not on biases, norms and a value head."""
     b1: float = 0.9

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ntl_jax.rewards.protocol import EXTRAS, load_reward
+from ntl_jax.rewards.protocol import EXTRAS, load_reward, source_files
 
 # An event loop keeps the time limit itself; the batch waits this much longer before it gives up the loop.
 _GRACE_S = 0.5
@@ -97,6 +97,7 @@ class RewardFunction:
             raise ValueError(f"timeout_s={timeout_s}: a number of seconds above 0 is needed, and a finite one")
         self.spec = spec
         self._function, self.takes = load_reward(spec, offered=offered)
+        self.files = source_files(spec, self._function)
         self._left_out = set(offered) - self.takes
         self._timeout_s = timeout_s
 

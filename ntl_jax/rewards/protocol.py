@@ -44,6 +44,23 @@ def load_reward(spec: str, *, offered: Sequence[str] = EXTRAS) -> tuple[Callable
     return function, _taken(spec, function, offered)
 
 
+def source_files(spec: str, function: Callable[..., Any]) -> tuple[pathlib.Path, ...]:
+    """The files that name and define a loaded reward function, but for this package's own; what they import is not
+    among them.
+
+    Args:
+        spec, function: as given to `load_reward` and returned.
+
+    Example:
+        >>> source_files("ntl_jax.rewards:ntl_reward", load_reward("ntl_jax.rewards:ntl_reward")[0])
+        ()
+    """
+    source = spec.rpartition(":")[0]
+    names = [_module_name(pathlib.Path(source)) if source.endswith(".py") else source, function.__module__]
+    files = [sys.modules[name].__file__ for name in names if name.split(".")[0] != "ntl_jax"]
+    return tuple(pathlib.Path(file) for file in dict.fromkeys(files) if file)
+
+
 def _import(spec: str) -> Any:
     source, _, name = spec.rpartition(":")
     if not (source and name.isidentifier()):
@@ -60,13 +77,17 @@ def _import(spec: str) -> Any:
 def _import_file(spec: str, path: pathlib.Path) -> Any:
     if not path.is_file():
         raise ValueError(f"reward.function={spec!r}: there is no file {str(path.absolute())!r}")
-    name = f"reward_file_{path.stem}"
+    name = _module_name(path)
     module_spec = importlib.util.spec_from_file_location(name, path)
     assert module_spec and module_spec.loader
     module = importlib.util.module_from_spec(module_spec)
     sys.modules[name] = module  # dataclasses and pickle look modules up by name
     module_spec.loader.exec_module(module)
     return module
+
+
+def _module_name(path: pathlib.Path) -> str:
+    return f"reward_file_{path.stem}"
 
 
 def _import_module(spec: str, name: str) -> Any:

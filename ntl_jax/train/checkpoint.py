@@ -2,7 +2,7 @@
 """Checkpoints by stage: everything that a resumed run needs to equal the uninterrupted one, and the best policy."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,7 +50,7 @@ class Checkpointer:
         Args:
             step: done so far.
             state: of the trainer.
-            meta: JSON: cursor, versions.
+            meta: JSON: position of the trainer, and what `resume` compares.
             held_out: figures of the policy's evaluation; empty where there was none at this step.
         """
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(dict(meta)))
@@ -77,6 +77,10 @@ class Checkpointer:
         arguments = ocp.args.Composite(state=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore())
         restored = self._manager.restore(step, args=arguments)
         return step, restored["state"], restored["meta"], dict(self._manager.metrics(step) or {})
+
+    def meta(self, step: int) -> dict[str, Any]:
+        """What was saved beside the state."""
+        return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
 
     def restore_policy(self, step: int, like: Any) -> Any:
         """The policy's parameters alone, placed like ``like``: their average where the optimizer keeps one."""
@@ -109,14 +113,27 @@ def restore_policy(run: Path, like: Any, which: Which = "newest") -> tuple[str, 
     Raises:
         ValueError: the run has no checkpoint.
     """
-    for stage in reversed(STAGES):
-        if not (run / FOLDER / stage).is_dir():
-            continue
-        with contextlib.closing(Checkpointer(run, stage, read_only=True)) as checkpoints:
-            step = checkpoints.step_of(which)
-            if step is not None:
-                return stage, step, checkpoints.restore_policy(step, like)
+    for stage, checkpoints in _stages(run):
+        step = checkpoints.step_of(which)
+        if step is not None:
+            return stage, step, checkpoints.restore_policy(step, like)
     raise ValueError(f"{run} has no checkpoint yet: wait for the first, or lower trainer.save_every")
+
+
+def newest_meta(run: Path) -> tuple[str, dict[str, Any]] | None:
+    """Stage and meta of a run's newest checkpoint; None where there is none yet."""
+    for stage, checkpoints in _stages(run):
+        if (step := checkpoints.latest_step()) is not None:
+            return stage, checkpoints.meta(step)
+    return None
+
+
+def _stages(run: Path) -> Iterator[tuple[str, Checkpointer]]:
+    """The checkpoints of the stages that have a folder, the last stage first."""
+    for stage in reversed(STAGES):
+        if (run / FOLDER / stage).is_dir():
+            with contextlib.closing(Checkpointer(run, stage, read_only=True)) as checkpoints:
+                yield stage, checkpoints
 
 
 def _accuracy(held_out: Mapping[str, float] | None) -> float:

@@ -13,8 +13,8 @@ from ntl_jax.models.sharding import PARAMETER_AXES
 
 ADAMS_RMS = 0.2  # of an AdamW update in units of the learning rate; Muon's are scaled to it, arXiv:2502.16982
 MAX_UPDATE_RMS = 1.0  # of Adafactor's update of one parameter, its paper's d
-# Leading axes of a parameter that are inputs, by its name: None for the embeddings, 0 for what is no matrix. Biases have
-# two axes and are none, so that the number of axes does not tell. The value head is a vector.
+# Leading axes of a parameter that are inputs, by its name: None for the embeddings, 0 for what is no matrix. Biases of
+# heads have two axes and are none, so that the number of axes does not tell. The value head is a vector.
 NUM_INPUTS: dict[str, int | None] = dict.fromkeys(PARAMETER_AXES, 0) | {
     row.ours.rpartition(".")[2]: row.num_inputs for row in TABLE
 }
@@ -115,9 +115,7 @@ def _transformation(section: OptimizerSection, rate: optax.Schedule) -> optax.Gr
         case "adamw":
             return optax.adamw(rate, section.b1, section.b2, weight_decay=section.weight_decay, mask=_are_matrices)
         case "adafactor":
-            return optax.chain(
-                optax.scale_by_factored_rms(), optax.clip_by_block_rms(MAX_UPDATE_RMS), decay, by_rate
-            )
+            return optax.chain(optax.scale_by_factored_rms(), optax.clip_by_block_rms(MAX_UPDATE_RMS), decay, by_rate)
         case "muon":
             directions = contrib.muon(
                 -1.0,  # optax turns the sign of what a learning rate scales

@@ -3,7 +3,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ from rich.console import Console
 from ntl_jax.config import RunConfig
 from ntl_jax.metrics import ProgressView, check_installed, plot_curves, print_comparison, print_header, read_lines
 from ntl_jax.train.average import averaged
-from ntl_jax.train.checkpoint import Checkpointer
+from ntl_jax.train.checkpoint import Checkpointer, newest_meta
 from ntl_jax.train.describe import describe, write_provenance
 from ntl_jax.train.digit_info import LOGGER
 from ntl_jax.train.evaluation import evaluate, evaluation_figures
 from ntl_jax.train.factory import Parts, assemble, check_rows, ppo_trainer, supervised_trainer
 from ntl_jax.train.journal import Journal
 from ntl_jax.train.ppo import PPOTrainer
+from ntl_jax.train.resume import FINGERPRINTS, check_data, check_schedule, fingerprints, record
 from ntl_jax.train.stops import Terminated, Termination, noticing_sigterm, stop_if_not_finite, stop_if_unrewarded
 from ntl_jax.train.supervised import SupervisedTrainer
 
@@ -38,45 +39,59 @@ LIVE = {
 Trainer = SupervisedTrainer | PPOTrainer
 
 
-def run(config: RunConfig, workdir: Path, *, resume: bool = False) -> dict[str, float]:
+def run(
+    config: RunConfig,
+    workdir: Path,
+    *,
+    resume: bool = False,
+    allow_changed_schedule: bool = False,
+    allow_changed_data: bool = False,
+) -> dict[str, float]:
     """Trains as the configuration says and leaves everything in the run folder.
 
     Args:
         config: the resolved configuration.
         workdir: the run folder, created here; with ``resume``, of the run to continue.
         resume: go on from the newest checkpoint, from the beginning where there is none.
+        allow_changed_schedule: go on where another number of steps changes the learning rate's schedule.
+        allow_changed_data: go on where the files that the settings name hold something else than before.
 
     Returns:
         Held-out accuracy "before" and "after" PPO.
 
     Raises:
-        ValueError: for settings, files or reward functions that do not fit, or trackers that are not installed.
+        ValueError: for settings, files or reward functions that do not fit, also to the run to continue, or trackers
+            that are not installed.
         NonFiniteError: with ``non_finite.json`` in the run folder holding what led to it.
         RewardError: when the reward function fails on every sample of a step; ``reward_errors.jsonl`` in the run folder
             holds the traceback of every failure, whether it ended the run or not.
         Terminated: after SIGTERM, once the step is done and saved.
     """
     check_installed(config.tracking.backends)
+    saved = newest_meta(workdir) if resume else None
+    if saved is not None and not allow_changed_schedule:
+        check_schedule(config, *saved)
     parts = assemble(config)
-    check_rows(parts)
-    workdir.mkdir(parents=True, exist_ok=True)
-    write_provenance(config, workdir)
-    console = Console(highlight=False)
-    print_header(describe(parts, workdir), console=console)
-    debug_log = _debug_log(workdir) if config.ntl.debug_mode else contextlib.nullcontext()
-    with (
-        debug_log,
-        contextlib.closing(parts.engine),
-        Journal(config, workdir) as journal,
-        noticing_sigterm() as termination,
-    ):
-        driver = Driver(parts, workdir, journal, termination, console, resume=resume)
-        params = parts.params
-        if config.warm_start.steps:
-            trainer = driver.train(WARM_START, supervised_trainer(parts), config.warm_start.steps)
-            params = policy_of(trainer)
-        if config.trainer.steps:
-            driver.train(PPO, ppo_trainer(parts, params), config.trainer.steps)
+    with contextlib.closing(parts.engine):
+        check_rows(parts)
+        data = fingerprints(parts)
+        if saved is not None and not allow_changed_data:
+            check_data(config, data, saved[1])
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_provenance(config, workdir)
+        console = Console(highlight=False)
+        print_header(describe(parts, workdir), console=console)
+        if saved is not None and FINGERPRINTS not in saved[1]:
+            console.print("the newest checkpoint has no fingerprints: whether the data are the same is not checked")
+        debug_log = _debug_log(workdir) if config.ntl.debug_mode else contextlib.nullcontext()
+        with debug_log, Journal(config, workdir) as journal, noticing_sigterm() as termination:
+            driver = Driver(parts, workdir, journal, termination, console, data=data, resume=resume)
+            params = parts.params
+            if config.warm_start.steps:
+                trainer = driver.train(WARM_START, supervised_trainer(parts), config.warm_start.steps)
+                params = policy_of(trainer)
+            if config.trainer.steps:
+                driver.train(PPO, ppo_trainer(parts, params), config.trainer.steps)
     plot_curves(workdir / "metrics.jsonl", workdir / "curves.png")
     return report(workdir, console)
 
@@ -104,7 +119,7 @@ def policy_of(trainer: Trainer) -> Any:
 
 
 class Driver:
-    """Takes trainers through their stages: when to evaluate, to save, to stop."""
+    """Takes trainers through their stages: when to evaluate, to save, to stop. ``data`` are the run's fingerprints."""
 
     def __init__(
         self,
@@ -114,10 +129,11 @@ class Driver:
         termination: Termination,
         console: Console,
         *,
+        data: Mapping[str, str],
         resume: bool,
     ):
         self._parts, self._folder, self._journal, self._console = parts, folder, journal, console
-        self._termination, self._resume = termination, resume
+        self._termination, self._data, self._resume = termination, data, resume
         self._settings = parts.config.trainer
         self._held_out: dict[str, float] = {}
         """Figures of the newest policy, where it was evaluated."""
@@ -135,7 +151,8 @@ class Driver:
                     finished = step == total or self._target_reached(stage)
                     ends = finished or self._termination.requested
                     if ends or step % self._settings.save_every == 0 or self._improved(checkpoints):
-                        checkpoints.save(step, trainer.state, trainer.position(), self._held_out)
+                        meta = trainer.position() | record(self._parts.config, stage, self._data)
+                        checkpoints.save(step, trainer.state, meta, self._held_out)
                     if ends and not finished:
                         raise Terminated(f"terminated after step {step} of stage {stage}, which is saved")
         if step < total:
@@ -146,6 +163,8 @@ class Driver:
         """The step to go on from. A fresh PPO stage starts with the held-out figures of what it was given."""
         if self._resume and checkpoints.latest_step() is not None:
             step, state, position, self._held_out = checkpoints.restore(trainer.state)
+            if FINGERPRINTS in position:  # the rows are the same, or others are allowed: their number may differ then
+                position["cursor"]["num_rows"] = trainer.position()["cursor"]["num_rows"]
             trainer.restore(state, position)
             if step < total and not self._target_reached(stage):
                 self._journal.cut_back(stage, step)  # else its lines are whole, and the next stage's may follow them

@@ -105,6 +105,8 @@ def test_the_problem_says_what_the_setting_takes(path, value, allowed):
         {"algorithm.optimizer.b1": 0.0, "algorithm.gamma": 0.0, "algorithm.lam": 1.0},
         {"data.train": "a.jsonl", "data.eval": "b.jsonl", "data.tiers": (4,), "model.mesh": (1, -1, 2)},
         {"data.template": "{question} Put it in \\boxed{}.", "seed": 2**31 - 1, "trainer.steps": 0},
+        {"warm_start.steps": 0, "trainer.steps": 1},
+        {"algorithm.advantage": "gae", "algorithm.critic_warmup": 3, "trainer.steps": 4},
         {"rollout.num_samples": 1, "algorithm.advantage": "gae"},
         {"rollout.engine": "vllm", "rollout.vllm.options": ("block_size=32", "seed=3"), "rollout.vllm.max_num_seqs": 8},
         {"use_ntl_trainer": False, "ntl.enabled": False},
@@ -144,6 +146,12 @@ def test_what_is_allowed_is_no_problem(settings):
         ({"algorithm.dual_clip": 3.0, "algorithm.objective": "sapo"}, "algorithm.dual_clip", "leave it None"),
         ({"algorithm.critic": "shared"}, "algorithm.critic", "algorithm.advantage='gae'"),
         ({"algorithm.critic_warmup": 2}, "algorithm.critic_warmup", "leave it 0"),
+        ({"trainer.steps": 0, "warm_start.steps": 0}, "trainer.steps", "with warm_start.steps=0 the run has no steps"),
+        (
+            {"algorithm.advantage": "gae", "algorithm.critic_warmup": 4, "trainer.steps": 4},
+            "algorithm.critic_warmup",
+            "must be below trainer.steps=4, or the policy makes no update",
+        ),
         ({"algorithm.kl.controller": "adaptive"}, "algorithm.kl.controller", "set algorithm.kl.weight"),
         (
             {"algorithm.kl.controller": "adaptive", "algorithm.kl.weight": 0.1, "algorithm.kl.horizon": 51.0},

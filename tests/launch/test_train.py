@@ -122,6 +122,8 @@ def test_a_configuration_can_be_a_path(tmp_path):
         ([NAME, "--config.data.tiers=1", "--config.data.tiers", "2"], "data.tiers is given 2 times"),
         ([NAME, "--resume"], "--resume needs --workdir"),
         ([NAME, "--resume", "--workdir=no/such"], "holds no run"),
+        ([NAME, "--allow-changed-data"], "--allow-changed-data is for a run that is continued: add --resume"),
+        ([NAME, "--allow_changed_schedule"], "--allow-changed-schedule is for a run that is continued"),
     ],
 )
 def test_a_mistake_is_answered_with_what_would_be_right(argv, answer):
@@ -177,12 +179,20 @@ def test_resume_needs_only_the_folder_and_takes_the_runs_own_settings(started_ru
     folder, config = started_run
     args = train.parse_args([f"--workdir={folder}", "--resume"])
     assert (args.config, args.workdir, args.resume) == (config, folder, True)
+    assert not (args.allow_changed_schedule or args.allow_changed_data)
 
 
 def test_resume_may_raise_the_number_of_steps(started_run):
     folder, config = started_run
     resumed = train.parse_args([f"--workdir={folder}", "--resume", "--config.trainer.steps=20"]).config
     assert resumed == dataclasses.replace(config, trainer=dataclasses.replace(config.trainer, steps=20))
+
+
+def test_what_a_resumed_run_may_differ_in_reaches_the_run(started_run, monkeypatch):
+    given = {}
+    monkeypatch.setattr("ntl_jax.train.run", lambda config, workdir, **options: given.update(options))
+    assert train.main([f"--workdir={started_run[0]}", "--resume", "--allow-changed-data"]) == 0
+    assert given == {"resume": True, "allow_changed_schedule": False, "allow_changed_data": True}
 
 
 @pytest.mark.parametrize("options", [["--config.trainer.steps=9"], ["--config.seed=7"], [NAME]])

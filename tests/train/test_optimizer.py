@@ -11,8 +11,16 @@ from ntl_jax.config import OptimizerSection
 from ntl_jax.models import Critic, ModelConfig
 from ntl_jax.train.optimizer import learning_rate_schedule, make_optimizer
 
-SIZES = {"width": 32, "num_heads": 2, "num_kv_heads": 1, "head_dim": 16, "feed_forward": 32}
-MODEL = ModelConfig(vocab_size=64, num_layers=1, tie_embeddings=False, **SIZES)
+MODEL = ModelConfig(
+    vocab_size=64,
+    num_layers=1,
+    width=32,
+    num_heads=2,
+    num_kv_heads=1,
+    head_dim=16,
+    feed_forward=32,
+    tie_embeddings=False,
+)
 OF_LAYERS = {"query", "key", "value", "output", "gate", "up", "down"}
 MATRICES = OF_LAYERS | {"embedding", "unembedding"}
 VECTORS = {"query_bias", "key_bias", "value_bias", "scale", "value_head"}
@@ -77,7 +85,7 @@ def test_a_parameter_of_an_unknown_name_is_an_error(name):
 def test_every_update_has_its_rate_and_the_one_after_the_last_has_the_end_value(schedule, warmup, rates):
     section = OptimizerSection(learning_rate=8.0, warmup_steps=warmup, schedule=schedule)
     rate = learning_rate_schedule(section, total_steps=len(rates))
-    np.testing.assert_allclose([rate(n) for n in range(len(rates))], rates, rtol=1e-6)
+    np.testing.assert_allclose([np.asarray(rate(n)) for n in range(len(rates))], rates, rtol=1e-6)
     if schedule != "constant":
         assert rate(len(rates)) == 0
 

@@ -126,7 +126,7 @@ def test_a_run_ends_when_its_target_is_reached_and_stays_ended(tiny, tmp_path):
     config = dataclasses.replace(
         tiny,
         data=dataclasses.replace(tiny.data, train=str(file), eval=str(file)),
-        warm_start=dataclasses.replace(tiny.warm_start, steps=40),
+        warm_start=dataclasses.replace(tiny.warm_start, steps=30),
         trainer=dataclasses.replace(tiny.trainer, steps=30, eval_every=1, target_accuracy=0.5),
     )
     result = run(config, tmp_path / "run")

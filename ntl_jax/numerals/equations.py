@@ -13,14 +13,13 @@ start of the next one.
 Hostile text costs one pass over its characters: lines of more than `MAX_LINE` characters are passed over.
 """
 
-import dataclasses
 import re
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
 from ntl_jax.numerals.ambiguity import is_other_than_computed, is_point_of_thousands, trust_reading
-from ntl_jax.numerals.expressions import Value, evaluate, number_of
+from ntl_jax.numerals.expressions import Value, evaluate, num_open, number_of
 from ntl_jax.numerals.lexer import Tokens, tokenize
 from ntl_jax.numerals.results import is_cut_off, is_same, numeral_of, rounded
 from ntl_jax.numerals.spans import Numeral, read_numeral
@@ -90,8 +89,8 @@ def find_equations(text: str) -> Iterator[Equation]:
         if _OPERATOR_FIRST.match(text, end):
             line += UNKNOWN
         for result, truth in _equations(tokenize(line)):
-            offsets = tuple(start + offset for offset in result.offsets)
-            yield Equation(dataclasses.replace(result, offsets=offsets), truth)
+            offsets = tuple([start + offset for offset in result.offsets])
+            yield Equation(Numeral(result.digits, offsets, result.num_integer, result.negative), truth)
 
 
 def _lines(text: str) -> Iterator[tuple[int, int]]:
@@ -155,11 +154,11 @@ def _computation(tokens: Tokens, start: int, end: int) -> _Computation | None:
     if kinds.count("n") < 2:
         return None
     bare = without_units(kinds)
-    numerals = (tokens.word(start + i) for i, kind in enumerate(kinds) if kind == "n")
+    numerals = [tokens.word(start + i) for i, kind in enumerate(kinds) if kind == "n"]
     if (value := evaluate(bare, numerals)) is None:
         return None
     trust = trust_before(tokens, start)
-    if trust == IF_CONFIRMED and kinds.count("(") > kinds.count(")"):  # apples (3 + 4 = 7)
+    if trust == IF_CONFIRMED and num_open(kinds):  # apples (3 + 4 = 7)
         trust = ALWAYS
     if trust:
         trust = min(trust, trust_reading(bare, tokens.text[tokens.start(start) : tokens.end(end - 1)]))
@@ -173,11 +172,16 @@ def _result(tokens: Tokens, at: int, computation: _Computation) -> Iterator[Equa
     match = _RESULT.match(tokens.kinds, at)
     if not match or computation.trust == NEVER:
         return
-    index, (number, is_percent) = match.start("number"), computation.value
-    trust = min(computation.trust, trust_behind(tokens, match.end()))
-    trust = trust and min(trust, trust_units(tokens, computation.start, computation.end, match.end() - 1))
-    if trust == NEVER or is_percent != bool(match["percent"]):  # 3/4 = 75%, and 3/4*100 = 75% too
+    start, end, (number, is_percent), trust = computation
+    trust = min(trust, trust_behind(tokens, match.end()))
+    trust = trust and min(trust, trust_units(tokens, start, end, match.end() - 1))
+    if is_percent != bool(match["percent"]):  # 3/4 = 75%, and 3/4*100 = 75% too
+        if is_percent or "%" not in tokens.kinds[start:end]:
+            return
+        trust, is_percent = min(trust, IF_CONFIRMED), True
+    if trust == NEVER:
         return
+    index = match.start("number")
     result = read_numeral(tokens.matches[index], negative=bool(match["sign"]))
     num_decimals = len(result.digits) - result.num_integer
     value = number * 100 if is_percent else number

@@ -10,7 +10,6 @@ limits below have no value.
 """
 
 import re
-from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -36,7 +35,7 @@ class _NoValue(Exception):
     """The tokens are no expression, or one past the limits."""
 
 
-def evaluate(kinds: str, numerals: Iterator[str]) -> Value | None:
+def evaluate(kinds: str, numerals: list[str]) -> Value | None:
     """The value of an expression; None where it has none.
 
     Args:
@@ -44,11 +43,11 @@ def evaluate(kinds: str, numerals: Iterator[str]) -> Value | None:
         numerals: as they are written, from the left.
 
     Example:
-        >>> evaluate("n-n/n", iter(["2", "1", "3"]))
+        >>> evaluate("n-n/n", ["2", "1", "3"])
         Value(number=Fraction(5, 3), is_percent=False)
     """
-    while kinds.count("(") > kinds.count(")") and kinds[0] == "(":  # around the whole equation
-        kinds = kinds[1:]
+    if kinds[0] == "(":
+        kinds = kinds[num_open(kinds) :]
     if len(kinds) > MAX_TOKENS:
         return None
     try:
@@ -57,86 +56,97 @@ def evaluate(kinds: str, numerals: Iterator[str]) -> Value | None:
         return None
 
 
+def num_open(kinds: str) -> int:
+    """How many brackets at an expression's start close behind it: those around the whole equation."""
+    num_leading = len(kinds) - len(kinds.lstrip("("))
+    return max(0, min(num_leading, kinds.count("(") - kinds.count(")") - kinds.count("E")))
+
+
 def number_of(written: str) -> int | Fraction | None:
     """The value of an unsigned numeral; None where it is too long, or is more likely a name than a number."""
-    if "," in written:
+    if not written.isdigit():
         written = written.replace("{,}", "").replace(",", "")
-    if len(written) > MAX_DIGITS + 1 or _LEADING_ZERO.match(written):
+    if len(written) > MAX_DIGITS or (written[0] == "0" and _LEADING_ZERO.match(written)):
         return None
     integer, point, decimals = written.partition(".")
-    if len(integer) + len(decimals) > MAX_DIGITS:
-        return None
-    return _simple(int(integer + decimals), 10 ** len(decimals)) if point else int(integer)
+    return _quotient(int(integer + decimals), 10 ** len(decimals)) if point else int(integer)
 
 
-def _simple(numerator: int | Fraction, denominator: int | Fraction) -> int | Fraction:
-    """The quotient; whole numbers are integers, which are many times faster than fractions."""
+def _quotient(numerator: int | Fraction, denominator: int | Fraction) -> int | Fraction:
+    """Whole numbers are integers, which are many times faster than fractions."""
     quotient = Fraction(numerator, denominator)
     return quotient.numerator if quotient.denominator == 1 else quotient
 
 
 class _Parser:
-    """Recursive descent: sum = product (+- product)*, product = factor (*/ factor)*, factor = -factor | atom %*."""
+    """Recursive descent: sum = product (+- product)*, product = factor (*/ factor)*, factor = -factor | atom %*.
 
-    def __init__(self, kinds: str, numerals: Iterator[str]) -> None:
+    Every rule returns a number and whether it was written in percent.
+    """
+
+    def __init__(self, kinds: str, numerals: list[str]) -> None:
         self._kinds = kinds + "."
-        self._numerals = numerals
+        self._numerals = numerals[::-1]
         self._at = 0
 
     def parse(self) -> Value:
-        value = self._sum()
+        value = Value(*self._sum())
         if self._kinds[self._at] != ".":
             raise _NoValue
         return value
 
-    def _sum(self) -> Value:
-        total = self._product()
+    def _sum(self) -> tuple[int | Fraction, bool]:
+        total, is_percent = self._product()
         while sign := _SUMS.get(self._kinds[self._at]):
             self._at += 1
-            term = self._product()
-            if term.is_percent != total.is_percent:
+            term, term_is_percent = self._product()
+            if term_is_percent != is_percent:
                 raise _NoValue
-            total = Value(_bounded(total.number + sign * term.number), total.is_percent)
-        return total
+            total = _bounded(total + sign * term)
+        return total, is_percent
 
-    def _product(self) -> Value:
-        product = self._factor()
+    def _product(self) -> tuple[int | Fraction, bool]:
+        product, is_percent = self._factor()
         while True:
             kind = self._kinds[self._at]
             if kind in _PRODUCTS:
                 self._at += 1
-                product = Value(_bounded(product.number * self._factor().number), False)
+                product = _bounded(product * self._factor()[0])
             elif kind in _QUOTIENTS:
                 self._at += 1
-                product = Value(_bounded(_simple(product.number, self._factor().number)), False)
+                product = _bounded(_quotient(product, self._factor()[0]))
             else:
-                return product
+                return product, is_percent
+            is_percent = False
 
-    def _factor(self) -> Value:
+    def _factor(self) -> tuple[int | Fraction, bool]:
         kind = self._kinds[self._at]
         self._at += 1
         if kind == "n":
-            if (number := number_of(next(self._numerals))) is None:
-                raise _NoValue
-            value = Value(number, False)
+            number = number_of(self._numerals.pop())
         elif kind in _MINUS:
-            factor = self._factor()
-            return Value(-factor.number, factor.is_percent)
+            number, is_percent = self._factor()
+            return -number, is_percent
         elif kind in "([":
-            value = self._bracketed({"(": ")", "[": "]"}[kind])
+            return self._percent(*self._bracketed(")" if kind == "(" else "]"))
         else:
             raise _NoValue
-        while self._take("%"):
-            value = Value(_simple(value.number, 100), True)
-        return value
+        if number is None:
+            raise _NoValue
+        return self._percent(number, False)
 
-    def _bracketed(self, closing: str) -> Value:
-        value = self._sum()
+    def _percent(self, number: int | Fraction, is_percent: bool) -> tuple[int | Fraction, bool]:
+        while self._take("%"):
+            number, is_percent = _quotient(number, 100), True
+        return number, is_percent
+
+    def _bracketed(self, closing: str) -> tuple[int | Fraction, bool]:
+        number, is_percent = self._sum()
         if closing == ")" and self._take("F"):
-            value, closing = Value(_bounded(_simple(value.number, self._sum().number)), False), "E"
+            number, is_percent, closing = _bounded(_quotient(number, self._sum()[0])), False, "E"
         if not self._take(closing):
             raise _NoValue
-        return value
+        return number, is_percent
 
     def _take(self, kind: str) -> bool:
         taken = self._kinds[self._at] == kind

@@ -13,11 +13,12 @@
 """
 
 import re
+import unicodedata
 from typing import NamedTuple
 
 from ntl_jax.numerals import words
 from ntl_jax.numerals.spans import UNSIGNED
-from ntl_jax.numerals.symbols import END, OVER, RELATION
+from ntl_jax.numerals.symbols import END, OVER, RELATION, UNKNOWN
 
 _LETTER = r"[^\W\d_]"
 _TOKEN = re.compile(
@@ -29,10 +30,11 @@ _SPACED = {**dict.fromkeys("×·⋅∗✕✖*", "*"), **dict.fromkeys("÷∕⁄/
 _TIGHT = {"*": "m", "/": "d", "-": "s", "+": "a", "e": "e"}
 _MARKS = {
     "(": "(", ")": ")", "[": "[", "]": "]", OVER: "F", END: "E", "%": "%", "=": "=", "<<": "<", ">>": ">", "..": "p",
-    ",": ",", **dict.fromkeys(".:;!?#\"“”→⇒∴—…\n", "p"), **dict.fromkeys((RELATION, "<", ">", "≈", "≤", "≥"), "b"),
+    ",": ",", **dict.fromkeys(".:;!?#\"“”→⇒∴—…\n", "p"), **dict.fromkeys((RELATION, "<", ">", "≈", "≤", "≥"), "b"), UNKNOWN: "?",
 }  # fmt: skip
 _PHRASES = {"divided": "D", "multiplied": "T"}
 _ENDS_OPERAND = frozenset("n%)]E")
+_BEFORE_BRACKET = frozenset("+-*/asmdejF([p,b=<>?")  # what a bracket follows without becoming a factor or argument
 _BEGINS_OPERAND = frozenset("0123456789($€£¥.")
 
 
@@ -69,57 +71,61 @@ def tokenize(text: str) -> Tokens:
     before = "p"
     for match in _TOKEN.finditer(text):
         group = match.lastgroup or ""
-        spaced = match.start() != match.start(group) or not match.start()
-        match group:
-            case "digits":
-                kind = "n"
-                if not spaced and before in words.LETTERS:  # x2
-                    kinds.append("?")
-                    matches.append(match)
-            case "currency":
-                before = "p"
+        if group == "digits":
+            if before in words.LETTERS and not _is_spaced(match):  # x2
+                kinds.append("?")
+                matches.append(match)
+            kind = "n"
+        elif group == "operator":
+            kind = _operator(match)
+        elif group == "word":
+            kind = _word(match, before)
+            if before == words.OF and match["word"] == "the":
                 continue
-            case "operator":
-                kind = _operator(match, spaced)
-            case "word":
-                kind = _word(match, before, spaced)
-                if kind == words.PLAIN and before == words.OF and match["word"] == "the":
-                    continue
-            case _:
-                kind = _mark(match, group, before, spaced)
-                if kind in "([" and not spaced and (before in _ENDS_OPERAND or before in words.LETTERS):  # 2(3), f(3)
-                    kinds.append("j" if before in _ENDS_OPERAND else "?")
-                    matches.append(match)
+        elif group == "currency":
+            before = "p"
+            continue
+        else:
+            kind = _mark(match, group, before)
+            if kind in "([" and before not in _BEFORE_BRACKET and not _is_spaced(match):  # 2(3), f(3)
+                kinds.append("j" if before in _ENDS_OPERAND else "?")
+                matches.append(match)
         kinds.append(kind)
         matches.append(match)
         before = kind
     return Tokens(text, "".join(kinds), matches)
 
 
-def _operator(match: re.Match[str], spaced: bool) -> str:
+def _is_spaced(match: re.Match[str]) -> bool:
+    """Whether a blank, or nothing, stands before a token."""
+    return not match.start() or match.start() != match.start(match.lastgroup or "")
+
+
+def _operator(match: re.Match[str]) -> str:
     kind = _SPACED[match["operator"]]
-    return kind if spaced or match.string[match.end() : match.end() + 1].isspace() else _TIGHT[kind]
+    return kind if _is_spaced(match) or match.string[match.end() : match.end() + 1].isspace() else _TIGHT[kind]
 
 
-def _word(match: re.Match[str], before: str, spaced: bool) -> str:
+def _word(match: re.Match[str], before: str) -> str:
     word, after = match["word"], match.string[match.end() : match.end() + 2]
     if word in ("x", "X") and (before in _ENDS_OPERAND or before in "wlc"):
+        spaced = _is_spaced(match)
         if spaced and after[:1] == " " and after[1:] in _BEGINS_OPERAND:  # 3 x 4
             return "*"
         if not spaced and after[:1] in _BEGINS_OPERAND:  # 3x4
             return "m"
-    if before == "n" and not spaced and word.lower() not in words.MEASURES:  # 2x, 3rd
+    if before == "n" and not _is_spaced(match) and word.lower() not in words.MEASURES:  # 2x, 3rd
         return "?"
     if word.endswith(("by", "BY", "By")) and (phrase := _PHRASES.get(word.split()[0])):
         return phrase
     return words.kind_of_word(word)
 
 
-def _mark(match: re.Match[str], group: str, before: str, spaced: bool) -> str:
+def _mark(match: re.Match[str], group: str, before: str) -> str:
     mark = match[group]
-    kind = _MARKS.get(mark, "?")
+    kind = _MARKS.get(mark) or ("b" if unicodedata.category(mark[0]) == "So" else "?")  # an emoji
     if kind in "p," and mark in ".:,#" and match.string[match.end() : match.end() + 1].isdigit():
         return "?"
-    if mark == ":" and spaced and before in _ENDS_OPERAND:  # 3 : 2
+    if mark == ":" and before in _ENDS_OPERAND and _is_spaced(match):  # 3 : 2
         return "?"
     return kind

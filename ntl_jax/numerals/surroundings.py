@@ -20,6 +20,8 @@ _NOUNS_OF_SUMS = frozenset(("total", "cost", "price", "profit", "amount"))
 _OPERAND_ENDS = frozenset("n%)]E")
 _OPERATORS = frozenset("+-*/asmdejPMTDfQ")
 _MOST_WORDS = 16  # of a clause that are looked at
+_ABBREVIATIONS = frozenset("no nos p pp vol ch fig eq sec approx vs".split())
+_FRACTION = re.compile(r"\(?n[/dF]n")
 _MORE_OF_THE_NUMBER = re.compile(rf"\(?n(?:[/dF]n|[p,{words.LETTERS}]|\Z)")
 
 
@@ -33,6 +35,8 @@ def trust_before(tokens: Tokens, start: int) -> int:
         return NEVER
     if before in "p," and start > 1 and kinds[start - 2] in _OPERATORS:  # .8 + . 84 + .82
         return NEVER
+    if before == "p" and start > 1 and _is_name(tokens, start):
+        return IF_CONFIRMED
     if before in "p,=<>":
         return IF_CONFIRMED if kinds[start] in "-s" and before in "p," else ALWAYS
     return IF_CONFIRMED if before == "b" and kinds[start] not in "-s" else NEVER
@@ -90,16 +94,18 @@ def _trust_behind_words(tokens: Tokens, end: int) -> int:
     while stop < len(kinds) and stop - end < _MOST_WORDS and kinds[stop] in _WORDS:
         stop += 1
     behind = kinds[stop : stop + 1]
-    if first in "QPMDz" or (first == "T" and behind in ("n", "(", "[")):
+    if first in "QPMDzy" or (first == "T" and behind in ("n", "(", "[")):
         return NEVER
     if behind and behind in "+*asmjF" or (behind in ("-", "/", "d", "e") and kinds[stop + 1 : stop + 2] in ("n", "(")):
         return NEVER
     if first == words.VARIABLE:
         is_apart = tokens.text[tokens.end(end - 1)].isspace()
         return IF_CONFIRMED if is_apart else NEVER
-    if stop - end <= 2 and _MORE_OF_THE_NUMBER.match(kinds, stop):  # 5 feet 3 inches, 16 and 2/3
+    if first == words.LINK and _FRACTION.match(kinds, stop):  # 16 and 2/3
+        return NEVER
+    if stop - end <= 2 and _MORE_OF_THE_NUMBER.match(kinds, stop):  # 5 feet 3 inches
         return IF_CONFIRMED
-    if first in "oyTfr%":
+    if first in "oTfr%":
         return IF_CONFIRMED
     return _trust_in_the_rest(kinds, end)
 
@@ -107,6 +113,15 @@ def _trust_behind_words(tokens: Tokens, end: int) -> int:
 def _trust_in_the_rest(kinds: str, end: int) -> int:
     """A remainder may be named later in the line."""
     return IF_CONFIRMED if words.REMAINDER in kinds[end : end + _MOST_WORDS] else ALWAYS
+
+
+def _is_name(tokens: Tokens, start: int) -> bool:
+    """Whether the number at token ``start`` may be a name or a score: No. 3, A.M. 3, pages: 5-7."""
+    last = tokens.kinds[start - 2]
+    if last == words.LABEL and tokens.kinds.startswith(("nsn=", "nen="), start):
+        return True
+    is_short = last == words.VARIABLE or (last in _WORDS and tokens.word(start - 2).lower() in _ABBREVIATIONS)
+    return is_short and tokens.word(start - 1) == "."
 
 
 def _is_thousands(numeral: str) -> bool:

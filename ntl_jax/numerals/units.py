@@ -16,11 +16,10 @@ UNIT = "(?:[wlc]{1,3}+(?:[/dh][wlc]{1,2}+)?+|[/dh][wlc]{1,2}+)"
 """Behind a number, in the kinds of tokens: ``miles``, ``miles per hour``, ``/hour``."""
 
 _UNIT = re.compile(UNIT)
-_OPERAND_WITHOUT = re.compile("n[)E]*-")
 _DASH = re.compile("[wlc]-[(]*n(?![wlc])")  # 5 apples - 3 + 4 = 7 may be a list of two
 _RATIO = re.compile("[/dh][wlc]")
 _SUM = re.compile("[^*/mdjFTDf]*")
-_CURRENCIES = "$€£¥"
+_CURRENCIES = frozenset("$€£¥")
 _CONVERSIONS = frozenset(
     Fraction(f) for f in (2, 3, 4, 5, 7, 8, 10, 12, 16, 20, 24, 25, 30, 36, 52, 60, 100, 365, 1000, 1440, 1760, 3600, 5280)
 )
@@ -36,11 +35,9 @@ def trust_units(tokens: Tokens, start: int, end: int, result: int) -> int:
     """Whether the units of the expression in tokens ``start`` to ``end`` and of its result agree."""
     kinds = tokens.kinds[start:end]
     text = tokens.text[tokens.start(start) : tokens.end(result)]
-    if sum(text.count(c) > 0 for c in _CURRENCIES) > 1:
+    if not text.isascii() and len(_CURRENCIES.intersection(text)) > 1:
         return NEVER
-    units = {
-        words.singular(tokens.word(start + match.end() - 1)) for match in _UNIT.finditer(kinds)
-    }
+    units = {words.singular(tokens.word(start + match.end() - 1)) for match in _UNIT.finditer(kinds)}
     if not units:
         return ALWAYS
     result_words = _words_behind(tokens, result)

@@ -60,7 +60,10 @@ def align(written: Numeral | None, true: Numeral, widths: Sequence[int] | None =
         >>> align(parse_numeral("1234"), parse_numeral("534"), widths=(3, 1)).truth
         (53, 4)
     """
-    integer, _, decimals = true.canonical.lstrip("-").partition(".")
+    canonical = true.canonical
+    integer, _, decimals = canonical.lstrip("-").partition(".")
+    if written is not None and written.digits == integer + decimals and written.canonical == canonical:
+        return _agreement(written.digits, widths)
     true_digits = dict(zip(range(len(integer) - 1, -len(decimals) - 1, -1), integer + decimals, strict=True))
     if written is None:
         return Alignment((), (), len(true_digits), ())
@@ -76,6 +79,14 @@ def align(written: Numeral | None, true: Numeral, widths: Sequence[int] | None =
         missing_places=len(true_digits.keys() - {*written.places, *unwritten}) + wrong_sign,
         prefix_truth=(NONE,) * len(truth) if wrong_sign else _prefix_truth(written, tokens, integer, decimals),
     )
+
+
+def _agreement(digits: str, widths: Sequence[int] | None) -> Alignment:
+    """The alignment of a number that is written as it should be, without idle zeros."""
+    tokens = [digits[token] for token in _slices([1] * len(digits) if widths is None else widths)]
+    truth = tuple(int(token) if len(token) <= MAX_TOKEN_DIGITS else NONE for token in tokens)
+    num_due = truth.index(NONE) if NONE in truth else len(truth)
+    return Alignment(truth, (False,) * len(truth), 0, truth[:num_due] + (NONE,) * (len(truth) - num_due))
 
 
 def _slices(widths: Sequence[int]) -> Iterator[slice]:

@@ -1,43 +1,49 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Equations in a response, such as ``48/2=24`` or GSM8K's ``<<48/2=24>>24``, and what their results should have been.
+r"""Equations in a response, such as ``48/2=24`` or GSM8K's ``<<48/2=24>>24``, and what their results should have been.
 
-The left-hand side is read by a parser of its own: numerals, + - * / (also × ÷ and the minus sign), brackets, percent.
-It is evaluated in fractions; nothing is rounded, and nothing is given to Python to evaluate. The result is the numeral
-behind the equals sign, and the one behind ``>>``, which repeats it.
+The left-hand side is read by a parser of its own and evaluated exactly (`ntl_jax.numerals.expressions`); the result is
+the numeral behind the equals sign, and the one behind ``>>``, which repeats it. Plain text, Markdown and LaTeX are read
+(`ntl_jax.numerals.symbols`), units may stand beside the numbers (`ntl_jax.numerals.units`).
 
-A wrong truth would be worse than none, so that whatever is not plainly an equation of numbers is passed over: letters
-that look like variables (``2x+3=7``), functions, powers, mixed numbers, words that belong to the computation (``half of
-20+5=15``), a percentage added to a plain number. An expression ends where its line ends.
+A wrong truth would be worse than none: what stands beside a word or symbol that may be an operator, and what can be
+read in two ways, has no truth unless the written result confirms it (`ntl_jax.numerals.surroundings`). Where a text and
+its ``<<...>>`` disagree, neither has. An expression ends where its line ends; only the equals sign may stand at the
+start of the next one.
 
-Hostile text costs one pass over its characters: expressions of more tokens, numerals of more digits and values of more
-bits than the limits below have no truth.
+Hostile text costs one pass over its characters: lines of more than `MAX_LINE` characters are passed over.
 """
 
 import re
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from ntl_jax.numerals.spans import CURRENCY, MINUS, UNSIGNED, Numeral, parse_numeral, read_numeral
+from ntl_jax.numerals.ambiguity import is_other_than_computed, is_point_of_thousands, trust_reading
+from ntl_jax.numerals.expressions import Value, evaluate, num_open, number_of
+from ntl_jax.numerals.lexer import Tokens, tokenize
+from ntl_jax.numerals.results import is_cut_off, is_same, numeral_of, rounded
+from ntl_jax.numerals.spans import Numeral, read_numeral
+from ntl_jax.numerals.surroundings import ALWAYS, IF_CONFIRMED, NEVER, trust_before, trust_behind
+from ntl_jax.numerals.symbols import UNKNOWN, plain_text, without_bullet
+from ntl_jax.numerals.units import UNIT, is_conversion, trust_units, without_units
 
-MAX_DIGITS = 18
-MAX_TOKENS = 48
-MAX_BITS = 256
-MAX_DECIMALS = 6
-"""A value with more decimals is rounded, as one that never ends is, to as many as its result was written with."""
+MAX_LINE = 50_000
 
-_TOKEN = re.compile(
-    rf"{UNSIGNED}|(?P<operator>[-+*/×÷−])|(?P<open>\()|(?P<close>\))|(?P<percent>\\?%)"
-    rf"|(?P<equals>=)|(?P<begin><<)|(?P<end>>>)|(?P<skip>[^\S\n]++|{CURRENCY})"
-    r"|(?P<word>[^\W\d_]++(?:['’][^\W\d_]++)*+)|(?P<pause>[,:](?![0-9])|[\n.;?!\"#])|(?P<odd>.)",
-    re.DOTALL,
+_OPERAND = rf"[-s(\[]*+n%*+[)\]E%]*+{UNIT}?+[)\]E]*+"
+_COMPUTATION = re.compile(rf"(?<![-s(\[]){_OPERAND}(?:[-+*/asmdejPMTDfF]{_OPERAND})*+(?P<equals>=)?+")
+_RESULT = re.compile(r"[(\[]*+(?P<sign>[-s]?)(?P<number>n)(?P<percent>%?)[)\]]*+")
+_CLOSE_BY = 8
+"""Tokens between the equals sign in ``<<...>>`` and its end."""
+
+# An equals sign with a number behind it, whatever marks stand between.
+_WITH_RESULT = re.compile(r"=(?:\\[a-zA-Z]++|[^\w=\n])*+[0-9]")
+_EQUALS_FIRST = re.compile(r"(?:[^\S\n]|[&$]|\\q?quad(?![a-z])|\\[(\[])*+=(?!=)")
+_LINE_END = re.compile(r"(?:\\\\)?[^\S\n]*+\n")
+_OPEN_END = re.compile(
+    r"(?:(?<!\*)\*|(?<!-)-|[+/×÷−·(^]|\\(?:times|cdot|div)|\b(?:of|plus|minus|times|by|less|than|half|twice|double))"
+    r"[ \t\\&$]*\n\Z"
 )
-_ENDS_OPERAND = ("digits", "close", "percent")
-# Words that carry a computation on: behind a number, and in front of one.
-_GOES_ON = frozenset(("of", "times", "plus", "minus", "over", "by", "squared", "cubed", "divided", "multiplied"))
-_LEADS_ON = _GOES_ON | {"and", "than", "from", "to", "twice", "double", "triple", "half", "the"}
-
-_Token = re.Match[str]
+_OPERATOR_FIRST = re.compile(r"\n[ \t&]*+(?:[+×÷/]|\\(?:times|cdot|div)(?![a-z]))")
 
 
 class Equation(NamedTuple):
@@ -52,27 +58,17 @@ class Equation(NamedTuple):
     truth: Numeral
 
 
-class _Expression(NamedTuple):
-    """What stands between two ends; not sound if it holds, or goes on with, what is no computation with numbers."""
+class _Computation(NamedTuple):
+    """The left-hand side of an equation: its tokens, its value, and how far it can be trusted."""
 
-    tokens: list[_Token]
-    sound: bool
-    end: Literal["equals", "begin", "end", "other"]
-
-
-class _Value(NamedTuple):
-    """A number, and whether it was written in percent."""
-
-    number: Fraction
-    is_percent: bool
-
-
-class _NoValue(Exception):
-    """The tokens are no expression, or one past the limits."""
+    start: int
+    end: int
+    value: Value
+    trust: int
 
 
 def find_equations(text: str) -> Iterator[Equation]:
-    """The results of all equations in a text, from left to right.
+    r"""The results of all equations in a text, from left to right.
 
     Args:
         text: any text; the time is linear in its length.
@@ -80,169 +76,136 @@ def find_equations(text: str) -> Iterator[Equation]:
     Example:
         >>> [e.truth.canonical for e in find_equations("(1,200+300)*20% = $310 and 2x+3=7, 5-7=-3")]
         ['300', '-2']
+        >>> [e.truth.canonical for e in find_equations(r"\(3 \cdot 18 - 1 = \boxed{54} \text{ cm}\)")]
+        ['53']
     """
-    due = in_front = inside = None
-    for expression in _expressions(text):
-        if due is not None and (equation := _equation(expression, due)):
-            yield equation
-        match expression.end:
-            case "equals":
-                due = inside = _value(expression)
-            case "begin":
-                in_front, due = None if expression.tokens else due, None
-            case "end":
-                due, in_front = in_front or inside, None
-            case "other":
-                due = None
+    for start, end in _lines(text):
+        line = text[start:end]
+        if "\n" in line:
+            line = _LINE_END.sub(_blank, line)
+        line = without_bullet(plain_text(line))
+        if start and _OPEN_END.search(text, max(0, start - 24), start):
+            line, start = UNKNOWN + line, start - 1
+        if _OPERATOR_FIRST.match(text, end):
+            line += UNKNOWN
+        for result, truth in _equations(tokenize(line)):
+            offsets = tuple([start + offset for offset in result.offsets])
+            yield Equation(Numeral(result.digits, offsets, result.num_integer, result.negative), truth)
 
 
-def _expressions(text: str) -> Iterator[_Expression]:
-    tokens: list[_Token] = []
-    sound = True
-    before = "start"
-    for token in _TOKEN.finditer(text):
-        kind = str(token.lastgroup)
-        if kind == "skip":
+def _lines(text: str) -> Iterator[tuple[int, int]]:
+    """Where the lines that may hold equations begin and end; one that begins with an equals sign goes on the last."""
+    end = 0
+    while found := _WITH_RESULT.search(text, end):
+        start = text.rfind("\n", 0, found.start()) + 1
+        if start > end and _EQUALS_FIRST.match(text, start):
+            start = text.rfind("\n", 0, start - 1) + 1
+        end = _end_of_line(text, found.end())
+        while end < len(text) and _EQUALS_FIRST.match(text, end + 1):
+            end = _end_of_line(text, end + 1)
+        if end - start <= MAX_LINE:
+            yield start, end
+
+
+def _end_of_line(text: str, start: int) -> int:
+    end = text.find("\n", start)
+    return len(text) if end < 0 else end
+
+
+def _blank(match: re.Match[str]) -> str:
+    return " " * len(match[0])
+
+
+def _equations(tokens: Tokens) -> Iterator[Equation]:
+    kinds = tokens.kinds
+    in_front = None
+    for match in _COMPUTATION.finditer(kinds):
+        if not match["equals"]:
             continue
-        spaced = token.start() == 0 or text[token.start() - 1].isspace()
-        if kind in ("digits", "operator", "open", "close", "percent"):
-            if kind == "open" and spaced and before in _ENDS_OPERAND:  # 8 (apples)
-                yield _Expression(tokens, sound, "other")
-                tokens, sound = [], False
-            sound = sound and _may_follow(token, before, spaced)
-            tokens.append(token)
-        elif kind == "word":
-            goes_on = token[0].lower() in _GOES_ON or _is_variable(token[0], spaced)
-            yield _Expression(tokens, sound and not goes_on, "other")
-            tokens, sound = [], not (token[0].lower() in _LEADS_ON or _is_variable(token[0], spaced))
-        else:
-            yield _Expression(tokens, sound and kind != "odd", kind if kind in ("equals", "begin", "end") else "other")
-            tokens, sound = [], kind != "odd"
-        before = kind
-    yield _Expression(tokens, sound, "other")
+        start, behind = match.start(), match.end()
+        computation = _computation(tokens, start, behind - 1)
+        if kinds[behind : behind + 1] == "<":
+            in_front = computation
+        elif start and kinds[start - 1] == "<":
+            if in_front and in_front.end + 2 == start:
+                computation = _agreed(in_front, computation)
+            in_front = None
+            if computation:
+                yield from _result(tokens, behind, computation)
+                end = kinds.find(">", behind, behind + _CLOSE_BY)
+                if end >= 0:
+                    yield from _result(tokens, end + 1, computation)
+        elif computation:
+            yield from _result(tokens, behind, computation)
 
 
-def _may_follow(token: _Token, before: str, spaced: bool) -> bool:
-    """Whether an expression may go on, or begin, with this token."""
-    match token.lastgroup:
-        case "digits" | "open":  # side by side is a product or a mixed number, and f(3) or x2 is neither
-            return before not in _ENDS_OPERAND and (before != "word" or spaced)
-        case "percent":
-            return before in _ENDS_OPERAND
-        case "operator":  # a sign, unless it follows what may be an operand
-            return before in _ENDS_OPERAND or (token[0] in MINUS and before not in ("word", "odd", "pause"))
-    return before in _ENDS_OPERAND
+def _agreed(in_front: _Computation, inside: _Computation | None) -> _Computation | None:
+    """What a text and its ``<<...>>`` compute; None where they disagree."""
+    if inside is None:  # <<60=60>>, which does not say what was computed
+        return in_front._replace(trust=min(in_front.trust, IF_CONFIRMED))
+    if in_front.trust == NEVER:
+        return inside
+    return inside if in_front.value.number == inside.value.number else None
 
 
-def _is_variable(word: str, spaced: bool) -> bool:
-    return len(word) == 1 and not (spaced and word in "aAI")
-
-
-def _equation(expression: _Expression, due: _Value) -> Equation | None:
-    """The equation whose result is this expression, if it is a numeral."""
-    tokens = list(expression.tokens)
-    while tokens and tokens[-1].lastgroup == "close":  # of a bracket around the whole equation
-        tokens.pop()
-    percent = bool(tokens) and tokens[-1].lastgroup == "percent"
-    numerals = tokens[:-1] if percent else tokens
-    sign = [t for t in numerals[:1] if t.lastgroup == "operator"]
-    kinds = [t.lastgroup for t in numerals[len(sign) :]]
-    if not expression.sound or kinds != ["digits"]:
+def _computation(tokens: Tokens, start: int, end: int) -> _Computation | None:
+    """The computation in tokens ``start`` to ``end``; None where they are none with at least two numbers."""
+    kinds = tokens.kinds[start:end]
+    if kinds.count("n") < 2:
         return None
-    result = read_numeral(numerals[-1], negative=bool(sign))
-    if len(result.digits) > MAX_DIGITS or due.is_percent != percent:  # 3/4 = 75%, and 3/4*100 = 75% too
+    bare = without_units(kinds)
+    numerals = [tokens.word(start + i) for i, kind in enumerate(kinds) if kind == "n"]
+    if (value := evaluate(bare, numerals)) is None:
         return None
-    value = due.number * 100 if percent else due.number
-    return Equation(result, parse_numeral(_decimal(value, len(result.digits) - result.num_integer)))
+    trust = trust_before(tokens, start)
+    if trust == IF_CONFIRMED and num_open(kinds):  # apples (3 + 4 = 7)
+        trust = ALWAYS
+    if trust:
+        trust = min(trust, trust_reading(bare, tokens.text[tokens.start(start) : tokens.end(end - 1)]))
+    if trust and "z" in tokens.kinds:
+        trust = IF_CONFIRMED
+    return _Computation(start, end, value, trust)
 
 
-def _decimal(value: Fraction, num_decimals: int) -> str:
-    """The value in full where it has few decimals, else rounded to ``num_decimals``, halves away from zero."""
-    if (value * 10**MAX_DECIMALS).denominator == 1:
-        num_decimals = MAX_DECIMALS
-    units = int(abs(value) * 10**num_decimals + Fraction(1, 2))
-    digits = str(units).rjust(num_decimals + 1, "0")
-    integer = digits[: len(digits) - num_decimals]
-    return f"{'-' if value < 0 else ''}{integer}.{digits[len(integer) :]}0"
+def _result(tokens: Tokens, at: int, computation: _Computation) -> Iterator[Equation]:
+    """The equation whose result begins with token ``at``, if that is a numeral and what it should be is certain."""
+    match = _RESULT.match(tokens.kinds, at)
+    if not match or computation.trust == NEVER:
+        return
+    start, end, (number, is_percent), trust = computation
+    trust = min(trust, trust_behind(tokens, match.end()))
+    trust = trust and min(trust, trust_units(tokens, start, end, match.end() - 1))
+    if is_percent != bool(match["percent"]):  # 3/4 = 75%, and 3/4*100 = 75% too
+        if is_percent or "%" not in tokens.kinds[start:end]:
+            return
+        trust, is_percent = min(trust, IF_CONFIRMED), True
+    if trust == NEVER:
+        return
+    index = match.start("number")
+    result = read_numeral(tokens.matches[index], negative=bool(match["sign"]))
+    num_decimals = len(result.digits) - result.num_integer
+    value = number * 100 if is_percent else number
+    truth = rounded(value, num_decimals)
+    if (written := number_of(tokens.word(index))) is None:
+        return
+    written = -written if result.negative else written
+    if truth == written:
+        yield Equation(result, result)
+    elif trust == ALWAYS and not _may_be_meant(tokens, index, computation, value, written):
+        yield Equation(result, numeral_of(truth))
 
 
-def _value(expression: _Expression) -> _Value | None:
-    """The value of a computation with at least two numbers; None where it has none."""
-    tokens = expression.tokens
-    kinds = [token.lastgroup for token in tokens]
-    if not expression.sound or len(tokens) > MAX_TOKENS or kinds.count("digits") < 2:
-        return None
-    while kinds.count("open") > kinds.count("close") and kinds[0] == "open":  # around the whole equation
-        tokens, kinds = tokens[1:], kinds[1:]
-    try:
-        return _Parser(tokens).parse()
-    except (_NoValue, ZeroDivisionError):
-        return None
-
-
-class _Parser:
-    """Recursive descent: sum = product (+- product)*, product = factor (*/ factor)*, factor = -factor | atom %*."""
-
-    def __init__(self, tokens: list[_Token]) -> None:
-        self._tokens = tokens[::-1]
-
-    def parse(self) -> _Value:
-        value = self._sum()
-        if self._tokens:
-            raise _NoValue
-        return value
-
-    def _sum(self) -> _Value:
-        total = self._product()
-        while operation := self._take_operator("+-"):
-            term = self._product()
-            if term.is_percent != total.is_percent:  # 100 + 20% is 120 to some
-                raise _NoValue
-            number = total.number + (term.number if operation == "+" else -term.number)
-            total = _Value(_bounded(number), total.is_percent)
-        return total
-
-    def _product(self) -> _Value:
-        product = self._factor()
-        while operation := self._take_operator("*/"):
-            factor = self._factor().number
-            number = product.number * factor if operation == "*" else product.number / factor
-            product = _Value(_bounded(number), False)
-        return product
-
-    def _factor(self) -> _Value:
-        if self._take_operator("-"):
-            factor = self._factor()
-            return _Value(-factor.number, factor.is_percent)
-        if self._take("open"):
-            value = self._sum()
-            if not self._take("close"):
-                raise _NoValue
-        elif token := self._take("digits"):
-            numeral = read_numeral(token, negative=False)
-            if len(numeral.digits) > MAX_DIGITS:
-                raise _NoValue
-            value = _Value(Fraction(numeral.canonical), False)
-        else:
-            raise _NoValue
-        while self._take("percent"):
-            value = _Value(value.number / 100, True)
-        return value
-
-    def _take(self, kind: str) -> _Token | None:
-        return self._tokens.pop() if self._tokens and self._tokens[-1].lastgroup == kind else None
-
-    def _take_operator(self, which: str) -> str | None:
-        if self._tokens and self._tokens[-1].lastgroup == "operator":
-            symbol = self._tokens[-1][0]
-            operation = {"×": "*", "÷": "/"}.get(symbol, "-" if symbol in MINUS else symbol)
-            if operation in which:
-                self._tokens.pop()
-                return operation
-        return None
-
-
-def _bounded(number: Fraction) -> Fraction:
-    if number.numerator.bit_length() + number.denominator.bit_length() > MAX_BITS:
-        raise _NoValue
-    return number
+def _may_be_meant(
+    tokens: Tokens, index: int, computation: _Computation, value: int | Fraction, written: int | Fraction
+) -> bool:
+    """Whether a result may be right though it is not the value: cut off, in another unit, of a share or a range."""
+    start, end = computation.start, computation.end
+    kinds = without_units(tokens.kinds[start:end]).strip("()")
+    numeral = tokens.word(index)
+    first = number_of(tokens.word(tokens.kinds.index("n", start)))
+    return (
+        is_same(value, written)
+        or is_point_of_thousands(numeral, value)
+        or is_conversion(tokens, start, index, value, written)
+        or (start > 0 and (is_cut_off(value, written) or is_other_than_computed(kinds, first or 0, value, written)))
+    )

@@ -6,7 +6,7 @@ an equation's result, the reference decides). Other numbers have no truth; nor h
 written as a fraction or a power, since it has no digits at places of its own.
 """
 
-import collections
+import bisect
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
@@ -84,28 +84,30 @@ def label_response(
         >>> labels.truth.tolist(), labels.missing_places
         ([-1, 7, 2, -1], 0)
     """
-    rows = np.full((3, len(digits)), NONE, np.int32)
-    truth, prefix_truth, surplus = rows
+    truth, prefix_truth, surplus = ([NONE] * len(digits) for _ in range(3))
+    token_starts = starts.tolist()
     is_answer = np.zeros(len(digits), bool)
     missing = {True: 0, False: 0}  # by whether they are the answer's
     marked = find_marked_answer(text)
     answer = marked or find_answer(text)
     for target in _targets(text, answer, reference, mode, answer_is_marked=marked is not None):
-        tokens, widths = _tokens_of(target.written, starts)
+        tokens, widths = _tokens_of(target.written, token_starts)
         alignment = align(target.written, target.true, widths)
-        truth[tokens], surplus[tokens] = alignment.truth, alignment.surplus
-        if target.pulled:
-            prefix_truth[tokens] = alignment.prefix_truth
+        for k, token in enumerate(tokens):
+            truth[token], surplus[token] = alignment.truth[k], alignment.surplus[k]
+            if target.pulled:
+                prefix_truth[token] = alignment.prefix_truth[k]
         missing[target.is_answer] += alignment.missing_places
-    is_answer[_tokens_of(answer, starts)[0]] = True
+    is_answer[_tokens_of(answer, token_starts)[0]] = True
+    rows = np.array([truth, prefix_truth, surplus], np.int32)
     no_number = digits < 0
     rows[:, no_number], is_answer[no_number] = NONE, False
     return DigitLabels(
         digits=digits,
-        truth=truth,
-        surplus=surplus == 1,
+        truth=rows[0],
+        surplus=rows[2] == 1,
         missing_places=sum(missing.values()),
-        prefix_truth=prefix_truth,
+        prefix_truth=rows[1],
         is_answer=is_answer,
         missing_answer_places=missing[True],
         has_answer=answer is not None,
@@ -125,10 +127,12 @@ def _targets(
             yield _Target(answer, true, answer_is_marked, is_answer=True)
 
 
-def _tokens_of(numeral: Numeral | None, starts: Int[np.ndarray, "T"]) -> tuple[list[int], list[int]]:
+def _tokens_of(numeral: Numeral | None, starts: list[int]) -> tuple[list[int], list[int]]:
     """The tokens that wrote a numeral's digits, and how many each."""
     if numeral is None:
         return [], []
-    tokens = np.searchsorted(starts, numeral.offsets, side="right") - 1
-    widths = collections.Counter(tokens.tolist())  # in the order of the digits
+    tokens = [bisect.bisect_right(starts, offset) - 1 for offset in numeral.offsets]
+    widths = dict.fromkeys(tokens, 0)  # in the order of the digits
+    for token in tokens:
+        widths[token] += 1
     return list(widths), list(widths.values())

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plain text as tokens, each of a kind that is one letter, so that an expression is a pattern over a string of letters.
+
+| letter | token |
+|---|---|
+| `n` | a numeral |
+| `+ - * /` | an operator; `a s m d` where no blank is beside it, `e` a dash, `j` the product in ``2(3+4)`` |
+| `( ) [ ]`, `F`, `E` | brackets; the bar and the end of a fraction |
+| `% = < >` | percent, equals, ``<<`` and ``>>`` |
+| `p`, `,`, `b` | what ends a clause, a comma, what ends a clause unless it is an operator |
+| `?` | anything else |
+| others | words, see `ntl_jax.numerals.words` |
+"""
+
+import re
+import unicodedata
+from typing import NamedTuple
+
+from ntl_jax.numerals import words
+from ntl_jax.numerals.spans import UNSIGNED
+from ntl_jax.numerals.symbols import END, OVER, RELATION, UNKNOWN
+
+_LETTER = r"[^\W\d_]"
+_TOKEN = re.compile(
+    rf"\s*+(?:(?P<word>(?:divided|multiplied)\s++by\b|{_LETTER}++(?:['’-]{_LETTER}++)*+|[°¢])"
+    rf"|{UNSIGNED}|(?P<currency>[$€£¥])|(?P<operator>[-+*/×÷−·⋅∕⁄∗✕✖–])|(?P<pair><<|>>|==|\.\.)|(?P<mark>.))",
+    re.DOTALL,
+)
+_SPACED = {**dict.fromkeys("×·⋅∗✕✖*", "*"), **dict.fromkeys("÷∕⁄/", "/"), "−": "-", "-": "-", "+": "+", "–": "e"}
+_TIGHT = {"*": "m", "/": "d", "-": "s", "+": "a", "e": "e"}
+_MARKS = {
+    "(": "(", ")": ")", "[": "[", "]": "]", OVER: "F", END: "E", "%": "%", "=": "=", "<<": "<", ">>": ">", "..": "p",
+    ",": ",", **dict.fromkeys(".:;!?#\"“”→⇒∴—…\n", "p"), **dict.fromkeys((RELATION, "<", ">", "≈", "≤", "≥"), "b"), UNKNOWN: "?",
+}  # fmt: skip
+_PHRASES = {"divided": "D", "multiplied": "T"}
+_ENDS_OPERAND = frozenset("n%)]E")
+_BEFORE_BRACKET = frozenset("+-*/asmdejF([p,b=<>?")  # what a bracket follows without becoming a factor or argument
+_BEGINS_OPERAND = frozenset("0123456789($€£¥.")
+
+
+class Tokens(NamedTuple):
+    """The tokens of a text: their kinds, a letter each, and their matches, whose last group is the token itself."""
+
+    text: str
+    kinds: str
+    matches: list[re.Match[str]]
+
+    def start(self, index: int) -> int:
+        """Offset of a token's first character."""
+        match = self.matches[index]
+        return match.start(match.lastgroup or 0)
+
+    def end(self, index: int) -> int:
+        """Offset behind a token's last character."""
+        return self.matches[index].end()
+
+    def word(self, index: int) -> str:
+        """A token as it is written."""
+        match = self.matches[index]
+        return match[match.lastgroup or 0]
+
+
+def tokenize(text: str) -> Tokens:
+    """The tokens of plain text, in linear time.
+
+    Example:
+        >>> tokenize("It costs $5 + $3 = $8.").kinds, tokenize("2x+3*(4-x)").kinds
+        ('kkn+n=np', 'n?anm(nsv)')
+    """
+    kinds, matches = [], []
+    before = "p"
+    for match in _TOKEN.finditer(text):
+        group = match.lastgroup or ""
+        if group == "digits":
+            if before in words.LETTERS and not _is_spaced(match):  # x2
+                kinds.append("?")
+                matches.append(match)
+            kind = "n"
+        elif group == "operator":
+            kind = _operator(match)
+        elif group == "word":
+            kind = _word(match, before)
+            if before == words.OF and match["word"] == "the":
+                continue
+        elif group == "currency":
+            before = "p"
+            continue
+        else:
+            kind = _mark(match, group, before)
+            if kind in "([" and before not in _BEFORE_BRACKET and not _is_spaced(match):  # 2(3), f(3)
+                kinds.append("j" if before in _ENDS_OPERAND else "?")
+                matches.append(match)
+        kinds.append(kind)
+        matches.append(match)
+        before = kind
+    return Tokens(text, "".join(kinds), matches)
+
+
+def _is_spaced(match: re.Match[str]) -> bool:
+    """Whether a blank, or nothing, stands before a token."""
+    return not match.start() or match.start() != match.start(match.lastgroup or "")
+
+
+def _operator(match: re.Match[str]) -> str:
+    kind = _SPACED[match["operator"]]
+    return kind if _is_spaced(match) or match.string[match.end() : match.end() + 1].isspace() else _TIGHT[kind]
+
+
+def _word(match: re.Match[str], before: str) -> str:
+    word, after = match["word"], match.string[match.end() : match.end() + 2]
+    if word in ("x", "X") and (before in _ENDS_OPERAND or before in "wlc"):
+        spaced = _is_spaced(match)
+        if spaced and after[:1] == " " and after[1:] in _BEGINS_OPERAND:  # 3 x 4
+            return "*"
+        if not spaced and after[:1] in _BEGINS_OPERAND:  # 3x4
+            return "m"
+    if before == "n" and not _is_spaced(match) and word.lower() not in words.MEASURES:  # 2x, 3rd
+        return "?"
+    if word.endswith(("by", "BY", "By")) and (phrase := _PHRASES.get(word.split()[0])):
+        return phrase
+    return words.kind_of_word(word)
+
+
+def _mark(match: re.Match[str], group: str, before: str) -> str:
+    mark = match[group]
+    kind = _MARKS.get(mark) or ("b" if unicodedata.category(mark[0]) == "So" else "?")  # an emoji
+    if kind in "p," and mark in ".:,#" and match.string[match.end() : match.end() + 1].isdigit():
+        return "?"
+    if mark == ":" and before in _ENDS_OPERAND and _is_spaced(match):  # 3 : 2
+        return "?"
+    return kind

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a result should have been, by the value of its expression.
+
+A value with more decimals than `MAX_DECIMALS` is rounded, as one that never ends is, to as many as its result was
+written with.
+"""
+
+from fractions import Fraction
+
+from ntl_jax.numerals.spans import Numeral
+
+MAX_DECIMALS = 6
+SAME = Fraction(1, 10**9)
+"""Relative distance up to which a result is not contradicted."""
+
+
+
+def rounded(value: int | Fraction, num_decimals: int) -> int | Fraction:
+    """The value in full where it has few decimals, else to ``num_decimals``, halves away from zero.
+
+    Example:
+        >>> rounded(Fraction(1, 8), 2), rounded(Fraction(-2, 3), 2)
+        (Fraction(1, 8), Fraction(-67, 100))
+    """
+    if isinstance(value, int) or not has_many_decimals(value):
+        return value
+    units = int(abs(value) * 10**num_decimals + Fraction(1, 2))
+    return Fraction(units if value > 0 else -units, 10**num_decimals)
+
+
+def has_many_decimals(value: int | Fraction) -> bool:
+    """Whether a value cannot be written with `MAX_DECIMALS` decimals."""
+    return 10**MAX_DECIMALS % value.denominator != 0
+
+
+def is_same(value: int | Fraction, written: int | Fraction) -> bool:
+    """Whether a written result is the value but for the last digits of a computer's floating-point number."""
+    return abs(value - written) <= SAME * abs(value)
+
+
+def is_cut_off(value: int | Fraction, written: int | Fraction) -> bool:
+    """Whether a whole result may be meant as the value's whole part (50/3 = 16 full boxes)."""
+    return written.denominator == 1 and has_many_decimals(value) and abs(value - written) < 1
+
+
+def numeral_of(value: int | Fraction) -> Numeral:
+    """A value with at most as many decimals as it was rounded to, as a numeral of no text.
+
+    Example:
+        >>> numeral_of(Fraction(-5, 4)).canonical
+        '-1.25'
+    """
+    num_decimals = 0
+    numerator, denominator = abs(value.numerator), value.denominator
+    while numerator % denominator:
+        numerator, num_decimals = numerator * 10, num_decimals + 1
+    digits = str(numerator // denominator).rjust(num_decimals + 1, "0")
+    return Numeral(digits, tuple(range(len(digits))), len(digits) - num_decimals, value < 0)

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stands before an expression and behind a result: whether they can be taken for themselves.
+
+Safe by default: beside an operator, or what may be one, nothing is trusted (`NEVER`); beside an unknown word it is
+trusted if the written result agrees (`IF_CONFIRMED`); at the end of a clause, behind a plain word such as `costs`, it
+is trusted (`ALWAYS`).
+"""
+
+import re
+
+from ntl_jax.numerals import words
+from ntl_jax.numerals.lexer import Tokens
+
+NEVER, IF_CONFIRMED, ALWAYS = range(3)
+
+_WORDS = frozenset(words.LETTERS)
+_DOUBTFUL_BEFORE = frozenset(words.OPERATOR + words.OF + words.PER + words.MULTIPLIER + words.BASE + "PMTDQ%")
+_NAMES_A_NUMBER = frozenset(words.LABEL + words.MEASURE + words.VARIABLE + words.REMAINDER)
+_NOUNS_OF_SUMS = frozenset(("total", "cost", "price", "profit", "amount"))
+_OPERAND_ENDS = frozenset("n%)]E")
+_OPERATORS = frozenset("+-*/asmdejPMTDfQ")
+_MOST_WORDS = 16  # of a clause that are looked at
+_ABBREVIATIONS = frozenset("no nos p pp vol ch fig eq sec approx vs".split())
+_FRACTION = re.compile(r"\(?n[/dF]n")
+_MORE_OF_THE_NUMBER = re.compile(rf"\(?n(?:[/dF]n|[p,{words.LETTERS}]|\Z)")
+
+
+def trust_before(tokens: Tokens, start: int) -> int:
+    """Whether the expression that starts at token ``start`` can be taken for itself."""
+    kinds = tokens.kinds
+    before = kinds[start - 1] if start else "p"
+    if before in _WORDS:
+        return _trust_after_words(tokens, start)
+    if before == "," and kinds[start - 2 : start - 1] == "n" and _is_thousands(tokens.word(start)):  # 14, 400 / 80
+        return NEVER
+    if before in "p," and start > 1 and kinds[start - 2] in _OPERATORS:  # .8 + . 84 + .82
+        return NEVER
+    if before == "p" and start > 1 and _is_name(tokens, start):
+        return IF_CONFIRMED
+    if before in "p,=<>":
+        return IF_CONFIRMED if kinds[start] in "-s" and before in "p," else ALWAYS
+    return IF_CONFIRMED if before == "b" and kinds[start] not in "-s" else NEVER
+
+
+def _trust_after_words(tokens: Tokens, start: int) -> int:
+    kinds = tokens.kinds
+    first = start
+    while first and start - first < _MOST_WORDS and kinds[first - 1] in _WORDS:
+        first -= 1
+    clause = kinds[first:start]
+    behind = kinds[first - 1] if first else "p"
+    last = clause[-1]
+    if kinds[start] in "-s" or last in _NAMES_A_NUMBER or behind in _OPERATORS or behind == "?":
+        return NEVER
+    if last == words.OF and len(clause) > 1 and tokens.word(start - 2).lower() in _NOUNS_OF_SUMS:  # a total of 3 + 4
+        clause = clause[:-1]
+        return NEVER if _DOUBTFUL_BEFORE.intersection(clause) else IF_CONFIRMED
+    if last in _DOUBTFUL_BEFORE:
+        return NEVER
+    if behind in _OPERAND_ENDS and (clause == words.UNKNOWN or words.LINK in clause[-2:]):  # 10 florp 3 + 4
+        return NEVER
+    if last != words.PLAIN or _DOUBTFUL_BEFORE.intersection(clause):
+        return IF_CONFIRMED
+    return ALWAYS
+
+
+def trust_behind(tokens: Tokens, end: int) -> int:
+    """Whether the result that ends before token ``end`` can be taken for itself."""
+    kinds = tokens.kinds
+    behind = kinds[end : end + 1]
+    if not behind:
+        return ALWAYS
+    text, at = tokens.text, tokens.end(end - 1)
+    if behind in "=<>b":
+        return ALWAYS
+    if behind == "p":  # 5! and 0.666...
+        return IF_CONFIRMED if text.startswith(("!", "..", "…"), at) else _trust_in_the_rest(kinds, end)
+    if behind == ",":
+        is_split = kinds[end + 1 : end + 2] == "n" and _is_thousands(tokens.word(end + 1))
+        return IF_CONFIRMED if is_split else _trust_in_the_rest(kinds, end)
+    if behind == "(":  # 8 (apples)
+        return ALWAYS
+    if behind in "-e" and kinds[end + 1 : end + 2] in ("w", "k", "i", "l"):  # a dash
+        return IF_CONFIRMED
+    if behind in "/dh" and kinds[end + 1 : end + 2] in ("w", "c", "l"):  # $8/hour
+        return _trust_behind_words(tokens, end + 1)
+    return _trust_behind_words(tokens, end) if behind in _WORDS else NEVER
+
+
+def _trust_behind_words(tokens: Tokens, end: int) -> int:
+    kinds = tokens.kinds
+    first = kinds[end]
+    stop = end
+    while stop < len(kinds) and stop - end < _MOST_WORDS and kinds[stop] in _WORDS:
+        stop += 1
+    behind = kinds[stop : stop + 1]
+    if first in "QPMDzy" or (first == "T" and behind in ("n", "(", "[")):
+        return NEVER
+    if behind and behind in "+*asmjF" or (behind in ("-", "/", "d", "e") and kinds[stop + 1 : stop + 2] in ("n", "(")):
+        return NEVER
+    if first == words.VARIABLE:
+        is_apart = tokens.text[tokens.end(end - 1)].isspace()
+        return IF_CONFIRMED if is_apart else NEVER
+    if first == words.LINK and _FRACTION.match(kinds, stop):  # 16 and 2/3
+        return NEVER
+    if stop - end <= 2 and _MORE_OF_THE_NUMBER.match(kinds, stop):  # 5 feet 3 inches
+        return IF_CONFIRMED
+    if first in "oTfr%":
+        return IF_CONFIRMED
+    return _trust_in_the_rest(kinds, end)
+
+
+def _trust_in_the_rest(kinds: str, end: int) -> int:
+    """A remainder may be named later in the line."""
+    return IF_CONFIRMED if words.REMAINDER in kinds[end : end + _MOST_WORDS] else ALWAYS
+
+
+def _is_name(tokens: Tokens, start: int) -> bool:
+    """Whether the number at token ``start`` may be a name or a score: No. 3, A.M. 3, pages: 5-7."""
+    last = tokens.kinds[start - 2]
+    if last == words.LABEL and tokens.kinds.startswith(("nsn=", "nen="), start):
+        return True
+    is_short = last == words.VARIABLE or (last in _WORDS and tokens.word(start - 2).lower() in _ABBREVIATIONS)
+    return is_short and tokens.word(start - 1) == "."
+
+
+def _is_thousands(numeral: str) -> bool:
+    return len(numeral) == 3 and numeral.isdigit()

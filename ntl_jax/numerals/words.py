@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a word does to the computation beside it, as one letter.
+
+A computation next to a word that may be an operator has no truth; next to a word that is not listed here it has one
+only if the written result confirms it; next to a plain word (`is`, `costs`) it stands for itself.
+"""
+
+UNKNOWN = "w"
+PLAIN = "k"
+LABEL = "l"
+MEASURE = "c"
+OPERATOR = "o"
+LINK = "i"
+OF = "f"
+PER = "h"
+MULTIPLIER = "y"
+REMAINDER = "r"
+VARIABLE = "v"
+BASE = "z"
+LETTERS = "wklcoifhyrvzPMTDQ"
+"""The kinds of words; P, M, T and D are plus, minus, times and divided by, Q is a power of the number before it."""
+
+MEASURES = frozenset(
+    "mm cm km kg mg ml cl dl lb lbs oz ft yd mi hr hrs min mins sec secs mph kmh kph kw kwh gb mb tb kb sq".split()
+    + "cent cents dollar dollars usd euro euros penny pennies quarter quarters dime dimes nickel nickels".split()
+    + "second seconds minute minutes hour hours day days week weeks month months year years decade decades".split()
+    + "millimeter millimeters centimeter centimeters meter meters kilometer kilometers inch inches foot feet".split()
+    + "yard yards mile miles gram grams kilogram kilograms ounce ounces pound pounds ton tons liter liters".split()
+    + "milliliter milliliters cup cups pint pints gallon gallons degree degrees °".split()
+)
+"""Units with others of their kind, so that a result may be in another one than its computation."""
+
+_KINDS = {
+    OPERATOR: """than less more fewer twice thrice double doubled triple tripled quadruple half halve halved halves halfs third
+        thirds fourth fourths fifth fifths sixth eighth tenth tenths over by not without between average
+        mean median sum product difference quotient ratio square cube root sqrt cbrt log ln lg exp sin cos tan sec csc
+        cot gcd lcm hcf max min abs floor ceil round factorial choose permute xor power exponent negative
+        inverse reciprocal multiply multiplied divide divided subtract subtracted add increased decreased reduced
+        diminished raised lowered nor versus vs
+        one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+        eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety point
+        approximately approx about nearly almost roughly around am pm noon o'clock""",
+    "Q": "squared cubed",
+    "%": "percent",
+    LINK: "and or to from with",
+    OF: "of",
+    PER: "per",
+    MULTIPLIER: """hundred hundreds thousand thousands million millions billion billions trillion trillions dozen dozens
+        gross couple pair pairs k bn mn lakh crore""",
+    REMAINDER: "remainder remainders rem leftover leftovers",
+    BASE: "base binary octal hexadecimal hex modulo mod modular modulus",
+    "P": "plus",
+    "M": "minus",
+    "T": "times",
+    LABEL: """page pages step chapter number no question problem example exercise section figure table grade level room
+        lesson line lines verse verses item items part parts unit units row rows column columns version day days week
+        weeks month months year years date dates monday tuesday wednesday thursday friday saturday sunday january
+        february march april may june july august september october november december score scores route bus flight
+        channel apartment lot game games round rounds phase stage option case team period quarter season episode age
+        ages""",
+    PLAIN: """a an the is are was were be been being am's has have had do does did so now then thus therefore hence
+        also only just still that that's this it it's its there there's here which because since for her him his she
+        he they them their we our you your i if when where while on at in as total totals totaling totalling
+        cost costs charge charges charged spend spends spent spending pay pays paid paying earn earns earned earning
+        make makes made making get gets got getting take takes took taking buy buys bought buying sell sells sold
+        need needs needed use uses used using eat eats ate eaten scored gave give gives given receive receives
+        received save saves saved saving collect collects collected weigh weighs weighed worth leave leaves leaving
+        becomes became equals equal means found find finds lost loses won wins read reads walk walks walked run runs
+        ran drive drives drove travel travels traveled produce produces produced contain contains contained hold holds
+        held carry carries carried plant planted bake bakes baked write writes wrote written drink drinks drank
+        catch caught saw brought picked sent kept keep keeps owns own put puts remains remained remaining shared
+        calculate calculates calculating compute computes computing evaluate evaluates simplify simplifies simplifying
+        result answer altogether together currently finally next let let's
+        yes again meaning giving gives yields yield""",
+}
+
+_KIND_OF_WORD = {word: kind for kind, words in _KINDS.items() for word in words.split()}
+_KIND_OF_WORD |= {word: MEASURE for word in MEASURES if word not in _KIND_OF_WORD}
+_KIND_OF_LETTER = {"a": PLAIN, "I": PLAIN, "A": PLAIN, "°": MEASURE, "¢": MEASURE}
+
+
+def kind_of_word(word: str) -> str:
+    """The letter for what a word does to a computation beside it.
+
+    Example:
+        >>> [kind_of_word(w) for w in ("costs", "Less", "apples", "n")]
+        ['k', 'o', 'w', 'v']
+    """
+    if len(word) == 1:
+        return _KIND_OF_LETTER.get(word, VARIABLE)
+    if "-" in word:  # one-third
+        kinds = [kind_of_word(part) for part in word.split("-")]
+        return next((kind for kind in kinds if kind in (OPERATOR, MULTIPLIER)), UNKNOWN)
+    return _KIND_OF_WORD.get(word.lower(), UNKNOWN)
+
+
+def singular(word: str) -> str:
+    """A unit's name without its plural ending, good enough to compare two of them.
+
+    Example:
+        >>> singular("Apples") == singular("apple"), singular("inches") == singular("inch")
+        (True, True)
+    """
+    word = word.lower()
+    for ending, replacement in (("ies", "y"), ("ches", "ch"), ("shes", "sh"), ("xes", "x"), ("oes", "o"), ("s", "")):
+        if word.endswith(ending) and not word.endswith("ss"):
+            return word.removesuffix(ending) + replacement
+    return {"feet": "foot", "people": "person", "children": "child", "men": "man", "women": "woman"}.get(word, word)

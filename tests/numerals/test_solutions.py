@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How many of the equations that language models write are read, and that no truth is wrong.
+
+``solutions.jsonl`` is written by ``tools/make_solutions.py``; all of its results are right.
+"""
+
+import collections
+import json
+import pathlib
+import re
+import sys
+
+import pytest
+
+from ntl_jax.numerals import find_equations
+
+FILE = pathlib.Path(__file__).parent / "solutions.jsonl"
+ROOT = pathlib.Path(__file__).parents[2]
+SOLUTIONS = [json.loads(line) for line in FILE.read_text("utf-8").splitlines()]
+
+# "expression = number", whatever marks stand between: an operator between two numbers, an equals sign, a number that
+# no operator follows.
+OPERATOR = r"(?:[-+*/×÷−]|(?<![a-z])x(?![a-z])|\\times|\\cdot|\\div|\\?%\sof|\}\{)"
+EXPRESSION_IS_NUMBER = re.compile(
+    rf"[0-9][^=\n]*?{OPERATOR}[^=\n]*?[0-9][^=\n]*?(?:\\\\)?\n?[\s&]*=[\s&*`$(\\{{]*(?:boxed\{{|text\{{)?[$\\]*"
+    rf"(?P<result>-?\$?[0-9][0-9,]*(?:\.[0-9]+)?)(?!\s*{OPERATOR})"
+)
+
+
+def test_the_file_is_what_its_tool_writes(tmp_path):
+    sys.path.insert(0, str(ROOT / "tools"))
+    try:
+        from make_solutions import rows
+    finally:
+        sys.path.pop(0)
+    assert list(rows()) == SOLUTIONS
+    assert len(SOLUTIONS) == 300
+
+
+@pytest.mark.parametrize("style", ["prose", "markdown", "latex", "display", "chat"])
+def test_most_equations_of_every_style_are_read_and_none_is_contradicted(style):
+    texts = [row["solution"] for row in SOLUTIONS if row["style"] == style]
+    written = sum(len(EXPRESSION_IS_NUMBER.findall(text)) for text in texts)
+    equations = [equation for text in texts for equation in find_equations(text)]
+    assert written > 120
+    assert len(equations) >= 0.85 * written
+    assert [e for e in equations if e.result.canonical != e.truth.canonical] == []
+
+
+def test_a_wrong_digit_is_contradicted_or_has_no_truth_and_most_are_contradicted():
+    outcomes = collections.Counter()
+    for row in SOLUTIONS:
+        text = row["solution"]
+        for result, truth in list(find_equations(text)):
+            at, digit = result.offsets[0], result.digits[0]
+            mutated = f"{text[:at]}{int(digit) % 9 + 1}{text[at + 1 :]}"
+            found = {e.result.offsets[0]: e for e in find_equations(mutated)}
+            if (equation := found.get(at)) is None:
+                outcomes["no truth"] += 1
+            else:
+                assert equation.truth.canonical == truth.canonical, mutated
+                outcomes["contradicted"] += 1
+    assert outcomes["contradicted"] > 0.7 * outcomes.total()

@@ -157,7 +157,11 @@ def _available() -> str:
 def _given_options(words: Sequence[str]) -> list[str]:
     """The names of the options in a command line: all of them exist, and those that take several values come once."""
     settings = {f"--config.{name}": value for name, value in flatten(RunConfig()).items()}
-    known = settings.keys() | {"--config", "--help"} | {f"--{field.name}" for field in dataclasses.fields(Args)}
+    known = (
+        settings.keys()
+        | {"--config", "--help"}
+        | {f"--{field.name}" for field in dataclasses.fields(Args) if field.name != "name"}
+    )
     names = [word.split("=")[0].replace("-", "_").replace("__", "--", 1) for word in words if word.startswith("--")]
     for name in names:
         if isinstance(settings.get(name), tuple) and names.count(name) > 1:

@@ -21,7 +21,7 @@ from ntl_jax.train.advantage import Rewards, overlong_penalties, with_advantages
 from ntl_jax.train.batch import RowShape, pad_rows, pad_tokens
 from ntl_jax.train.collect import Samples
 from ntl_jax.train.correction import correct
-from ntl_jax.train.policy_loss import KL_ESTIMATORS
+from ntl_jax.train.policy_loss import KL_ESTIMATORS, KL_STATISTICS
 from ntl_jax.train.reporting import Clock
 from ntl_jax.train.row_pass import RowPass, predicted_values, sampled_log_probs
 from ntl_jax.train.state import TrainState
@@ -128,7 +128,7 @@ class Experience:
             pair = jnp.asarray(batch.old_log_probs), jnp.asarray(batch.reference_log_probs)
             figures |= {"actor/kl_weight": kl_weight}
             if batch.mask.any():  # else there is nothing for the controller to go by
-                figures["actor/kl"] = float(masked_mean(KL_ESTIMATORS[algorithm.kl.estimator](*pair), batch.mask))
+                figures["actor/kl"] = float(masked_mean(KL_STATISTICS[algorithm.kl.estimator](*pair), batch.mask))
             if algorithm.kl.place == "reward":
                 is_response = np.arange(batch.mask.shape[1]) < lengths[:, None]
                 kl = np.asarray(KL_ESTIMATORS[algorithm.kl.estimator](*pair))

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Int
 
 
@@ -124,7 +125,7 @@ def check_numbers(allowed: str, holds: Callable[[np.ndarray], Any], **numbers: A
         ValueError: dual_clip=0.2 must be above 1, or None
     """
     for name, number in numbers.items():
-        if isinstance(number, jax.core.Tracer):
+        if isinstance(number, Tracer):
             continue
         is_number = isinstance(number, int | float | np.generic | np.ndarray | jax.Array)
         if not is_number or not np.all(holds(np.asarray(number, np.float64))):
@@ -164,7 +165,7 @@ def check_bounds(low: Any, high: Any, *, around: float | None = None, remedy: st
         ...
         ValueError: low=0.2 and high=0.5 must be in this order with 1 within: 1 is the weight where both agree
     """
-    if isinstance(low, jax.core.Tracer) or isinstance(high, jax.core.Tracer):
+    if isinstance(low, Tracer) or isinstance(high, Tracer):
         return
     least, most = (low, high) if around is None else (around, around)
     if not (np.all(np.asarray(low) <= most) and np.all(np.asarray(high) >= least)):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Claims about advantages: recursion over gaps, groups in any order, groups of one, fractional and missing scores."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,17 +80,17 @@ def test_masked_tokens_of_gae_may_hold_anything_and_get_zero():
         assert not x[~MASK].any()
 
 
-PACKED = {name: x[:4].reshape(2, 16) for name, x in {"rewards": REWARDS, "values": VALUES, "mask": MASK}.items()}
+PACKED = [x[:4].reshape(2, 16) for x in (REWARDS, VALUES, MASK)]
 # The two sequences of the first row are numbered, those of the second are parted by a change of id.
 SEGMENT_IDS = jnp.array([[0] * 8 + [1] * 8, [9] * 8 + [-2] * 8])
 
 
 def test_packed_rows_have_the_advantages_of_their_sequences():
-    settings = {"gamma": 0.9, "lam": 0.8}
-    packed = gae(**PACKED, segment_ids=SEGMENT_IDS, **settings)
-    for x, y in zip(packed, gae(REWARDS[:4], VALUES[:4], MASK[:4], **settings), strict=True):
+    discounted = functools.partial(gae, gamma=0.9, lam=0.8)
+    packed, separate = discounted(*PACKED, segment_ids=SEGMENT_IDS), discounted(REWARDS[:4], VALUES[:4], MASK[:4])
+    for x, y in zip(packed, separate, strict=True):
         np.testing.assert_allclose(x.reshape(4, 8), y, atol=1e-6)
-    rewards, mask = PACKED["rewards"], PACKED["mask"]
+    rewards, _, mask = PACKED
     returns = reinforce_plus_plus_advantages(rewards, mask, gamma=0.9, segment_ids=SEGMENT_IDS)
     expected = reinforce_plus_plus_advantages(REWARDS[:4], MASK[:4], gamma=0.9)
     np.testing.assert_allclose(returns.reshape(4, 8), expected, atol=1e-6)
@@ -100,10 +102,10 @@ def test_packed_rows_have_the_advantages_of_their_sequences():
 
 
 def test_mistakes_about_packed_rows_are_named():
-    rewards, mask = PACKED["rewards"], PACKED["mask"]
+    rewards, _, mask = PACKED
     for ids in (SEGMENT_IDS[:, :8], SEGMENT_IDS.astype(jnp.float32), [[0] * 16] * 2):
         with pytest.raises(ValueError, match=r"segment_ids (are \w+ \(2, \d+\): pass ints|is a list: pass an array)"):
-            gae(**PACKED, segment_ids=ids)
+            gae(*PACKED, segment_ids=ids)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="pass unpacked rows"):
         reinforce_plus_plus_advantages(rewards, mask, group_ids=jnp.zeros(2, int), segment_ids=SEGMENT_IDS)
     with pytest.raises(ValueError, match=r"greedy_scores \(2,\) must be \(2, 16\)"):
@@ -185,13 +187,14 @@ def test_ids_of_any_ints_make_the_same_groups(advantages, transform, ids):
 
 def test_numpy_ids_of_64_bits_are_not_cut_to_32():
     ids = np.array([1, 1, 1 + 2**32, 1 + 2**32])
-    np.testing.assert_allclose(leave_one_out_advantages(jnp.array([1.0, 0.0, 0.5, 0.0]), ids), [1.0, -1.0, 0.5, -0.5])
+    found = leave_one_out_advantages(jnp.array([1.0, 0.0, 0.5, 0.0]), ids)  # pyright: ignore[reportArgumentType]
+    np.testing.assert_allclose(found, [1.0, -1.0, 0.5, -0.5])
 
 
 def test_memory_grows_with_the_samples_and_not_with_their_square():
     rows = jnp.zeros(8192), jnp.zeros(8192, int)
     memory = jax.jit(group_advantages).lower(*rows).compile().memory_analysis()
-    assert memory.temp_size_in_bytes < 100 * 8192
+    assert memory is not None and memory.temp_size_in_bytes < 100 * 8192
 
 
 def test_binary_scores_of_a_large_group_reach_no_further_than_they_should():

@@ -175,4 +175,6 @@ def test_what_is_traced_cannot_be_checked_and_is_let_through():
     for function, name, values in OUT_OF_RANGE:
         if name not in ("num_numerals", "chunk_size"):
             given = ACCEPTED[function] | ({"mode": "seq-mean-token-sum-norm"} if name == "scale" else {})
-            jax.eval_shape(functools.partial(lambda f, g, n, x: f(**{**g, n: x}), function, given, name), values[0])
+            with_number = functools.partial(function, **{x: given[x] for x in given if x != name})
+            traced = jax.eval_shape(lambda x, f=with_number, name=name: f(**{name: x}), values[0])
+            assert all(x.dtype in (jnp.float32, jnp.bool_) for x in jax.tree.leaves(traced)), (function, name)

@@ -56,8 +56,9 @@ def source_files(spec: str, function: Callable[..., Any]) -> tuple[pathlib.Path,
         ()
     """
     source = spec.rpartition(":")[0]
-    names = [_module_name(pathlib.Path(source)) if source.endswith(".py") else source, function.__module__]
-    files = [sys.modules[name].__file__ for name in names if name.split(".")[0] != "ntl_jax"]
+    names = [_module_name(pathlib.Path(source)) if source.endswith(".py") else source, str(function.__module__)]
+    modules = [sys.modules.get(name) for name in names if name.split(".")[0] != "ntl_jax"]
+    files = [getattr(module, "__file__", None) for module in modules]  # built-in modules have none
     return tuple(pathlib.Path(file) for file in dict.fromkeys(files) if file)
 
 

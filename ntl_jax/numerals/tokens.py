@@ -4,7 +4,7 @@
 Encoding a decoded text need not give the sampled ids back, so the offsets of a second tokenisation can point at the
 wrong tokens. Here every token is asked what it writes. For the two families that cover current models (byte-level
 BPE; SentencePiece-style pieces with byte fallback) this is a table look-up, filled as ids appear; with any other
-tokenizer the prefixes are decoded one by one, in time quadratic in the length.
+tokenizer every prefix is decoded, from a few tokens before its end on, in time linear in the length.
 """
 
 import codecs
@@ -19,6 +19,9 @@ from jaxtyping import Float, Int
 
 MAX_TOKEN_DIGITS = 9
 """Number tokens of more digits get no truth: their values pass the range of int32."""
+
+_WINDOW, _CONTEXT = 32, 8
+"""Tokens after which the part that is decoded again moves on, and how many it keeps of those before."""
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _SPACE_MARKER = "\N{LOWER ONE EIGHTH BLOCK}"
@@ -160,13 +163,34 @@ def _write_run(run: list[bytes]) -> list[str]:
 
 
 def _prefix_writer(tokenizer: Any) -> Callable[[list[int]], list[str]]:
+    """Decodes every prefix; of a long one the end alone, from where that gives what the whole text has there.
+
+    The end moves on only where a character is complete and the tokens kept write something, since decoding may strip
+    what it begins with. Special tokens, which write nothing, are left out.
+    """
+
     def decode(ids: list[int]) -> str:
         return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
+    silent = {i for i in tokenizer.all_special_ids if not decode([i])}
+
     def write(ids: list[int]) -> list[str]:
+        written = iter(write_each([i for i in ids if i not in silent]))
+        return ["" if i in silent else next(written) for i in ids]
+
+    def write_each(ids: list[int]) -> list[str]:
         text = decode(ids)
-        settled = [_common_length(text, decode(ids[:t])) for t in range(1, len(ids))]
-        ends = np.maximum.accumulate([0, *settled, len(text)])
+        first, offset = 0, 0  # of the tokens that are decoded, and of the text that they write
+        settled = []
+        for t in range(1, len(ids)):
+            part = decode(ids[first:t])
+            settled.append(offset + _common_length(text[offset : offset + len(part)], part))
+            is_whole = settled[-1] == offset + len(part) and not part.endswith(_REPLACEMENT)
+            if t - first >= _WINDOW and is_whole:
+                kept = decode(ids[t - _CONTEXT : t])
+                if kept and text.endswith(kept, 0, settled[-1]):
+                    first, offset = t - _CONTEXT, settled[-1] - len(kept)
+        ends = np.maximum.accumulate([0, *settled, len(text)] if ids else [0])
         return [text[start:end] for start, end in itertools.pairwise(ends)]
 
     return write

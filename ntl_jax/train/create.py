@@ -23,17 +23,26 @@ EXAMPLE_CONFIGS: Mapping[str, Mapping[str, Any]] = {
 
 
 def create_ppo_trainer(
-    config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None, *, use_ntl: bool | None = None
+    config: RunConfig,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    processor: None = None,
+    *,
+    use_ntl: bool | None = None,
+    **settings: Any,
 ) -> PPOTrainer:
     """A PPO trainer with what the configuration says, or ``use_ntl`` against it.
 
     Args:
         config: any ``RunConfig``; the policy is that of ``config.model``.
         tokenizer: instead of that of ``config.data.tokenizer`` or ``config.model.path``.
+        processor: None; policies read text only.
         use_ntl: with NTL or without; None: as ``config.use_ntl_trainer`` and ``config.ntl.enabled`` say.
+        **settings: fields of ``config.ntl`` to change, such as ``method``, ``reward_mode``, ``temperature``,
+            ``weight``, ``extract_during_generation``, ``debug_mode``.
 
     Raises:
-        ValueError: for settings, files or reward functions that do not fit.
+        ValueError: for a setting that does not exist, a processor, and settings, files or reward functions that do not
+            fit.
 
     Example:
         >>> from ntl_jax.config import DataSection, ModelSection, RolloutSection
@@ -46,6 +55,9 @@ def create_ppo_trainer(
         >>> create_ntl_trainer(config, **EXAMPLE_CONFIGS["forgiving_ntl"]).config.ntl.temperature
         2.0
     """
+    if processor is not None:
+        raise ValueError(f"processor={processor!r:.80}: policies read text only; leave it out or pass None")
+    config = dataclasses.replace(config, ntl=_changed(config.ntl, settings))
     if use_ntl is not None:
         config = dataclasses.replace(config, use_ntl_trainer=None, ntl=dataclasses.replace(config.ntl, enabled=use_ntl))
     parts = assemble(config, tokenizer)
@@ -53,71 +65,86 @@ def create_ppo_trainer(
     return ppo_trainer(parts, parts.params)
 
 
-def create_standard_trainer(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None) -> PPOTrainer:
-    """Plain PPO: no NTL record, no NTL term, whatever ``config.ntl`` says.
+def create_standard_trainer(
+    config: RunConfig,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    processor: None = None,
+    **settings: Any,
+) -> PPOTrainer:
+    """Plain PPO: no NTL record, no NTL term, whatever ``config.ntl`` and the settings say.
 
     Args:
-        config, tokenizer: as in `create_ppo_trainer`.
+        config, tokenizer, processor, settings: as in `create_ppo_trainer`, so that one call serves both kinds.
 
     Raises:
-        ValueError: for settings, files or reward functions that do not fit.
+        ValueError: as there.
 
     Example: see `create_ppo_trainer`.
     """
-    return create_ppo_trainer(config, tokenizer, use_ntl=False)
+    return create_ppo_trainer(config, tokenizer, processor, use_ntl=False, **settings)
 
 
 def create_ntl_trainer(
-    config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None, **settings: Any
+    config: RunConfig,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    processor: None = None,
+    **settings: Any,
 ) -> PPOTrainer:
     """PPO with Number Token Loss.
 
     Args:
-        config, tokenizer: as in `create_ppo_trainer`.
-        **settings: fields of ``config.ntl`` to change, such as ``method``, ``reward_mode``, ``temperature``,
-            ``weight``, ``extract_during_generation``, ``debug_mode``.
+        config, tokenizer, processor, settings: as in `create_ppo_trainer`.
 
     Raises:
-        ValueError: for a setting that does not exist, and for settings, files or reward functions that do not fit.
+        ValueError: as there.
 
     Example: see `create_ppo_trainer`.
     """
-    known = [field.name for field in dataclasses.fields(NTLSection)]
-    for name in settings.keys() - set(known):
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-        raise ValueError(f"the ntl section has no setting {name!r}: {hint}")
-    ntl = dataclasses.replace(config.ntl, **settings)
-    return create_ppo_trainer(dataclasses.replace(config, ntl=ntl), tokenizer, use_ntl=True)
+    return create_ppo_trainer(config, tokenizer, processor, use_ntl=True, **settings)
 
 
 def create_final_answer_ntl_trainer(
-    config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None, **settings: Any
+    config: RunConfig,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    processor: None = None,
+    **settings: Any,
 ) -> PPOTrainer:
     """`create_ntl_trainer` with the final answer's digits as truth.
 
     Args:
-        config, tokenizer, settings: as in `create_ntl_trainer`.
+        config, tokenizer, processor, settings: as in `create_ppo_trainer`.
 
     Raises:
         ValueError: as there.
 
     Example: see `create_ppo_trainer`.
     """
-    return create_ntl_trainer(config, tokenizer, **settings | {"reward_mode": "final_answer"})
+    return create_ntl_trainer(config, tokenizer, processor, **settings | {"reward_mode": "final_answer"})
 
 
 def create_all_tokens_ntl_trainer(
-    config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None, **settings: Any
+    config: RunConfig,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    processor: None = None,
+    **settings: Any,
 ) -> PPOTrainer:
     """`create_ntl_trainer` with the results of all equations as truth.
 
     Args:
-        config, tokenizer, settings: as in `create_ntl_trainer`.
+        config, tokenizer, processor, settings: as in `create_ppo_trainer`.
 
     Raises:
         ValueError: as there.
 
     Example: see `create_ppo_trainer`.
     """
-    return create_ntl_trainer(config, tokenizer, **settings | {"reward_mode": "all_tokens"})
+    return create_ntl_trainer(config, tokenizer, processor, **settings | {"reward_mode": "all_tokens"})
+
+
+def _changed(section: NTLSection, settings: Mapping[str, Any]) -> NTLSection:
+    known = [field.name for field in dataclasses.fields(section)]
+    for name in settings.keys() - set(known):
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+        raise ValueError(f"the ntl section has no setting {name!r}: {hint}")
+    return dataclasses.replace(section, **settings)

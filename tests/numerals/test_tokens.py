@@ -101,6 +101,59 @@ def test_a_split_character_belongs_to_the_token_that_completes_it():
     assert written_by_each(decoded, starts) == ["####", "", "", "€", "2"]
 
 
+def by_whole_prefixes(tokenizer, ids) -> list[str]:
+    """What each token wrote, by decoding every prefix from the first token on."""
+    text, ends = own_text(tokenizer, ids), [0]
+    for t in range(1, len(ids)):
+        prefix = own_text(tokenizer, ids[:t])
+        same = (i for i, (a, b) in enumerate(zip(text, prefix, strict=False)) if a != b)
+        ends.append(max(ends[-1], next(same, min(len(text), len(prefix)))))
+    return [text[start:end] for start, end in itertools.pairwise([*ends, len(text)])]
+
+
+LONG = "".join(f"{i} apples ’–× 中文\u200b {i}🍎é  \n" for i in range(40))
+
+
+def test_decoding_from_a_few_tokens_back_equals_decoding_whole_prefixes(tokenizer):
+    ids = tokenizer(LONG, add_special_tokens=False).input_ids
+    ids[100:100] = [tokenizer.eos_token_id] * 50
+    assert _prefix_writer(tokenizer)(ids) == by_whole_prefixes(tokenizer, ids)
+
+
+@given(data=st.data())
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_any_long_response_decodes_from_a_few_tokens_back_as_from_its_start(tokenizer, data):
+    some = st.integers(0, len(tokenizer) - 1) | st.integers(0, 800)
+    ids = data.draw(st.lists(some, min_size=60, max_size=120))
+    assert _prefix_writer(tokenizer)(ids) == by_whole_prefixes(tokenizer, ids)
+
+
+@given(ids=st.lists(st.integers(0, 10), min_size=60, max_size=160))
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_long_responses_of_other_kinds_of_tokenizers_too(tiny, ids):
+    assert _prefix_writer(tiny)(ids) == by_whole_prefixes(tiny, ids)
+
+
+class Counting:
+    """A tokenizer that counts the ids that it decodes."""
+
+    def __init__(self, tokenizer):
+        self.tokenizer, self.num_decoded = tokenizer, 0
+        self.all_special_ids = tokenizer.all_special_ids
+
+    def decode(self, ids, **settings):
+        self.num_decoded += len(ids)
+        return self.tokenizer.decode(ids, **settings)
+
+
+def test_tokens_are_decoded_a_bounded_number_of_times_each_whatever_the_length(tokenizer):
+    ids = tokenizer("She pays 48/2=24 dollars for é and 🍎.\n" * 100, add_special_tokens=False).input_ids
+    ids += [tokenizer.eos_token_id] * 1000 + tokenizer("\n " * 500, add_special_tokens=False).input_ids
+    counting = Counting(tokenizer)
+    _prefix_writer(counting)(ids)
+    assert counting.num_decoded < 40 * len(ids)  # by whole prefixes: half the length times each
+
+
 @pytest.mark.parametrize("text", TEXTS)
 def test_looking_pieces_up_equals_decoding_every_prefix(tokenizer, decoder, text):
     ids = tokenizer(text, add_special_tokens=False).input_ids

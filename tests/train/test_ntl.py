@@ -243,10 +243,16 @@ def test_the_standard_trainers_numbers_equal_those_of_ntl_with_every_weight_at_z
 
 MADE = {
     "standard": (create_standard_trainer, {}, NTLSection(enabled=False)),
+    "standard by the same call": (
+        create_standard_trainer,
+        {"weight": 0.5, "processor": None},
+        NTLSection(enabled=False, weight=0.5),
+    ),
     "ntl": (create_ntl_trainer, {"method": "wasserstein", "weight": 0.5}, NTLSection(method="wasserstein", weight=0.5)),
     "final": (create_final_answer_ntl_trainer, {"temperature": 0.5}, NTLSection(temperature=0.5)),
     "all": (create_all_tokens_ntl_trainer, {}, NTLSection(reward_mode="all_tokens")),
     "configured": (create_ppo_trainer, {}, NTLSection()),
+    "with settings": (create_ppo_trainer, {"method": "wasserstein"}, NTLSection(method="wasserstein")),
     "against": (create_ppo_trainer, {"use_ntl": False}, NTLSection(enabled=False)),
     **{name: (create_ntl_trainer, settings, NTLSection(**settings)) for name, settings in EXAMPLE_CONFIGS.items()},
 }
@@ -274,6 +280,12 @@ def test_the_five_examples_have_their_names():
 def test_a_setting_that_does_not_exist_is_answered_with_the_nearest(tiny):
     with pytest.raises(ValueError, match="no setting 'temprature': did you mean 'temperature'"):
         create_ntl_trainer(tiny, temprature=1.0)
+
+
+@pytest.mark.parametrize("make", {make: None for make, *_ in MADE.values()})
+def test_a_processor_is_refused(tiny, make):
+    with pytest.raises(ValueError, match="processor='images': policies read text only"):
+        make(tiny, None, "images")
 
 
 def test_a_token_of_two_digits_competes_with_its_like_on_a_digits_scale():

@@ -24,7 +24,7 @@ class ModelConfig:
     """A decoder of rotary grouped-query attention, gated SiLU and RMSNorm.
 
     Args:
-        vocab_size: V, rows of the embedding (may exceed the tokenizer's length).
+        vocab_size: V, rows of the embedding.
         num_layers: L.
         width: D.
         num_heads: N query heads.
@@ -37,6 +37,8 @@ class ModelConfig:
         architecture: Qwen2 has biases on query, key and value; Qwen3 normalises queries and keys; Llama and Mistral
             have neither.
         rope_scaling: of Llama 3.1 and later; None without.
+        num_tokens: the tokenizer's largest id + 1, where V exceeds it: later ids have no probability, in training and
+            sampling alike. None: every id has.
         max_positions: length of the rows the model is made for, in tokens; longer ones are refused by engines and runs.
             None: no bound, as from scratch.
         param_dtype: "float32" or "bfloat16".
@@ -65,6 +67,7 @@ class ModelConfig:
     tie_embeddings: bool = True
     architecture: str = "Qwen2ForCausalLM"
     rope_scaling: RopeScaling | None = None
+    num_tokens: int | None = None
     max_positions: int | None = None
     param_dtype: Literal["float32", "bfloat16"] = "float32"
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
@@ -77,9 +80,16 @@ class ModelConfig:
             raise ValueError(f"num_heads={self.num_heads} must be a multiple of num_kv_heads={self.num_kv_heads}")
         if self.head_dim % 2:
             raise ValueError(f"head_dim={self.head_dim} must be even: rotary positions turn pairs of features")
+        if self.num_tokens is not None and not 1 <= self.num_tokens <= self.vocab_size:
+            raise ValueError(f"num_tokens={self.num_tokens} must lie in [1, vocab_size={self.vocab_size}]")
         for name, choices in CHOICES.items():
             if (value := getattr(self, name)) not in choices:
                 raise ValueError(f"{name}={value!r} must be one of {', '.join(choices)}")
+
+    @property
+    def num_ids(self) -> int:
+        """How many ids can be read and sampled: those that stand for tokens."""
+        return self.num_tokens or self.vocab_size
 
     @property
     def qkv_bias(self) -> bool:
@@ -95,7 +105,7 @@ class ModelConfig:
 
         Args:
             config: the contents of a ``config.json``, its path, or that of its folder.
-            settings: other fields: param_dtype, compute_dtype, attention, remat.
+            settings: other fields: num_tokens, param_dtype, compute_dtype, attention, remat.
 
         Raises:
             ValueError: naming what is not supported, and what is; or for a path without a readable configuration.

@@ -25,7 +25,7 @@ def load_hf(path_or_hub_id: str | pathlib.Path, *, mesh: Mesh | None = None, dty
         path_or_hub_id: a folder with config.json and safetensors, or a name on the Hugging Face hub.
         mesh: where the parameters lie; None: on the first device.
         dtype: of the parameters, "float32" (the default) or "bfloat16".
-        settings: other fields of ``ModelConfig``: compute_dtype, attention, remat.
+        settings: other fields of ``ModelConfig``: num_tokens, compute_dtype, attention, remat.
 
     Raises:
         ValueError: for an unsupported configuration; for a checkpoint with missing, unexpected, doubled or wrong-shaped

@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cutting the rows of arrays into equal chunks that a scan can walk over, and putting them together again."""
 
+import math
 from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 
 Tree = TypeVar("Tree")
+
+# Bytes of float32 logits held at a time where the caller names no chunk size, but never fewer rows than CHUNK_ROWS: the
+# head's gradient is read and written once a chunk, which must not outweigh the chunk's own arithmetic.
+CHUNK_BYTES = 32 << 20
+CHUNK_ROWS = 256
 
 
 def num_even_parts(fewest: int, *sizes: int) -> int:
@@ -20,6 +26,16 @@ def num_even_parts(fewest: int, *sizes: int) -> int:
     """
     divisors = [parts for size in sizes for parts in range(fewest, 2 * fewest + 1) if size % parts == 0]
     return divisors[0] if divisors else fewest
+
+
+def num_chunks(shape: tuple[int, ...], vocab_size: int, chunk_size: int | None) -> int:
+    """How many chunks of at most ``chunk_size`` positions (None: the default) to walk in over positions of this shape.
+
+    Where it can be, a divisor of the last axis, so that chunks are even on every device.
+    """
+    num_rows = math.prod(shape)
+    rows = chunk_size or max(CHUNK_ROWS, CHUNK_BYTES // (4 * vocab_size))
+    return num_even_parts(max(1, -(-num_rows // rows)), *shape[-1:], num_rows)
 
 
 def split_rows(tree: Tree, num_chunks: int) -> Tree:
@@ -52,3 +68,13 @@ def join_rows(tree: Tree, num_rows: int) -> Tree:
         return jnp.moveaxis(x, 0, 1).reshape(x.shape[0] * x.shape[1], *x.shape[2:])[:num_rows]
 
     return jax.tree.map(join, tree)
+
+
+def merge_axes(tree: Tree, num_axes: int) -> Tree:
+    """Merges the leading axes of every leaf: [..., *] to [N, *]."""
+    return jax.tree.map(lambda x: x.reshape(math.prod(x.shape[:num_axes]), *x.shape[num_axes:]), tree)
+
+
+def part_axis(tree: Tree, shape: tuple[int, ...]) -> Tree:
+    """The inverse of `merge_axes`: the first axis becomes axes of this shape."""
+    return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), tree)

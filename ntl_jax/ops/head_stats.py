@@ -19,6 +19,10 @@ from ntl_jax.ops.chunks import num_even_parts
 # temporary that stays small beside the [V, D] gradient itself.
 HEAD_BLOCK = 256
 
+# The logit, after the temperature, of ids without probability: its exponential is exactly 0, as that of -inf is, but
+# differences with it stay finite, so that entropy and gradients do not become NaN.
+NO_LOGIT = -1e9
+
 
 class HeadStats(NamedTuple):
     """What the vocabulary head says about each position, float32, all of `softmax(logits / temperature)`.
@@ -43,7 +47,10 @@ class HeadStats(NamedTuple):
 
 
 def head_logits(
-    hidden: Float[Array, "... D"], head: Float[Array, "D V"], temperature: float | Float[Array, ""]
+    hidden: Float[Array, "... D"],
+    head: Float[Array, "D V"],
+    temperature: float | Float[Array, ""],
+    num_tokens: int | None = None,
 ) -> Float[Array, "... V"]:
     """The logits themselves, `hidden @ head / temperature` in float32: what `vocab_head` holds for one chunk at a time.
 
@@ -51,6 +58,7 @@ def head_logits(
         hidden: [..., D] final hidden states.
         head: [D, V].
         temperature: above 0.
+        num_tokens: ids from here on get the logit -1e9; None: none do.
 
     Returns:
         [..., V] float32.
@@ -60,7 +68,11 @@ def head_logits(
         [2. 4. 0.]
     """
     check_arrays(hidden=hidden, head=head)
-    return product("...d,dv->...v", hidden, head) / temperature
+    logits = product("...d,dv->...v", hidden, head) / temperature
+    if num_tokens is None or num_tokens == head.shape[1]:
+        return logits
+    ids = jax.lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1)
+    return jnp.where(ids < num_tokens, logits, NO_LOGIT)  # not a slice: that would copy the head, and gather its shards
 
 
 def head_stats(logits: Float[Array, "... V"], targets: Int[Array, "..."], number_ids: Int[Array, " M"]) -> HeadStats:
@@ -114,7 +126,11 @@ def _add_product_by_blocks(d_rows: Array, hidden: Array, d_logits: Array) -> Arr
 
 
 def logits_cotangent(
-    logits: Float[Array, "C V"], targets: Int[Array, " C"], stats: HeadStats, cotangents: HeadStats
+    logits: Float[Array, "C V"],
+    targets: Int[Array, " C"],
+    stats: HeadStats,
+    cotangents: HeadStats,
+    num_tokens: int | None = None,
 ) -> Float[Array, "C V"]:
     """The gradient of `sum(stats * cotangents)` in the logits, but for what enters through the number logits.
 
@@ -125,6 +141,8 @@ def logits_cotangent(
     mean_logit = stats.log_normalizer - stats.entropy
     probs = jnp.exp(logits - stats.log_normalizer[:, None])
     d_logits = probs * (d_normalizer[:, None] - cotangents.entropy[:, None] * (logits - mean_logit[:, None]))
+    if num_tokens is not None:  # the logit of an id without probability is a constant
+        targets = jnp.where(targets < num_tokens, targets, -1)
     is_target = jnp.arange(logits.shape[-1], dtype=targets.dtype)[None, :] == targets[:, None]
     return d_logits + jnp.where(is_target, d_log_probs[:, None], 0.0)
 

@@ -9,16 +9,15 @@ The loops hold the head as rows [V, D], one a token, which is how an embedding l
 transpositions nothing is left in the compiled program.
 """
 
-import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ntl_jax.ops.arguments import check_arrays, check_numbers
-from ntl_jax.ops.chunks import join_rows, num_even_parts, split_rows
+from ntl_jax.ops.chunks import join_rows, merge_axes, num_chunks, part_axis, split_rows
 from ntl_jax.ops.head_stats import (
     HeadStats,
     head_gradients,
@@ -28,10 +27,12 @@ from ntl_jax.ops.head_stats import (
     product,
 )
 
-# Bytes of float32 logits held at a time where the caller names no chunk size, but never fewer rows than CHUNK_ROWS: the
-# head's gradient is read and written once a chunk, which must not outweigh the chunk's own arithmetic.
-CHUNK_BYTES = 32 << 20
-CHUNK_ROWS = 256
+
+class Walk(NamedTuple):
+    """What is compiled into a walk: how many chunks it has, and the first id without probability."""
+
+    num_chunks: int
+    num_tokens: int | None
 
 
 def vocab_head_dense(
@@ -41,11 +42,12 @@ def vocab_head_dense(
     number_ids: Int[Array, " M"],
     *,
     temperature: float | Float[Array, ""] = 1.0,
+    num_tokens: int | None = None,
 ) -> HeadStats:
     """The same numbers as `vocab_head`, from logits [..., V] in memory and automatic differentiation.
 
     Args:
-        hidden, head, targets, number_ids, temperature: as in `vocab_head`.
+        hidden, head, targets, number_ids, temperature, num_tokens: as in `vocab_head`.
 
     Returns:
         `HeadStats`, float32.
@@ -58,8 +60,8 @@ def vocab_head_dense(
         >>> print(stats.entropy.round(4))
         [1.3863]
     """
-    _check(hidden, head, targets, number_ids, temperature)
-    return head_stats(head_logits(hidden, head, _constant(temperature)), targets, number_ids)
+    _check(hidden, head, targets, number_ids, temperature, num_tokens)
+    return head_stats(head_logits(hidden, head, _constant(temperature), num_tokens), targets, number_ids)
 
 
 def vocab_head(
@@ -69,6 +71,7 @@ def vocab_head(
     number_ids: Int[Array, " M"],
     *,
     temperature: float | Float[Array, ""] = 1.0,
+    num_tokens: int | None = None,
     chunk_size: int | None = None,
 ) -> HeadStats:
     """Log-prob of the target, entropy, log-normaliser and number log-probs of `softmax(hidden @ head / temperature)`.
@@ -89,6 +92,8 @@ def vocab_head(
         targets: [...] token ids; ids outside `[0, V)` get log-prob 0 and no gradient.
         number_ids: [M] ids of the number tokens in `[0, V)`; M may be 0.
         temperature: above 0; a float or a traced scalar.
+        num_tokens: ids in `[num_tokens, V)`, rows that only pad the head, get no probability and no gradient: their
+            logits are -1e9 after the temperature. None: there are none.
         chunk_size: for how many positions, of all devices together, to hold logits at a time, at most; by default as
             many as fit 32 MiB, but at least 256. More is faster on accelerators, where memory allows.
 
@@ -96,7 +101,8 @@ def vocab_head(
         `HeadStats`, float32.
 
     Raises:
-        ValueError: shapes that do not fit, or a temperature or chunk size that is not above 0.
+        ValueError: shapes that do not fit, a temperature or chunk size that is not above 0, or `num_tokens` outside
+            `[1, V]`.
 
     Example:
         >>> hidden, head = jnp.ones((2, 3, 4)), jnp.eye(4, 6)
@@ -104,13 +110,13 @@ def vocab_head(
         >>> stats.log_probs.shape, stats.number_log_probs.shape
         ((2, 3), (2, 3, 2))
     """
-    _check(hidden, head, targets, number_ids, temperature, chunk_size)
-    num_chunks = _num_chunks(targets.shape, head.shape[1], chunk_size)
-    if num_chunks == 1:
-        return vocab_head_dense(hidden, head, targets, number_ids, temperature=temperature)
-    flat_hidden, flat_targets = _flatten((hidden, targets), targets.ndim)
-    stats = _chunked_stats(num_chunks, flat_hidden, head.T, flat_targets, number_ids, _constant(temperature))
-    return _unflatten(stats, targets.shape)
+    _check(hidden, head, targets, number_ids, temperature, num_tokens, chunk_size)
+    walk = Walk(num_chunks(targets.shape, head.shape[1], chunk_size), num_tokens)
+    if walk.num_chunks == 1:
+        return vocab_head_dense(hidden, head, targets, number_ids, temperature=temperature, num_tokens=num_tokens)
+    flat_hidden, flat_targets = merge_axes((hidden, targets), targets.ndim)
+    stats = _chunked_stats(walk, flat_hidden, head.T, flat_targets, number_ids, _constant(temperature))
+    return part_axis(stats, targets.shape)
 
 
 def vocab_head_loss(
@@ -122,6 +128,7 @@ def vocab_head_loss(
     inputs: Any = (),
     *,
     temperature: float | Float[Array, ""] = 1.0,
+    num_tokens: int | None = None,
     chunk_size: int | None = None,
 ) -> tuple[Float[Array, ""], HeadStats]:
     """`sum(per_token_loss(vocab_head(...), inputs))`, its gradient taken in the forward pass.
@@ -136,7 +143,7 @@ def vocab_head_loss(
 
     Args:
         per_token_loss: (stats, inputs) of C positions, without their leading axes -> [C] losses, already weighted.
-        hidden, head, targets, number_ids, temperature, chunk_size: as in `vocab_head`.
+        hidden, head, targets, number_ids, temperature, num_tokens, chunk_size: as in `vocab_head`.
         inputs: a pytree of arrays [..., *], one entry a position: old log-probs, advantages, weights.
 
     Returns:
@@ -154,45 +161,45 @@ def vocab_head_loss(
         >>> f"{loss:.4f}", stats.entropy.shape
         ('1.5551', (2, 3))
     """
-    _check(hidden, head, targets, number_ids, temperature, chunk_size)
-    num_chunks = _num_chunks(targets.shape, head.shape[1], chunk_size)
-    hidden, flat_targets, inputs = _flatten((hidden, targets, inputs), targets.ndim)
+    _check(hidden, head, targets, number_ids, temperature, num_tokens, chunk_size)
+    walk = Walk(num_chunks(targets.shape, head.shape[1], chunk_size), num_tokens)
+    hidden, flat_targets, inputs = merge_axes((hidden, targets, inputs), targets.ndim)
     loss, stats = _summed_loss(
-        per_token_loss, num_chunks, hidden, head.T, flat_targets, number_ids, _constant(temperature), inputs
+        per_token_loss, walk, hidden, head.T, flat_targets, number_ids, _constant(temperature), inputs
     )
-    return loss, _unflatten(jax.lax.stop_gradient(stats), targets.shape)
+    return loss, part_axis(jax.lax.stop_gradient(stats), targets.shape)
 
 
 def _stats_by_chunks(
-    num_chunks: int, hidden: Array, rows: Array, targets: Array, number_ids: Array, temperature: Array
+    walk: Walk, hidden: Array, rows: Array, targets: Array, number_ids: Array, temperature: Array
 ) -> HeadStats:
     """`HeadStats` of N positions, one chunk of logits at a time."""
 
     def chunk_stats(chunk: tuple[Array, Array]) -> HeadStats:
         hidden, targets = chunk
-        return vocab_head_dense(hidden, rows.T, targets, number_ids, temperature=temperature)
+        return head_stats(head_logits(hidden, rows.T, temperature, walk.num_tokens), targets, number_ids)
 
-    return join_rows(jax.lax.map(chunk_stats, split_rows((hidden, targets), num_chunks)), targets.size)
+    return join_rows(jax.lax.map(chunk_stats, split_rows((hidden, targets), walk.num_chunks)), targets.size)
 
 
-def _stats_by_chunks_fwd(num_chunks, hidden, rows, targets, number_ids, temperature):
-    stats = _stats_by_chunks(num_chunks, hidden, rows, targets, number_ids, temperature)
+def _stats_by_chunks_fwd(walk, hidden, rows, targets, number_ids, temperature):
+    stats = _stats_by_chunks(walk, hidden, rows, targets, number_ids, temperature)
     return stats, (hidden, rows, targets, number_ids, temperature, stats)
 
 
-def _stats_by_chunks_bwd(num_chunks, residuals, cotangents):
+def _stats_by_chunks_bwd(walk, residuals, cotangents):
     hidden, rows, targets, number_ids, temperature, stats = residuals
 
     def chunk_gradients(d_rows, chunk):
         hidden, targets, stats, cotangents = chunk
-        logits = head_logits(hidden, rows.T, temperature)
-        d_logits = logits_cotangent(logits, targets, stats, cotangents) / temperature
+        logits = head_logits(hidden, rows.T, temperature, walk.num_tokens)
+        d_logits = logits_cotangent(logits, targets, stats, cotangents, walk.num_tokens) / temperature
         return head_gradients(d_rows, hidden, rows, d_logits)
 
-    chunks = split_rows((hidden, targets, stats, cotangents), num_chunks)
+    chunks = split_rows((hidden, targets, stats, cotangents), walk.num_chunks)
     d_rows, d_hidden = jax.lax.scan(chunk_gradients, jnp.zeros(rows.shape, jnp.float32), chunks)
     d_number_logits = cotangents.number_log_probs / temperature
-    gradients = _finished(d_rows, join_rows(d_hidden, targets.size), hidden, rows, number_ids, d_number_logits)
+    gradients = _finished(walk, d_rows, join_rows(d_hidden, targets.size), hidden, rows, number_ids, d_number_logits)
     return *gradients, None, None, None
 
 
@@ -202,7 +209,7 @@ _chunked_stats.defvjp(_stats_by_chunks_fwd, _stats_by_chunks_bwd)
 
 def _loss_by_chunks(
     per_token_loss: Callable[[HeadStats, Any], Array],
-    num_chunks: int,
+    walk: Walk,
     hidden: Array,
     rows: Array,
     targets: Array,
@@ -211,31 +218,31 @@ def _loss_by_chunks(
     inputs: Any,
 ) -> tuple[Array, HeadStats]:
     """The loss summed over N positions, and their statistics."""
-    stats = _stats_by_chunks(num_chunks, hidden, rows, targets, number_ids, temperature)
+    stats = _stats_by_chunks(walk, hidden, rows, targets, number_ids, temperature)
     return jnp.sum(per_token_loss(stats, inputs)), stats
 
 
-def _loss_by_chunks_fwd(per_token_loss, num_chunks, hidden, rows, targets, number_ids, temperature, inputs):
+def _loss_by_chunks_fwd(per_token_loss, walk, hidden, rows, targets, number_ids, temperature, inputs):
     def chunk_loss(d_rows, chunk):
         hidden, targets, inputs, is_position = chunk
-        logits = head_logits(hidden, rows.T, temperature)
+        logits = head_logits(hidden, rows.T, temperature, walk.num_tokens)
         # The barrier parts the two uses of the logits: nothing of their size is kept from one for the other.
         stats = jax.lax.optimization_barrier(head_stats(logits, targets, number_ids))
         losses, pull_back = jax.vjp(lambda stats: per_token_loss(stats, inputs), stats)
         (d_stats,) = pull_back(jnp.ones_like(losses))
         # The gradient may be anything, NaN included, on the zeros that only fill up the last chunk.
         d_stats = jax.tree.map(lambda x: jnp.where(_like(is_position, x), x, 0.0), d_stats)
-        d_logits = logits_cotangent(logits, targets, stats, d_stats) / temperature
+        d_logits = logits_cotangent(logits, targets, stats, d_stats, walk.num_tokens) / temperature
         d_rows, d_hidden = head_gradients(d_rows, hidden, rows, d_logits)
         return d_rows, (losses, stats, d_hidden, d_stats.number_log_probs / temperature)
 
-    chunks = split_rows((hidden, targets, inputs, jnp.ones(targets.shape, bool)), num_chunks)
+    chunks = split_rows((hidden, targets, inputs, jnp.ones(targets.shape, bool)), walk.num_chunks)
     d_rows, per_position = jax.lax.scan(chunk_loss, jnp.zeros(rows.shape, jnp.float32), chunks)
     losses, stats, d_hidden, d_number_logits = join_rows(per_position, targets.size)
-    return (jnp.sum(losses), stats), _finished(d_rows, d_hidden, hidden, rows, number_ids, d_number_logits)
+    return (jnp.sum(losses), stats), _finished(walk, d_rows, d_hidden, hidden, rows, number_ids, d_number_logits)
 
 
-def _loss_by_chunks_bwd(per_token_loss, num_chunks, gradients, cotangents):
+def _loss_by_chunks_bwd(per_token_loss, walk, gradients, cotangents):
     d_hidden, d_rows = (gradient * cotangents[0].astype(gradient.dtype) for gradient in gradients)
     return d_hidden, d_rows, None, None, None, None
 
@@ -244,8 +251,10 @@ _summed_loss = jax.custom_vjp(_loss_by_chunks, nondiff_argnums=(0, 1))
 _summed_loss.defvjp(_loss_by_chunks_fwd, _loss_by_chunks_bwd)
 
 
-def _finished(d_rows, d_hidden, hidden, rows, number_ids, d_number_logits):
+def _finished(walk, d_rows, d_hidden, hidden, rows, number_ids, d_number_logits):
     """Adds what enters through the number logits, for all positions at once, and casts to the inputs' dtypes."""
+    if walk.num_tokens is not None:
+        d_number_logits = jnp.where((number_ids < walk.num_tokens)[None, :], d_number_logits, 0.0)
     if hidden.dtype == rows.dtype:
         d_number_logits = d_number_logits.astype(rows.dtype)
     d_hidden += product("nm,md->nd", d_number_logits, rows[number_ids])
@@ -257,25 +266,9 @@ def _constant(temperature: float | Array) -> Array:
     return jax.lax.stop_gradient(jnp.asarray(temperature, jnp.float32))
 
 
-def _flatten(tree, num_axes: int):
-    """Merges the leading axes of every leaf: [..., *] to [N, *]."""
-    return jax.tree.map(lambda x: x.reshape(math.prod(x.shape[:num_axes]), *x.shape[num_axes:]), tree)
-
-
-def _unflatten(stats: HeadStats, shape: tuple[int, ...]) -> HeadStats:
-    return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), stats)
-
-
 def _like(mask: Array, x: Array) -> Array:
     """The mask [C] broadcast to the shape of x [C, *]."""
     return jnp.broadcast_to(mask.reshape(-1, *[1] * (x.ndim - 1)), x.shape)
-
-
-def _num_chunks(shape: tuple[int, ...], vocab_size: int, chunk_size: int | None) -> int:
-    """How many chunks: where it can be, a divisor of the last axis, so that chunks are even on every device."""
-    num_rows = math.prod(shape)
-    rows = chunk_size or max(CHUNK_ROWS, CHUNK_BYTES // (4 * vocab_size))
-    return num_even_parts(max(1, -(-num_rows // rows)), *shape[-1:], num_rows)
 
 
 def _check(
@@ -284,6 +277,7 @@ def _check(
     targets: Array,
     number_ids: Array,
     temperature: float | Array,
+    num_tokens: int | None,
     chunk_size: int | None = None,
 ) -> None:
     """ValueError for shapes that do not fit and for settings out of range."""
@@ -293,5 +287,8 @@ def _check(
     if hidden.shape[:-1] != targets.shape:
         raise ValueError(f"targets {targets.shape} must have the shape {hidden.shape[:-1]} of the positions")
     check_numbers("above 0: greedy log-probs are those of temperature 1", lambda x: x > 0, temperature=temperature)
+    if num_tokens is not None:
+        allowed = f"in [1, {head.shape[1]}], the ids of the head, or None for all"
+        check_numbers(allowed, lambda x: (x >= 1) & (x <= head.shape[1]), num_tokens=num_tokens)
     if chunk_size is not None:
         check_numbers("at least 1, or None for the default", lambda x: x >= 1, chunk_size=chunk_size)

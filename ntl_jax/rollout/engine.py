@@ -38,7 +38,7 @@ class RolloutEngine(abc.ABC):
         """Frees what the engine holds. It cannot be used afterwards."""
 
 
-def check_prompts(prompts: Sequence[Prompt], max_prompt_tokens: int, vocab_size: int) -> None:
+def check_prompts(prompts: Sequence[Prompt], max_prompt_tokens: int, num_ids: int) -> None:
     """ValueError that names all prompts which no engine could sample from."""
     problems = []
     for prompt in prompts:
@@ -46,9 +46,9 @@ def check_prompts(prompts: Sequence[Prompt], max_prompt_tokens: int, vocab_size:
             problems.append(f"prompt {prompt.index} is empty")
         elif len(prompt.ids) > max_prompt_tokens:
             problems.append(f"prompt {prompt.index} has {len(prompt.ids)} tokens, the engine takes {max_prompt_tokens}")
-        elif prompt.ids.min() < 0 or prompt.ids.max() >= vocab_size:
+        elif prompt.ids.min() < 0 or prompt.ids.max() >= num_ids:
             low, high = prompt.ids.min(), prompt.ids.max()
-            problems.append(f"prompt {prompt.index} holds ids outside [0, {vocab_size}): from {low} to {high}")
+            problems.append(f"prompt {prompt.index} holds ids outside [0, {num_ids}): from {low} to {high}")
     if problems:
         raise ValueError(
             f"{len(problems)} of {len(prompts)} prompts cannot be sampled:\n  " + "\n  ".join(problems[:10])

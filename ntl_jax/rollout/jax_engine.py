@@ -96,7 +96,7 @@ class JaxEngine(RolloutEngine):
         del self._params
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling, *, seed: int) -> list[Trajectory]:
-        check_prompts(prompts, self._max_prompt_tokens, self._config.vocab_size)
+        check_prompts(prompts, self._max_prompt_tokens, self._config.num_ids)
         longest = max((len(prompt.ids) for prompt in prompts), default=0)
         check_positions(longest, sampling.max_tokens, self._config.max_positions)
         if any(x.is_deleted() for x in jax.tree.leaves(self._params)):

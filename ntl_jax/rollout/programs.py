@@ -154,7 +154,8 @@ def decode(
 
     def choose(hidden: Array, step: Array) -> Captured:
         method, (_, temperature, truncation, _) = geometry.method, draws
-        return sample(method, hidden, head, table, random[step], temperature, truncation)
+        num_tokens = decoder.config.num_tokens
+        return sample(method, hidden, head, table, random[step], temperature, truncation, num_tokens)
 
     def keep_going(loop: _Loop) -> Bool[Array, ""]:
         return (loop.step < PAGE) & jnp.any(~loop.segment.stopped & (loop.step < slots.remaining))

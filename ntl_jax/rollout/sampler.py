@@ -44,9 +44,10 @@ def sample(
     uniform: Float[Array, "X"],
     temperature: Float[Array, ""],
     truncation: Truncation,
+    num_tokens: int | None,
 ) -> Captured:
     """Draws a token per row; float32. Greedy choice reports the distribution of temperature 1, whole."""
-    logits = head_logits(hidden, head, 1.0 if method.greedy else temperature)
+    logits = head_logits(hidden, head, 1.0 if method.greedy else temperature, num_tokens)
     if method.truncated:
         logits = truncate(logits, truncation)
     peak = jnp.max(logits, axis=-1)

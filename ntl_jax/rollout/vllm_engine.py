@@ -24,7 +24,7 @@ from ntl_jax.records import Prompt, Sampling, Trajectory
 from ntl_jax.rollout.engine import RolloutEngine, check_positions, check_prompts
 from ntl_jax.rollout.stopping import length_to_stop, with_stop_ids
 from ntl_jax.rollout.vllm_start import import_vllm, start_vllm
-from ntl_jax.rollout.weight_buckets import Bucket, stored_shapes, weight_buckets, write_bucket
+from ntl_jax.rollout.weight_buckets import Bucket, sent_shapes, weight_buckets, write_bucket
 
 MAX_DIGIT_IDS = 128  # vLLM's limit on tokens whose log-probs a request asks for by name
 
@@ -71,7 +71,7 @@ class VllmEngine(RolloutEngine):
         check_positions(max_prompt_tokens, max_tokens, decoder.config.max_positions)
         self._table, self._settings = table, settings
         self._max_prompt_tokens, self._max_tokens = max_prompt_tokens, max_tokens
-        self._vocab_size, self._shapes = decoder.config.vocab_size, stored_shapes(decoder)
+        self._num_ids, self._shapes = decoder.config.num_ids, sent_shapes(decoder)
         self._tokenizer, self._decode_text = tokenizer, None if tokenizer is None else TokenDecoder(tokenizer)
         self._llm = start_vllm(decoder.config, settings, max_tokens=max_prompt_tokens + max_tokens, tokenizer=tokenizer)
         _, self._sampling_params = import_vllm()
@@ -86,7 +86,7 @@ class VllmEngine(RolloutEngine):
             ValueError: the weights are of other shapes; the engine keeps those that it has.
         """
         self._check_running()
-        if (shapes := stored_shapes(decoder)) != self._shapes:
+        if (shapes := sent_shapes(decoder)) != self._shapes:
             differing = [name for name in shapes | self._shapes if shapes.get(name) != self._shapes.get(name)]
             raise ValueError(
                 f"weights of version {version} do not fit the policy that vLLM was started with: {len(differing)} "
@@ -129,7 +129,7 @@ class VllmEngine(RolloutEngine):
         self._check_running()
         if self._in_part is not None:
             raise RuntimeError(f"the vLLM engine cannot sample: {self._in_part}")
-        check_prompts(prompts, self._max_prompt_tokens, self._vocab_size)
+        check_prompts(prompts, self._max_prompt_tokens, self._num_ids)
         self._check_sampling(sampling)
         sampling = with_stop_ids(sampling, self._tokenizer)
         if not prompts:

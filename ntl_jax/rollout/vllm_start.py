@@ -69,7 +69,7 @@ def start_vllm(config: ModelConfig, section: VllmSection, *, max_tokens: int, to
     from vllm.distributed import cleanup_dist_env_and_memory  # pyright: ignore[reportMissingImports]
 
     arguments = engine_arguments(section, config.compute_dtype)
-    served = dataclasses.replace(config, max_positions=config.max_positions or max_tokens)
+    served = dataclasses.replace(config, vocab_size=config.num_ids, max_positions=config.max_positions or max_tokens)
     _check_possible(config, section.tensor_parallel_size)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ntl-jax-vllm-"))  # read at the start only

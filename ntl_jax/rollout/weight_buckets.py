@@ -13,6 +13,7 @@ import numpy as np
 from flax import nnx
 
 from ntl_jax.models import Decoder
+from ntl_jax.models.hf_files import EMBEDDING, HEAD
 from ntl_jax.models.hf_names import hf_layout
 from ntl_jax.models.safetensors_file import read_tensors, write_tensors
 
@@ -20,13 +21,17 @@ Bucket = Mapping[str, np.ndarray]
 """Some of the tensors, by name."""
 
 
-def stored_shapes(decoder: Decoder) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor, by name; nothing is fetched."""
-    return {tensor.name: tensor.stored_shape for tensor in hf_layout(nnx.state(decoder, nnx.Param))}
+def sent_shapes(decoder: Decoder) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor as it is sent, by name; nothing is fetched."""
+    shapes = {tensor.name: tensor.stored_shape for tensor in hf_layout(nnx.state(decoder, nnx.Param))}
+    rows_of_ids = {name: (decoder.config.num_ids, *shapes[name][1:]) for name in (EMBEDDING, HEAD) if name in shapes}
+    return shapes | rows_of_ids
 
 
 def weight_buckets(decoder: Decoder, *, dtype: str, bucket_bytes: int) -> Iterator[Bucket]:
     """Every tensor once, in buckets of at most ``bucket_bytes``; a larger tensor is a bucket of its own.
+
+    Embedding and head without the rows of ids that stand for no token: an engine of so many rows cannot sample those.
 
     Args:
         decoder: on any mesh whose devices this process reaches.
@@ -46,11 +51,12 @@ def weight_buckets(decoder: Decoder, *, dtype: str, bucket_bytes: int) -> Iterat
     """
     params = nnx.state(decoder, nnx.Param)
     tensors = list(zip(hf_layout(params), jax.tree.leaves(params), strict=True))
-    itemsize = jax.numpy.dtype(dtype).itemsize
+    shapes, itemsize = sent_shapes(decoder), jax.numpy.dtype(dtype).itemsize
 
     def gathered(first: int, last: int) -> Bucket:
         arrays = jax.device_get([leaf.astype(dtype) for _, leaf in tensors[first:last]])
-        return {t.name: t.to_theirs(array) for (t, _), array in zip(tensors[first:last], arrays, strict=True)}
+        stored = {t.name: t.to_theirs(array) for (t, _), array in zip(tensors[first:last], arrays, strict=True)}
+        return {name: array[: shapes[name][0]] for name, array in stored.items()}
 
     first, size = 0, 0
     for index, (_, leaf) in enumerate(tensors):

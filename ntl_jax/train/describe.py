@@ -43,7 +43,7 @@ def describe(parts: Parts, workdir: Path) -> dict[str, str]:
     return {
         "policy": f"{model.architecture}, {model.num_layers} layers of width {model.width}, "
         f"{num_params / 1e6:.2f}M parameters, {source or 'from scratch'}",
-        "tokenizer": f"{config.data.tokenizer or source or 'built-in'}, {len(parts.tokenizer)} tokens; {numbers}",
+        "tokenizer": f"{config.data.tokenizer or source or 'built-in'}, {describe_ids(parts)}; {numbers}",
         "data": parts.problems_from,
         "first prompt": describe_prompt(parts.train_prompts[0], parts.tokenizer),
         "rollout": f"{rollout.engine} engine, {rollout.prompts_per_step} prompts x {rollout.num_samples} samples, "
@@ -61,6 +61,17 @@ def describe(parts: Parts, workdir: Path) -> dict[str, str]:
         "devices": f"{parts.mesh.size} of {len(devices)} {devices[0].platform} ({devices[0].device_kind}), mesh {mesh}",
         "run folder": str(workdir),
     }
+
+
+def describe_ids(parts: Parts) -> str:
+    """How many tokens there are, and which ids of the policy stand for none."""
+    vocabulary, model = parts.vocabulary, parts.model
+    tokens = f"{vocabulary.num_tokens - vocabulary.num_holes:,} tokens"
+    if vocabulary.num_holes:
+        tokens += f", {vocabulary.num_holes:,} unused ids among theirs"
+    if padding := model.vocab_size - vocabulary.num_tokens:
+        tokens += f", {padding:,} further ids are never sampled"
+    return tokens
 
 
 def describe_ends(parts: Parts) -> str:

@@ -90,12 +90,7 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
         tokenizer = load_tokenizer(data.tokenizer or (None if checkpoint is None else str(checkpoint)))
     vocabulary = agree(tokenizer, checkpoint, rollout.stop_strings)
     mesh = make_mesh(config.model.mesh)
-    model = _model(config, len(tokenizer), checkpoint)
-    if len(tokenizer) > model.vocab_size:
-        raise ValueError(
-            f"the tokenizer has {len(tokenizer):,} tokens, the policy of model.path={config.model.path!r} embeds "
-            f"{model.vocab_size:,}: leave data.tokenizer out to take the checkpoint's own"
-        )
+    model = _model(config, vocabulary.num_tokens, checkpoint)
     digits = NumberTable.from_tokenizer(tokenizer, vocab_size=model.vocab_size)
     table = _number_table(tokenizer, digits)
     train, held_out, skipped_rows = _problems(config, tokenizer)
@@ -176,19 +171,26 @@ def _number_table(tokenizer: PreTrainedTokenizerBase, digits: NumberTable) -> Nu
 
 
 def _model(config: RunConfig, num_tokens: int, checkpoint: pathlib.Path | None) -> ModelConfig:
-    """Of the checkpoint, or of a policy from scratch for a tokenizer of this many tokens."""
+    """Of the checkpoint, or of a policy from scratch, for a tokenizer with ids below ``num_tokens``."""
     sizes = dataclasses.asdict(config.model)
     del sizes["path"], sizes["mesh"]
     if checkpoint is None:
-        return ModelConfig(vocab_size=-(-num_tokens // VOCAB_MULTIPLE) * VOCAB_MULTIPLE, **sizes)
+        vocab_size = -(-num_tokens // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
+        return ModelConfig(vocab_size=vocab_size, num_tokens=num_tokens, **sizes)
     settings = {name: sizes[name] for name in ("param_dtype", "compute_dtype", "attention", "remat")}
-    return ModelConfig.from_hf(checkpoint, **settings)
+    model = ModelConfig.from_hf(checkpoint, **settings)
+    if num_tokens > model.vocab_size:
+        raise ValueError(
+            f"the tokenizer has ids up to {num_tokens - 1:,}, the policy of model.path={config.model.path!r} embeds "
+            f"{model.vocab_size:,}: leave data.tokenizer out to take the checkpoint's own"
+        )
+    return dataclasses.replace(model, num_tokens=num_tokens)
 
 
 def _decoder(config: RunConfig, model: ModelConfig, checkpoint: pathlib.Path | None, mesh: Mesh) -> Decoder:
     if checkpoint is None:
         return nnx.merge(*init_params(lambda rngs: Decoder(model, rngs=rngs), config.seed, mesh))
-    settings = {"compute_dtype": model.compute_dtype, "attention": model.attention, "remat": model.remat}
+    settings = {name: getattr(model, name) for name in ("num_tokens", "compute_dtype", "attention", "remat")}
     return load_hf(checkpoint, mesh=mesh, dtype=model.param_dtype, **settings)
 
 

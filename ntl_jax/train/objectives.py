@@ -3,7 +3,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -52,15 +52,19 @@ class NumberLoss(NamedTuple):
 
 
 def supervised_objective(
-    hidden: Float[Array, "B T D"], head: Float[Array, "D V"], batch: TrainBatch, number_loss: NumberLoss
+    hidden: Float[Array, "B T D"],
+    head: Float[Array, "D V"],
+    batch: TrainBatch,
+    number_loss: NumberLoss,
+    num_tokens: int | None = None,
 ) -> tuple[Float[Array, ""], Figures]:
-    """Cross entropy + weight * NTL."""
+    """Cross entropy + weight * NTL; ``num_tokens`` as in `vocab_head`."""
 
     def per_token(stats: HeadStats, tokens: TrainBatch) -> Array:
         assert tokens.weights is not None
         return jnp.where(tokens.mask, -stats.log_probs * tokens.weights, 0.0) + number_loss.weighed(stats, tokens)
 
-    loss, stats = _over_tokens(per_token, hidden, head, batch, number_loss, temperature=1.0)
+    loss, stats = _over_tokens(per_token, hidden, head, batch, number_loss, temperature=1.0, num_tokens=num_tokens)
     means = {"warm_start/cross_entropy": _mean(-stats.log_probs, batch.mask)}
     return loss, Figures(means | number_loss.figures(stats, batch, "warm_start"), {})
 
@@ -75,17 +79,20 @@ class PolicyObjective:
         algorithm: which surrogate, and the weights of the others.
         number_loss: the NTL term.
         temperature: of sampling, at which log-probs are taken.
+        num_tokens: as in `vocab_head`.
     """
 
     algorithm: AlgorithmSection
     number_loss: NumberLoss
     temperature: float
+    num_tokens: int | None = None
 
     def __call__(
         self, hidden: Float[Array, "B T D"], head: Float[Array, "D V"], batch: TrainBatch
     ) -> tuple[Float[Array, ""], Figures]:
-        compared = anchored(self.algorithm, hidden, head, batch, self.temperature)
-        loss, stats = _over_tokens(self._per_token, hidden, head, compared, self.number_loss, self.temperature)
+        settings: dict[str, Any] = {"temperature": self.temperature, "num_tokens": self.num_tokens}
+        compared = anchored(self.algorithm, hidden, head, batch, **settings)
+        loss, stats = _over_tokens(self._per_token, hidden, head, compared, self.number_loss, **settings)
         return loss, self._figures(stats, batch, compared)
 
     def _per_token(self, stats: HeadStats, tokens: TrainBatch) -> Array:
@@ -136,11 +143,11 @@ def _over_tokens(
     head: Float[Array, "D V"],
     batch: TrainBatch,
     number_loss: NumberLoss,
-    temperature: float,
+    **settings: Any,
 ) -> tuple[Float[Array, ""], HeadStats]:
     """The sum over response tokens, and their statistics; ``per_token`` is given what has an entry a token."""
     tokens = batch._replace(tokens=None, positions=None, segment_ids=None)
-    return vocab_head_loss(per_token, hidden, head, batch.targets, number_loss.ids, tokens, temperature=temperature)
+    return vocab_head_loss(per_token, hidden, head, batch.targets, number_loss.ids, tokens, **settings)
 
 
 def _numbers(batch: TrainBatch) -> Array:

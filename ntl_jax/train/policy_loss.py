@@ -88,6 +88,7 @@ def anchored(
     head: Float[Array, "D V"],
     batch: TrainBatch,
     temperature: float,
+    num_tokens: int | None = None,
 ) -> TrainBatch:
     """The batch with what its objective compares log-probs with; for gspo the response's mean log ratio is in it."""
     if algorithm.objective != "gspo":
@@ -95,7 +96,9 @@ def anchored(
     assert batch.old_log_probs is not None
     hidden, head = jax.lax.stop_gradient((hidden, head))
     nothing = jnp.zeros(0, jnp.int32)
-    log_probs = vocab_head(hidden, head, batch.targets, nothing, temperature=temperature).log_probs
+    log_probs = vocab_head(
+        hidden, head, batch.targets, nothing, temperature=temperature, num_tokens=num_tokens
+    ).log_probs
     segments = batch.segment_ids
     if segments is not None:
         segments = jnp.take_along_axis(segments, batch.predictors, axis=1)

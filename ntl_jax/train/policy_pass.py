@@ -40,7 +40,8 @@ class PolicyPass:
         def run(graph: nnx.GraphDef, params: Any, batch: TrainBatch, temperature: Array):
             decoder: Decoder = nnx.merge(graph, params)
             hidden = predictor_states(decoder, batch)
-            stats = vocab_head(hidden, decoder.head(), batch.targets, table.ids, temperature=temperature)
+            head, num_tokens = decoder.head(), decoder.config.num_tokens
+            stats = vocab_head(hidden, head, batch.targets, table.ids, temperature=temperature, num_tokens=num_tokens)
             if table.kind == "digits":
                 return table.merge_by_value(stats.number_log_probs)
             log_probs, widths = of_same_width(stats.number_log_probs, batch.targets, table)

@@ -50,14 +50,14 @@ class PPOTerms:
             return params["critic"]
         return nnx.State({"trunk": params["policy"], **params["critic"]})
 
-    def _objective(self) -> PolicyObjective:
+    def _objective(self, num_tokens: int | None) -> PolicyObjective:
         ntl = self.config.ntl
         number_loss = NumberLoss(self.table, ntl.method, ntl.weight if ntl.enabled else 0.0)
-        return PolicyObjective(self.config.algorithm, number_loss, self.config.rollout.temperature)
+        return PolicyObjective(self.config.algorithm, number_loss, self.config.rollout.temperature, num_tokens)
 
     def _policy_loss(self, params: Params, batch: TrainBatch):
         decoder = nnx.merge(self.policy, params["policy"])
-        return self._objective()(predictor_states(decoder, batch), decoder.head(), batch)
+        return self._objective(decoder.config.num_tokens)(predictor_states(decoder, batch), decoder.head(), batch)
 
     def _value_loss(self, params: Params, batch: TrainBatch):
         assert self.critic is not None
@@ -68,6 +68,7 @@ class PPOTerms:
         assert self.critic is not None
         critic = nnx.merge(self.critic, self.critic_params(params))
         hidden = predictor_states(critic.trunk, batch)
-        policy_loss, figures = self._objective()(hidden, critic.trunk.head(), batch)
+        objective = self._objective(critic.trunk.config.num_tokens)
+        policy_loss, figures = objective(hidden, critic.trunk.head(), batch)
         value_loss, of_values = value_objective(critic.values(hidden), batch, self.config.algorithm)
         return policy_loss + value_loss, Figures(figures.means | of_values.means, figures.maxima)

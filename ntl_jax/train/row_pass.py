@@ -72,7 +72,8 @@ def sampled_log_probs(graph: nnx.GraphDef, params: Any, batch: TrainBatch, tempe
     """Log-probs of the response tokens at this temperature, under the decoder of graph and parameters."""
     decoder: Decoder = nnx.merge(graph, params)
     hidden, nothing = predictor_states(decoder, batch), jnp.zeros(0, jnp.int32)
-    return vocab_head(hidden, decoder.head(), batch.targets, nothing, temperature=temperature).log_probs
+    head, num_tokens = decoder.head(), decoder.config.num_tokens
+    return vocab_head(hidden, head, batch.targets, nothing, temperature=temperature, num_tokens=num_tokens).log_probs
 
 
 def predicted_values(graph: nnx.GraphDef, params: Any, batch: TrainBatch) -> Float[Array, "B T"]:

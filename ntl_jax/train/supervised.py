@@ -54,7 +54,8 @@ class SupervisedTrainer:
 
         def loss(params, batch):
             decoder = nnx.merge(graph, params["policy"])
-            return supervised_objective(predictor_states(decoder, batch), decoder.head(), batch, number_loss)
+            hidden, num_tokens = predictor_states(decoder, batch), decoder.config.num_tokens
+            return supervised_objective(hidden, decoder.head(), batch, number_loss, num_tokens)
 
         self.graph = graph
         self.state = init_train_state(init_model_state(params, optimizer, mesh), None, mesh)

@@ -16,10 +16,14 @@ class Vocabulary:
     """The ids of a run.
 
     Args:
+        num_tokens: the tokenizer's largest id + 1: what the policy embeds beyond has no probability.
+        num_holes: ids below it that no token has. They can be sampled and write nothing, so the header counts them.
         stop_token_ids: end a response: the tokenizer's end of text, those of a checkpoint, and the special tokens among
             ``rollout.stop_strings``.
     """
 
+    num_tokens: int
+    num_holes: int
     stop_token_ids: tuple[int, ...]
 
 
@@ -39,8 +43,10 @@ def agree(
 
     Example:
         >>> from ntl_jax.data import load_tokenizer
-        >>> agree(load_tokenizer(), None, ["\\n\\n"]).stop_token_ids
-        (1,)
+        >>> agree(load_tokenizer(), None, ["\\n\\n"])
+        Vocabulary(num_tokens=492, num_holes=0, stop_token_ids=(1,))
     """
     ends = [*end_token_ids(checkpoint, tokenizer), *special_stops(stop_strings, tokenizer).values()]
-    return Vocabulary(stop_token_ids=tuple(dict.fromkeys(ends)))
+    ids = set(tokenizer.get_vocab().values())
+    num_tokens = max(ids) + 1
+    return Vocabulary(num_tokens, num_tokens - len(ids), tuple(dict.fromkeys(ends)))

@@ -3,6 +3,7 @@
 
 import functools
 import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from ntl_jax.ops import HeadStats, vocab_head, vocab_head_dense, vocab_head_loss
 D, V, M = 8, 32, 5
 NUMBER_IDS = jnp.array([3, 17, 4, 30, 4], jnp.int32)  # one of them twice
 # Chunks that divide the rows, that are evened out, that leave a remainder, and one chunk for all.
+NUM_TOKENS = 27  # the ids from here to V stand for no token
 CHUNKINGS = [((4, 8), 4), ((4, 8), 5), ((13,), 5), ((13,), 32)]
 
 
@@ -98,6 +100,51 @@ def test_the_loss_scales_its_gradient_and_gives_none_to_stats_and_inputs():
     np.testing.assert_allclose(tripled, 3 * gradient, rtol=1e-6)
     assert not jnp.any(jax.grad(lambda hidden: run(hidden=hidden, inputs=jnp.ones(13))[1].entropy.sum())(hidden))
     assert not jnp.any(jax.grad(lambda weights: run(hidden=hidden, inputs=weights)[0])(jnp.ones(13)))
+
+
+FORMS = {
+    "dense": vocab_head_dense,
+    "one chunk": vocab_head,
+    "chunked": functools.partial(vocab_head, chunk_size=5),
+    "fused": None,
+}
+
+
+def loss_and_gradients(form, hidden, head, targets, number_ids, num_tokens=None):
+    """((summed loss, stats), gradients in hidden and head) at temperature 0.7."""
+
+    def loss(hidden, head):
+        settings: dict[str, Any] = {"temperature": 0.7, "num_tokens": num_tokens}
+        if form == "fused":
+            return vocab_head_loss(
+                weigh, hidden, head, targets, number_ids, jnp.ones(targets.shape), chunk_size=5, **settings
+            )
+        stats = FORMS[form](hidden, head, targets, number_ids, **settings)
+        return jnp.sum(weigh(stats)), stats
+
+    return jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))(hidden, head)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_ids_past_num_tokens_change_nothing_and_have_no_gradient_however_likely_their_rows(form):
+    hidden, head, targets = problem((13,))
+    targets, number_ids = jnp.where(targets < V, targets % NUM_TOKENS, targets), NUMBER_IDS % NUM_TOKENS
+    likely = head.at[:, NUM_TOKENS:].set(100.0)
+    actual, (d_hidden, d_head) = loss_and_gradients(form, hidden, likely, targets, number_ids, NUM_TOKENS)
+    expected = loss_and_gradients("dense", hidden, head[:, :NUM_TOKENS], targets, number_ids)
+    assert_trees_close((actual, (d_hidden, d_head[:, :NUM_TOKENS])), expected)
+    assert not jnp.any(d_head[:, NUM_TOKENS:])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_target_and_a_number_past_num_tokens_have_probability_zero_and_rows_without_gradient(form):
+    hidden, head, targets = problem((13,))
+    targets = (targets % NUM_TOKENS).at[:4].set(NUM_TOKENS + jnp.arange(4))
+    (_, stats), gradients = loss_and_gradients(form, hidden, head, targets, NUMBER_IDS, NUM_TOKENS)
+    assert not jnp.any(jnp.exp(stats.log_probs[:4])) and jnp.all(jnp.exp(stats.log_probs[4:]) > 0)
+    assert jnp.array_equal(jnp.exp(stats.number_log_probs).sum(axis=0) == 0, NUMBER_IDS >= NUM_TOKENS)
+    assert not jnp.any(gradients[1][:, NUM_TOKENS:])
+    assert_trees_close(gradients, loss_and_gradients("dense", hidden, head, targets, NUMBER_IDS, NUM_TOKENS)[1])
 
 
 def test_values_equal_float64():
@@ -210,16 +257,17 @@ def test_it_maps_over_a_batch_axis():
     assert_trees_close(mapped, vocab_head_dense(hidden, head, targets, NUMBER_IDS))
 
 
-@pytest.mark.parametrize("fused", [False, True])
-def test_the_logits_of_all_positions_never_exist(fused):
+@pytest.mark.parametrize(("fused", "num_tokens"), [(False, None), (True, None), (False, 1000), (True, 1000)])
+def test_the_logits_of_all_positions_never_exist(fused, num_tokens):
     num_rows, vocab_size = 256, 1024
     hidden, head = jnp.zeros((num_rows, D)), jnp.zeros((D, vocab_size))
     targets = jnp.zeros(num_rows, jnp.int32)
 
     def loss(hidden, head):
+        settings: dict[str, Any] = {"num_tokens": num_tokens, "chunk_size": 16}
         if fused:
-            return vocab_head_loss(weigh, hidden, head, targets, NUMBER_IDS, jnp.ones(num_rows), chunk_size=16)[0]
-        return jnp.sum(weigh(vocab_head(hidden, head, targets, NUMBER_IDS, chunk_size=16)))
+            return vocab_head_loss(weigh, hidden, head, targets, NUMBER_IDS, jnp.ones(num_rows), **settings)[0]
+        return jnp.sum(weigh(vocab_head(hidden, head, targets, NUMBER_IDS, **settings)))
 
     compiled = jax.jit(jax.value_and_grad(loss, argnums=(0, 1))).lower(hidden, head).compile()
     memory = compiled.memory_analysis()
@@ -228,27 +276,28 @@ def test_the_logits_of_all_positions_never_exist(fused):
 
 
 @pytest.mark.parametrize(
-    ("form", "mesh_shape"),
+    ("form", "mesh_shape", "num_tokens"),
     [
-        ("chunked", (1, 8)),
-        ("chunked", (2, 4)),
-        ("fused", (1, 8)),
-        ("fused", (2, 4)),
-        ("fused", (8, 1)),
-        ("dense", (2, 4)),
+        ("chunked", (1, 8), None),
+        ("chunked", (2, 4), NUM_TOKENS),
+        ("fused", (1, 8), NUM_TOKENS),
+        ("fused", (2, 4), None),
+        ("fused", (8, 1), None),
+        ("dense", (2, 4), None),
     ],
 )
-def test_a_head_sharded_over_the_vocabulary_gives_the_same_numbers_and_is_not_gathered(form, mesh_shape):
+def test_a_head_sharded_over_the_vocabulary_gives_the_same_numbers_and_is_not_gathered(form, mesh_shape, num_tokens):
     mesh = jax.make_mesh(mesh_shape, ("data", "tensor"), axis_types=(AxisType.Auto,) * 2)
     hidden, head, targets = problem((8, 4))
+    settings: dict[str, Any] = {"num_tokens": num_tokens, "chunk_size": 16}
 
     def loss(hidden, head, targets):
         match form:
             case "fused":
                 weights = jnp.ones(targets.shape)
-                return vocab_head_loss(weigh, hidden, head, targets, NUMBER_IDS, weights, chunk_size=16)[0]
+                return vocab_head_loss(weigh, hidden, head, targets, NUMBER_IDS, weights, **settings)[0]
             case "chunked":
-                return jnp.sum(weigh(vocab_head(hidden, head, targets, NUMBER_IDS, chunk_size=16)))
+                return jnp.sum(weigh(vocab_head(hidden, head, targets, NUMBER_IDS, **settings)))
             case _:
                 return jnp.sum(weigh(vocab_head_dense(hidden, head, targets, NUMBER_IDS)))
 
@@ -270,6 +319,8 @@ def test_a_head_sharded_over_the_vocabulary_gives_the_same_numbers_and_is_not_ga
         ({"targets": jnp.zeros(12, jnp.int32)}, r"targets \(12,\) must have the shape \(13,\) of the positions"),
         ({"temperature": 0.0}, "temperature=0.0 must be above 0"),
         ({"chunk_size": 0}, "chunk_size=0 must be at least 1"),
+        ({"num_tokens": 0}, r"num_tokens=0 must lie in \[1, 32\]"),
+        ({"num_tokens": V + 1}, r"num_tokens=33 must lie in \[1, 32\]"),
     ],
 )
 def test_arguments_that_cannot_serve_are_refused_with_the_reason(changes, message):

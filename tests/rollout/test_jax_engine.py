@@ -277,6 +277,33 @@ def test_responses_past_the_policys_positions_are_refused_before_anything_is_com
     assert ids == {56}
 
 
+@pytest.mark.parametrize(
+    "settings", [{}, {"temperature": 0.6, "top_p": 0.9, "top_k": 12, "min_p": 0.01}, {"temperature": 0.0}]
+)
+def test_ids_past_the_tokenizer_are_never_sampled_and_the_others_have_all_probability(decoder, table, settings):
+    """Their logits would be the highest by far."""
+    graph, params = nnx.split(decoder)
+    padded = nnx.merge(graph, jax.tree.map(lambda x: x.copy(), params))
+    padded.unembedding[33:] = 10 * padded.unembedding[:7]
+    padded.config = dataclasses.replace(decoder.config, num_tokens=33)
+    prompts = [Prompt(i, np.arange(1 + i, 4 + i, dtype=np.int32), "", "1") for i in range(10)]
+    sampling = dataclasses.replace(SAMPLING, capture_entropy=True, **settings)
+    trajectories = make_engine(padded, table).generate(prompts, sampling, seed=2)
+    ids, reported, entropies = (
+        np.concatenate([getattr(t, name) for t in trajectories])
+        for name in ("response_ids", "rollout_log_probs", "entropy")
+    )
+    assert ids.max() < 33 and len(set(ids.tolist())) > 5
+    truncation = Truncation(*map(jnp.float32, (sampling.top_p, sampling.top_k, sampling.min_p)))
+    logits = jnp.asarray(oracle_logits(decoder, table, trajectories)[:, :33]) / (sampling.temperature or 1.0)
+    log_probs = np.asarray(jax.nn.log_softmax(truncate(logits, truncation), axis=-1))
+    np.testing.assert_allclose(reported, log_probs[np.arange(len(ids)), ids], atol=1e-4)
+    surprise = np.where(np.isfinite(log_probs), -log_probs, 0.0)
+    np.testing.assert_allclose(entropies, np.sum(np.exp(log_probs) * surprise, axis=-1), atol=1e-4)
+    with pytest.raises(ValueError, match=r"prompt 0 holds ids outside \[0, 33\): from 33 to 33"):
+        make_engine(padded, table).generate([Prompt(0, np.array([33], np.int32), "", "1")], sampling, seed=0)
+
+
 def test_weights_that_an_update_took_are_asked_for_and_not_sampled_from(decoder, table, prompts):
     engine, params = make_engine(decoder, table), nnx.state(decoder, nnx.Param)
     taken = jax.tree.map(lambda x: x.copy(), params)

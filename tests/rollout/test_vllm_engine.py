@@ -32,7 +32,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # vLLM's own and those of what it imports
 ]
 
-VOCAB_SIZE, PROMPT_TOKENS, MAX_TOKENS = 512, 70, 16
+VOCAB_SIZE, NUM_TOKENS, PROMPT_TOKENS, MAX_TOKENS = 512, 501, 70, 16
 BLOCK_SIZE = 32  # prompts fill two blocks, so that their keys and values stay in the prefix cache
 SETTINGS = VllmSection(
     kv_cache_memory_bytes=2**26, enforce_eager=True, options=(f"block_size={BLOCK_SIZE}",), bucket_mib=1
@@ -52,7 +52,7 @@ PROMPTS = [
 def make_policy(seed: int, **settings: Any) -> Decoder:
     sizes: dict[str, Any] = {"num_layers": 2, "width": 64, "num_heads": 2, "num_kv_heads": 1, "head_dim": 32}
     sizes["feed_forward"] = 2048  # weights of several buckets
-    config = ModelConfig(VOCAB_SIZE, **sizes | settings)
+    config = ModelConfig(VOCAB_SIZE, num_tokens=NUM_TOKENS, **sizes | settings)
     decoder, rng = Decoder(config, rngs=nnx.Rngs(seed)), np.random.default_rng(seed)
     decoder.embedding[...] = decoder.embedding[...] * EMBEDDING_SCALE
     graph, params = nnx.split(decoder)  # biases are all 0 so far, scales of norms all 1
@@ -62,7 +62,7 @@ def make_policy(seed: int, **settings: Any) -> Decoder:
 @functools.partial(jax.jit, static_argnums=0)
 def _logits(graph: nnx.GraphDef, params: Any, rows: jax.Array) -> jax.Array:
     decoder = nnx.merge(graph, params)
-    return head_logits(decoder(rows), decoder.head(), 1.0)
+    return head_logits(decoder(rows), decoder.head(), 1.0, decoder.config.num_tokens)
 
 
 def policy_logits(decoder: Decoder, trajectories: list[Trajectory]) -> Float[np.ndarray, "tokens V"]:
@@ -217,6 +217,15 @@ def test_a_special_token_as_stop_string_is_a_stop_id_and_a_part_of_its_name_ends
     assert all((1 in t.response_ids) == (t.finish_reason == "stop") for t in ended)
     with pytest.raises(ValueError, match="would never be found"):
         engine.generate(PROMPTS, Sampling(1, 1, stop_strings=("<|endoftext|>\n",)), seed=0)
+
+
+def test_ids_past_the_tokenizer_are_never_sampled_and_refused_in_prompts(engine, policy):
+    """At a high temperature 11 of 512 ids would be one of fifty tokens."""
+    sampling = dataclasses.replace(SAMPLING, num_samples=40, temperature=2.0)
+    ids = np.concatenate(responses(engine.generate(PROMPTS, sampling, seed=3)))
+    assert ids.max() < NUM_TOKENS and len(ids) > 1000
+    with pytest.raises(ValueError, match=r"prompt 0 holds ids outside \[0, 501\): from 501 to 501"):
+        engine.generate([Prompt(0, np.array([NUM_TOKENS], np.int32), "", "1")], SAMPLING, seed=0)
 
 
 def test_new_weights_give_the_new_policys_log_probs_and_not_the_olds(engine, policy, family):

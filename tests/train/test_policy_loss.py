@@ -122,3 +122,26 @@ def test_the_reported_divergence_is_not_held_within_the_bound_of_the_loss_term(r
     figures = objective(hidden, head, batch)[1].to_dict()
     np.testing.assert_allclose(figures["actor/kl_loss"], 14.0, rtol=1e-5)
     assert KL_ESTIMATORS.keys() == KL_STATISTICS.keys()
+
+
+@pytest.mark.parametrize("objective", ["clipped", "gspo"])
+def test_loss_and_figures_are_those_of_a_head_without_the_ids_that_stand_for_no_token(rows, objective):
+    algorithm = AlgorithmSection(objective=objective, kl=KLSection(weight=0.2), entropy_weight=0.01)
+    batch = weighed(rows._replace(targets=rows.targets % 18), mode="token-mean", scale=8, reference_weight=0.2)
+    hidden, head = states(batch)
+    at_predictors = jnp.take_along_axis(hidden, jnp.asarray(batch.predictors)[:, :, None], axis=1)
+
+    def result(head, num_tokens):
+        fused = PolicyObjective(algorithm, NumberLoss(TABLE, "mse", 0.1), TEMPERATURE, num_tokens)
+        return jax.value_and_grad(lambda x, head: fused(x, head, batch), argnums=(0, 1), has_aux=True)(
+            at_predictors, head
+        )
+
+    (loss, figures), (d_hidden, d_head) = result(head, 18)
+    (expected, expected_figures), (expected_d_hidden, expected_d_head) = result(head[:, :18], None)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    assert close((d_hidden, d_head[:, :18]), (expected_d_hidden, expected_d_head))
+    assert not jnp.any(d_head[:, 18:])
+    for name, value in expected_figures.to_dict().items():
+        np.testing.assert_allclose(figures.to_dict()[name], value, rtol=1e-5, atol=1e-6)
+    assert figures.to_dict()["actor/ntl_loss"] > 0

@@ -4,16 +4,23 @@
 import dataclasses
 import json
 import pathlib
+import shutil
 from typing import Any
 
+import numpy as np
 import pytest
 from flax import nnx
 
 from ntl_jax.config import ModelSection, RunConfig
+from ntl_jax.data import load_tokenizer
 from ntl_jax.data.tokenizer import BUILT_IN
 from ntl_jax.models import save_hf
+from ntl_jax.records import Sampling
 from ntl_jax.train.describe import describe
-from ntl_jax.train.factory import assemble
+from ntl_jax.train.factory import assemble, supervised_trainer
+from ntl_jax.train.vocabulary import Vocabulary, agree
+
+REAL = pathlib.Path(__file__).parents[3] / "shared" / "data" / "tokenizers"
 
 
 def with_stops(config: RunConfig, *stop_strings: str) -> RunConfig:
@@ -59,3 +66,53 @@ def test_responses_and_solutions_longer_than_the_positions_are_refused_before_we
     config = saved(tiny, tmp_path / "short", max_position_embeddings=40)
     with pytest.raises(ValueError, match=r"policy has 40: lower max_solution_tokens to \d+ or less"):
         assemble(dataclasses.replace(config, rollout=dataclasses.replace(tiny.rollout, max_tokens=8)))
+
+
+@pytest.mark.parametrize("loaded", [False, True], ids=["from scratch", "loaded"])
+def test_an_untrained_policy_samples_tokens_of_its_tokenizer_only(tiny, tmp_path, loaded):
+    """The built-in tokenizer has 492 tokens, the policy 512 rows: 4% of the tokens would be none."""
+    parts = assemble(saved(tiny, tmp_path / "policy") if loaded else tiny)
+    assert (parts.model.num_tokens, parts.model.vocab_size) == (492, 512)
+    sampling = Sampling(num_samples=4, max_tokens=24, stop_token_ids=parts.stop_token_ids)
+    trajectories = parts.engine.generate(parts.train_prompts[:96], sampling, seed=0)
+    assert len(trajectories) == 384
+    assert max(t.response_ids.max() for t in trajectories) < 492
+    header = describe(parts, tmp_path)["tokenizer"]
+    assert "492 tokens, 20 further ids are never sampled; digits" in header
+
+
+def test_training_leaves_the_rows_of_ids_past_the_tokenizer_as_they_are(tiny):
+    parts = assemble(tiny)
+    before = np.array(parts.params["embedding"][...])
+    trainer = supervised_trainer(parts)
+    for _ in range(2):
+        trainer.step()
+    moved = np.any(np.array(trainer.decoder().embedding[...]) != before, axis=1)
+    assert moved[:492].all() and not moved[492:].any()
+
+
+def test_ids_that_no_token_has_are_counted_and_a_policy_from_scratch_embeds_the_largest(tiny, tmp_path):
+    """The built-in tokenizer with its tokens from 400 on moved up by 30."""
+    folder = tmp_path / "tokenizer"
+    shutil.copytree(BUILT_IN, folder)
+    stored = json.loads((folder / "tokenizer.json").read_text())
+    stored["model"]["vocab"] = {text: i + 30 * (i >= 400) for text, i in stored["model"]["vocab"].items()}
+    (folder / "tokenizer.json").write_text(json.dumps(stored))
+    parts = assemble(dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, tokenizer=str(folder))))
+    assert parts.vocabulary == Vocabulary(num_tokens=522, num_holes=30, stop_token_ids=(1,))
+    assert (parts.model.num_tokens, parts.model.vocab_size) == (522, 576)
+    header = describe(parts, tmp_path)["tokenizer"]
+    assert "492 tokens, 30 unused ids among theirs, 54 further ids are never sampled" in header
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the tokenizers are not here")
+def test_qwens_tokenizer_leaves_271_rows_of_its_models_unused():
+    tokenizer = load_tokenizer(str(REAL / "qwen2.5"))
+    assert agree(tokenizer, None, ["<|endoftext|>"]) == Vocabulary(151_665, 0, (151_645, 151_643))
+
+
+def test_a_tokenizer_with_ids_past_the_policys_embedding_is_refused_before_weights_are_read(tiny, tmp_path):
+    config = saved(tiny, tmp_path / "policy", vocab_size=448)
+    (tmp_path / "policy" / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"ids up to 491, the policy of model\.path=.* embeds 448: leave data\.tok"):
+        assemble(config)

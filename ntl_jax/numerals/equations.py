@@ -207,5 +207,6 @@ def _may_be_meant(
         is_same(value, written)
         or is_point_of_thousands(numeral, value)
         or is_conversion(tokens, start, index, value, written)
-        or (start > 0 and (is_cut_off(value, written) or is_other_than_computed(kinds, first or 0, value, written)))
+        or (start > 0 and is_cut_off(value, written))
+        or ((start > 0 or "-" in kinds) and is_other_than_computed(kinds, first or 0, value, written))
     )

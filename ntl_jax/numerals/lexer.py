@@ -20,17 +20,23 @@ from ntl_jax.numerals import words
 from ntl_jax.numerals.spans import UNSIGNED
 from ntl_jax.numerals.symbols import END, OVER, RELATION, UNKNOWN
 
+_SPACED = {
+    **dict.fromkeys("*×·✕✖\N{DOT OPERATOR}\N{ASTERISK OPERATOR}", "*"),
+    **dict.fromkeys("/÷\N{DIVISION SLASH}\N{FRACTION SLASH}", "/"),
+    "-": "-", "\N{MINUS SIGN}": "-", "+": "+", "\N{EN DASH}": "e",
+}  # fmt: skip
+_OPERATORS = re.escape("".join(_SPACED))
 _LETTER = r"[^\W\d_]"
 _TOKEN = re.compile(
     rf"\s*+(?:(?P<word>(?:divided|multiplied)\s++by\b|{_LETTER}++(?:['’-]{_LETTER}++)*+|[°¢])"
-    rf"|{UNSIGNED}|(?P<currency>[$€£¥])|(?P<operator>[-+*/×÷−·⋅∕⁄∗✕✖–])|(?P<pair><<|>>|==|\.\.)|(?P<mark>.))",
+    rf"|{UNSIGNED}|(?P<currency>[$€£¥])|(?P<operator>[{_OPERATORS}])|(?P<pair><<|>>|==|\.\.)|(?P<mark>.))",
     re.DOTALL,
 )
-_SPACED = {**dict.fromkeys("×·⋅∗✕✖*", "*"), **dict.fromkeys("÷∕⁄/", "/"), "−": "-", "-": "-", "+": "+", "–": "e"}
 _TIGHT = {"*": "m", "/": "d", "-": "s", "+": "a", "e": "e"}
 _MARKS = {
     "(": "(", ")": ")", "[": "[", "]": "]", OVER: "F", END: "E", "%": "%", "=": "=", "<<": "<", ">>": ">", "..": "p",
-    ",": ",", **dict.fromkeys(".:;!?#\"“”→⇒∴—…\n", "p"), **dict.fromkeys((RELATION, "<", ">", "≈", "≤", "≥"), "b"), UNKNOWN: "?",
+    ",": ",", **dict.fromkeys(".:;!?#\"“”→⇒∴—…\n", "p"), **dict.fromkeys((RELATION, "<", ">", "≈", "≤", "≥"), "b"),
+    UNKNOWN: "?",
 }  # fmt: skip
 _PHRASES = {"divided": "D", "multiplied": "T"}
 _ENDS_OPERAND = frozenset("n%)]E")

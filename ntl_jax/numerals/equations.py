@@ -13,6 +13,7 @@ start of the next one.
 Hostile text costs one pass over its characters: lines of more than `MAX_LINE` characters are passed over.
 """
 
+import functools
 import re
 from collections.abc import Iterator
 from fractions import Fraction
@@ -28,6 +29,7 @@ from ntl_jax.numerals.symbols import UNKNOWN, plain_text, without_bullet
 from ntl_jax.numerals.units import UNIT, is_conversion, trust_units, without_units
 
 MAX_LINE = 50_000
+LINES_KEPT = 1024  # of which the equations are remembered: samples of one prompt have many lines in common
 
 _OPERAND = rf"[-s(\[]*+n%*+[)\]E%]*+{UNIT}?+[)\]E]*+"
 _COMPUTATION = re.compile(rf"(?<![-s(\[]){_OPERAND}(?:[-+*/asmdejPMTDfF]{_OPERAND})*+(?P<equals>=)?+")
@@ -88,9 +90,14 @@ def find_equations(text: str) -> Iterator[Equation]:
             line, start = UNKNOWN + line, start - 1
         if _OPERATOR_FIRST.match(text, end):
             line += UNKNOWN
-        for result, truth in _equations(tokenize(line)):
+        for result, truth in _equations_of_line(line):
             offsets = tuple([start + offset for offset in result.offsets])
             yield Equation(Numeral(result.digits, offsets, result.num_integer, result.negative), truth)
+
+
+@functools.lru_cache(LINES_KEPT)
+def _equations_of_line(line: str) -> tuple[Equation, ...]:
+    return tuple(_equations(tokenize(line)))
 
 
 def _lines(text: str) -> Iterator[tuple[int, int]]:

@@ -38,7 +38,6 @@ _MARKS = {
     ",": ",", **dict.fromkeys(".:;!?#\"“”→⇒∴—…\n", "p"), **dict.fromkeys((RELATION, "<", ">", "≈", "≤", "≥"), "b"),
     UNKNOWN: "?",
 }  # fmt: skip
-_PHRASES = {"divided": "D", "multiplied": "T"}
 _ENDS_OPERAND = frozenset("n%)]E")
 _BEFORE_BRACKET = frozenset("+-*/asmdejF([p,b=<>?")  # what a bracket follows without becoming a factor or argument
 _BEGINS_OPERAND = frozenset("0123456789($€£¥.")
@@ -113,17 +112,15 @@ def _operator(match: re.Match[str]) -> str:
 
 
 def _word(match: re.Match[str], before: str) -> str:
-    word, after = match["word"], match.string[match.end() : match.end() + 2]
+    word = match["word"]
     if word in ("x", "X") and (before in _ENDS_OPERAND or before in "wlc"):
-        spaced = _is_spaced(match)
+        spaced, after = _is_spaced(match), match.string[match.end() : match.end() + 2]
         if spaced and after[:1] == " " and after[1:] in _BEGINS_OPERAND:  # 3 x 4
             return "*"
         if not spaced and after[:1] in _BEGINS_OPERAND:  # 3x4
             return "m"
     if before == "n" and not _is_spaced(match) and word.lower() not in words.MEASURES:  # 2x, 3rd
         return "?"
-    if word.endswith(("by", "BY", "By")) and (phrase := _PHRASES.get(word.split()[0])):
-        return phrase
     return words.kind_of_word(word)
 
 

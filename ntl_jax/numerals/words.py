@@ -5,6 +5,8 @@ A computation next to a word that may be an operator has no truth; next to a wor
 only if the written result confirms it; next to a plain word (`is`, `costs`) it stands for itself.
 """
 
+import functools
+
 UNKNOWN = "w"
 PLAIN = "k"
 LABEL = "l"
@@ -75,22 +77,25 @@ _KINDS = {
 
 _KIND_OF_WORD = {word: kind for kind, words in _KINDS.items() for word in words.split()}
 _KIND_OF_WORD |= {word: MEASURE for word in MEASURES if word not in _KIND_OF_WORD}
+_PHRASES = {"divided by": "D", "multiplied by": "T"}
 _KIND_OF_LETTER = {"a": PLAIN, "I": PLAIN, "A": PLAIN, "°": MEASURE, "¢": MEASURE}
 
 
+@functools.lru_cache(4096)
 def kind_of_word(word: str) -> str:
-    """The letter for what a word does to a computation beside it.
+    """The letter for what a word, or ``divided by``, does to a computation beside it.
 
     Example:
-        >>> [kind_of_word(w) for w in ("costs", "Less", "apples", "n")]
-        ['k', 'o', 'w', 'v']
+        >>> [kind_of_word(w) for w in ("costs", "Less", "apples", "n", "divided by")]
+        ['k', 'o', 'w', 'v', 'D']
     """
     if len(word) == 1:
         return _KIND_OF_LETTER.get(word, VARIABLE)
     if "-" in word:  # one-third
         kinds = [kind_of_word(part) for part in word.split("-")]
         return next((kind for kind in kinds if kind in (OPERATOR, MULTIPLIER)), UNKNOWN)
-    return _KIND_OF_WORD.get(word.lower(), UNKNOWN)
+    word = " ".join(word.lower().split())
+    return _PHRASES.get(word) or _KIND_OF_WORD.get(word, UNKNOWN)
 
 
 def singular(word: str) -> str:

@@ -21,13 +21,13 @@ Eggs: Janet sells: 16 - 3 - 4 = 9 eggs | Money: She makes: $9 * 2 = $18
 Lunch: It costs: $5 + $3 = $8 | Change: She gets back: $20 - $8 = $12
 Clips in May: Natalia sold: 48 / 2 = 24 clips | Both months: Altogether she sold: 48 + 24 = 72 clips
 Per minute: Weng earns: $12 / 60 = $0.20 | Earnings: For 50 minutes she earns: 0.2 * 50 = $10
-Pages read: Julie has read: 12 + 24 = 36 pages | Pages left: There are: 120 - 36 = 84 pages | Tomorrow: She reads: 84 / 2 = 42 pages
-Letters: He writes: 3 * 2 = 6 pages | A week: Each week he writes: 6 * 2 = 12 pages | A year: In a year that is: 12 * 52 = 624 pages
-Yellow flowers: Mark has: 10 flowers + 8 flowers = 18 flowers | Green flowers: Of the green ones there are: 25% of 28 = 7 flowers
+Read: Julie read: 12 + 24 = 36 pages | Left: There are: 120 - 36 = 84 pages | Tomorrow: She reads: 84 / 2 = 42 pages
+Pages: He writes: 3 * 2 = 6 pages | Week: A week he writes: 6 * 2 = 12 pages | Year: A year that is: 12 * 52 = 624 pages
+Yellow: Mark has: 10 flowers + 8 flowers = 18 flowers | Green: Of the others these are: 25% of 28 = 7 flowers
 Bread: The bakery makes: 3 * 200 = 600 loaves | Unsold: The rest is: 600 - 540 = 60 loaves
 Monday: Sam runs: 3 km + 4 km = 7 km | Week: In five days he runs: 5 * 7 = 35 km
 Discount: He saves: 20% of $50 = $10 | Price: So he pays: $50 - $10 = $40
-Rows: The garden has: 12 * 15 = 180 plants | Lost: Frost kills: 180 / 6 = 30 plants | Left: That leaves: 180 - 30 = 150 plants
+Rows: The garden has: 12 * 15 = 180 plants | Lost: Lost are: 180 / 6 = 30 plants | Left: Left are: 180 - 30 = 150 plants
 Savings: Every month Ana saves: $1,200 - $850 = $350 | Year: After a year she has: 12 * $350 = $4,200
 Half: Ben eats: 1/2 * 8 = 4 slices | Rest: That leaves: 8 - 4 = 4 slices
 Ages: Tom is: 2 * 9 + 3 = 21 years | Gap: The difference is: 21 - 9 = 12 years
@@ -37,9 +37,9 @@ Tickets: Adults pay: 2 * $15 = $30 | Children: Children pay: 3 * $8 = $24 | All:
 Overtime: She works: 48 - 40 = 8 hours | Pay: For these she gets: 8 * $18 = $144
 Marbles: Leo has: 5 red marbles + 7 blue marbles = 12 marbles | Gift: After giving some away he has: 12 - 4 = 8 marbles
 Area: The room measures: 6 * 4.5 = 27 square meters | Tiles: One needs: 27 / 0.25 = 108 tiles
-Speed: The train covers: 80 * 3 = 240 miles | Rest: It still has: 400 - 240 = 160 miles | Time: That takes: 160 / 80 = 2 hours
+Speed: The train covers: 80 * 3 = 240 miles | Rest: Left are: 400 - 240 = 160 miles | Time: It takes: 160 / 80 = 2 hours
 Tax: The tax is: 0.08 * $75 = $6 | Bill: With tax he pays: $75 + $6 = $81
-Students: There are: 4 * 28 = 112 students | Absent: Absent are: 112 / 8 = 14 students | Present: So there are: 112 - 14 = 98 students
+All: There are: 4 * 28 = 112 students | Out: Absent are: 112 / 8 = 14 students | In: Here are: 112 - 14 = 98 students
 Score: They scored: 3 * 7 + 2 * 3 = 27 points | Lead: They lead by: 27 - 20 = 7 points
 Candy: Each child gets: (50 - 2) / 6 = 8 candies | Two: Two of them have: 2 * 8 = 16 candies
 Interest: One year brings: 5% of 2,000 = 100 dollars | Three: Three years bring: 3 * 100 = 300 dollars
@@ -51,7 +51,7 @@ Average: Her mean score is: (80 + 90 + 100) / 3 = 90 points | Above: That is abo
 Farm: There are: 15 * 4 + 20 * 2 = 100 legs | Cows: The cows alone have: 15 * 4 = 60 legs
 Books: He reads: 3/4 * 40 = 30 books | Left: Left are: 40 - 30 = 10 books
 Paint: They need: 2.5 + 1.75 = 4.25 gallons | Price: This costs: 4.25 * $20 = $85
-Cookies: She bakes: 5 * 24 = 120 cookies | Sold: She sells: 120 - 18 = 102 cookies | Income: This brings: 102 * $0.50 = $51
+Cookies: She bakes: 5 * 24 = 120 cookies | Sold: Sold are: 120 - 18 = 102 cookies | Income: It brings: 102 * $0.50 = $51
 Phone: The plan costs: 12 * $30 = $360 | With fee: Together with the fee: $360 + $40 = $400
 Walk: Mia walks: 2 * 1.5 = 3 miles a day | Month: In a month: 20 * 3 = 60 miles
 Toys: He has: 13 toys + 9 toys = 22 toys | Each: Both children get: 22 / 2 = 11 toys
@@ -176,7 +176,8 @@ def chat(story: list[Step], variant: int) -> Iterator[str]:
             case 4:
                 yield f"So, {step.name.lower()} → {expression} = {step.total} (see above)."
             case _:
-                yield f"{step.lead} \\( {_latex(step.expression, variant)} = {_latex(step.result, variant)} \\) {step.unit}."
+                equation = f"{_latex(step.expression, variant)} = {_latex(step.result, variant)}"
+                yield f"{step.lead} \\( {equation} \\) {step.unit}."
     yield f"\nThe final answer is $\\boxed{{{_latex(story[-1].result, variant)}}}$."
 
 

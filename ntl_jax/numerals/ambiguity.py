@@ -10,7 +10,7 @@ from fractions import Fraction
 from ntl_jax.numerals.surroundings import ALWAYS, IF_CONFIRMED, NEVER
 
 # Blanks that say otherwise than precedence: 60 / 3/4, 3 * 2+4, 5 - 3-2, 2+4 * 3.
-_SPACING = re.compile(r"/[^()\[\]FE]*[md]|[*/][^()\[\]FE]*[as]|-[^()\[\]FE]*[as]|[as][^()\[\]FE]*[*/]")
+_SPACING = re.compile(r"/[^()\[\]FE]*[md]|[*/][^()\[\]FE]*[as]|(?<=[n%)])-[^()\[\]FE]*[as]|[as][^()\[\]FE]*[*/]")
 _DOUBTFUL = re.compile(r"[\[ej]")  # brackets that may round, dashes, products without a sign
 _WORD_OPERATOR = re.compile(r"[PMTDf]")
 _OPERATOR = re.compile(r"[-+*/asmdejPMTDf]")

@@ -13,6 +13,7 @@ start of the next one.
 Hostile text costs one pass over its characters: lines of more than `MAX_LINE` characters are passed over.
 """
 
+import functools
 import re
 from collections.abc import Iterator
 from fractions import Fraction
@@ -28,6 +29,7 @@ from ntl_jax.numerals.symbols import UNKNOWN, plain_text, without_bullet
 from ntl_jax.numerals.units import UNIT, is_conversion, trust_units, without_units
 
 MAX_LINE = 50_000
+LINES_KEPT = 1024  # of which the equations are remembered: samples of one prompt have many lines in common
 
 _OPERAND = rf"[-s(\[]*+n%*+[)\]E%]*+{UNIT}?+[)\]E]*+"
 _COMPUTATION = re.compile(rf"(?<![-s(\[]){_OPERAND}(?:[-+*/asmdejPMTDfF]{_OPERAND})*+(?P<equals>=)?+")
@@ -88,9 +90,14 @@ def find_equations(text: str) -> Iterator[Equation]:
             line, start = UNKNOWN + line, start - 1
         if _OPERATOR_FIRST.match(text, end):
             line += UNKNOWN
-        for result, truth in _equations(tokenize(line)):
+        for result, truth in _equations_of_line(line):
             offsets = tuple([start + offset for offset in result.offsets])
             yield Equation(Numeral(result.digits, offsets, result.num_integer, result.negative), truth)
+
+
+@functools.lru_cache(LINES_KEPT)
+def _equations_of_line(line: str) -> tuple[Equation, ...]:
+    return tuple(_equations(tokenize(line)))
 
 
 def _lines(text: str) -> Iterator[tuple[int, int]]:
@@ -191,21 +198,19 @@ def _result(tokens: Tokens, at: int, computation: _Computation) -> Iterator[Equa
     written = -written if result.negative else written
     if truth == written:
         yield Equation(result, result)
-    elif trust == ALWAYS and not _may_be_meant(tokens, index, computation, value, written):
+    elif trust == ALWAYS and not (
+        is_same(value, written)
+        or is_point_of_thousands(tokens.word(index), value)
+        or is_conversion(tokens, start, index, value, written)
+        or ((start or " " in tokens.text) and _is_meant_otherwise(tokens, computation, value, written))
+    ):
         yield Equation(result, numeral_of(truth))
 
 
-def _may_be_meant(
-    tokens: Tokens, index: int, computation: _Computation, value: int | Fraction, written: int | Fraction
+def _is_meant_otherwise(
+    tokens: Tokens, computation: _Computation, value: int | Fraction, written: int | Fraction
 ) -> bool:
-    """Whether a result may be right though it is not the value: cut off, in another unit, of a share or a range."""
-    start, end = computation.start, computation.end
-    kinds = without_units(tokens.kinds[start:end]).strip("()")
-    numeral = tokens.word(index)
-    first = number_of(tokens.word(tokens.kinds.index("n", start)))
-    return (
-        is_same(value, written)
-        or is_point_of_thousands(numeral, value)
-        or is_conversion(tokens, start, index, value, written)
-        or (start > 0 and (is_cut_off(value, written) or is_other_than_computed(kinds, first or 0, value, written)))
-    )
+    """Whether a result that is not the value may be right by the words around it: cut off, of a share or a range."""
+    kinds = without_units(tokens.kinds[computation.start : computation.end]).strip("()")
+    first = number_of(tokens.word(tokens.kinds.index("n", computation.start))) or 0
+    return is_cut_off(value, written) or is_other_than_computed(kinds, first, value, written)

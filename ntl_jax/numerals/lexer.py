@@ -20,19 +20,24 @@ from ntl_jax.numerals import words
 from ntl_jax.numerals.spans import UNSIGNED
 from ntl_jax.numerals.symbols import END, OVER, RELATION, UNKNOWN
 
+_SPACED = {
+    **dict.fromkeys("*×·✕✖\N{DOT OPERATOR}\N{ASTERISK OPERATOR}", "*"),
+    **dict.fromkeys("/÷\N{DIVISION SLASH}\N{FRACTION SLASH}", "/"),
+    "-": "-", "\N{MINUS SIGN}": "-", "+": "+", "\N{EN DASH}": "e",
+}  # fmt: skip
+_OPERATORS = re.escape("".join(_SPACED))
 _LETTER = r"[^\W\d_]"
 _TOKEN = re.compile(
     rf"\s*+(?:(?P<word>(?:divided|multiplied)\s++by\b|{_LETTER}++(?:['’-]{_LETTER}++)*+|[°¢])"
-    rf"|{UNSIGNED}|(?P<currency>[$€£¥])|(?P<operator>[-+*/×÷−·⋅∕⁄∗✕✖–])|(?P<pair><<|>>|==|\.\.)|(?P<mark>.))",
+    rf"|{UNSIGNED}|(?P<currency>[$€£¥])|(?P<operator>[{_OPERATORS}])|(?P<pair><<|>>|==|\.\.)|(?P<mark>.))",
     re.DOTALL,
 )
-_SPACED = {**dict.fromkeys("×·⋅∗✕✖*", "*"), **dict.fromkeys("÷∕⁄/", "/"), "−": "-", "-": "-", "+": "+", "–": "e"}
 _TIGHT = {"*": "m", "/": "d", "-": "s", "+": "a", "e": "e"}
 _MARKS = {
     "(": "(", ")": ")", "[": "[", "]": "]", OVER: "F", END: "E", "%": "%", "=": "=", "<<": "<", ">>": ">", "..": "p",
-    ",": ",", **dict.fromkeys(".:;!?#\"“”→⇒∴—…\n", "p"), **dict.fromkeys((RELATION, "<", ">", "≈", "≤", "≥"), "b"), UNKNOWN: "?",
+    ",": ",", **dict.fromkeys(".:;!?#\"“”→⇒∴—…\n", "p"), **dict.fromkeys((RELATION, "<", ">", "≈", "≤", "≥"), "b"),
+    UNKNOWN: "?",
 }  # fmt: skip
-_PHRASES = {"divided": "D", "multiplied": "T"}
 _ENDS_OPERAND = frozenset("n%)]E")
 _BEFORE_BRACKET = frozenset("+-*/asmdejF([p,b=<>?")  # what a bracket follows without becoming a factor or argument
 _BEGINS_OPERAND = frozenset("0123456789($€£¥.")
@@ -107,17 +112,15 @@ def _operator(match: re.Match[str]) -> str:
 
 
 def _word(match: re.Match[str], before: str) -> str:
-    word, after = match["word"], match.string[match.end() : match.end() + 2]
+    word = match["word"]
     if word in ("x", "X") and (before in _ENDS_OPERAND or before in "wlc"):
-        spaced = _is_spaced(match)
+        spaced, after = _is_spaced(match), match.string[match.end() : match.end() + 2]
         if spaced and after[:1] == " " and after[1:] in _BEGINS_OPERAND:  # 3 x 4
             return "*"
         if not spaced and after[:1] in _BEGINS_OPERAND:  # 3x4
             return "m"
     if before == "n" and not _is_spaced(match) and word.lower() not in words.MEASURES:  # 2x, 3rd
         return "?"
-    if word.endswith(("by", "BY", "By")) and (phrase := _PHRASES.get(word.split()[0])):
-        return phrase
     return words.kind_of_word(word)
 
 

@@ -14,7 +14,6 @@ SAME = Fraction(1, 10**9)
 """Relative distance up to which a result is not contradicted."""
 
 
-
 def rounded(value: int | Fraction, num_decimals: int) -> int | Fraction:
     """The value in full where it has few decimals, else to ``num_decimals``, halves away from zero.
 

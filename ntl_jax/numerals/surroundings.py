@@ -19,8 +19,9 @@ _NAMES_A_NUMBER = frozenset(words.LABEL + words.MEASURE + words.VARIABLE + words
 _NOUNS_OF_SUMS = frozenset(("total", "cost", "price", "profit", "amount"))
 _OPERAND_ENDS = frozenset("n%)]E")
 _OPERATORS = frozenset("+-*/asmdejPMTDfQ")
+_GOES_ON = frozenset("+*asmjF")
 _MOST_WORDS = 16  # of a clause that are looked at
-_ABBREVIATIONS = frozenset("no nos p pp vol ch fig eq sec approx vs".split())
+_ABBREVIATIONS = frozenset(("no", "nos", "p", "pp", "vol", "ch", "fig", "eq", "sec", "approx", "vs"))
 _FRACTION = re.compile(r"\(?n[/dF]n")
 _MORE_OF_THE_NUMBER = re.compile(rf"\(?n(?:[/dF]n|[p,{words.LETTERS}]|\Z)")
 
@@ -76,10 +77,12 @@ def trust_behind(tokens: Tokens, end: int) -> int:
     if behind == "p":  # 5! and 0.666...
         return IF_CONFIRMED if text.startswith(("!", "..", "…"), at) else _trust_in_the_rest(kinds, end)
     if behind == ",":
+        if kinds[end + 1 : end + 2] == "?":  # 1,\!200
+            return NEVER
         is_split = kinds[end + 1 : end + 2] == "n" and _is_thousands(tokens.word(end + 1))
         return IF_CONFIRMED if is_split else _trust_in_the_rest(kinds, end)
     if behind == "(":  # 8 (apples)
-        return ALWAYS
+        return _trust_in_the_rest(kinds, end)
     if behind in "-e" and kinds[end + 1 : end + 2] in ("w", "k", "i", "l"):  # a dash
         return IF_CONFIRMED
     if behind in "/dh" and kinds[end + 1 : end + 2] in ("w", "c", "l"):  # $8/hour
@@ -96,7 +99,7 @@ def _trust_behind_words(tokens: Tokens, end: int) -> int:
     behind = kinds[stop : stop + 1]
     if first in "QPMDzy" or (first == "T" and behind in ("n", "(", "[")):
         return NEVER
-    if behind and behind in "+*asmjF" or (behind in ("-", "/", "d", "e") and kinds[stop + 1 : stop + 2] in ("n", "(")):
+    if behind in _GOES_ON or (behind in ("-", "/", "d", "e") and kinds[stop + 1 : stop + 2] in ("n", "(")):
         return NEVER
     if first == words.VARIABLE:
         is_apart = tokens.text[tokens.end(end - 1)].isspace()
@@ -111,7 +114,7 @@ def _trust_behind_words(tokens: Tokens, end: int) -> int:
 
 
 def _trust_in_the_rest(kinds: str, end: int) -> int:
-    """A remainder may be named later in the line."""
+    """A remainder, or that the result is rounded, may be said later in the line."""
     return IF_CONFIRMED if words.REMAINDER in kinds[end : end + _MOST_WORDS] else ALWAYS
 
 

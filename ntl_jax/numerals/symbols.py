@@ -13,28 +13,32 @@ OVER, END, UNKNOWN, RELATION = "\ue000", "\ue001", "\ufffd", "|"
 _NESTING = 4
 """Fractions and texts inside one another; those that are nested deeper are unknown."""
 
-_WRAPPERS = "text textbf textit textrm textnormal mathrm mathbf mathit mathsf mathtt boxed fbox underline emph".split()
-_BLANK = "left right big Big bigl bigr Bigl Bigr quad qquad displaystyle textstyle , ; : ! ( ) [ ]".split()
+_WRAPPERS = "text textbf textit textrm textnormal mathrm mathbf mathit mathsf mathtt boxed fbox underline emph"
+_BLANK = "left right big Big bigl bigr Bigl Bigr quad qquad displaystyle textstyle , ; : ! ( ) [ ]"
+_BOUNDARIES = "implies Rightarrow rightarrow Longrightarrow therefore because \\"
+_RELATIONS = "approx ne neq le leq ge geq lt gt sim to"
 _SYMBOLS = {
-    **dict.fromkeys([*_WRAPPERS, *_BLANK, " ", "\n"], " "),
+    **dict.fromkeys([*_WRAPPERS.split(), *_BLANK.split(), " ", "\n"], " "),
     **dict.fromkeys(("times", "cdot", "ast"), "*"),
-    **dict.fromkeys("implies Rightarrow rightarrow Longrightarrow therefore because \\".split(), ";"),
-    **dict.fromkeys("approx ne neq le leq ge geq lt gt sim to".split(), RELATION),
+    **dict.fromkeys(_BOUNDARIES.split(), ";"),
+    **dict.fromkeys(_RELATIONS.split(), RELATION),
     "div": "/",
     "degree": "°",
     "%": "%",
     "$": "$",
 }
 _MARKUP = re.compile(r"[\\`&{}\ue000\ue001]|\*\*|__")
-_WRAPPED = re.compile(rf"\\(?:{'|'.join(_WRAPPERS)})\s*+\{{((?:[^{{}}]|\{{,\}})*+)\}}")
+_WRAPPED = re.compile(rf"\\(?:{_WRAPPERS.replace(' ', '|')})\s*+\{{((?:[^{{}}]|\{{,\}})*+)\}}")
 _FRACTION = re.compile(r"\\[dt]?frac\s*+\{((?:[^{}]|\{,\})*+)\}\s*+\{((?:[^{}]|\{,\})*+)\}")
 _COMMAND = re.compile(
     r"(?P<degree>\^\s*+(?:\{\s*+)?\\circ(?![a-zA-Z])(?:\s*+\})?)"
-    r"|(?P<boundary>\\(?:begin|end)\{[^{}\n]*+\}|\\[)\]]\s*+\\[(\[])"
+    r"|(?P<boundary>\\(?:begin|end)\{[^{}\n]*+\}|\\[)\]]\s*+\\[(\[]|\\\\\[[0-9][^\]\n]{0,12}\])"
+    r"|(?P<continued>\\\\\s*+&?\s*+(?==))"
     r"|(?P<unknown>&(?:[a-zA-Z]++|\#[0-9]++);|(?<=,)\\!)"
     r"|\\(?P<name>[a-zA-Z]++|.)|(?P<strong>\*\*|__)|(?P<blank>[`&])",
     re.DOTALL,
 )
+_ITALIC = re.compile(r"(?<![\w*)])\*(?=[^\s*])([^*\n]*+)(?<=\S)\*(?![\w*])")
 _BRACE = re.compile(r"(?!\{,\})(?<!\{,)[{}]")
 _BULLET = re.compile(r"\s*+(?:(?:[>•*+-]|\#{1,6}|\(?(?:[0-9]{1,3}|[A-Za-z])[.)])\s++)+")
 _OPERAND = re.compile(r"[(\[$€£¥0-9.]")
@@ -47,6 +51,8 @@ def plain_text(text: str) -> str:
         >>> plain_text(r"\(3 \cdot 18 &= **54** \text{ m}\)")
         '  3 *     18  =   54         m   '
     """
+    if "*" in text:
+        text = _ITALIC.sub(r" \1 ", text)
     if not _MARKUP.search(text):
         return text
     text = text.replace(OVER, UNKNOWN).replace(END, UNKNOWN)

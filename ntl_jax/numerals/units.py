@@ -21,7 +21,7 @@ _RATIO = re.compile("[/dh][wlc]")
 _SUM = re.compile("[^*/mdjFTDf]*")
 _CURRENCIES = frozenset("$€£¥")
 _CONVERSIONS = frozenset(
-    Fraction(f) for f in (2, 3, 4, 5, 7, 8, 10, 12, 16, 20, 24, 25, 30, 36, 52, 60, 100, 365, 1000, 1440, 1760, 3600, 5280)
+    (2, 3, 4, 5, 7, 8, 10, 12, 16, 20, 24, 25, 30, 36, 52, 60, 100, 365, 1000, 1440, 1760, 3600, 5280)
 )
 _FIRST_WORDS = 4  # of those behind a result
 

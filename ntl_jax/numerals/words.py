@@ -5,6 +5,8 @@ A computation next to a word that may be an operator has no truth; next to a wor
 only if the written result confirms it; next to a plain word (`is`, `costs`) it stands for itself.
 """
 
+import functools
+
 UNKNOWN = "w"
 PLAIN = "k"
 LABEL = "l"
@@ -20,21 +22,20 @@ BASE = "z"
 LETTERS = "wklcoifhyrvzPMTDQ"
 """The kinds of words; P, M, T and D are plus, minus, times and divided by, Q is a power of the number before it."""
 
-MEASURES = frozenset(
-    "mm cm km kg mg ml cl dl lb lbs oz ft yd mi hr hrs min mins sec secs mph kmh kph kw kwh gb mb tb kb sq".split()
-    + "cent cents dollar dollars usd euro euros penny pennies quarter quarters dime dimes nickel nickels".split()
-    + "second seconds minute minutes hour hours day days week weeks month months year years decade decades".split()
-    + "millimeter millimeters centimeter centimeters meter meters kilometer kilometers inch inches foot feet".split()
-    + "yard yards mile miles gram grams kilogram kilograms ounce ounces pound pounds ton tons liter liters".split()
-    + "milliliter milliliters cup cups pint pints gallon gallons degree degrees °".split()
-)
+_MEASURES = """mm cm km kg mg ml cl dl lb lbs oz ft yd mi hr hrs min mins sec secs mph kmh kph kw kwh gb mb tb kb sq
+    cent cents dollar dollars usd euro euros penny pennies quarter quarters dime dimes nickel nickels second seconds
+    minute minutes hour hours day days week weeks month months year years decade decades millimeter millimeters
+    centimeter centimeters meter meters kilometer kilometers inch inches foot feet yard yards mile miles gram grams
+    kilogram kilograms ounce ounces pound pounds ton tons liter liters milliliter milliliters cup cups pint pints
+    gallon gallons degree degrees °"""
+MEASURES = frozenset(_MEASURES.split())
 """Units with others of their kind, so that a result may be in another one than its computation."""
 
 _KINDS = {
-    OPERATOR: """than less more fewer twice thrice double doubled triple tripled quadruple half halve halved halves halfs third
-        thirds fourth fourths fifth fifths sixth eighth tenth tenths over by not without between average
-        mean median sum product difference quotient ratio square cube root sqrt cbrt log ln lg exp sin cos tan sec csc
-        cot gcd lcm hcf max min abs floor ceil round factorial choose permute xor power exponent negative
+    OPERATOR: """than less more fewer twice thrice double doubled triple tripled half halve halved halves halfs
+        third thirds fourth fourths fifth fifths sixth eighth tenth tenths over by not without between average
+        mean median sum product difference quotient ratio square cube root sqrt cbrt log ln lg exp sin cos tan csc
+        cot gcd lcm hcf max abs ceil factorial choose permute xor power exponent negative
         inverse reciprocal multiply multiplied divide divided subtract subtracted add increased decreased reduced
         diminished raised lowered nor versus vs
         one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
@@ -47,7 +48,7 @@ _KINDS = {
     PER: "per",
     MULTIPLIER: """hundred hundreds thousand thousands million millions billion billions trillion trillions dozen dozens
         gross couple pair pairs k bn mn lakh crore""",
-    REMAINDER: "remainder remainders rem leftover leftovers",
+    REMAINDER: "remainder remainders rem leftover leftovers rounded rounding truncated nearest floor ceiling",
     BASE: "base binary octal hexadecimal hex modulo mod modular modulus",
     "P": "plus",
     "M": "minus",
@@ -58,9 +59,9 @@ _KINDS = {
         february march april may june july august september october november december score scores route bus flight
         channel apartment lot game games round rounds phase stage option case team period quarter season episode age
         ages""",
-    PLAIN: """a an the is are was were be been being am's has have had do does did so now then thus therefore hence
+    PLAIN: """a an the is are was were be been being has have had do does did so now then thus therefore hence
         also only just still that that's this it it's its there there's here which because since for her him his she
-        he they them their we our you your i if when where while on at in as total totals totaling totalling
+        he they them their we our you your i if when where while at in as total totals totaling totalling
         cost costs charge charges charged spend spends spent spending pay pays paid paying earn earns earned earning
         make makes made making get gets got getting take takes took taking buy buys bought buying sell sells sold
         need needs needed use uses used using eat eats ate eaten scored gave give gives given receive receives
@@ -76,22 +77,25 @@ _KINDS = {
 
 _KIND_OF_WORD = {word: kind for kind, words in _KINDS.items() for word in words.split()}
 _KIND_OF_WORD |= {word: MEASURE for word in MEASURES if word not in _KIND_OF_WORD}
+_PHRASES = {"divided by": "D", "multiplied by": "T"}
 _KIND_OF_LETTER = {"a": PLAIN, "I": PLAIN, "A": PLAIN, "°": MEASURE, "¢": MEASURE}
 
 
+@functools.lru_cache(4096)
 def kind_of_word(word: str) -> str:
-    """The letter for what a word does to a computation beside it.
+    """The letter for what a word, or ``divided by``, does to a computation beside it.
 
     Example:
-        >>> [kind_of_word(w) for w in ("costs", "Less", "apples", "n")]
-        ['k', 'o', 'w', 'v']
+        >>> [kind_of_word(w) for w in ("costs", "Less", "apples", "n", "divided by")]
+        ['k', 'o', 'w', 'v', 'D']
     """
     if len(word) == 1:
         return _KIND_OF_LETTER.get(word, VARIABLE)
     if "-" in word:  # one-third
         kinds = [kind_of_word(part) for part in word.split("-")]
         return next((kind for kind in kinds if kind in (OPERATOR, MULTIPLIER)), UNKNOWN)
-    return _KIND_OF_WORD.get(word.lower(), UNKNOWN)
+    word = " ".join(word.lower().split())
+    return _PHRASES.get(word) or _KIND_OF_WORD.get(word, UNKNOWN)
 
 
 def singular(word: str) -> str:

@@ -319,8 +319,8 @@ def test_a_head_sharded_over_the_vocabulary_gives_the_same_numbers_and_is_not_ga
         ({"targets": jnp.zeros(12, jnp.int32)}, r"targets \(12,\) must have the shape \(13,\) of the positions"),
         ({"temperature": 0.0}, "temperature=0.0 must be above 0"),
         ({"chunk_size": 0}, "chunk_size=0 must be at least 1"),
-        ({"num_tokens": 0}, r"num_tokens=0 must lie in \[1, 32\]"),
-        ({"num_tokens": V + 1}, r"num_tokens=33 must lie in \[1, 32\]"),
+        ({"num_tokens": 0}, r"num_tokens=0 must be in \[1, 32\]"),
+        ({"num_tokens": V + 1}, r"num_tokens=33 must be in \[1, 32\]"),
     ],
 )
 def test_arguments_that_cannot_serve_are_refused_with_the_reason(changes, message):

@@ -42,7 +42,7 @@ def test_twins_in_an_iteration_have_draws_and_samples_of_their_own(trainer):
     indices = np.array([p.index for p in second.prompts]).reshape(4, 4)[:, 0]
     assert draws.tolist() == [*indices[:2], *(NUM_PROMPTS + indices[2:])]
     assert len(set(indices)) == 3 and len(set(draws)) == 4
-    twins = np.flatnonzero(indices == indices[np.argmax(np.bincount(indices)[indices])])
+    twins = np.flatnonzero(indices == indices[np.argmax(np.bincount(indices)[indices])]).tolist()
     responses = [[second.trajectories[4 * row + i].response_ids.tolist() for i in range(4)] for row in twins]
     assert responses[0] != responses[1]
 

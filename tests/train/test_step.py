@@ -121,6 +121,7 @@ def test_a_finite_step_changes_parameters_and_says_so(whole):
 def test_a_figure_that_overflows_is_reported_and_vetoes_nothing(whole):
     """Six tokens without a weight, with advantages whose sum no float32 holds."""
     batch = random_batch()
+    assert batch.weights is not None and batch.advantages is not None
     weights, advantages = batch.weights.copy(), batch.advantages.copy()
     tokens = tuple(np.argwhere(batch.mask)[:6].T)
     weights[tokens], advantages[tokens] = 0.0, 2e38
@@ -134,6 +135,7 @@ def test_the_loss_that_is_minimized_is_reported(whole):
     """With a weight of 1 / 64 a token, the losses are those of the plain sums."""
     _, _, figures = whole
     batch = random_batch()
+    assert batch.weights is not None and batch.returns is not None and batch.number_weights is not None
     value_loss = np.sum(batch.weights * 0.5 * np.square(batch.returns), where=batch.mask)
     assert figures["critic/loss"] == pytest.approx(AlgorithmSection().value_weight * value_loss, rel=1e-4)
     number_loss = 0.1 * np.sum(batch.number_weights) * figures["actor/ntl_loss"]

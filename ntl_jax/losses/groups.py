@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Groups of samples of one prompt, by id: sums, counts and deviations in time and memory linear in the samples.
+"""Groups of samples of one prompt, by id: sums, counts and deviations in memory linear in the samples.
 
 Ids are any ints in any order. Sorting them numbers the groups from 0, of which there are at most as many as rows, so
 that the sums have a static shape and everything works under `jit`.

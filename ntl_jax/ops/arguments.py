@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of arguments: what is wrong, what is allowed, and how to mend it, before anything is computed.
+"""Checks of arguments: what is wrong, what is allowed, and how to fix it, before anything is computed.
 
 Types, dtypes and shapes are known under `jit` as well. The value of a traced number is not, and goes unchecked.
 """
@@ -167,6 +167,7 @@ def check_bounds(low: Any, high: Any, *, around: float | None = None, remedy: st
     """
     if isinstance(low, Tracer) or isinstance(high, Tracer):
         return
+    check_numbers("a number, -inf or inf for no bound", lambda x: ~np.isnan(x), low=low, high=high)
     least, most = (low, high) if around is None else (around, around)
     if not (np.all(np.asarray(low) <= most) and np.all(np.asarray(high) >= least)):
         within = "" if around is None else f" with {around:g} within"
@@ -174,7 +175,7 @@ def check_bounds(low: Any, high: Any, *, around: float | None = None, remedy: st
 
 
 def _remedy(shapes: dict[str, tuple[int, ...]]) -> str:
-    """How to mend shapes that differ in the two usual ways; empty for others."""
+    """How to fix shapes that differ in the two usual ways; empty for others."""
     if len({len(shape) for shape in shapes.values()}) > 1:
         return " (a value per row becomes one per token by jnp.broadcast_to(x[:, None], mask.shape))"
     sizes = {name: shape[-1] for name, shape in shapes.items()}

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ntl_jax.ops.arguments import check_positive
 from ntl_jax.records import NTLInfo
 from ntl_jax.rewards.answers import is_correct
 
@@ -49,6 +50,9 @@ def ntl_reward(
         ntl_info: record of this one sample.
         tau: the larger, the more forgiving; above 0.
 
+    Raises:
+        ValueError: `tau` is not above 0.
+
     Example: ``#### 6`` where 5 was right, by a policy sure of its 6, costs a squared error of 1: 0.5 exp(-1).
         >>> import numpy as np
         >>> from ntl_jax.numerals import label_response
@@ -59,6 +63,7 @@ def ntl_reward(
         >>> round(ntl_reward("gsm8k", "#### 6", "5", ntl_info=info)["score"], 4)
         0.1839
     """
+    check_positive(tau=tau)
     exact = exact_match(data_source, solution_str, ground_truth)
     closeness = math.exp(-float(ntl_info.ntl_loss[0]) / tau)
     return {
@@ -84,8 +89,12 @@ def ntl_gated_reward(
         ntl_info: record of this one sample.
         tau: the larger, the more forgiving; above 0.
 
+    Raises:
+        ValueError: `tau` is not above 0.
+
     Example: see `ntl_reward`.
     """
+    check_positive(tau=tau)
     exact = exact_match(data_source, solution_str, ground_truth)
     closeness = math.exp(-float(ntl_info.ntl_loss[0]) / tau)
     return {"score": exact * closeness, "exact_match": exact, "closeness": closeness}

@@ -134,7 +134,7 @@ OUT_OF_RANGE = [
     (losses.truncated_importance_weights, "cap", (0.0, -2.0, np.nan)),
     (losses.banded_importance_weights, "low", (-0.1, 1.5, 3.0, np.nan)),
     (losses.banded_importance_weights, "high", (0.9, 0.0, np.nan)),
-    (losses.sequence_rejection_mask, "low", (0.01, 0.2, np.nan)),
+    (losses.sequence_rejection_mask, "low", (0.01, 0.2, np.nan, None)),
     (losses.sequence_rejection_mask, "high", (-0.01, -0.2, np.nan)),
     (losses.correction_sums, "low", (-0.1, 2.5, np.nan)),
     (losses.correction_sums, "high", (-2.0, np.nan)),

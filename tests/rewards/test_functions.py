@@ -42,6 +42,13 @@ def test_ntl_reward_is_half_exact_match_half_closeness(response, ntl_loss, tau, 
     assert result["exact_match"] == float("72" in response)
 
 
+@pytest.mark.parametrize("reward", [ntl_reward, ntl_gated_reward])
+@pytest.mark.parametrize("tau", [0.0, -1.0, float("nan")])
+def test_a_temperature_that_is_not_above_zero_is_refused(reward, tau):
+    with pytest.raises(ValueError, match=r"tau=.* must be a finite number above 0"):
+        reward("gsm8k", "#### 72", "72", ntl_info=info_with_loss(1.0), tau=tau)
+
+
 def test_both_rewards_take_the_trainers_call():
     call = {"data_source": "gsm8k", "solution_str": "#### 72", "ground_truth": "72", "extra_info": {"index": 3}}
     full = call | {"ntl_info": info_with_loss(0.0), "tau": 1.0}

@@ -4,6 +4,7 @@
 import dataclasses
 import textwrap
 
+import jax
 import numpy as np
 import pytest
 
@@ -43,7 +44,7 @@ def experience_of(trainer, samples):
 @pytest.fixture(scope="module")
 def stepped(tiny_parts):
     """A trainer after one iteration, its figures and samples."""
-    trainer = ppo_trainer(tiny_parts, tiny_parts.params)
+    trainer = ppo_trainer(tiny_parts, jax.tree.map(lambda x: x.copy(), tiny_parts.params))  # an update takes them
     return trainer, *trainer.step()
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loads a tokenizer: the built-in one, or any that transformers knows."""
 
+import importlib.util
 import pathlib
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -19,7 +20,8 @@ def load_tokenizer(path: str | None = None) -> Tokenizer:
         path: folder or hub name; None: the built-in tokenizer.
 
     Raises:
-        ValueError: when there is no tokenizer, or it has no end-of-sequence token, without which no response ends.
+        ValueError: when there is no tokenizer, it needs a package that is not installed (Mistral's ``tekken.json``:
+            mistral-common), or it has no end-of-sequence token, without which no response ends.
 
     Example:
         >>> tokenizer = load_tokenizer()
@@ -28,7 +30,10 @@ def load_tokenizer(path: str | None = None) -> Tokenizer:
     """
     name = str(BUILT_IN) if path is None else str(path)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        tokenizer = _load(name)
+    except ImportError as error:
+        what = " ".join(str(error).split())
+        raise ValueError(f"data.tokenizer={name!r} needs a package that is not installed: {what}") from error
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(
             f"data.tokenizer={name!r} holds no tokenizer that transformers can load: give a folder with a "
@@ -40,3 +45,15 @@ def load_tokenizer(path: str | None = None) -> Tokenizer:
             'add "eos_token" to its tokenizer_config.json'
         )
     return tokenizer
+
+
+def _load(name: str) -> Tokenizer:
+    folder = pathlib.Path(name)
+    if not (folder / "tekken.json").is_file() or (folder / "tokenizer.json").is_file():
+        return AutoTokenizer.from_pretrained(name)
+    # AutoTokenizer takes Mistral's own tokenizer only where a config.json says so, and else one without an end token.
+    if importlib.util.find_spec("mistral_common") is None:
+        raise ImportError("its tekken.json is read by mistral-common: pip install mistral-common")
+    from transformers.tokenization_mistral_common import MistralCommonBackend
+
+    return MistralCommonBackend.from_pretrained(name)

@@ -97,7 +97,8 @@ def sampled_numbers(ids: Int[np.ndarray, "T"], token_values: Float[np.ndarray, "
 
 def _decoding_steps(tokenizer: Any) -> list[dict[str, Any]]:
     """What a tokenizers-backed tokenizer does to its pieces, as its ``tokenizer.json`` says; empty for any other."""
-    if not tokenizer.is_fast or tokenizer.backend_tokenizer.decoder is None:
+    # Mistral's own tokenizers do not say whether they are backed by tokenizers; they are not.
+    if not getattr(tokenizer, "is_fast", False) or tokenizer.backend_tokenizer.decoder is None:
         return []
     decoder = json.loads(tokenizer.backend_tokenizer.decoder.__getstate__())
     return decoder["decoders"] if decoder["type"] == "Sequence" else [decoder]
@@ -166,17 +167,20 @@ def _prefix_writer(tokenizer: Any) -> Callable[[list[int]], list[str]]:
     """Decodes every prefix; of a long one the end alone, from where that gives what the whole text has there.
 
     The end moves on only where a character is complete and the tokens kept write something, since decoding may strip
-    what it begins with. Special tokens, which write nothing, are left out.
+    what it begins with. Ids outside the vocabulary, and special tokens behind others, change nothing and are left out.
     """
 
     def decode(ids: list[int]) -> str:
         return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     silent = {i for i in tokenizer.all_special_ids if not decode([i])}
+    known = range(max(len(tokenizer), max(tokenizer.get_vocab().values()) + 1))
 
     def write(ids: list[int]) -> list[str]:
-        written = iter(write_each([i for i in ids if i not in silent]))
-        return ["" if i in silent else next(written) for i in ids]
+        previous = [None, *ids]
+        kept = [i in known and not (i in silent and last in silent) for i, last in zip(ids, previous, strict=False)]
+        written = iter(write_each([i for i, is_kept in zip(ids, kept, strict=True) if is_kept]))
+        return [next(written) if is_kept else "" for is_kept in kept]
 
     def write_each(ids: list[int]) -> list[str]:
         text = decode(ids)

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The built-in tokenizer has digits and whole words as tokens, loses nothing, and is what the script writes."""
 
+import importlib.util
 import json
 import pathlib
 import re
 import runpy
 import shutil
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from ntl_jax.data.generator import generate_problems
 from ntl_jax.data.gsm8k import load_gsm8k
 from ntl_jax.data.tokenizer import BUILT_IN, load_tokenizer
+from ntl_jax.numerals import NumberTable, TokenDecoder
 
 ROOT = pathlib.Path(__file__).parents[2]
 REAL = ROOT.parent / "shared" / "data"
@@ -113,3 +116,29 @@ def test_a_tokenizer_without_an_end_token_is_refused(tmp_path):
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="no end-of-sequence token"):
         load_tokenizer(str(tmp_path))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mistral_common") is not None, reason="mistral-common is here")
+@pytest.mark.parametrize("config", [None, {"model_type": "mistral"}])
+def test_a_folder_with_tekken_json_says_what_to_install(tmp_path, config):
+    (tmp_path / "tekken.json").write_text("{}")
+    if config is not None:
+        (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"^data\.tokenizer=[^\n]*tekken\.json[^\n]*pip install mistral-common$"):
+        load_tokenizer(str(tmp_path))
+
+
+@pytest.mark.parametrize("config", [None, {"model_type": "mistral"}])
+def test_mistrals_own_tokenizer_loads_and_decodes_token_by_token(tmp_path, config):
+    mistral_common = pytest.importorskip("mistral_common", reason="reads tekken.json, which is in its data")
+    tekken = sorted((pathlib.Path(mistral_common.__path__[0]) / "data").glob("tekken_*.json"))[-1]
+    (tmp_path / "tekken.json").symlink_to(tekken)
+    if config is not None:
+        (tmp_path / "config.json").write_text(json.dumps(config))
+    tokenizer = load_tokenizer(str(tmp_path))
+    table = NumberTable.from_tokenizer(tokenizer)
+    assert tokenizer.convert_ids_to_tokens(table.ids.tolist()) == [*"0123456789"]
+    ids = tokenizer("so 7🍎\n#### 72", add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id, len(tokenizer)]
+    text, starts = TokenDecoder(tokenizer)(np.array(ids))
+    assert text == "so 7🍎\n#### 72"
+    assert starts[-4:].tolist() == [len(text) - 2, len(text) - 1, len(text), len(text)]

@@ -139,11 +139,20 @@ class Counting:
 
     def __init__(self, tokenizer):
         self.tokenizer, self.num_decoded = tokenizer, 0
-        self.all_special_ids = tokenizer.all_special_ids
+        self.all_special_ids, self.get_vocab = tokenizer.all_special_ids, tokenizer.get_vocab
+
+    def __len__(self):
+        return len(self.tokenizer)
 
     def decode(self, ids, **settings):
         self.num_decoded += len(ids)
         return self.tokenizer.decode(ids, **settings)
+
+
+def test_a_tokenizer_that_does_not_say_what_backs_it_is_decoded_all_the_same(tokenizer):
+    ids = [*tokenizer("so 7🍎\n#### 72", add_special_tokens=False).input_ids, tokenizer.eos_token_id, 10**6]
+    (text, starts), (own, own_starts) = TokenDecoder(Counting(tokenizer))(ids), TokenDecoder(tokenizer)(ids)
+    assert (text, starts.tolist()) == (own, own_starts.tolist())
 
 
 def test_tokens_are_decoded_a_bounded_number_of_times_each_whatever_the_length(tokenizer):

@@ -8,8 +8,9 @@ What stands around the number decides what it is, so that everything up to the e
   as ``million``. All but the first are read exactly and have no digits of their own.
 - Stepped over: markup, currency, percent and degree signs, units with their exponents (``72 \text{ m}^2``).
 - An equation (``220 + 90 = 310``, ``x = 5``) is read at its last equals sign.
-- Not read, since the first number is not what is meant: ranges, ratios, times, dates, lists, products, roots,
-  variables, compound measures (``5 feet 3 inches``), decimal commas and misplaced thousands (``12,5``, ``1,20,000``).
+- Not read, since the first number is not what is meant: ranges, ratios, times, dates, products, roots, several
+  numbers in a box, variables, compound measures (``5 feet 3 inches``), decimal commas, misplaced thousands (``12,5``,
+  ``1,20,000``).
 
 The time is linear in the length. Exact values have limits, past which nothing is read.
 """
@@ -33,7 +34,7 @@ from ntl_jax.numerals.answer_tokens import (
 )
 
 _POWERS = ("power", "caret", "superscript")
-_JOINS = frozenset(("sign", "times", "slash", "power", "caret", "command", "odd", "aside"))
+_JOINS = frozenset(("sign", "times", "slash", "power", "caret", "command", "odd", "aside", "equals"))
 # Words between two numbers that belong together.
 _JOINING_WORDS = frozenset(
     ["and", "or", "to", "of", "by", "plus", "minus", "times", "over", "less", "divided", "multiplied", "remainder", "r"]
@@ -95,6 +96,8 @@ def read_box(text: str, start: int, end: int) -> Written | None:
     if all(token.lastgroup not in NUMBERS for token in tokens):
         return None
     last_equals = max((i for i, token in enumerate(tokens) if token.lastgroup == "equals"), default=-1)
+    if any(token[0].lower() in (",", ";", "or", "and") for token in tokens[: max(last_equals, 0)]):  # x = 1, y = 2
+        raise Unreadable
     tokens = tokens[last_equals + 1 :]
     while tokens and tokens[0].lastgroup in ("word", "pause", "aside"):
         del tokens[0]
@@ -126,6 +129,8 @@ def _behind_equals(tokens: list[Token]) -> int:
             break
         if kind == "equals":
             behind = i + 1
+        if behind and token[0].lower() in ("or", "and"):  # x = 1 or x = 2
+            break
         joined = kind != "word" or token[0].lower() in _JOINING_WORDS
     return behind
 
@@ -147,11 +152,11 @@ class _Reader:
         return self._tokens[self._next - 1]
 
     def starts_with_number(self) -> bool:
-        """Whether a number is due: also where a root or an inequality begins."""
+        """Whether a number is due: also where a root, an inequality or another script's number begins."""
         ahead = 1 if self._kind() == "sign" else 0
         kind = self._kind(ahead)
         if kind == "odd":
-            return unicodedata.category(self._tokens[ahead][0]) == "Sm"
+            return unicodedata.category(self._tokens[ahead][0]) in ("Sm", "Nd")
         return kind in NUMBERS or kind == "command"
 
     def read(self, *, only_number: bool) -> Written:

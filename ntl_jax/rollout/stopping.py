@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from ntl_jax.data import special_tokens
 from ntl_jax.numerals import TokenDecoder
 from ntl_jax.records import Sampling
 
@@ -50,7 +51,7 @@ def special_stops(stop_strings: Sequence[str], tokenizer: Any) -> dict[str, int]
     Raises:
         ValueError: a stop string holds a special token beside other text, so that no text could ever show it.
     """
-    special = {token.content: i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    special = special_tokens(tokenizer)
     for stop in stop_strings:
         if stop not in special and (inside := [token for token in special if token in stop]):
             raise ValueError(

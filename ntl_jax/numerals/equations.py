@@ -20,7 +20,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from ntl_jax.numerals.ambiguity import is_other_than_computed, is_point_of_thousands, trust_reading
-from ntl_jax.numerals.expressions import Value, evaluate, num_open, number_of
+from ntl_jax.numerals.expressions import Value, evaluate, number_of
 from ntl_jax.numerals.lexer import Tokens, tokenize
 from ntl_jax.numerals.results import is_cut_off, is_same, numeral_of, rounded
 from ntl_jax.numerals.spans import Numeral, read_numeral
@@ -165,8 +165,6 @@ def _computation(tokens: Tokens, start: int, end: int) -> _Computation | None:
     if (value := evaluate(bare, numerals)) is None:
         return None
     trust = trust_before(tokens, start)
-    if trust == IF_CONFIRMED and num_open(kinds):  # apples (3 + 4 = 7)
-        trust = ALWAYS
     if trust:
         trust = min(trust, trust_reading(bare, tokens.text[tokens.start(start) : tokens.end(end - 1)]))
     if trust and "z" in tokens.kinds:
@@ -201,6 +199,7 @@ def _result(tokens: Tokens, at: int, computation: _Computation) -> Iterator[Equa
     elif trust == ALWAYS and not (
         is_same(value, written)
         or is_point_of_thousands(tokens.word(index), value)
+        or ("%" in tokens.kinds[start:end] and written == value * 100)
         or is_conversion(tokens, start, index, value, written)
         or ((start or " " in tokens.text) and _is_meant_otherwise(tokens, computation, value, written))
     ):

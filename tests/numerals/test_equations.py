@@ -86,6 +86,7 @@ def test_the_left_hand_side_is_evaluated_exactly(text, expected):
         "3 plus 4 = 7", "12 divided by 4 = 3", "3 times 4 = 12", "5 \N{DOT OPERATOR} 3 = 15",
         "6 \N{DIVISION SLASH} 3 = 2",
         "2(3 + 4) = 14", "20 - [3 + 4] = 13", "Half of that is 10 / 2 = 5", "So she had (3 + 4 = 7) apples",
+        "Average: (3 + 4) / 2 = 3.5", "50% of 20 = 10",
         "a total of 3 + 4 = 7", "April + May = 48 + 24 = 72", "20/3 = 6.666666666666667",
     ],
 )  # fmt: skip
@@ -160,6 +161,11 @@ def test_a_wrong_result_has_the_right_truth_or_none(text, allowed):
         "2/3 = 0.666...", "1/4 = 1500",
         "20/3 = 6.666666666666666", ".8 + . 84 + .82 = 2.46", "5 feet + 3 = 5 feet 3 inches",
         "$5 + \N{EURO SIGN}3 = $8",
+        # what is said before and behind
+        "Average: 3 + 4 = 3.5", "Half of it, 20 + 5 = 12.5", "avg. 3 + 4 = 3.5", "half the apples (20 + 5 = 12.5)",
+        "7 / 2 = 3 and a half", "7 / 2 = 3 (and a half)", "5/3=1.\\overline{6}", "5/3=1.(6)",
+        "5 / 2 = 3 \N{HORIZONTAL ELLIPSIS} 1",
+        "3 \N{BLACK STAR} 4 + 5 = 9", "5 +- 3 = 2", "0x8 + 8 = 8", "5% * 3 = 15",
         # what goes on from or to another line
         "100 -\n3 + 4 = 7", "2 \\times\n3 + 4 = 7", "half of\n20 + 10 = 30", "2 * 8 = 10\n+ 6", "+ 3 + 4 = 12",
     ],

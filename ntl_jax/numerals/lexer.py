@@ -29,13 +29,15 @@ _OPERATORS = re.escape("".join(_SPACED))
 _LETTER = r"[^\W\d_]"
 _TOKEN = re.compile(
     rf"\s*+(?:(?P<word>(?:divided|multiplied)\s++by\b|{_LETTER}++(?:['’-]{_LETTER}++)*+|[°¢])"
-    rf"|{UNSIGNED}|(?P<currency>[$€£¥])|(?P<operator>(?!\+-|-\+)[{_OPERATORS}])|(?P<pair><<|>>|==|\.\.|\+-|-\+)|(?P<mark>.))",
+    rf"|{UNSIGNED}|(?P<currency>[$€£¥])|(?P<group><<|>>|==|\.\.|::|%%|\+-|-\+|-{{2,3}}(?=\s))"
+    rf"|(?P<operator>[{_OPERATORS}])|(?P<mark>.))",
     re.DOTALL,
 )
 _TIGHT = {"*": "m", "/": "d", "-": "s", "+": "a", "e": "e"}
 _MARKS = {
-    "(": "(", ")": ")", "[": "[", "]": "]", OVER: "F", END: "E", "%": "%", "=": "=", "<<": "<", ">>": ">", "..": "p",
-    ",": ",", **dict.fromkeys(".:;!?#\"“”→⇒∴—…\n", "p"), **dict.fromkeys((RELATION, "<", ">", "≈", "≤", "≥"), "b"),
+    "(": "(", ")": ")", "[": "[", "]": "]", OVER: "F", END: "E", "%": "%", "=": "=", "<<": "<", ">>": ">", ",": ",",
+    **dict.fromkeys((*".:;!?#\"“”→⇒∴—…\n", "..", "--", "---"), "p"),
+    **dict.fromkeys((RELATION, "<", ">", "≈", "≤", "≥"), "b"),
     UNKNOWN: "?",
 }  # fmt: skip
 _ZERO = re.compile(r"(?<![0-9.])0\Z")

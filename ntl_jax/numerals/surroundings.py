@@ -18,6 +18,7 @@ _DOUBTFUL_BEFORE = frozenset(words.OPERATOR + words.OF + words.PER + words.MULTI
 _NAMES_A_NUMBER = frozenset(words.LABEL + words.MEASURE + words.VARIABLE + words.REMAINDER)
 _NOUNS_OF_SUMS = frozenset(("total", "cost", "price", "profit", "amount"))
 _OPERAND_ENDS = frozenset("n%)]E")
+_SEPARATORS = frozenset(".,;:→⇒∴—\n")
 _OPERATORS = frozenset("+-*/asmdejPMTDfQ")
 _GOES_ON = frozenset("+*asmjF")
 _MOST_WORDS = 16  # of a clause that are looked at
@@ -35,15 +36,24 @@ def trust_before(tokens: Tokens, start: int) -> int:
         return _trust_after_words(tokens, start)
     if before == "," and kinds[start - 2 : start - 1] == "n" and _is_thousands(tokens.word(start)):  # 14, 400 / 80
         return NEVER
-    if before in "p," and start > 1 and kinds[start - 2] in _OPERATORS:  # .8 + . 84 + .82
-        return NEVER
     if before in "p," and start > 1 and (_is_name(tokens, start) or _is_named_by_operator(tokens, start)):
         return IF_CONFIRMED
-    if before in "p,=<>":
-        return IF_CONFIRMED if kinds[start] in "-s" and before in "p," else ALWAYS
-    if before == "b" and kinds[start] not in "-s":  # 3 \N{BLACK STAR} 4 + 5
-        return IF_CONFIRMED if start < 2 or kinds[start - 2] not in _OPERAND_ENDS else NEVER
-    return NEVER
+    if before == ">" and "<" not in kinds[:start]:  # 3 >> 4 + 5
+        return NEVER
+    if before in "p,b<" and _stands_between_operands(tokens, start):
+        return NEVER
+    if before in "p,b":
+        is_signed = kinds[start] in "-s"
+        return (NEVER if is_signed else IF_CONFIRMED) if before == "b" else (IF_CONFIRMED if is_signed else ALWAYS)
+    return ALWAYS if before in "=<>" else NEVER
+
+
+def _stands_between_operands(tokens: Tokens, start: int) -> bool:
+    """Whether the mark before token ``start`` stands between two numbers, where it may be an operator: 3 ! 4 + 5."""
+    first = len(tokens.kinds[:start].rstrip("p,b<"))
+    if not first or tokens.kinds[first - 1] not in _OPERAND_ENDS:
+        return first > 0 and tokens.kinds[first - 1] in _OPERATORS  # .8 + . 84
+    return any(tokens.word(index) not in _SEPARATORS for index in range(first, start))
 
 
 def _trust_after_words(tokens: Tokens, start: int) -> int:
@@ -75,8 +85,10 @@ def trust_behind(tokens: Tokens, end: int) -> int:
     if not behind:
         return ALWAYS
     text, at = tokens.text, tokens.end(end - 1)
-    if behind in "=<>b":
-        return IF_CONFIRMED if behind == "b" and kinds[end + 1 : end + 2] in ("n", "(") else ALWAYS
+    if behind in "<>":
+        return ALWAYS if behind == ">" and "<" in kinds[:end] else NEVER
+    if behind in "=b":
+        return IF_CONFIRMED if behind == "b" and kinds[end:].lstrip("b")[:1] in ("n", "(") else ALWAYS
     if behind == "p":
         if text[at] == "." and kinds[end + 1 : end + 2] in ("?", "(") and not text[at + 1].isspace():  # 0.(6)
             return NEVER
@@ -114,7 +126,7 @@ def _trust_behind_words(tokens: Tokens, end: int) -> int:
         return IF_CONFIRMED if is_apart else NEVER
     if first == words.LINK and _FRACTION.match(kinds, stop):  # 16 and 2/3
         return NEVER
-    if stop - end <= 2 and _MORE_OF_THE_NUMBER.match(kinds, stop):  # 5 feet 3 inches
+    if behind == "?" or (stop - end <= 2 and _MORE_OF_THE_NUMBER.match(kinds, stop)):  # 5 feet 3 inches
         return IF_CONFIRMED
     if first in "Tfr%" or words.OPERATOR in kinds[end : min(stop, end + _FEW_WORDS)]:  # 3 and a half
         return IF_CONFIRMED

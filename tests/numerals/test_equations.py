@@ -165,7 +165,9 @@ def test_a_wrong_result_has_the_right_truth_or_none(text, allowed):
         "Average: 3 + 4 = 3.5", "Half of it, 20 + 5 = 12.5", "avg. 3 + 4 = 3.5", "half the apples (20 + 5 = 12.5)",
         "7 / 2 = 3 and a half", "7 / 2 = 3 (and a half)", "5/3=1.\\overline{6}", "5/3=1.(6)",
         "5 / 2 = 3 \N{HORIZONTAL ELLIPSIS} 1",
-        "3 \N{BLACK STAR} 4 + 5 = 9", "5 +- 3 = 2", "0x8 + 8 = 8", "5% * 3 = 15",
+        "3 \N{BLACK STAR} 4 + 5 = 9", "5 +- 3 = 2", "3 ! 4 + 5 = 9", "3 # 4 + 5 = 9", "3 ? 4 + 5 = 9",
+        "3 || 4 + 5 = 9", "3 << 4 + 5 = 9", "3 >> 4 + 5 = 9", "3 + 4 = 8 << 2", "3 + 4 = 8 >> 2", "10 -- 3 + 4 = 7",
+        "3 + 4 = 8 out of2", "2 + !! 3 + 5 = 8", "0x8 + 8 = 8", "5% * 3 = 15",
         # what goes on from or to another line
         "100 -\n3 + 4 = 7", "2 \\times\n3 + 4 = 7", "half of\n20 + 10 = 30", "2 * 8 = 10\n+ 6", "+ 3 + 4 = 12",
     ],

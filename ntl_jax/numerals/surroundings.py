@@ -20,6 +20,7 @@ _NOUNS_OF_SUMS = frozenset(("total", "cost", "price", "profit", "amount"))
 _OPERAND_ENDS = frozenset("n%)]E")
 _SEPARATORS = frozenset(".,;:→⇒∴—\n")
 _OPERATORS = frozenset("+-*/asmdejPMTDfQ")
+_CHANGES_THE_NUMBER = frozenset("QPMD" + words.BASE + words.MULTIPLIER)
 _GOES_ON = frozenset("+*asmjF")
 _MOST_WORDS = 16  # of a clause that are looked at
 _FEW_WORDS = 4
@@ -117,7 +118,7 @@ def _trust_behind_words(tokens: Tokens, end: int) -> int:
     while stop < len(kinds) and stop - end < _MOST_WORDS and kinds[stop] in _WORDS:
         stop += 1
     behind = kinds[stop : stop + 1]
-    if first in "QPMDzy" or (first == "T" and behind in ("n", "(", "[")):
+    if first in _CHANGES_THE_NUMBER or (first == "T" and behind in ("n", "(", "[")):
         return NEVER
     if behind in _GOES_ON or (behind in ("-", "/", "d", "e") and kinds[stop + 1 : stop + 2] in ("n", "(")):
         return NEVER

@@ -169,7 +169,8 @@ def test_a_wrong_result_has_the_right_truth_or_none(text, allowed):
         "3 || 4 + 5 = 9", "3 << 4 + 5 = 9", "3 >> 4 + 5 = 9", "3 + 4 = 8 << 2", "3 + 4 = 8 >> 2", "10 -- 3 + 4 = 7",
         "3 + 4 = 8 out of2", "2 + !! 3 + 5 = 8", "0x8 + 8 = 8", "5% * 3 = 15",
         # what goes on from or to another line
-        "100 -\n3 + 4 = 7", "2 \\times\n3 + 4 = 7", "half of\n20 + 10 = 30", "2 * 8 = 10\n+ 6", "+ 3 + 4 = 12",
+        "100 -\n3 + 4 = 7", "2 \\times\n3 + 4 = 7", "half of\n20 + 10 = 30", "2 * 8 = 10\n+ 6",
+        "the average\n3 + 4 = 3.5", "10 less\n3 + 4 = 7", "+ 3 + 4 = 12",
     ],
 )  # fmt: skip
 def test_what_may_be_no_computation_has_no_truth(text):

@@ -20,13 +20,14 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from ntl_jax.numerals.ambiguity import is_other_than_computed, is_point_of_thousands, trust_reading
-from ntl_jax.numerals.expressions import Value, evaluate, num_open, number_of
+from ntl_jax.numerals.expressions import Value, evaluate, number_of
 from ntl_jax.numerals.lexer import Tokens, tokenize
 from ntl_jax.numerals.results import is_cut_off, is_same, numeral_of, rounded
 from ntl_jax.numerals.spans import Numeral, read_numeral
 from ntl_jax.numerals.surroundings import ALWAYS, IF_CONFIRMED, NEVER, trust_before, trust_behind
-from ntl_jax.numerals.symbols import UNKNOWN, plain_text, without_bullet
+from ntl_jax.numerals.symbols import RELATION, UNKNOWN, plain_text, without_bullet
 from ntl_jax.numerals.units import UNIT, is_conversion, trust_units, without_units
+from ntl_jax.numerals.words import OPERATOR, kind_of_word
 
 MAX_LINE = 50_000
 LINES_KEPT = 1024  # of which the equations are remembered: samples of one prompt have many lines in common
@@ -42,9 +43,11 @@ _WITH_RESULT = re.compile(r"=(?:\\[a-zA-Z]++|[^\w=\n])*+[0-9]")
 _EQUALS_FIRST = re.compile(r"(?:[^\S\n]|[&$]|\\q?quad(?![a-z])|\\[(\[])*+=(?!=)")
 _LINE_END = re.compile(r"(?:\\\\)?[^\S\n]*+\n")
 _OPEN_END = re.compile(
-    r"(?:(?<!\*)\*|(?<!-)-|[+/×÷−·(^]|\\(?:times|cdot|div)|\b(?:of|plus|minus|times|by|less|than|half|twice|double))"
-    r"[ \t\\&$]*\n\Z"
+    r"(?:(?<!\*)\*|(?<!-)-|[+/×÷−·(^]|\\(?:times|cdot|div)|\b(?:of|plus|minus|times|by|per|less|than|half|twice|double)"
+    r"|\b(?P<word>[A-Za-z]{3,16}))[ \t\\&$]*\n\Z"
 )
+_TAIL = 24
+"""Characters at the end of the line before that are looked at."""
 _OPERATOR_FIRST = re.compile(r"\n[ \t&]*+(?:[+×÷/]|\\(?:times|cdot|div)(?![a-z]))")
 
 
@@ -86,8 +89,10 @@ def find_equations(text: str) -> Iterator[Equation]:
         if "\n" in line:
             line = _LINE_END.sub(_blank, line)
         line = without_bullet(plain_text(line))
-        if start and _OPEN_END.search(text, max(0, start - 24), start):
-            line, start = UNKNOWN + line, start - 1
+        if start and (open_end := _OPEN_END.search(text, max(0, start - _TAIL), start)):
+            word = open_end["word"]
+            if word is None or kind_of_word(word) == OPERATOR:
+                line, start = (RELATION if word else UNKNOWN) + line, start - 1
         if _OPERATOR_FIRST.match(text, end):
             line += UNKNOWN
         for result, truth in _equations_of_line(line):
@@ -165,8 +170,6 @@ def _computation(tokens: Tokens, start: int, end: int) -> _Computation | None:
     if (value := evaluate(bare, numerals)) is None:
         return None
     trust = trust_before(tokens, start)
-    if trust == IF_CONFIRMED and num_open(kinds):  # apples (3 + 4 = 7)
-        trust = ALWAYS
     if trust:
         trust = min(trust, trust_reading(bare, tokens.text[tokens.start(start) : tokens.end(end - 1)]))
     if trust and "z" in tokens.kinds:
@@ -201,6 +204,7 @@ def _result(tokens: Tokens, at: int, computation: _Computation) -> Iterator[Equa
     elif trust == ALWAYS and not (
         is_same(value, written)
         or is_point_of_thousands(tokens.word(index), value)
+        or ("%" in tokens.kinds[start:end] and written == value * 100)
         or is_conversion(tokens, start, index, value, written)
         or ((start or " " in tokens.text) and _is_meant_otherwise(tokens, computation, value, written))
     ):

@@ -47,7 +47,7 @@ def evaluate(kinds: str, numerals: list[str]) -> Value | None:
         Value(number=Fraction(5, 3), is_percent=False)
     """
     if kinds[0] == "(":
-        kinds = kinds[num_open(kinds) :]
+        kinds = kinds[_num_open(kinds) :]
     if len(kinds) > MAX_TOKENS:
         return None
     try:
@@ -56,7 +56,7 @@ def evaluate(kinds: str, numerals: list[str]) -> Value | None:
         return None
 
 
-def num_open(kinds: str) -> int:
+def _num_open(kinds: str) -> int:
     """How many brackets at an expression's start close behind it: those around the whole equation."""
     num_leading = len(kinds) - len(kinds.lstrip("("))
     return max(0, min(num_leading, kinds.count("(") - kinds.count(")") - kinds.count("E")))

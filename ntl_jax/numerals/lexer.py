@@ -29,15 +29,18 @@ _OPERATORS = re.escape("".join(_SPACED))
 _LETTER = r"[^\W\d_]"
 _TOKEN = re.compile(
     rf"\s*+(?:(?P<word>(?:divided|multiplied)\s++by\b|{_LETTER}++(?:['’-]{_LETTER}++)*+|[°¢])"
-    rf"|{UNSIGNED}|(?P<currency>[$€£¥])|(?P<operator>[{_OPERATORS}])|(?P<pair><<|>>|==|\.\.)|(?P<mark>.))",
+    rf"|{UNSIGNED}|(?P<currency>[$€£¥])|(?P<group><<|>>|==|\.\.|::|%%|\+-|-\+|-{{2,3}}(?=\s))"
+    rf"|(?P<operator>[{_OPERATORS}])|(?P<mark>.))",
     re.DOTALL,
 )
 _TIGHT = {"*": "m", "/": "d", "-": "s", "+": "a", "e": "e"}
 _MARKS = {
-    "(": "(", ")": ")", "[": "[", "]": "]", OVER: "F", END: "E", "%": "%", "=": "=", "<<": "<", ">>": ">", "..": "p",
-    ",": ",", **dict.fromkeys(".:;!?#\"“”→⇒∴—…\n", "p"), **dict.fromkeys((RELATION, "<", ">", "≈", "≤", "≥"), "b"),
+    "(": "(", ")": ")", "[": "[", "]": "]", OVER: "F", END: "E", "%": "%", "=": "=", "<<": "<", ">>": ">", ",": ",",
+    **dict.fromkeys((*".:;!?#\"“”→⇒∴—…\n", "..", "--", "---"), "p"),
+    **dict.fromkeys((RELATION, "<", ">", "≈", "≤", "≥"), "b"),
     UNKNOWN: "?",
 }  # fmt: skip
+_ZERO = re.compile(r"(?<![0-9.])0\Z")
 _ENDS_OPERAND = frozenset("n%)]E")
 _BEFORE_BRACKET = frozenset("+-*/asmdejF([p,b=<>?")  # what a bracket follows without becoming a factor or argument
 _BEGINS_OPERAND = frozenset("0123456789($€£¥.")
@@ -117,8 +120,8 @@ def _word(match: re.Match[str], before: str) -> str:
         spaced, after = _is_spaced(match), match.string[match.end() : match.end() + 2]
         if spaced and after[:1] == " " and after[1:] in _BEGINS_OPERAND:  # 3 x 4
             return "*"
-        if not spaced and after[:1] in _BEGINS_OPERAND:  # 3x4
-            return "m"
+        if not spaced and after[:1] in _BEGINS_OPERAND:  # 3x4, but not 0x4
+            return "?" if _ZERO.search(match.string, max(0, match.start() - 2), match.start()) else "m"
     if before == "n" and not _is_spaced(match) and word.lower() not in words.MEASURES:  # 2x, 3rd
         return "?"
     return words.kind_of_word(word)

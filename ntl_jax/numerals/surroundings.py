@@ -18,10 +18,13 @@ _DOUBTFUL_BEFORE = frozenset(words.OPERATOR + words.OF + words.PER + words.MULTI
 _NAMES_A_NUMBER = frozenset(words.LABEL + words.MEASURE + words.VARIABLE + words.REMAINDER)
 _NOUNS_OF_SUMS = frozenset(("total", "cost", "price", "profit", "amount"))
 _OPERAND_ENDS = frozenset("n%)]E")
+_SEPARATORS = frozenset(".,;:→⇒∴—\n")
 _OPERATORS = frozenset("+-*/asmdejPMTDfQ")
+_CHANGES_THE_NUMBER = frozenset("QPMD" + words.BASE + words.MULTIPLIER)
 _GOES_ON = frozenset("+*asmjF")
 _MOST_WORDS = 16  # of a clause that are looked at
-_ABBREVIATIONS = frozenset(("no", "nos", "p", "pp", "vol", "ch", "fig", "eq", "sec", "approx", "vs"))
+_FEW_WORDS = 4
+_LONGEST_ABBREVIATION = 3
 _FRACTION = re.compile(r"\(?n[/dF]n")
 _MORE_OF_THE_NUMBER = re.compile(rf"\(?n(?:[/dF]n|[p,{words.LETTERS}]|\Z)")
 
@@ -34,13 +37,24 @@ def trust_before(tokens: Tokens, start: int) -> int:
         return _trust_after_words(tokens, start)
     if before == "," and kinds[start - 2 : start - 1] == "n" and _is_thousands(tokens.word(start)):  # 14, 400 / 80
         return NEVER
-    if before in "p," and start > 1 and kinds[start - 2] in _OPERATORS:  # .8 + . 84 + .82
-        return NEVER
-    if before == "p" and start > 1 and _is_name(tokens, start):
+    if before in "p," and start > 1 and (_is_name(tokens, start) or _is_named_by_operator(tokens, start)):
         return IF_CONFIRMED
-    if before in "p,=<>":
-        return IF_CONFIRMED if kinds[start] in "-s" and before in "p," else ALWAYS
-    return IF_CONFIRMED if before == "b" and kinds[start] not in "-s" else NEVER
+    if before == ">" and "<" not in kinds[:start]:  # 3 >> 4 + 5
+        return NEVER
+    if before in "p,b<" and _stands_between_operands(tokens, start):
+        return NEVER
+    if before in "p,b":
+        is_signed = kinds[start] in "-s"
+        return (NEVER if is_signed else IF_CONFIRMED) if before == "b" else (IF_CONFIRMED if is_signed else ALWAYS)
+    return ALWAYS if before in "=<>" else NEVER
+
+
+def _stands_between_operands(tokens: Tokens, start: int) -> bool:
+    """Whether the mark before token ``start`` stands between two numbers, where it may be an operator: 3 ! 4 + 5."""
+    first = len(tokens.kinds[:start].rstrip("p,b<"))
+    if not first or tokens.kinds[first - 1] not in _OPERAND_ENDS:
+        return first > 0 and tokens.kinds[first - 1] in _OPERATORS  # .8 + . 84
+    return any(tokens.word(index) not in _SEPARATORS for index in range(first, start))
 
 
 def _trust_after_words(tokens: Tokens, start: int) -> int:
@@ -72,17 +86,24 @@ def trust_behind(tokens: Tokens, end: int) -> int:
     if not behind:
         return ALWAYS
     text, at = tokens.text, tokens.end(end - 1)
-    if behind in "=<>b":
-        return ALWAYS
-    if behind == "p":  # 5! and 0.666...
-        return IF_CONFIRMED if text.startswith(("!", "..", "…"), at) else _trust_in_the_rest(kinds, end)
+    if behind in "<>":
+        return ALWAYS if behind == ">" and "<" in kinds[:end] else NEVER
+    if behind in "=b":
+        return IF_CONFIRMED if behind == "b" and kinds[end:].lstrip("b")[:1] in ("n", "(") else ALWAYS
+    if behind == "p":
+        if text[at] == "." and kinds[end + 1 : end + 2] in ("?", "(") and not text[at + 1].isspace():  # 0.(6)
+            return NEVER
+        return (
+            IF_CONFIRMED if text[at : at + 3].lstrip().startswith(("!", "..", "…")) else _trust_in_the_rest(kinds, end)
+        )
     if behind == ",":
         if kinds[end + 1 : end + 2] == "?":  # 1,\!200
             return NEVER
         is_split = kinds[end + 1 : end + 2] == "n" and _is_thousands(tokens.word(end + 1))
         return IF_CONFIRMED if is_split else _trust_in_the_rest(kinds, end)
     if behind == "(":  # 8 (apples)
-        return _trust_in_the_rest(kinds, end)
+        is_more = kinds[end + 1 : end + 2] in (words.LINK, words.OPERATOR)
+        return IF_CONFIRMED if is_more else _trust_in_the_rest(kinds, end)
     if behind in "-e" and kinds[end + 1 : end + 2] in ("w", "k", "i", "l"):  # a dash
         return IF_CONFIRMED
     if behind in "/dh" and kinds[end + 1 : end + 2] in ("w", "c", "l"):  # $8/hour
@@ -97,7 +118,7 @@ def _trust_behind_words(tokens: Tokens, end: int) -> int:
     while stop < len(kinds) and stop - end < _MOST_WORDS and kinds[stop] in _WORDS:
         stop += 1
     behind = kinds[stop : stop + 1]
-    if first in "QPMDzy" or (first == "T" and behind in ("n", "(", "[")):
+    if first in _CHANGES_THE_NUMBER or (first == "T" and behind in ("n", "(", "[")):
         return NEVER
     if behind in _GOES_ON or (behind in ("-", "/", "d", "e") and kinds[stop + 1 : stop + 2] in ("n", "(")):
         return NEVER
@@ -106,9 +127,9 @@ def _trust_behind_words(tokens: Tokens, end: int) -> int:
         return IF_CONFIRMED if is_apart else NEVER
     if first == words.LINK and _FRACTION.match(kinds, stop):  # 16 and 2/3
         return NEVER
-    if stop - end <= 2 and _MORE_OF_THE_NUMBER.match(kinds, stop):  # 5 feet 3 inches
+    if behind == "?" or (stop - end <= 2 and _MORE_OF_THE_NUMBER.match(kinds, stop)):  # 5 feet 3 inches
         return IF_CONFIRMED
-    if first in "oTfr%":
+    if first in "Tfr%" or words.OPERATOR in kinds[end : min(stop, end + _FEW_WORDS)]:  # 3 and a half
         return IF_CONFIRMED
     return _trust_in_the_rest(kinds, end)
 
@@ -123,8 +144,18 @@ def _is_name(tokens: Tokens, start: int) -> bool:
     last = tokens.kinds[start - 2]
     if last == words.LABEL and tokens.kinds.startswith(("nsn=", "nen="), start):
         return True
-    is_short = last == words.VARIABLE or (last in _WORDS and tokens.word(start - 2).lower() in _ABBREVIATIONS)
+    is_short = last in _WORDS and last != words.PLAIN and len(tokens.word(start - 2)) <= _LONGEST_ABBREVIATION
     return is_short and tokens.word(start - 1) == "."
+
+
+def _is_named_by_operator(tokens: Tokens, start: int) -> bool:
+    """Whether the words in front of a colon or comma say what is made of the computation: average: 3 + 4 = 3.5."""
+    if tokens.word(start - 1) not in (":", ","):
+        return False
+    first = start - 1
+    while first and start - first < _MOST_WORDS and tokens.kinds[first - 1] in _WORDS:
+        first -= 1
+    return words.OPERATOR in tokens.kinds[first:start]
 
 
 def _is_thousands(numeral: str) -> bool:

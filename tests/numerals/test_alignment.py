@@ -176,3 +176,12 @@ def test_any_text_can_be_labelled(text, reference):
     assert len(labels.truth) == len(labels.surplus) == len(labels.prefix_truth) == len(text)
     assert not (labels.surplus & (labels.truth >= 0)).any()
     assert (labels.digits[labels.truth >= 0] >= 0).all()
+
+
+def test_a_number_that_is_as_it_should_be_is_its_own_truth_by_token():
+    number = parse_numeral("-1234.5")
+    alignment = align(number, number, widths=(3, 1, 1))
+    assert (alignment.truth, alignment.prefix_truth) == ((123, 4, 5), (123, 4, 5))
+    assert (alignment.surplus, alignment.missing_places) == ((False,) * 3, 0)
+    alignment = align(parse_numeral("1" * 12), parse_numeral("1" * 12), widths=(1, 10, 1))
+    assert (alignment.truth, alignment.prefix_truth) == ((1, -1, 1), (1, -1, -1))

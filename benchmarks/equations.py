@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the truths of equations cost: labels of long responses in `all_tokens`, beside those in `final_answer`.
+
+Claim: on responses without equations `all_tokens` costs as much as `final_answer`; lines that samples of a prompt have
+in common are read once.
+
+    python -m benchmarks.equations           # writes benchmarks/results/equations.json
+    python -m benchmarks.equations --quick   # few pairs: does it run?
+
+Every response has 14,800 characters, some 3,700 tokens. `fresh` lines are those of a response of which no line was read
+before.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Callable
+
+import numpy as np
+
+from benchmarks.measure import RESULTS, machine, ratio, write
+from ntl_jax.numerals import equations, label_response, spans
+from ntl_jax.numerals.labels import Mode
+
+LENGTH = 14_800
+LINE = "We first compute the cost of all of the apples, and then add the price of the pears to it.\n"
+TEXTS = {
+    "prose": LINE * 200,
+    "latex_without_results": "Let \\(x = a + b\\) and \\[ y = \\frac{a}{b} \\cdot \\sqrt{z} \\] so that $f(x) = y^2$.\n"
+    * 200,
+    "mixed": "".join(
+        f"{LINE}{LINE}\\[ {n} \\times 3 = {3 * n} \\]\nSo she pays ${n} + $3 = ${n + 3}.\n" for n in range(90)
+    ),
+    "dense": "".join(f"{n} + {7 * n % 97} = {n + 7 * n % 97}\n" for n in range(1500)),
+}
+
+
+def labeler(text: str, mode: Mode, *, fresh: bool) -> Callable[[], object]:
+    """A call that labels a text, each of whose digits is a token, and forgets what it knew of it before."""
+    tokens = re.findall(r"[0-9]|[^0-9]{1,4}", text)
+    starts = np.cumsum([0, *map(len, tokens)])[:-1].astype(np.int32)
+    digits = np.array([int(t) if t.isdigit() else -1 for t in tokens], np.int32)
+
+    def label() -> object:
+        spans.find_answer.cache_clear()
+        spans.find_marked_answer.cache_clear()
+        if fresh:
+            equations._equations_of_line.cache_clear()
+        return label_response(text, starts, digits, "5", mode=mode)
+
+    return label
+
+
+def main() -> None:
+    """Measures all texts and writes the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    quick = parser.parse_args().quick
+    result = {"machine": machine(), "characters": LENGTH, "all_tokens_over_final_answer": {}}
+    for name, text in TEXTS.items():
+        text = text[:LENGTH]
+        baseline = labeler(text, "final_answer", fresh=True)
+        result["all_tokens_over_final_answer"][name] = {
+            kind: ratio(baseline, labeler(text, "all_tokens", fresh=kind == "fresh"), 3 if quick else 41)
+            for kind in ("fresh", "seen")
+        }
+    print(json.dumps(result, indent=1))
+    if not quick:
+        write(result, RESULTS / "equations.json")
+
+
+if __name__ == "__main__":
+    main()

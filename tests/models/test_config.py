@@ -3,6 +3,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -154,7 +155,14 @@ def test_the_tokenizers_ids_lie_within_the_embedding_and_are_no_part_of_what_is_
 
 
 def test_a_policy_without_a_bound_of_its_rows_is_written_with_qwens():
-    sizes = {"num_layers": 1, "width": 16, "num_heads": 2, "num_kv_heads": 1, "head_dim": 8, "feed_forward": 32}
+    sizes: dict[str, Any] = {
+        "num_layers": 1,
+        "width": 16,
+        "num_heads": 2,
+        "num_kv_heads": 1,
+        "head_dim": 8,
+        "feed_forward": 32,
+    }
     config = ModelConfig(vocab_size=32, **sizes)
     assert config.max_positions is None
     assert ModelConfig.from_hf(config.to_hf()).max_positions == 32_768

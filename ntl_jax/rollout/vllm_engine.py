@@ -188,7 +188,7 @@ class VllmEngine(RolloutEngine):
             min_p=sampling.min_p,
             seed=seed,
             max_tokens=sampling.max_tokens,
-            stop_token_ids=list(sampling.stop_token_ids),
+            stop_token_ids=[i for i in sampling.stop_token_ids if i < self._num_ids],  # vLLM refuses others
             ignore_eos=True,
             stop=list(sampling.stop_strings),
             detokenize=bool(sampling.stop_strings),

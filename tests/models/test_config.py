@@ -3,6 +3,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,3 +142,27 @@ def test_scaling_leaves_fast_rotations_alone_and_slows_the_slowest_by_the_factor
     np.testing.assert_array_equal(scaled[:8], plain[:8])
     np.testing.assert_allclose(scaled[-4:], plain[-4:] / 8, rtol=1e-6)
     assert np.all(np.diff(scaled) < 0)
+
+
+def test_the_tokenizers_ids_lie_within_the_embedding_and_are_no_part_of_what_is_written():
+    config = ModelConfig.from_hf(QWEN)
+    assert config.num_ids == 512
+    padded = ModelConfig.from_hf(QWEN, num_tokens=500)
+    assert padded.num_ids == 500 and padded.to_hf() == config.to_hf()
+    for wrong in (0, 513):
+        with pytest.raises(ValueError, match=rf"num_tokens={wrong} must lie in \[1, vocab_size=512\]"):
+            ModelConfig.from_hf(QWEN, num_tokens=wrong)
+
+
+def test_a_policy_without_a_bound_of_its_rows_is_written_with_qwens():
+    sizes: dict[str, Any] = {
+        "num_layers": 1,
+        "width": 16,
+        "num_heads": 2,
+        "num_kv_heads": 1,
+        "head_dim": 8,
+        "feed_forward": 32,
+    }
+    config = ModelConfig(vocab_size=32, **sizes)
+    assert config.max_positions is None
+    assert ModelConfig.from_hf(config.to_hf()).max_positions == 32_768

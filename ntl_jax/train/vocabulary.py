@@ -48,5 +48,6 @@ def agree(
     """
     ends = [*end_token_ids(checkpoint, tokenizer), *special_stops(stop_strings, tokenizer).values()]
     ids = set(tokenizer.get_vocab().values())
-    num_tokens = max(ids) + 1
-    return Vocabulary(num_tokens, num_tokens - len(ids), tuple(dict.fromkeys(ends)))
+    num_tokens = max(len(tokenizer), max(ids) + 1)
+    known = max(len(tokenizer), len(ids))  # of bytes that are no text, vocabularies of tekken.json list several as one
+    return Vocabulary(num_tokens, num_tokens - known, tuple(dict.fromkeys(ends)))

@@ -16,7 +16,7 @@ BAD = {"question": "Tom has 2 cups.<|endoftext|>", "answer": "#### 2"}
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in (ROW, BAD, ROW, ROW)))
+    path.write_text("".join(json.dumps(row) + "\n" for row in (ROW, BAD, ROW, ROW, ROW)))
     return {"train": str(path), "eval": str(path), "template": "Q:\t{question}\nA:"}
 
 
@@ -25,7 +25,7 @@ def with_data(config, **settings):
 
 
 def test_rows_with_special_tokens_stop_the_run(tiny, files):
-    with pytest.raises(ValueError, match=r"1 of 4 rows are malformed.*\n.*problem 1: its question holds .*endoftext"):
+    with pytest.raises(ValueError, match=r"1 of 5 rows are malformed.*\n.*problem 1: its question holds .*endoftext"):
         assemble(with_data(tiny, **files))
 
 
@@ -33,9 +33,9 @@ def test_rows_with_special_tokens_can_be_skipped_and_the_header_shows_the_first_
     config = with_data(tiny, **files, on_bad_row="skip")
     config = dataclasses.replace(config, rollout=dataclasses.replace(config.rollout, stop_strings=("\n\n", "A:,B:")))
     parts = assemble(config)
-    assert [p.index for p in parts.train_prompts] == [p.index for p in parts.eval_prompts] == [0, 2, 3]
+    assert [p.index for p in parts.train_prompts] == [p.index for p in parts.eval_prompts] == [0, 2, 3, 4]
     rows = describe(parts, tmp_path)
-    assert "3 train, 3 held out; left out: 2 malformed rows" in rows["data"]
+    assert "4 train, 4 held out; left out: 2 malformed rows" in rows["data"]
     assert rows["first prompt"].startswith(r"'Q:\tTom has 2 cups and buys 3 more.\nA:', ")
     assert rows["first prompt"].endswith("special ones: none")
-    assert rows["rollout"].endswith(r"stop string '\n\n', stop string 'A:,B:'")
+    assert rows["end of a response"].endswith(r", '\n\n', 'A:,B:'")

@@ -58,7 +58,8 @@ def export(run: pathlib.Path, folder: pathlib.Path, which: Literal["newest", "be
 
     parts = assemble(dataclasses.replace(config, model=dataclasses.replace(config.model, mesh=(1, 1, 1))))
     stage, step, params = restore_policy(run, parts.params, which)
-    save_hf(nnx.merge(parts.graph, params), folder, tokenizer=parts.tokenizer)
+    decoder = nnx.merge(parts.graph, params)
+    save_hf(decoder, folder, tokenizer=parts.tokenizer, stop_token_ids=parts.stop_token_ids)
     return f"{folder}: the policy of {run} after step {step} of stage {stage}"
 
 

@@ -4,6 +4,7 @@
 import importlib.util
 import pathlib
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 Tokenizer = PreTrainedTokenizerBase
@@ -34,7 +35,7 @@ def load_tokenizer(path: str | None = None) -> Tokenizer:
     except ImportError as error:
         what = " ".join(str(error).split())
         raise ValueError(f"data.tokenizer={name!r} needs a package that is not installed: {what}") from error
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, StrictDataclassError) as error:
         raise ValueError(
             f"data.tokenizer={name!r} holds no tokenizer that transformers can load: give a folder with a "
             f"tokenizer.json, a hub name, or None for the built-in tokenizer. {error}"

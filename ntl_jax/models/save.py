@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -24,7 +25,13 @@ COMPANIONS = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "voc
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
-def save_hf(decoder: Decoder, path: str | pathlib.Path, *, tokenizer: "PreTrainedTokenizerBase | None" = None) -> None:
+def save_hf(
+    decoder: Decoder,
+    path: str | pathlib.Path,
+    *,
+    tokenizer: "PreTrainedTokenizerBase | None" = None,
+    stop_token_ids: Sequence[int] = (),
+) -> None:
     """Writes config.json, model.safetensors, the tokenizer and generation_config.json.
 
     The folder appears whole or not at all. Parameters keep their dtype: loading them again gives the same bits. What
@@ -36,6 +43,7 @@ def save_hf(decoder: Decoder, path: str | pathlib.Path, *, tokenizer: "PreTraine
         path: of the folder to make; it must not exist, or be empty.
         tokenizer: instead of the files of ``decoder.config.source``; needed by a decoder that was not loaded if a
             tokenizer is to travel along.
+        stop_token_ids: end tokens to name beside those of the folder and the tokenizer.
 
     Raises:
         ValueError: for a folder that is not empty, or a source that is no longer there.
@@ -52,7 +60,7 @@ def save_hf(decoder: Decoder, path: str | pathlib.Path, *, tokenizer: "PreTraine
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as temporary:
         folder = pathlib.Path(temporary, "model")
         folder.mkdir()
-        _write_settings(decoder, folder, None if source is None else pathlib.Path(source), tokenizer)
+        _write_settings(decoder, folder, None if source is None else pathlib.Path(source), tokenizer, stop_token_ids)
         params = nnx.state(decoder, nnx.Param)
         dtypes = [leaf.dtype.name for leaf in jax.tree.leaves(params)]
         layout = {t.name: (dtype, t.stored_shape) for t, dtype in zip(hf_layout(params), dtypes, strict=True)}
@@ -61,7 +69,11 @@ def save_hf(decoder: Decoder, path: str | pathlib.Path, *, tokenizer: "PreTraine
 
 
 def _write_settings(
-    decoder: Decoder, folder: pathlib.Path, source: pathlib.Path | None, tokenizer: "PreTrainedTokenizerBase | None"
+    decoder: Decoder,
+    folder: pathlib.Path,
+    source: pathlib.Path | None,
+    tokenizer: "PreTrainedTokenizerBase | None",
+    stop_token_ids: Sequence[int],
 ) -> None:
     ids: dict[str, Any] = {}
     generation: dict[str, Any] | None = None
@@ -77,7 +89,8 @@ def _write_settings(
     elif source is not None:
         for companion in {path for pattern in COMPANIONS for path in source.glob(pattern) if path.is_file()}:
             shutil.copy(companion, folder)
-    complete = with_end_tokens(ids if generation is None else generation, end_token_ids(source, tokenizer))
+    ends = tuple(dict.fromkeys([*end_token_ids(source, tokenizer), *stop_token_ids]))
+    complete = with_end_tokens(ids if generation is None else generation, ends)
     if complete != generation:
         _write_json(folder / GENERATION, complete)
     _write_json(folder / CONFIG, decoder.config.to_hf() | ids)

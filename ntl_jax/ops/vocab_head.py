@@ -289,6 +289,6 @@ def _check(
     check_numbers("above 0: greedy log-probs are those of temperature 1", lambda x: x > 0, temperature=temperature)
     if num_tokens is not None:
         allowed = f"in [1, {head.shape[1]}], the ids of the head, or None for all"
-        check_numbers(allowed, lambda x: (x >= 1) & (x <= head.shape[1]), num_tokens=num_tokens)
+        check_numbers(allowed, lambda x: (x >= 1) & (x <= head.shape[1]) & (x % 1 == 0), num_tokens=num_tokens)
     if chunk_size is not None:
         check_numbers("at least 1, or None for the default", lambda x: x >= 1, chunk_size=chunk_size)

@@ -9,7 +9,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from ntl_jax.config import NTLSection, RunConfig
-from ntl_jax.train.factory import assemble, check_rows, ppo_trainer
+from ntl_jax.train.factory import assemble, check_training, ppo_trainer
 from ntl_jax.train.ppo import PPOTrainer
 
 EXAMPLE_CONFIGS: Mapping[str, Mapping[str, Any]] = {
@@ -61,7 +61,7 @@ def create_ppo_trainer(
     if use_ntl is not None:
         config = dataclasses.replace(config, use_ntl_trainer=None, ntl=dataclasses.replace(config.ntl, enabled=use_ntl))
     parts = assemble(config, tokenizer)
-    check_rows(parts)
+    check_training(parts)
     return ppo_trainer(parts, parts.params)
 
 

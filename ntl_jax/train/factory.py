@@ -96,17 +96,12 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
     train, held_out, skipped_rows = _problems(config, tokenizer)
     encoding = {"template": data.template, "max_tokens": data.max_prompt_tokens, "on_long": data.on_long_row}
     train_prompts, long_prompts = encode_prompts(train, tokenizer, **encoding)
-    if config.trainer.steps and rollout.prompts_per_step > len(train_prompts):
-        raise ValueError(
-            f"rollout.prompts_per_step={rollout.prompts_per_step}: an iteration asks a prompt once, and there are "
-            f"{len(train_prompts)} training prompts; lower it, or give more problems"
-        )
     eval_prompts, long_eval_prompts = encode_prompts(held_out, tokenizer, **encoding)
     examples, long_solutions = encode_solutions(
         train_prompts, tokenizer, max_tokens=data.max_solution_tokens, on_long=data.on_long_row
     )
     longest = max(len(p.ids) for p in [*train_prompts, *eval_prompts])
-    _check_lengths(config, longest, examples, model.max_positions)
+    check_positions(longest, rollout.max_tokens, model.max_positions)
     decoder = _decoder(config, model, checkpoint, mesh)
     engine = _engine(rollout, decoder, digits, mesh, longest, tokenizer)
     shape = RowShape(row=longest + rollout.max_tokens, response=rollout.max_tokens)
@@ -194,26 +189,24 @@ def _decoder(config: RunConfig, model: ModelConfig, checkpoint: pathlib.Path | N
     return load_hf(checkpoint, mesh=mesh, dtype=model.param_dtype, **settings)
 
 
-def _check_lengths(
-    config: RunConfig, longest_prompt: int, examples: Sequence[tuple[Prompt, np.ndarray]], max_positions: int | None
-) -> None:
-    """Rows that are sampled, and solutions that the warm start learns from, fit into the policy's positions."""
-    check_positions(longest_prompt, config.rollout.max_tokens, max_positions)
-    if config.warm_start.steps:
-        prompt, solution = max(examples, key=lambda example: len(example[0].ids) + len(example[1]))
-        check_positions(len(prompt.ids), len(solution), max_positions, setting="max_solution_tokens")
-
-
-def check_rows(parts: Parts) -> None:
-    """Before anything is trained: do the rows of every update divide over the devices?
+def check_training(parts: Parts) -> None:
+    """Before anything is trained: are there enough prompts, does the policy take the solutions, and do the rows of every
+    update divide over the devices?
 
     Raises:
-        ValueError: they do not.
+        ValueError: one of these is not so.
     """
     config, num_shards, rows = parts.config, num_row_shards(parts.mesh), {}
     if config.warm_start.steps:
+        prompt, solution = max(parts.examples, key=lambda example: len(example[0].ids) + len(example[1]))
+        check_positions(len(prompt.ids), len(solution), parts.model.max_positions, setting="max_solution_tokens")
         rows["warm_start.batch_size"] = config.warm_start.batch_size
     if config.trainer.steps:
+        if config.rollout.prompts_per_step > len(parts.train_prompts):
+            raise ValueError(
+                f"rollout.prompts_per_step={config.rollout.prompts_per_step}: an iteration asks a prompt once, and there "
+                f"are {len(parts.train_prompts)} training prompts; lower it, or give more problems"
+            )
         name = "rollout.prompts_per_step * rollout.num_samples / algorithm.minibatches"
         samples = config.rollout.prompts_per_step * config.rollout.num_samples
         rows[name] = samples // config.algorithm.minibatches

@@ -136,10 +136,13 @@ def _tokenizer(tokenizer: PreTrainedTokenizerBase) -> list[str]:
 
 @jax.jit
 def _checksums(params: Any) -> list[jax.Array]:
-    """Of each parameter's bits, where it lies."""
+    """Of each parameter's bits and their order, computed where the parameter lies."""
 
     def checksum(x: jax.Array) -> jax.Array:
-        return jnp.sum(jax.lax.bitcast_convert_type(x, f"uint{8 * x.dtype.itemsize}"), dtype=jnp.uint32)
+        bits = jax.lax.bitcast_convert_type(x, f"uint{8 * x.dtype.itemsize}").astype(jnp.uint32)
+        places = jax.lax.iota(jnp.uint32, x.size).reshape(x.shape)
+        mixed = (bits ^ (places * 0x9E3779B1)) * 0x85EBCA77  # multiplication moves bits up, the shift moves them down
+        return jnp.sum((mixed ^ (mixed >> 15)) * 0xC2B2AE3D, dtype=jnp.uint32)
 
     return [checksum(leaf) for leaf in jax.tree.leaves(params)]
 

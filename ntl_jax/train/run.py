@@ -17,7 +17,7 @@ from ntl_jax.train.checkpoint import Checkpointer, newest_meta
 from ntl_jax.train.describe import describe, write_provenance
 from ntl_jax.train.digit_info import LOGGER
 from ntl_jax.train.evaluation import evaluate, evaluation_figures
-from ntl_jax.train.factory import Parts, assemble, check_rows, ppo_trainer, supervised_trainer
+from ntl_jax.train.factory import Parts, assemble, check_training, ppo_trainer, supervised_trainer
 from ntl_jax.train.journal import Journal
 from ntl_jax.train.ppo import PPOTrainer
 from ntl_jax.train.resume import FINGERPRINTS, check_data, check_schedule, fingerprints, record
@@ -73,7 +73,7 @@ def run(
         check_schedule(config, *saved)
     parts = assemble(config)
     with contextlib.closing(parts.engine):
-        check_rows(parts)
+        check_training(parts)
         data = fingerprints(parts)
         if saved is not None and not allow_changed_data:
             check_data(config, data, saved[1])

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ntl_jax.ops.arguments import check_arrays
+from ntl_jax.ops.arguments import check_arrays, shape_remedy
 
 
 def check_shapes(**arrays: Array) -> None:
@@ -23,8 +23,7 @@ def check_shapes(**arrays: Array) -> None:
     if len({len(shape) for shape in shapes.values()}) > 1 or any(len(sizes) > 1 for sizes in sizes_by_axis):
         given = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise ValueError(
-            f"shapes do not agree: {given}; all need the same axes, of equal size or 1 "
-            "(a value per row becomes one per token by x[:, None])"
+            f"shapes do not agree: {given}; all need the same axes, of equal size or 1{shape_remedy(shapes)}"
         )
 
 
@@ -67,7 +66,7 @@ def sequence_means(
 def sequence_ends(mask: Bool[Array, "... T"], segment_ids: Int[Array, "... T"] | None = None) -> Bool[Array, "... T"]:
     """Which tokens are the last of their sequence, whether they count or not; that of a row is its last."""
     last = jnp.broadcast_to(jnp.arange(mask.shape[-1]) == mask.shape[-1] - 1, mask.shape)
-    return last if segment_ids is None else last | (jnp.diff(segment_ids, axis=-1, append=segment_ids[..., -1:]) != 0)
+    return last if segment_ids is None else last.at[..., :-1].set(_changes(segment_ids))
 
 
 def num_sequences(mask: Bool[Array, "... T"], segment_ids: Int[Array, "... T"] | None = None) -> Float[Array, ""]:
@@ -79,7 +78,13 @@ def num_sequences(mask: Bool[Array, "... T"], segment_ids: Int[Array, "... T"] |
 
 def _runs(segment_ids: Array) -> Array:
     """The number of each token's run of equal ids within its row, from 0."""
-    return jnp.cumsum(jnp.diff(segment_ids, axis=-1, prepend=segment_ids[..., :1]) != 0, axis=-1)
+    first = jnp.zeros((*segment_ids.shape[:-1], 1), bool)
+    return jnp.cumsum(jnp.concatenate([first, _changes(segment_ids)], axis=-1), axis=-1)
+
+
+def _changes(segment_ids: Array) -> Array:
+    """[..., T-1]: where a token's id differs from the one before it; 64-bit ids are compared before JAX cuts them."""
+    return jnp.asarray(segment_ids[..., 1:] != segment_ids[..., :-1])
 
 
 @functools.partial(jnp.vectorize, signature="(t),(t)->(t)")

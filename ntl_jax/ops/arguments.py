@@ -78,7 +78,7 @@ def check_same_shape(**arrays: Array) -> None:
     shapes = {name: array.shape for name, array in arrays.items()}
     if len(set(shapes.values())) > 1:
         given = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-        raise ValueError(f"shapes do not agree: {given}; all must be the same{_remedy(shapes)}")
+        raise ValueError(f"shapes do not agree: {given}; all must be the same{shape_remedy(shapes)}")
 
 
 def check_segment_ids(segment_ids: Int[Array, "... T"] | None, mask: Bool[Array, "... T"]) -> None:
@@ -129,7 +129,8 @@ def check_numbers(allowed: str, holds: Callable[[np.ndarray], Any], **numbers: A
             continue
         is_number = isinstance(number, int | float | np.generic | np.ndarray | jax.Array)
         if not is_number or not np.all(holds(np.asarray(number, np.float64))):
-            raise ValueError(f"{name}={number} must be {allowed}")
+            given = repr(number) if isinstance(number, str) else number
+            raise ValueError(f"{name}={given} must be {allowed}")
 
 
 def check_positive(**numbers: Any) -> None:
@@ -174,7 +175,7 @@ def check_bounds(low: Any, high: Any, *, around: float | None = None, remedy: st
         raise ValueError(f"low={low} and high={high} must be in this order{within}: {remedy}")
 
 
-def _remedy(shapes: dict[str, tuple[int, ...]]) -> str:
+def shape_remedy(shapes: dict[str, tuple[int, ...]]) -> str:
     """How to fix shapes that differ in the two usual ways; empty for others."""
     if len({len(shape) for shape in shapes.values()}) > 1:
         return " (a value per row becomes one per token by jnp.broadcast_to(x[:, None], mask.shape))"

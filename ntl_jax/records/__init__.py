@@ -175,6 +175,7 @@ class TrainBatch(NamedTuple):
     number_weights: Float[HostOrDevice, "B T"] | None = None
     old_log_probs: Float[HostOrDevice, "B T"] | None = None
     advantages: Float[HostOrDevice, "B T"] | None = None
+    correction_weights: Float[HostOrDevice, "B T"] | None = None
     reference_log_probs: Float[HostOrDevice, "B T"] | None = None
     reference_weights: Float[HostOrDevice, "B T"] | None = None
     old_values: Float[HostOrDevice, "B T"] | None = None

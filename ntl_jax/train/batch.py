@@ -111,10 +111,5 @@ def weighed(batch: TrainBatch, *, mode: str = "token-mean", scale: int, referenc
     return batch._replace(reference_weights=np.float32(reference_weight) * weights)
 
 
-def has_weight(batch: TrainBatch) -> bool:
-    """Whether anything in an update has a weight other than 0: a token, its number or its divergence."""
-    return any(x is not None and x.any() for x in (batch.weights, batch.number_weights, batch.reference_weights))
-
-
 def _round_up(size: float) -> int:
     return -int(-size // ROUND_TO) * ROUND_TO

@@ -70,12 +70,22 @@ class Checkpointer:
         return float("-inf") if step is None else _accuracy(self._manager.metrics(step))
 
     def restore(self, like: TrainState) -> tuple[int, TrainState, dict[str, Any], dict[str, float]]:
-        """The newest checkpoint: its step, the state placed like ``like``, its meta, its held-out figures."""
+        """The newest checkpoint: its step, the state placed like ``like``, its meta, its held-out figures.
+
+        Raises:
+            ValueError: its arrays have other shapes than those of ``like``.
+        """
         step = self._manager.latest_step()
         assert step is not None, "ask latest_step() first"
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         arguments = ocp.args.Composite(state=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore())
-        restored = self._manager.restore(step, args=arguments)
+        try:
+            restored = self._manager.restore(step, args=arguments)
+        except ValueError as error:
+            raise ValueError(
+                f"the state of {self._folder / str(step)} does not fit this run's policy and optimizer: resume with "
+                f"the model, tokenizer and optimizer that the run began with, or begin a new run. {error}"
+            ) from error
         return step, restored["state"], restored["meta"], dict(self._manager.metrics(step) or {})
 
     def meta(self, step: int) -> dict[str, Any]:

@@ -67,13 +67,12 @@ class Experience:
             clock: laps for each pass that is made.
         """
         algorithm = self._config.algorithm
-        batch, figures, weights = self.rows(samples), {}, None
+        batch, figures = self.rows(samples), {}
         if algorithm.old_log_probs == "recompute":
             rollout, old = batch.old_log_probs, self._pass(state.policy.params, batch)
             corrected = jax.device_get(correct(algorithm.correction, old, rollout, batch.mask))
-            batch = batch._replace(old_log_probs=old, mask=corrected.mask)
+            batch = batch._replace(old_log_probs=old, mask=corrected.mask, correction_weights=corrected.weights)
             figures |= {name: float(value) for name, value in corrected.figures.items()}
-            weights = corrected.weights
             clock.lap("old_log_prob")
         if self._reference is not None:
             batch = batch._replace(reference_log_probs=self._pass(self._reference, batch))
@@ -85,8 +84,6 @@ class Experience:
         rewards, of_rewards = self._rewards(batch, samples, kl_weight)
         batch = with_advantages(algorithm, batch, rewards)
         figures |= of_rewards | _advantage_figures(batch)
-        if weights is not None:  # every objective is proportional to the advantage, so this weighs its loss
-            batch = batch._replace(advantages=weights * batch.advantages)
         clock.lap("adv")
         if algorithm.kl.place == "reward":
             batch = batch._replace(reference_log_probs=None)

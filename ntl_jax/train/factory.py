@@ -190,25 +190,25 @@ def _decoder(config: RunConfig, model: ModelConfig, checkpoint: pathlib.Path | N
 
 
 def check_training(parts: Parts) -> None:
-    """Before anything is trained: are there enough prompts, does the policy take the solutions, and do the rows of every
-    update divide over the devices?
+    """Before anything is trained: are there enough prompts, do solutions fit, do rows divide over the devices?
 
     Raises:
-        ValueError: one of these is not so.
+        ValueError: an iteration asks more prompts than there are, a solution exceeds the policy's positions, or the
+            rows of an update do not divide over the devices.
     """
-    config, num_shards, rows = parts.config, num_row_shards(parts.mesh), {}
+    config, rollout, num_shards, rows = parts.config, parts.config.rollout, num_row_shards(parts.mesh), {}
     if config.warm_start.steps:
         prompt, solution = max(parts.examples, key=lambda example: len(example[0].ids) + len(example[1]))
         check_positions(len(prompt.ids), len(solution), parts.model.max_positions, setting="max_solution_tokens")
         rows["warm_start.batch_size"] = config.warm_start.batch_size
     if config.trainer.steps:
-        if config.rollout.prompts_per_step > len(parts.train_prompts):
+        if rollout.prompts_per_step > len(parts.train_prompts):
             raise ValueError(
-                f"rollout.prompts_per_step={config.rollout.prompts_per_step}: an iteration asks a prompt once, and there "
-                f"are {len(parts.train_prompts)} training prompts; lower it, or give more problems"
+                f"rollout.prompts_per_step={rollout.prompts_per_step}: an iteration asks a prompt once, and there are "
+                f"{len(parts.train_prompts)} training prompts; lower it, or give more problems"
             )
         name = "rollout.prompts_per_step * rollout.num_samples / algorithm.minibatches"
-        samples = config.rollout.prompts_per_step * config.rollout.num_samples
+        samples = rollout.prompts_per_step * rollout.num_samples
         rows[name] = samples // config.algorithm.minibatches
     uneven = [f"{name} = {count}" for name, count in rows.items() if count % num_shards]
     if uneven:

@@ -61,8 +61,8 @@ def policy_loss(algorithm: AlgorithmSection, log_probs: Float[Array, "..."], tok
         log_probs: of the policy that is trained.
         tokens: a batch `anchored` for it; only arrays with the shape of ``log_probs`` are read.
     """
-    old, advantages = tokens.old_log_probs, tokens.advantages
-    assert old is not None and advantages is not None
+    old, advantages = tokens.old_log_probs, corrected_advantages(tokens)
+    assert old is not None
     low, high = algorithm.clip_low, algorithm.clip_high
     match algorithm.objective:
         case "clipped":
@@ -80,6 +80,12 @@ def policy_loss(algorithm: AlgorithmSection, log_probs: Float[Array, "..."], tok
             return sapo_policy_loss(log_probs, old, advantages, **taus)
         case "reinforce":
             return reinforce_policy_loss(log_probs, old, advantages)
+
+
+def corrected_advantages(tokens: TrainBatch) -> Float[Array, "..."]:
+    """The advantages times the off-policy weights: every objective is proportional to them, so this weighs its loss."""
+    assert tokens.advantages is not None
+    return tokens.advantages if tokens.correction_weights is None else tokens.correction_weights * tokens.advantages
 
 
 def anchored(
@@ -111,12 +117,13 @@ def ratios(algorithm: AlgorithmSection, log_probs: Float[Array, "B T"], batch: T
 
     PPO's clip acts on one side, by the advantage's sign; CISPO's weight is held on both.
     """
-    assert batch.old_log_probs is not None and batch.advantages is not None
+    assert batch.old_log_probs is not None
+    advantages = corrected_advantages(batch)
     ratio = jnp.exp(jnp.where(batch.mask, log_probs - batch.old_log_probs, 0.0))
     too_low, too_high = ratio < 1.0 - algorithm.clip_low, ratio > 1.0 + algorithm.clip_high
     match algorithm.objective:
         case "clipped" | "gspo":
-            return Ratios(ratio, (too_high & (batch.advantages > 0)) | (too_low & (batch.advantages < 0)))
+            return Ratios(ratio, (too_high & (advantages > 0)) | (too_low & (advantages < 0)))
         case "cispo":
             return Ratios(ratio, too_low | too_high)
     return Ratios(ratio, None)

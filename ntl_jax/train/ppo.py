@@ -23,7 +23,7 @@ from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Prompt, Sampling, TrainBatch
 from ntl_jax.rollout import RolloutEngine
 from ntl_jax.train.average import with_average
-from ntl_jax.train.batch import RowShape, has_weight, take_rows, weighed
+from ntl_jax.train.batch import RowShape, take_rows, weighed
 from ntl_jax.train.collect import STREAM, Collector
 from ntl_jax.train.digit_info import log_samples
 from ntl_jax.train.experience import Experience
@@ -74,7 +74,7 @@ class PPOTrainer:
         self._graph, self._sharding = policy[0], batch_sharding(mesh)
         self._num_shards = num_row_shards(mesh)
         self._kl = _controller(algorithm)
-        terms = PPOTerms(config, table, policy[0], critic and critic[0])
+        terms = self._terms = PPOTerms(config, table, policy[0], critic and critic[0])
         longest = max(len(p.ids) for p in prompts)
         self.experience = Experience(
             config,
@@ -114,7 +114,7 @@ class PPOTrainer:
         samples = self.collect(self.decoder(), self.iteration, clock)
         batch, figures = self.experience(self.state, samples, self._kl.beta, clock)
         figures |= samples.figures | self._update(batch)
-        if "actor/kl" in figures:
+        if np.isfinite(figures.get("actor/kl", np.nan)):
             self._kl = self._kl.update(figures["actor/kl"], len(batch.mask))
         self.iteration += 1
         clock.lap("update_actor")
@@ -140,7 +140,7 @@ class PPOTrainer:
         padding: list[float] = []
         for rows in minibatches:
             part = self._minibatch(take_rows(batch, rows))
-            if not has_weight(part):
+            if not self._terms.have_weight(part):
                 continue
             padding.append(padding_fraction(part))
             self.state, of_part = step(self.state, jax.device_put(part, self._sharding))

@@ -44,6 +44,15 @@ class PPOTerms:
         """The critic learns alone; of a shared trunk its value head."""
         return [Term(("critic",), self._value_loss)]
 
+    def have_weight(self, batch: TrainBatch) -> bool:
+        """Whether anything in an update, its rows weighed, has a weight other than 0 in one of the losses."""
+        algorithm, ntl, weights = self.config.algorithm, self.config.ntl, batch.weights
+        of_policy_gradient_alone = self.critic is None and not algorithm.entropy_weight
+        if of_policy_gradient_alone and batch.correction_weights is not None:
+            weights = batch.weights * batch.correction_weights
+        of_numbers = batch.number_weights if ntl.enabled and ntl.weight else None
+        return any(x is not None and x.any() for x in (weights, of_numbers, batch.reference_weights))
+
     def critic_params(self, params: Params) -> Any:
         """The critic's parameters, with those of the trunk that it shares."""
         if self.config.algorithm.critic == "own":

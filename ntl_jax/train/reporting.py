@@ -101,6 +101,8 @@ def sample_record(scored: Scored, row: int) -> SampleRecord:
 
 
 def _critic_figures(values: np.ndarray, returns: np.ndarray) -> dict[str, float]:
+    if not len(returns):
+        return {}
     variance = returns.var()
     return {
         "critic/values/mean": _mean(values),

@@ -141,8 +141,8 @@ def _checksums(params: Any) -> list[jax.Array]:
     def checksum(x: jax.Array) -> jax.Array:
         bits = jax.lax.bitcast_convert_type(x, f"uint{8 * x.dtype.itemsize}").astype(jnp.uint32)
         places = jax.lax.iota(jnp.uint32, x.size).reshape(x.shape)
-        mixed = (bits ^ (places * 0x9E3779B1)) * 0x85EBCA77  # multiplication moves bits up, the shift moves them down
-        return jnp.sum((mixed ^ (mixed >> 15)) * 0xC2B2AE3D, dtype=jnp.uint32)
+        mixed = (bits ^ (places * 0x27D4EB2F)) * 0x5BD1E995  # multiplication moves bits up, the shift moves them down
+        return jnp.sum((mixed ^ (mixed >> 15)) * 0x165667B1, dtype=jnp.uint32)
 
     return [checksum(leaf) for leaf in jax.tree.leaves(params)]
 

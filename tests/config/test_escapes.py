@@ -30,6 +30,7 @@ def test_escapes_are_read(given, text):
 @pytest.mark.parametrize(
     "text",
     [
+        r"\textsuperscript{2}", r"\nicefrac{1}{2}", r"\raisebox", r"\ngeqslant", r"\title",
         r"\boxed{72}", r"\frac{1}{2} \cdot 3", r"\times", r"\text{ kg}", r"\theta_1", r"\tan(x)", r"\tfrac12", r"\to",
         r"\neq", r"\ne 3", r"\nabla f", r"\not=", r"\nu", r"\right)", r"\rho", r"\rightarrow", r"\rangle", r"\(x\)",
         r"\[x\]", r"\{", r"\,", r"\x41", r"\u00e9", r"\0", r"\d+", "\\", "a\\",

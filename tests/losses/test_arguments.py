@@ -178,3 +178,14 @@ def test_what_is_traced_cannot_be_checked_and_is_let_through():
             with_number = functools.partial(function, **{x: given[x] for x in given if x != name})
             traced = jax.eval_shape(lambda x, f=with_number, name=name: f(**{name: x}), values[0])
             assert all(x.dtype in (jnp.float32, jnp.bool_) for x in jax.tree.leaves(traced)), (function, name)
+
+
+@pytest.mark.parametrize("function", [losses.clipped_policy_loss, losses.cispo_policy_loss, losses.sapo_policy_loss])
+def test_an_entry_too_many_in_a_policy_loss_is_answered_with_what_to_do(function):
+    with pytest.raises(ValueError, match=r"advantages has an entry too many .* such as advantages\[\.\.\., :-1\]"):
+        function(**POLICY | {"advantages": jnp.zeros((2, 4))})
+
+
+def test_a_text_in_place_of_a_number_is_shown_as_one():
+    with pytest.raises(ValueError, match=r"clip_low='0.2' must be at least 0"):
+        losses.clipped_policy_loss(**POLICY, clip_low="0.2")  # pyright: ignore

@@ -27,6 +27,12 @@ def test_sums_and_means_stand_on_every_token_of_their_sequence():
     np.testing.assert_array_equal(sequence_means(X, MASK, segment_ids), [[1.5, 1.5, 0, 8], [48, 48, 48, 0]])
 
 
+def test_segment_ids_of_64_bits_are_told_apart():
+    segment_ids = np.array([[0, 0, 2**32, 2**32]] * 2)
+    np.testing.assert_array_equal(sequence_sums(X, MASK, segment_ids), [[3, 3, 8, 8], [32, 32, 64, 64]])
+    assert sequence_ends(MASK, segment_ids)[0].tolist() == [False, True, False, True]
+
+
 def test_sequences_end_where_the_id_changes_and_count_where_a_token_does():
     segment_ids = jnp.array([[5, 5, 0, 5], [0, 0, 0, -1]])
     np.testing.assert_array_equal(sequence_ends(MASK, segment_ids), [[0, 1, 1, 1], [0, 0, 1, 1]])

@@ -84,6 +84,11 @@ def test_end_tokens_that_are_no_ids_are_refused_with_the_files_name(tmp_path, na
         end_token_ids(tmp_path)
 
 
+def test_further_end_tokens_of_training_are_saved(decoder, tmp_path):
+    save_hf(decoder, tmp_path / "model", tokenizer=AutoTokenizer.from_pretrained(BUILT_IN), stop_token_ids=(1, 0))
+    assert end_token_ids(tmp_path / "model") == (1, 0)
+
+
 def test_a_source_that_is_gone_is_named_before_anything_is_written(tmp_path):
     shutil.copytree(GOLDEN / "qwen3-tied", tmp_path / "source")
     decoder = load_hf(tmp_path / "source")

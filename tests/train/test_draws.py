@@ -9,7 +9,7 @@ import pytest
 from ntl_jax.config import RolloutSection
 from ntl_jax.data import DataCursor
 from ntl_jax.train.collect import STREAM, Collector, Samples
-from ntl_jax.train.factory import assemble, ppo_trainer
+from ntl_jax.train.factory import assemble, check_training, ppo_trainer
 from ntl_jax.train.reporting import Clock
 
 NUM_PROMPTS = 6
@@ -83,5 +83,6 @@ def test_a_baseline_sees_the_samples_of_its_own_draw(parts, advantage):
 def test_more_prompts_in_an_iteration_than_there_are_is_refused(tiny):
     data = dataclasses.replace(tiny.data, num_train=4)
     rollout = RolloutSection(prompts_per_step=8, num_samples=4, max_tokens=24)
+    parts = assemble(dataclasses.replace(tiny, data=data, rollout=rollout))
     with pytest.raises(ValueError, match=r"rollout.prompts_per_step=8: .* there are 4 training prompts; lower it"):
-        assemble(dataclasses.replace(tiny, data=data, rollout=rollout))
+        check_training(parts)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from ntl_jax.config import KLSection, OptimizerSection, RewardSection
+from ntl_jax.config import CorrectionSection, KLSection, OptimizerSection, RewardSection
 from ntl_jax.train.factory import assemble, ppo_trainer
 from ntl_jax.train.scoring import Scorer
 
@@ -22,7 +22,7 @@ ADAPTIVE = KLSection(weight=0.1, controller="adaptive", target=1e-4, horizon=160
 def trainer_with(tiny_parts, tmp_path):
     """Makes a trainer of four updates an iteration, with a reward of this expression of ``number``, of calls before."""
 
-    def make(reward: str, *, pack: bool = False, **algorithm):
+    def make(reward: str, *, pack: bool = False, ntl_weight: float = 0.1, **algorithm):
         path = tmp_path / "reward.py"
         source = """
         calls = []
@@ -35,6 +35,7 @@ def trainer_with(tiny_parts, tmp_path):
         settings = {"optimizer": EVERYTHING_MOVES, "minibatches": 4, "kl": ADAPTIVE} | algorithm
         config = dataclasses.replace(
             tiny_parts.config,
+            ntl=dataclasses.replace(tiny_parts.config.ntl, weight=ntl_weight),
             reward=RewardSection(function=f"{path}:score"),
             algorithm=dataclasses.replace(tiny_parts.config.algorithm, **settings),
             trainer=dataclasses.replace(tiny_parts.config.trainer, pack_sequences=pack),
@@ -76,6 +77,42 @@ def test_responses_that_are_all_cut_off_change_nothing_where_such_are_masked(tra
     figures, _ = trainer.step()
     assert figures["actor/skipped_updates"] == 4
     jax.tree.map(np.testing.assert_array_equal, state_of(trainer), before)
+
+
+def test_corrections_of_weight_0_change_nothing(trainer_with, monkeypatch):
+    """The sampler's log-probs are so far from the trainer's that no token lies within the band."""
+    band = CorrectionSection(weights="banded", low=0.5, high=2.0)
+    none = KLSection()
+    trainer = trainer_with("number % 2", old_log_probs="recompute", correction=band, kl=none, ntl_weight=0.0)
+    collect, before = trainer.collect, state_of(trainer)
+
+    def far_off(*args):
+        samples = collect(*args)
+        trajectories = [
+            dataclasses.replace(t, rollout_log_probs=t.rollout_log_probs - 3.0) for t in samples.scored.trajectories
+        ]
+        return samples._replace(scored=samples.scored._replace(trajectories=trajectories))
+
+    monkeypatch.setattr(trainer, "collect", far_off)
+    figures, _ = trainer.step()
+    assert figures["correction/out_of_band_fraction"] == 1 and figures["actor/skipped_updates"] == 4
+    jax.tree.map(np.testing.assert_array_equal, state_of(trainer), before)
+
+
+def test_a_divergence_that_is_not_finite_leaves_its_weight_and_the_update_says_so(trainer_with, monkeypatch):
+    trainer = trainer_with("number % 2")
+    collect = trainer.collect
+
+    def broken(*args):
+        samples = collect(*args)
+        first, *others = samples.scored.trajectories
+        first = dataclasses.replace(first, rollout_log_probs=np.full_like(first.rollout_log_probs, np.nan))
+        return samples._replace(scored=samples.scored._replace(trajectories=[first, *others]))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "collect", broken)
+        figures, _ = trainer.step()
+    assert figures["non_finite"] == 1 and trainer.position()["kl_weight"] == ADAPTIVE.weight
 
 
 def test_of_one_prompt_that_teaches_only_the_updates_with_its_samples_are_made(trainer_with):

@@ -101,11 +101,11 @@ def test_loss_and_gradient_are_those_of_the_plain_formula_packed_or_not(rows, ob
 
 
 @pytest.mark.parametrize("objective", PLAIN)
-def test_a_weight_on_the_advantage_is_a_weight_on_the_loss(rows, objective):
+def test_the_weight_of_a_correction_is_a_weight_on_the_loss(rows, objective):
     algorithm = AlgorithmSection(objective=objective, dual_clip=1.5 if objective == "clipped" else None)
     weights = np.random.default_rng(2).choice([0.0, 0.3, 2.0], rows.mask.shape).astype(np.float32)
     log_probs = jnp.asarray(rows.old_log_probs + 0.5)
-    weighed_rows = rows._replace(advantages=rows.advantages * weights)
+    weighed_rows = rows._replace(correction_weights=weights)
     expected = weights * policy_loss(algorithm, log_probs, rows)
     np.testing.assert_allclose(policy_loss(algorithm, log_probs, weighed_rows), expected, rtol=1e-5, atol=1e-6)
 

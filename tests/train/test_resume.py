@@ -4,6 +4,7 @@
 import dataclasses
 import json
 
+import jax
 import pytest
 
 from ntl_jax.config import AlgorithmSection, ModelSection, OptimizerSection, RewardSection, RunConfig, TrainerSection
@@ -72,7 +73,8 @@ def test_tokenizer_and_stop_tokens_have_fingerprints_of_their_own(tiny, tiny_par
     assert (
         fingerprints(dataclasses.replace(tiny_parts, tokenizer=tokenizer))["data.tokenizer"] != began["data.tokenizer"]
     )
-    other = dataclasses.replace(tiny_parts, stop_token_ids=(*tiny_parts.stop_token_ids, 5))
+    ends = dataclasses.replace(tiny_parts.vocabulary, stop_token_ids=(*tiny_parts.stop_token_ids, 5))
+    other = dataclasses.replace(tiny_parts, vocabulary=ends)
     assert fingerprints(other) | {"stop tokens": began["stop tokens"]} == began
 
 
@@ -80,7 +82,12 @@ def test_the_weights_of_a_loaded_policy_have_a_fingerprint(tiny, tiny_parts):
     config = dataclasses.replace(tiny, model=ModelSection(path="policy"))
     loaded = dataclasses.replace(tiny_parts, config=config)
     other = dataclasses.replace(loaded, params=assemble(dataclasses.replace(tiny, seed=1)).params)
-    assert fingerprints(loaded)["model.path"] == fingerprints(loaded)["model.path"] != fingerprints(other)["model.path"]
+    reordered, negated = (
+        dataclasses.replace(loaded, params=jax.tree.map(change, loaded.params))
+        for change in (lambda p: p[::-1], lambda p: -p)
+    )
+    found = [fingerprints(parts)["model.path"] for parts in (loaded, loaded, other, reordered, negated)]
+    assert found[0] == found[1] and len(set(found)) == 4
 
 
 @pytest.mark.parametrize("spec", ["my_reward.py:score", "my_package.rewards:score"])

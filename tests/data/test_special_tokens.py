@@ -89,7 +89,7 @@ def test_a_supervised_row_is_the_solution_and_one_end_token(tokenizers, around):
 
 def test_a_solution_with_an_end_token_of_its_own_is_refused(tokenizers):
     prompt = Prompt(0, np.array([7]), "2+3?", "5", extra_info={"solution": "#### 5</s>"})
-    with pytest.raises(ValueError, match="solutions must hold no special tokens, given </s>"):
+    with pytest.raises(ValueError, match="solutions must contain no special tokens, given </s>"):
         encode_solutions([prompt], tokenizers["nothing"], max_tokens=99)
 
 
@@ -106,7 +106,7 @@ def test_a_solution_with_an_end_token_of_its_own_is_refused(tokenizers):
 def test_data_that_writes_special_tokens_is_refused_by_name_or_skipped(tokenizers, template, question, solution):
     tokenizer, bad = tokenizers["both"], Problem(7, question, solution, "5", "mine")
     token = find_special_tokens(question + solution, tokenizer)[0]
-    with pytest.raises(ValueError, match=r"1 of 2 rows.*\n.*problem 7: its (question|solution) holds .*") as refusal:
+    with pytest.raises(ValueError, match=r"1 of 2 rows.*\n.*problem 7: its (question|solution) has .*") as refusal:
         encode_prompts([PROBLEM, bad], tokenizer, template=template, max_tokens=99)
     assert repr(token) in str(refusal.value)
     assert plain_problems([PROBLEM, bad], tokenizer, on_bad_row="skip") == ([PROBLEM], 1)

@@ -95,7 +95,7 @@ def test_several_stop_strings_in_one_are_noted(capsys):
     assert stop_strings("A:", "B:") == ("A:", "B:")
     assert capsys.readouterr().err == ""
     assert stop_strings(r"\n\n,B b:") == ("\n\n,B b:",)
-    expected = r"note: '\n\n,B b:' is one stop string; several are given as --config.rollout.stop_strings '\n\n' 'B b:'"
+    expected = r"note: '\n\n,B b:' is one stop string; for several, write --config.rollout.stop_strings '\n\n' 'B b:'"
     assert capsys.readouterr().err == expected + "\n"
 
 
@@ -122,8 +122,8 @@ def test_a_configuration_can_be_a_path(tmp_path):
         ([NAME, "--config.data.tiers=1", "--config.data.tiers", "2"], "data.tiers is given 2 times"),
         ([NAME, "--resume"], "--resume needs --workdir"),
         ([NAME, "--resume", "--workdir=no/such"], "holds no run"),
-        ([NAME, "--allow-changed-data"], "--allow-changed-data is for a run that is continued: add --resume"),
-        ([NAME, "--allow_changed_schedule"], "--allow-changed-schedule is for a run that is continued"),
+        ([NAME, "--allow-changed-data"], "--allow-changed-data only applies to a resumed run: add --resume"),
+        ([NAME, "--allow_changed_schedule"], "--allow-changed-schedule only applies to a resumed run"),
     ],
 )
 def test_a_mistake_is_answered_with_what_would_be_right(argv, answer):

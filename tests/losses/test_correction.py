@@ -68,7 +68,7 @@ def test_ratio_bounds_are_turned_into_nats_with_the_sign_turned():
     kept = sequence_rejection_mask(OLD, ROLLOUT, MASK, statistic="mean_k1", low=low, high=high)
     np.testing.assert_array_equal(kept, [[False] * 3, [True, True, False], [False] * 3])
     with pytest.raises(
-        ValueError, match=r"low=0\.5 and high=2\.0 .*on which both agree.*low=-log\(b\), high=-log\(a\)"
+        ValueError, match=r"low=0\.5 and high=2\.0 .*if trainer and sampler agree.*low=-log\(b\), high=-log\(a\)"
     ):
         sequence_rejection_mask(OLD, ROLLOUT, MASK, statistic="mean_k1", low=0.5, high=2.0)
     with pytest.raises(ValueError, match=r"low=0\.05 and high=0\.1 .*with 0 within"):

@@ -25,7 +25,7 @@ def with_data(config, **settings):
 
 
 def test_rows_with_special_tokens_stop_the_run(tiny, files):
-    with pytest.raises(ValueError, match=r"1 of 4 rows are malformed.*\n.*problem 1: its question holds .*endoftext"):
+    with pytest.raises(ValueError, match=r"1 of 4 rows are malformed.*\n.*problem 1: its question has .*endoftext"):
         assemble(with_data(tiny, **files))
 
 

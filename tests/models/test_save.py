@@ -80,7 +80,7 @@ def test_end_tokens_that_are_no_ids_are_refused_with_the_files_name(tmp_path, na
     with pytest.raises(ValueError, match=r"generation_config\.json: eos_token_id=.* must be a token id or a list"):
         end_token_ids(tmp_path)
     (tmp_path / "generation_config.json").write_text("[]")
-    with pytest.raises(ValueError, match=r"generation_config\.json is no JSON object"):
+    with pytest.raises(ValueError, match=r"generation_config\.json is not a JSON object"):
         end_token_ids(tmp_path)
 
 

@@ -166,7 +166,7 @@ def test_dtypes_are_small_and_fixed():
 
 
 def test_a_reference_without_a_number_is_refused():
-    with pytest.raises(ValueError, match="holds no number"):
+    with pytest.raises(ValueError, match="contains no number"):
         label(["#### ", "7"], "seven")
 
 

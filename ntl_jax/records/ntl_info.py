@@ -23,8 +23,8 @@ OF_BATCH = ("batch_size", "seq_len", "method")
 class NTLInfo(Mapping[str, Any]):
     """Data on the number tokens of a batch of responses; row b belongs to sample b.
 
-    Attributes are arrays over the batch. The record is also a mapping to plain numbers, texts and lists. For a sample, as
-    in a reward function, ``info["ntl_loss"]`` is a number, and a per-token entry is a list over the sample's digits.
+    Attributes are arrays over the batch. The record is also a mapping to plain numbers, texts and lists. For a sample,
+    as in a reward function, ``info["ntl_loss"]`` is a number, and a per-token entry is a list over the sample's digits.
     For a batch, each entry is a list over the samples (see `to_dict`).
 
     A digit is a sampled token that is a digit. If the tokenizer has tokens of several digits, such a token is treated

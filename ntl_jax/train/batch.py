@@ -112,7 +112,7 @@ def weighed(batch: TrainBatch, *, mode: str = "token-mean", scale: int, referenc
 
 
 def has_weight(batch: TrainBatch) -> bool:
-    """Whether anything in an update has a weight other than 0: a token, its number or its divergence."""
+    """Whether an update has any weight other than 0: of a token, of its number or of its divergence."""
     return any(x is not None and x.any() for x in (batch.weights, batch.number_weights, batch.reference_weights))
 
 

@@ -48,7 +48,7 @@ class Parts:
         problems_from: where they come from, and how many rows were left out and why.
         examples: training prompts with the ids of their solutions.
         table: number tokens of the losses: digits, or those of several digits too where the tokenizer writes such.
-        vocabulary: what tokenizer and policy agree on.
+        vocabulary: the ids shared by tokenizer and policy.
         model, graph, params: the policy.
     """
 
@@ -98,8 +98,8 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
     train_prompts, long_prompts = encode_prompts(train, tokenizer, **encoding)
     if config.trainer.steps and rollout.prompts_per_step > len(train_prompts):
         raise ValueError(
-            f"rollout.prompts_per_step={rollout.prompts_per_step}: an iteration asks a prompt once, and there are "
-            f"{len(train_prompts)} training prompts; lower it, or give more problems"
+            f"rollout.prompts_per_step={rollout.prompts_per_step}: it must not exceed the data, but there are "
+            f"{len(train_prompts)} training prompts; lower it, or add problems"
         )
     eval_prompts, long_eval_prompts = encode_prompts(held_out, tokenizer, **encoding)
     examples, long_solutions = encode_solutions(
@@ -171,7 +171,7 @@ def _number_table(tokenizer: PreTrainedTokenizerBase, digits: NumberTable) -> Nu
 
 
 def _model(config: RunConfig, num_tokens: int, checkpoint: pathlib.Path | None) -> ModelConfig:
-    """Of the checkpoint, or of a policy from scratch, for a tokenizer with ids below ``num_tokens``."""
+    """The model of the checkpoint or of a policy from scratch, for a tokenizer with ids below ``num_tokens``."""
     sizes = dataclasses.asdict(config.model)
     del sizes["path"], sizes["mesh"]
     if checkpoint is None:
@@ -181,8 +181,8 @@ def _model(config: RunConfig, num_tokens: int, checkpoint: pathlib.Path | None) 
     model = ModelConfig.from_hf(checkpoint, **settings)
     if num_tokens > model.vocab_size:
         raise ValueError(
-            f"the tokenizer has ids up to {num_tokens - 1:,}, the policy of model.path={config.model.path!r} embeds "
-            f"{model.vocab_size:,}: leave data.tokenizer out to take the checkpoint's own"
+            f"the tokenizer has ids up to {num_tokens - 1:,}, but the policy of model.path={config.model.path!r} "
+            f"embeds {model.vocab_size:,}: leave data.tokenizer unset to use the checkpoint's tokenizer"
         )
     return dataclasses.replace(model, num_tokens=num_tokens)
 
@@ -197,7 +197,7 @@ def _decoder(config: RunConfig, model: ModelConfig, checkpoint: pathlib.Path | N
 def _check_lengths(
     config: RunConfig, longest_prompt: int, examples: Sequence[tuple[Prompt, np.ndarray]], max_positions: int | None
 ) -> None:
-    """Rows that are sampled, and solutions that the warm start learns from, fit into the policy's positions."""
+    """Checks that sampled rows, and the solutions of the warm start, fit into the policy's positions."""
     check_positions(longest_prompt, config.rollout.max_tokens, max_positions)
     if config.warm_start.steps:
         prompt, solution = max(examples, key=lambda example: len(example[0].ids) + len(example[1]))

@@ -176,7 +176,7 @@ def test_the_header_shows_the_first_prompt_with_its_special_tokens(tokenizers):
     shown = describe_prompt(encoded(tokenizer, "\t" + TURNS), tokenizer)
     start, turn, end = tokenizer.convert_tokens_to_ids(["<s>", "<|im_start|>", "<|im_end|>"])
     assert shown == (
-        r"'<s>\t<|im_start|>2+3?<|im_end|>\n<|im_start|>', 10 tokens, special ones: "
+        r"'<s>\t<|im_start|>2+3?<|im_end|>\n<|im_start|>', 10 tokens, special tokens: "
         f"<s> {start}, <|im_start|> {turn}, <|im_end|> {end}, <|im_start|> {turn}"
     )
-    assert describe_prompt(encoded(tokenizers["end"], PLAIN), tokenizer) == r"'2+3?\n', 4 tokens, special ones: none"
+    assert describe_prompt(encoded(tokenizers["end"], PLAIN), tokenizer) == r"'2+3?\n', 4 tokens, special tokens: none"

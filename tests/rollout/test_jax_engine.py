@@ -271,7 +271,7 @@ def test_a_cache_larger_than_memory_is_refused_before_it_is_allocated(decoder, t
 def test_responses_past_the_policys_positions_are_refused_before_anything_is_compiled(decoder, table):
     short = Decoder(dataclasses.replace(decoder.config, max_positions=64), rngs=nnx.Rngs(0))
     engine, prompt = make_engine(short, table), Prompt(0, np.arange(8, dtype=np.int32), "", "1")
-    with pytest.raises(ValueError, match="takes 65 positions, the policy has 64: lower max_tokens to 56 or less"):
+    with pytest.raises(ValueError, match="takes 65 positions, but the policy has 64: lower max_tokens to 56 or less"):
         engine.generate([prompt], Sampling(num_samples=1, max_tokens=57), seed=0)
     ids = {len(t.response_ids) for t in engine.generate([prompt], Sampling(num_samples=1, max_tokens=56), seed=0)}
     assert ids == {56}
@@ -300,7 +300,7 @@ def test_ids_past_the_tokenizer_are_never_sampled_and_the_others_have_all_probab
     np.testing.assert_allclose(reported, log_probs[np.arange(len(ids)), ids], atol=1e-4)
     surprise = np.where(np.isfinite(log_probs), -log_probs, 0.0)
     np.testing.assert_allclose(entropies, np.sum(np.exp(log_probs) * surprise, axis=-1), atol=1e-4)
-    with pytest.raises(ValueError, match=r"prompt 0 holds ids outside \[0, 33\): from 33 to 33"):
+    with pytest.raises(ValueError, match=r"prompt 0 has ids outside \[0, 33\): from 33 to 33"):
         make_engine(padded, table).generate([Prompt(0, np.array([33], np.int32), "", "1")], sampling, seed=0)
 
 

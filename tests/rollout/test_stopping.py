@@ -49,7 +49,7 @@ def test_a_stop_string_that_is_a_special_token_is_a_stop_id_and_beside_other_tex
     assert (read.stop_token_ids, read.stop_strings) == ((7, token_id), ("####", "\n\n"))
     assert with_stop_ids(read, tokenizer) == read
     for mixed in (f"{token}\n", f"Q:{token}", token * 2):
-        with pytest.raises(ValueError, match=r"would never be found: the special token .* in it writes no text; give"):
+        with pytest.raises(ValueError, match=r"would never be found: the special token .* decodes to no text; pass"):
             with_stop_ids(Sampling(1, 1, stop_strings=("x", mixed)), tokenizer)
 
 

@@ -37,5 +37,5 @@ def test_rows_with_special_tokens_can_be_skipped_and_the_header_shows_the_first_
     rows = describe(parts, tmp_path)
     assert "3 train, 3 held out; left out: 2 malformed rows" in rows["data"]
     assert rows["first prompt"].startswith(r"'Q:\tTom has 2 cups and buys 3 more.\nA:', ")
-    assert rows["first prompt"].endswith("special ones: none")
+    assert rows["first prompt"].endswith("special tokens: none")
     assert rows["rollout"].endswith(r"stop string '\n\n', stop string 'A:,B:'")

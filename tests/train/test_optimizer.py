@@ -66,7 +66,7 @@ def test_muon_orthogonalizes_the_layers_matrices_and_leaves_the_rest_to_adam(cri
 @pytest.mark.parametrize("name", ["adamw", "adafactor", "muon"])
 def test_a_parameter_of_an_unknown_name_is_an_error(name):
     optimizer = make_optimizer(OptimizerSection(name=name, warmup_steps=0), total_steps=10)
-    with pytest.raises(ValueError, match=r"'router'.*whether it is a matrix is not known.*query_bias"):
+    with pytest.raises(ValueError, match=r"'router'.*not known whether it is a matrix.*query_bias"):
         optimizer.init({"layers": {0: {"router": jnp.ones((4, 4))}}})
 
 

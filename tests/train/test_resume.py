@@ -101,7 +101,7 @@ def test_the_file_that_defines_a_reward_function_counts(tiny, tiny_parts, tmp_pa
     defines.write_text(defines.read_text().replace("1.0", "0.0"))
     with pytest.raises(ValueError) as error:
         check_data(config, fingerprints(parts), record(config, "ppo", began))
-    assert str(error.value).startswith(f"the contents of reward.function={path!r} are not what the run began with")
+    assert str(error.value).startswith(f"the contents of reward.function={path!r} have changed since the run started")
     assert "--allow-changed-data" in str(error.value) and "\n" not in str(error.value)
 
 
@@ -131,7 +131,7 @@ def test_a_run_with_other_rows_goes_on_only_if_that_is_allowed(tiny, tmp_path):
         run(config(2), folder, resume=True)
     for num_rows, answer in ((8, 8), (9, 7)):
         write(num_rows, answer)
-        with pytest.raises(ValueError, match=r"contents of data.train='.*', data.eval='.*' are not what the run began"):
+        with pytest.raises(ValueError, match=r"contents of data.train='.*', data.eval='.*' have changed since"):
             run(config(2), folder, resume=True, allow_changed_schedule=True)
         assert (folder / "config.json").read_bytes() == saved
     run(config(2), folder, resume=True, allow_changed_schedule=True, allow_changed_data=True)

@@ -60,7 +60,7 @@ def test_responses_and_solutions_longer_than_the_positions_are_refused_before_we
     config = saved(tiny, tmp_path / "policy", max_position_embeddings=64)
     (tmp_path / "policy" / "model.safetensors").unlink()
     rollout = dataclasses.replace(tiny.rollout, max_tokens=4000, engine=engine)
-    message = r"a prompt of \d+ tokens with a response of up to 4000 takes \d+ positions, the policy has 64"
+    message = r"a prompt of \d+ tokens with a response of up to 4000 takes \d+ positions, but the policy has 64"
     with pytest.raises(ValueError, match=message):
         assemble(dataclasses.replace(config, rollout=rollout))
     config = saved(tiny, tmp_path / "short", max_position_embeddings=40)
@@ -78,7 +78,7 @@ def test_an_untrained_policy_samples_tokens_of_its_tokenizer_only(tiny, tmp_path
     assert len(trajectories) == 384
     assert max(t.response_ids.max() for t in trajectories) < 492
     header = describe(parts, tmp_path)["tokenizer"]
-    assert "492 tokens, 20 further ids are never sampled; digits" in header
+    assert "492 tokens, 20 padding ids that are never sampled; digits" in header
 
 
 def test_training_leaves_the_rows_of_ids_past_the_tokenizer_as_they_are(tiny):
@@ -102,7 +102,7 @@ def test_ids_that_no_token_has_are_counted_and_a_policy_from_scratch_embeds_the_
     assert parts.vocabulary == Vocabulary(num_tokens=522, num_holes=30, stop_token_ids=(1,))
     assert (parts.model.num_tokens, parts.model.vocab_size) == (522, 576)
     header = describe(parts, tmp_path)["tokenizer"]
-    assert "492 tokens, 30 unused ids among theirs, 54 further ids are never sampled" in header
+    assert "492 tokens, 30 unused ids between them, 54 padding ids that are never sampled" in header
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the tokenizers are not here")
@@ -114,5 +114,7 @@ def test_qwens_tokenizer_leaves_271_rows_of_its_models_unused():
 def test_a_tokenizer_with_ids_past_the_policys_embedding_is_refused_before_weights_are_read(tiny, tmp_path):
     config = saved(tiny, tmp_path / "policy", vocab_size=448)
     (tmp_path / "policy" / "model.safetensors").unlink()
-    with pytest.raises(ValueError, match=r"ids up to 491, the policy of model\.path=.* embeds 448: leave data\.tok"):
+    with pytest.raises(
+        ValueError, match=r"ids up to 491, but the policy of model\.path=.* embeds 448: leave data\.tok"
+    ):
         assemble(config)

@@ -70,7 +70,7 @@ def test_escapes_in_texts_from_the_shell_are_read():
         assert config.data.train == r"C:\new\train.jsonl"
 
 
-def test_texts_of_a_configuration_file_are_taken_as_they_are(tmp_path):
+def test_escapes_in_a_configuration_file_are_not_interpreted(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(
         "from ntl_jax.config import *\n"
@@ -188,7 +188,7 @@ def test_resume_may_raise_the_number_of_steps(started_run):
     assert resumed == dataclasses.replace(config, trainer=dataclasses.replace(config.trainer, steps=20))
 
 
-def test_what_a_resumed_run_may_differ_in_reaches_the_run(started_run, monkeypatch):
+def test_the_flags_for_allowed_changes_reach_the_run(started_run, monkeypatch):
     given = {}
     monkeypatch.setattr("ntl_jax.train.run", lambda config, workdir, **options: given.update(options))
     assert train.main([f"--workdir={started_run[0]}", "--resume", "--allow-changed-data"]) == 0

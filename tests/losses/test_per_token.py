@@ -27,7 +27,7 @@ def test_sums_and_means_stand_on_every_token_of_their_sequence():
     np.testing.assert_array_equal(sequence_means(X, MASK, segment_ids), [[1.5, 1.5, 0, 8], [48, 48, 48, 0]])
 
 
-def test_sequences_end_where_the_id_changes_and_count_where_a_token_does():
+def test_sequences_end_where_the_id_changes_and_are_counted_if_the_mask_has_a_token():
     segment_ids = jnp.array([[5, 5, 0, 5], [0, 0, 0, -1]])
     np.testing.assert_array_equal(sequence_ends(MASK, segment_ids), [[0, 1, 1, 1], [0, 0, 1, 1]])
     np.testing.assert_array_equal(sequence_ends(MASK), [[0, 0, 0, 1]] * 2)

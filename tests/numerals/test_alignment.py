@@ -178,7 +178,7 @@ def test_any_text_can_be_labelled(text, reference):
     assert (labels.digits[labels.truth >= 0] >= 0).all()
 
 
-def test_a_number_that_is_as_it_should_be_is_its_own_truth_by_token():
+def test_a_correct_number_is_its_own_truth_by_token():
     number = parse_numeral("-1234.5")
     alignment = align(number, number, widths=(3, 1, 1))
     assert (alignment.truth, alignment.prefix_truth) == ((123, 4, 5), (123, 4, 5))

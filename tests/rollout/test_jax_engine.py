@@ -101,7 +101,7 @@ def test_the_same_seed_repeats_the_samples_and_another_one_does_not(engine, prom
     assert len({sample[2] for sample in first[36:40]}) > 1  # the samples of one prompt differ
 
 
-def test_a_prompt_that_is_asked_twice_has_samples_of_its_own_in_each_draw(engine, prompts):
+def test_a_prompt_that_is_drawn_twice_has_different_samples_in_each_draw(engine, prompts):
     twins = [prompts[0], dataclasses.replace(prompts[0], draw=10)]
     trajectories = engine.generate(twins, SAMPLING, seed=1)
     assert [t.draw for t in trajectories] == [0] * 4 + [10] * 4
@@ -280,8 +280,8 @@ def test_responses_past_the_policys_positions_are_refused_before_anything_is_com
 @pytest.mark.parametrize(
     "settings", [{}, {"temperature": 0.6, "top_p": 0.9, "top_k": 12, "min_p": 0.01}, {"temperature": 0.0}]
 )
-def test_ids_past_the_tokenizer_are_never_sampled_and_the_others_have_all_probability(decoder, table, settings):
-    """Their logits would be the highest by far."""
+def test_ids_past_the_tokenizer_are_never_sampled_and_the_others_have_probability_one(decoder, table, settings):
+    """Without the limit, their logits would be the highest by far."""
     graph, params = nnx.split(decoder)
     padded = nnx.merge(graph, jax.tree.map(lambda x: x.copy(), params))
     padded.unembedding[33:] = 10 * padded.unembedding[:7]

@@ -42,7 +42,7 @@ def test_without_the_string_the_response_goes_on(tokenizer):
 
 @pytest.mark.skipif(not REAL.exists(), reason="the tokenizers are not here")
 @pytest.mark.parametrize("name", SPECIAL)
-def test_a_stop_string_that_is_a_special_token_is_a_stop_id_and_beside_other_text_it_is_refused(name):
+def test_a_special_token_as_stop_string_is_a_stop_id_and_is_refused_with_other_text(name):
     tokenizer, (token, token_id) = load_tokenizer(str(REAL / name)), SPECIAL[name]
     sampling = Sampling(1, 1, stop_token_ids=(7,), stop_strings=("####", token, "\n\n", token))
     read = with_stop_ids(sampling, tokenizer)
@@ -54,7 +54,7 @@ def test_a_stop_string_that_is_a_special_token_is_a_stop_id_and_beside_other_tex
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the tokenizers are not here")
-def test_an_added_token_that_writes_text_stays_a_stop_string():
+def test_an_added_token_that_decodes_to_text_stays_a_stop_string():
     tokenizer = load_tokenizer(str(REAL / "qwen2.5"))
     sampling = Sampling(1, 1, stop_strings=("<tool_call>", "</tool_call>\n"))
     assert with_stop_ids(sampling, tokenizer) == sampling

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run's parts: what the data and the tokenizer make of each other, and what the header says of it."""
+"""A run's parts: the data as encoded by the tokenizer, and their description in the header."""
 
 import dataclasses
 import json

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the truths of equations cost: labels of long responses in `all_tokens`, beside those in `final_answer`.
+"""The cost of finding equations: labeling long responses with `all_tokens`, compared with `final_answer`.
 
-Claim: on responses without equations `all_tokens` costs as much as `final_answer`; lines that samples of a prompt have
-in common are read once.
+Claim: on responses without equations, `all_tokens` costs as much as `final_answer`. Lines shared by the samples of a
+prompt are read once.
 
     python -m benchmarks.equations           # writes benchmarks/results/equations.json
-    python -m benchmarks.equations --quick   # few pairs: does it run?
+    python -m benchmarks.equations --quick   # few repetitions, as a smoke test
 
-Every response has 14,800 characters, some 3,700 tokens. `fresh` lines are those of a response of which no line was read
+Every response has 14,800 characters, about 3,700 tokens. `fresh` measures a response none of whose lines has been read
 before.
 """
 
@@ -36,7 +36,7 @@ TEXTS = {
 
 
 def labeler(text: str, mode: Mode, *, fresh: bool) -> Callable[[], object]:
-    """A call that labels a text, each of whose digits is a token, and forgets what it knew of it before."""
+    """A call that labels a text, with each digit as one token, after clearing the caches."""
     tokens = re.findall(r"[0-9]|[^0-9]{1,4}", text)
     starts = np.cumsum([0, *map(len, tokens)])[:-1].astype(np.int32)
     digits = np.array([int(t) if t.isdigit() else -1 for t in tokens], np.int32)

@@ -21,7 +21,7 @@ from ntl_jax.config import CONFIG_FILE, ModelSection, RolloutSection, RunConfig,
 MODEL_DEFAULTS = RunConfig(rollout=RolloutSection(max_tokens=512))
 """Of a model that is not a run's; GSM8K's solutions need the room."""
 TEMPLATE_HELP = (
-    r"the prompt; {question} stands for the problem's text, \n \t \r \\ for characters as in launch/train.py"
+    r"the prompt; {question} is replaced by the problem's text, \n \t \r \\ are escapes as in launch/train.py"
 )
 
 

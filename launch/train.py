@@ -38,10 +38,10 @@ class Args:
     resume: tyro.conf.FlagCreatePairsOff[bool] = False
     """Continue the run in --workdir with the settings it has; only trainer.steps may be raised."""
     allow_changed_schedule: tyro.conf.FlagCreatePairsOff[bool] = False
-    """With --resume: go on where more steps change a learning rate's schedule that has begun."""
+    """With --resume: continue even if more steps change a learning-rate schedule that has already started."""
     allow_changed_data: tyro.conf.FlagCreatePairsOff[bool] = False
-    """With --resume: go on where training problems, held-out problems, tokenizer, reward function or policy, which the
-    settings name, are others than those that the run began with."""
+    """With --resume: continue even if training problems, held-out problems, tokenizer, reward function or policy, as
+    named by the settings, have changed since the run started."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -107,9 +107,7 @@ def parse_args(argv: Sequence[str]) -> Args:
     args.config.validate()
     for flag in ("allow_changed_schedule", "allow_changed_data"):
         if getattr(args, flag) and stored is None:
-            raise ValueError(
-                f"--{flag.replace('_', '-')} is for a run that is continued: add --resume, or leave it out"
-            )
+            raise ValueError(f"--{flag.replace('_', '-')} only applies to a resumed run: add --resume, or leave it out")
     if stored is not None:
         _check_same_run(args.config, stored)
         return args
@@ -155,7 +153,7 @@ def _available() -> str:
 
 
 def _given_options(words: Sequence[str]) -> list[str]:
-    """The names of the options in a command line: all of them exist, and those that take several values come once."""
+    """The names of the options on a command line; raises for unknown ones and for repeated ones with several values."""
     settings = {f"--config.{name}": value for name, value in flatten(RunConfig()).items()}
     known = (
         settings.keys()
@@ -179,7 +177,7 @@ def _given_options(words: Sequence[str]) -> list[str]:
 
 
 def _read_texts(config: RunConfig, given: Sequence[str]) -> RunConfig:
-    """The configuration with the escapes read in those of its texts that are given as options."""
+    """The configuration with escapes interpreted in the texts that were given as options."""
     data, rollout = config.data, config.rollout
     if "--config.data.template" in given:
         data = dataclasses.replace(data, template=read_escapes(data.template))
@@ -187,12 +185,12 @@ def _read_texts(config: RunConfig, given: Sequence[str]) -> RunConfig:
         rollout = dataclasses.replace(rollout, stop_strings=tuple(map(read_escapes, rollout.stop_strings)))
         if parts := several_in_one(rollout.stop_strings):
             one, several = rollout.stop_strings[0], shlex.join(map(write_escapes, parts))
-            print(f"note: {one!r} is one stop string; several are given as {option} {several}", file=sys.stderr)
+            print(f"note: {one!r} is one stop string; for several, write {option} {several}", file=sys.stderr)
     return dataclasses.replace(config, data=data, rollout=rollout)
 
 
 def _values() -> tyro.constructors.ConstructorRegistry:
-    """Reads true and false in any case, not in Python's spelling alone; shows defaults of texts with escapes."""
+    """Reads true and false in upper or lower case, and shows default texts with escapes."""
 
     def read(words: list[str]) -> bool:
         if words[0].lower() not in SPELLINGS:

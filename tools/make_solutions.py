@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Solutions in the styles that language models write: ``python tools/make_solutions.py [FILE]``.
 
-Every one of `STORIES` is written in five styles: sentences, a Markdown list, inline LaTeX, displayed LaTeX, and the
-loose mixture of chat models. All results are right, and are written here by hand: what reads the file can be checked
-against them. Re-running it writes the same file, byte for byte.
+Each of `STORIES` is written in five styles: sentences, a Markdown list, inline LaTeX, displayed LaTeX, and the mixture
+that chat models write. All results are correct and written by hand, so readers of the file can be checked against
+them. Re-running it writes the same file, byte for byte.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 FILE = pathlib.Path(__file__).parents[1] / "tests" / "numerals" / "solutions.jsonl"
 
-# A story a line, its steps apart by " | ": what it is about: what is said: expression = result, and its unit.
+# One story per line, steps separated by " | ". A step is "name: lead: expression = result unit".
 STORIES = """
 Eggs: Janet sells: 16 - 3 - 4 = 9 eggs | Money: She makes: $9 * 2 = $18
 Lunch: It costs: $5 + $3 = $8 | Change: She gets back: $20 - $8 = $12
@@ -107,7 +107,7 @@ def _step(name: str, lead: str, equation: str) -> Step:
 
 
 def prose(story: list[Step], variant: int) -> Iterator[str]:
-    """Sentences, with the blanks and signs that people write."""
+    """Sentences, with the spacing and operator signs that people use."""
     for step in story:
         expression = step.expression.replace(" ", "") if variant % 3 == 1 and "of" not in step.expression else None
         expression = step.expression.replace("*", "x") if variant % 3 == 2 else expression
@@ -116,7 +116,7 @@ def prose(story: list[Step], variant: int) -> Iterator[str]:
 
 
 def markdown(story: list[Step], variant: int) -> Iterator[str]:
-    """A list in Markdown, its results or equations in bold, or between backticks."""
+    """A Markdown list with results or equations in bold or in backticks."""
     for number, step in enumerate(story, 1):
         mark = (f"{number}.", "-", "*", f"{number})")[variant % 4]
         match variant % 5:
@@ -142,7 +142,7 @@ def latex(story: list[Step], variant: int) -> Iterator[str]:
 
 
 def display(story: list[Step], variant: int) -> Iterator[str]:
-    """Displayed equations, aligned or on lines of their own."""
+    """Displayed equations, aligned or on separate lines."""
     for step in story:
         expression = _latex(step.expression, variant)
         yield f"{step.lead}"
@@ -160,7 +160,7 @@ def display(story: list[Step], variant: int) -> Iterator[str]:
 
 
 def chat(story: list[Step], variant: int) -> Iterator[str]:
-    """What chat models mix: headings, arrows, ×, units within the equation, a result in a box or in bold."""
+    """The mixture of chat models: headings, arrows, ×, units within the equation, boxed or bold results."""
     yield "Let's break this down step by step.\n"
     for number, step in enumerate(story, 1):
         expression = step.expression.replace("*", "×").replace("/", "÷" if " / " in step.expression else "/")

@@ -15,12 +15,12 @@ class OptimizerSection:
     learning_rate: float = 1e-3
     """Peak learning rate."""
     warmup_steps: int = 20
-    """Updates over which the learning rate rises: the first has 1 / warmup_steps of the peak, the last all of it."""
+    """Updates over which the learning rate rises: from 1 / warmup_steps of the peak at the first to the peak."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """After the warm-up; linear and cosine fall to zero over the updates that the stage makes of a model: of the policy
-    after critic_warmup."""
+    """After the warm-up; linear and cosine decay to zero over the model's updates in the stage; for the policy these
+    are the updates after critic_warmup."""
     weight_decay: float = 0.0
-    """Decoupled weight decay, on the layers' matrices and the embeddings; not on biases, norms and a value head."""
+    """Decoupled weight decay of the layers' matrices and the embeddings; not of biases, norms and the value head."""
     b1: float = 0.9
     """Decay of the gradient's mean; Adafactor keeps none."""
     b2: float = 0.99
@@ -65,9 +65,9 @@ class CorrectionSection:
     rejection: Literal["none", "mean_k1", "mean_k3"] = "none"
     """Responses whose mean divergence per token leaves [reject_below, reject_above] are not learnt from."""
     reject_below: float | None = None
-    """Nats per token, at most 0; None: no bound. mean_k1 where w may lie from a to b: -log(b)."""
+    """Nats per token, at most 0; None: no bound. For mean_k1 with w in [a, b]: -log(b)."""
     reject_above: float | None = None
-    """Nats per token, at least 0; None: no bound. mean_k1 where w may lie from a to b: -log(a)."""
+    """Nats per token, at least 0; None: no bound. For mean_k1 with w in [a, b]: -log(a)."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Texts of the command line: a shell passes ``\n`` as two characters, and several texts are easily given as one."""
+r"""Texts on the command line: a shell passes ``\n`` as two characters, and lists of texts are easily given as one."""
 
 import re
 from collections.abc import Collection
@@ -33,7 +33,7 @@ LATEX = frozenset((
     "risingdotseq", "rlap", "rm", "rmfamily", "rmoustache", "root", "rotatebox", "rtimes", "rule", "rVert",
     "rvert",
 ))  # fmt: skip
-"""LaTeX commands that begin like an escape; `\\ni` is left out, for lines that begin with "i"."""
+"""LaTeX commands that start with an escape; `\\ni` is left out, because a line may start with "i"."""
 
 _ESCAPE = re.compile(r"\\(\\|[A-Za-z]+)")
 _ESCAPED = re.compile(r"([\\\n\t\r])([A-Za-z]*)")
@@ -44,10 +44,10 @@ _SEPARATOR = re.compile(r"""[,;]|(?<!<)\|(?!>)|(?<=['"]) +(?=['"])""")
 def read_escapes(text: str) -> str:
     r"""The text with ``\n``, ``\t``, ``\r`` and ``\\`` read as line feed, tab, carriage return and backslash.
 
-    Every other backslash stays as it is, and so do LaTeX commands that begin like an escape, such as ``\times``.
+    Every other backslash is kept, and so are LaTeX commands that start with an escape, such as ``\times``.
 
     Args:
-        text: as the command line gives it.
+        text: as given on the command line.
 
     Example:
         >>> read_escapes(r"{question}\nAnswer: \boxed{\text{kg}}\t") == "{question}\nAnswer: \\boxed{\\text{kg}}\t"
@@ -59,10 +59,10 @@ def read_escapes(text: str) -> str:
 
 
 def several_in_one(texts: Collection[str]) -> list[str]:
-    """What a single text seems to list: the parts between commas, semicolons, bars or quotes; empty where it is one.
+    """The parts of a single text that looks like a list with commas, semicolons, bars or quotes; empty if it does not.
 
     Args:
-        texts: those of one option.
+        texts: the values of one option.
 
     Example:
         >>> several_in_one(["A:,B:"]), several_in_one(["['A:', 'B:']"])
@@ -80,9 +80,9 @@ def several_in_one(texts: Collection[str]) -> list[str]:
 
 
 def write_escapes(text: str) -> str:
-    r"""The text that ``read_escapes`` reads as this one, its special characters escaped where that is possible.
+    r"""The text that ``read_escapes`` turns into this one, with special characters escaped where possible.
 
-    A line feed stays one where its escape would begin a LaTeX command, as before ``eq``.
+    A line feed is not escaped where the escape would start a LaTeX command, as before ``eq``.
 
     Args:
         text: any.

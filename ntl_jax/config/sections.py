@@ -56,7 +56,7 @@ class DataSection:
     eval: str | None = None
     """Held-out jsonl file; None: the generator's held-out split (an error if `train` is a file)."""
     on_bad_row: Literal["error", "skip"] = "error"
-    """A malformed row stops the run, or is skipped and counted; so is one whose text holds a special token."""
+    """A malformed row stops the run, or is skipped and counted. Text with a special token is malformed."""
     on_long_row: Literal["error", "skip"] = "skip"
     """A prompt or solution past the two limits below stops the run, or is skipped and counted."""
     max_prompt_tokens: int = 384
@@ -64,9 +64,9 @@ class DataSection:
     max_solution_tokens: int = 512
     """Longest reference solution the warm start learns from, in tokens."""
     template: str = "{question}\n"
-    r"""The prompt; {question} stands for the problem's text. Special tokens in it are read as such; the tokenizer's own
-    begin-of-sequence token stands first where it writes none. On the command line \n, \t, \r and \\ are escapes; every
-    other backslash stays, that of LaTeX commands such as \text too."""
+    r"""The prompt; {question} is replaced by the problem's text. Special tokens in it are encoded as such; the
+    tokenizer's begin-of-sequence token is prepended unless the template has one. On the command line \n, \t, \r and \\
+    are escapes; every other backslash is kept, also in LaTeX commands such as \text."""
     tokenizer: str | None = None
     """Folder or hub name of a tokenizer; None: that of model.path, or the built-in one with single-digit tokens."""
     tiers: tuple[int, ...] = (1, 2)
@@ -115,8 +115,8 @@ class RolloutSection:
     min_p: float = 0.0
     """Only tokens with at least this fraction of the likeliest one's probability; 0: all."""
     stop_strings: tuple[str, ...] = ()
-    """A response ends with the token that completes the first of them, or that is one of them (special tokens, such as
-    <|im_end|>), beside the end tokens of tokenizer and checkpoint. Several are given one after another, as in
+    """A response ends with the token that completes one of them, or that is one of them (special tokens, such as
+    <|im_end|>), in addition to the end tokens of tokenizer and checkpoint. Separate several by spaces, as in
     --config.rollout.stop_strings A: B:; escapes are those of data.template."""
     slots: int | None = None
     """jax: samples that are decoded together; None: all of an iteration's. Where lengths differ much, a quarter of them

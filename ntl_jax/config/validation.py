@@ -75,7 +75,7 @@ _COMBINATIONS: tuple[_Check, ...] = (
      ("model.num_heads", "model.num_kv_heads")),
     ("with warm_start.steps=0 the run has no steps: set one of them to at least 1",
      lambda iterations, updates: iterations or updates, ("trainer.steps", "warm_start.steps")),
-    ("must be below trainer.steps={1}, or the policy makes no update",
+    ("must be below trainer.steps={1}, or the policy gets no update",
      lambda warmup, iterations: not iterations or warmup < iterations, ("algorithm.critic_warmup", "trainer.steps")),
     ("data.train names a file, so the held-out file must be named too",
      lambda held_out, train: train is None or held_out is not None, ("data.eval", "data.train")),
@@ -97,11 +97,11 @@ _COMBINATIONS: tuple[_Check, ...] = (
        lambda value, source, default=default: source == "recompute" or value == default,
        (path, "algorithm.old_log_probs"))
       for path, default in {"rollout.top_p": 1, "rollout.top_k": 0, "rollout.min_p": 0}.items()),
-    ("must be below algorithm.correction.high={1}, with 1, the weight where trainer and sampler agree, in the band",
+    ("must be below algorithm.correction.high={1}, and the band must include 1, the weight of agreement",
      lambda low, high, kind: kind != "banded" or (low < high and low <= 1 <= high),
      ("algorithm.correction.low", "algorithm.correction.high", "algorithm.correction.weights")),
-    *((f"must be at {most} 0, the mean in nats where trainer and sampler agree; weights from a to b are "
-       "reject_below=-log(b), reject_above=-log(a) with rejection='mean_k1'",
+    *((f"must be at {most} 0, the mean in nats if trainer and sampler agree; for weights from a to b set "
+       "reject_below=-log(b), reject_above=-log(a) and rejection='mean_k1'",
        lambda bound, kind, sign=sign: kind == "none" or bound is None or sign * bound >= 0,
        (path, "algorithm.correction.rejection"))
       for path, most, sign in (

@@ -37,9 +37,9 @@ class DataCursor:
         return self.next_of_epochs()[1]
 
     def next_of_epochs(self) -> tuple[Int[np.ndarray, "B"], Int[np.ndarray, "B"]]:
-        """The next batch: the epoch of each row, and the row numbers.
+        """The next batch: the epoch of each row, and the row indices.
 
-        Example: four rows, three a batch; the second batch ends the first epoch
+        Example: four rows, batches of three; the second batch ends the first epoch
             >>> cursor = DataCursor(num_rows=4, batch_size=3, seed=0)
             >>> cursor.next_of_epochs()[0].tolist(), cursor.next_of_epochs()[0].tolist()
             ([0, 0, 0], [0, 1, 1])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 MOST_LISTED = 20
-"""Malformed rows that an error names one by one."""
+"""How many malformed rows an error lists."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Problem:
 
 
 def check_faults(faults: Sequence[str], num_good: int, on_bad_row: Literal["error", "skip"]) -> None:
-    """Malformed rows stop the run, unless they are to be skipped and good ones are left.
+    """Raises for malformed rows, unless they are to be skipped and good rows remain.
 
     Args:
         faults: one line for each malformed row.
-        num_good: how many other rows there are.
+        num_good: number of well-formed rows.
         on_bad_row: setting ``data.on_bad_row``.
 
     Raises:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Problems as token ids: prompts for both stages, and reference solutions for the supervised one.
 
-A prompt and its response are tokenised apart and joined as ids, exactly as they are when the policy samples. A prompt
-holds the special tokens that its template writes and no others, but for the tokenizer's own begin-of-sequence token,
-which stands first where the template does not write it. Nothing is put at the end, where sampling begins.
+A prompt and its response are tokenized separately and joined as ids, exactly as when the policy samples. A prompt
+contains the special tokens of its template and no others, except for the tokenizer's begin-of-sequence token, which is
+prepended unless the template contains it. Nothing is appended, because sampling starts at the end.
 """
 
 from collections.abc import Sequence
@@ -29,13 +29,13 @@ def encode_prompts(
     max_tokens: int,
     on_long: Literal["error", "skip"] = "error",
 ) -> tuple[list[Prompt], int]:
-    """Tokenises the questions in their template, and checks that the special tokens are the template's.
+    """Tokenizes the questions in their template, and checks that the special tokens are those of the template.
 
     Args:
         problems: what to ask; ``extra_info["solution"]`` of each prompt holds the reference solution.
         tokenizer: of the policy.
-        template: text of the prompt, with ``{question}`` in it. Special tokens in it are read as such; what the
-            tokenizer puts before a text (a begin-of-sequence token) is put there unless the template writes it.
+        template: text of the prompt, with ``{question}`` in it. Special tokens in it are encoded as special tokens;
+            the tokens that the tokenizer prepends (begin-of-sequence) are prepended unless the template has them.
         max_tokens: longest prompt that is used.
         on_long: longer prompts raise, or are left out and counted.
 
@@ -44,7 +44,7 @@ def encode_prompts(
 
     Raises:
         ValueError: for a template without ``{question}``, a question or solution with a special token, a template whose
-            special tokens the tokenizer does not read as such, for long prompts, or when none is left.
+            special tokens the tokenizer does not encode as special tokens, long prompts, or if none remains.
 
     Example:
         >>> from ntl_jax.data import generate_problems, load_tokenizer
@@ -97,7 +97,7 @@ def encode_solutions(
         Pairs of a prompt and the ids of its solution, and how many were left out.
 
     Raises:
-        ValueError: for solutions with special tokens, for long ones, or when none is left.
+        ValueError: for solutions with special tokens, long solutions, or if none remains.
 
     Example:
         >>> from ntl_jax.data import load_tokenizer
@@ -110,8 +110,8 @@ def encode_solutions(
     texts = [prompt.extra_info["solution"] for prompt in prompts]
     if special := find_special_tokens("\n".join(texts), tokenizer):
         raise ValueError(
-            f"solutions must hold no special tokens, given {', '.join(dict.fromkeys(special))}: the end token "
-            "is put after each; plain_problems names the problems, or leaves them out"
+            f"solutions must contain no special tokens, given {', '.join(dict.fromkeys(special))}: the end token "
+            "is appended to each; use plain_problems to list the problems, or to leave them out"
         )
     rows = [[*row, tokenizer.eos_token_id] for row in _encode(texts, tokenizer)]
     kept = _rows_that_fit(rows, max_tokens, on_long, what="solutions", setting="data.max_solution_tokens")
@@ -119,12 +119,12 @@ def encode_solutions(
 
 
 def _encode(texts: list[str], tokenizer: Tokenizer) -> list[list[int]]:
-    """The ids of texts as they stand, without what the tokenizer would put around them."""
+    """The ids of the texts, without the special tokens that the tokenizer adds by default."""
     return tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
 
 
 def _check_special_tokens(rows: list[list[int]], expected: list[str], tokenizer: Tokenizer, template: str) -> None:
-    """Rows hold exactly these special tokens; the one for unknown words is none of them."""
+    """Checks that rows contain exactly these special tokens; the unknown-word token is ignored."""
     unknown = None if tokenizer.unk_token_id == tokenizer.eos_token_id else tokenizer.unk_token_id
     names = {i: token for token, i in special_tokens(tokenizer).items() if i != unknown}
     expected = [token for token in expected if token in names.values()]
@@ -133,7 +133,7 @@ def _check_special_tokens(rows: list[list[int]], expected: list[str], tokenizer:
         if found != expected:
             raise ValueError(
                 f"data.template={template!r} asks for the special tokens {expected}, but the tokenizer reads {found}: "
-                "take a tokenizer that reads them in text, as those with a tokenizer.json do, or leave them out"
+                "use a tokenizer that reads them in text, such as one with a tokenizer.json, or leave them out"
             )
 
 

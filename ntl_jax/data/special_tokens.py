@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Special tokens of a tokenizer: which there are, what it puts before a text, and data that must hold none.
+"""Special tokens of a tokenizer: listing them, those it prepends to a text, and checking that data has none.
 
-Only the prompt's template says special tokens. A question or a solution is text: where it holds the name of one, such
-as ``<|im_end|>``, the tokenizer would read that as the token itself, and the row is malformed.
+Only the prompt's template may contain special tokens. Questions and solutions are plain text: the tokenizer would
+encode a name such as ``<|im_end|>`` in them as the special token, so such a row is malformed.
 """
 
 import re
@@ -17,7 +17,7 @@ EXCERPT = 20
 
 
 def special_tokens(tokenizer: Tokenizer) -> dict[str, int]:
-    """The text and the id of every special token; added tokens that are text, such as Qwen3's ``<think>``, are none.
+    """Text and id of every special token; added tokens that are plain text, such as Qwen3's ``<think>``, are left out.
 
     Example:
         >>> from ntl_jax.data import load_tokenizer
@@ -25,14 +25,14 @@ def special_tokens(tokenizer: Tokenizer) -> dict[str, int]:
         {'<|pad|>': 0, '<|endoftext|>': 1}
     """
     decoder = tokenizer.added_tokens_decoder
-    if not isinstance(decoder, Mapping):  # mistral_common has a method there; all its tokens are among those below
+    if not isinstance(decoder, Mapping):  # in mistral_common it is a method; its tokens are all found below
         decoder = {}
     added = {token.content: i for i, token in decoder.items() if token.special}
     return added | dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
 
 
 def find_special_tokens(text: str, tokenizer: Tokenizer) -> list[str]:
-    """The special tokens that a text writes, in order; of two that begin at one place it is the longer.
+    """The special tokens in a text, in order; if two start at the same character, the longer one.
 
     Example:
         >>> from ntl_jax.data import load_tokenizer
@@ -43,7 +43,7 @@ def find_special_tokens(text: str, tokenizer: Tokenizer) -> list[str]:
 
 
 def start_tokens(tokenizer: Tokenizer) -> list[int]:
-    """The ids that the tokenizer puts before a text by itself: mostly none, or the begin-of-sequence token.
+    """The ids that the tokenizer prepends by default: usually none, or the begin-of-sequence token.
 
     Example:
         >>> from ntl_jax.data import load_tokenizer
@@ -58,18 +58,18 @@ def start_tokens(tokenizer: Tokenizer) -> list[int]:
 def plain_problems(
     problems: Sequence[Problem], tokenizer: Tokenizer, *, on_bad_row: Literal["error", "skip"] = "error"
 ) -> tuple[list[Problem], int]:
-    """The problems whose question and solution hold no special token of the tokenizer.
+    """The problems whose question and solution contain no special token of the tokenizer.
 
     Args:
-        problems: of any source.
-        tokenizer: of the policy.
-        on_bad_row: other problems raise, all of them at once, or are left out and counted.
+        problems: from any source.
+        tokenizer: that of the policy.
+        on_bad_row: "error" raises for all other problems at once; "skip" leaves them out and counts them.
 
     Returns:
-        The problems that are left, and how many were left out.
+        The remaining problems, and how many were left out.
 
     Raises:
-        ValueError: naming problem and token, or when no problem is left.
+        ValueError: naming problem and token, or if no problem remains.
 
     Example:
         >>> from ntl_jax.data import generate_problems, load_tokenizer
@@ -98,5 +98,5 @@ def _fault(texts: Iterable[tuple[str, str]], pattern: re.Pattern[str]) -> str | 
     for name, text in texts:
         if match := pattern.search(text):
             excerpt = text[max(0, match.start() - EXCERPT) : match.end() + EXCERPT]
-            return f"its {name} holds the special token {match[0]!r}, which only data.template may: ...{excerpt!r}..."
+            return f"its {name} has the special token {match[0]!r}, which only data.template may: ...{excerpt!r}..."
     return None

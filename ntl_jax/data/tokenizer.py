@@ -21,8 +21,8 @@ def load_tokenizer(path: str | None = None) -> Tokenizer:
         path: folder or hub name; None: the built-in tokenizer.
 
     Raises:
-        ValueError: when there is no tokenizer, it needs a package that is not installed (Mistral's ``tekken.json``:
-            mistral-common), or it has no end-of-sequence token, without which no response ends.
+        ValueError: if there is no tokenizer, if it needs a package that is not installed (mistral-common for Mistral's
+            ``tekken.json``), or if it has no end-of-sequence token, without which no response ends.
 
     Example:
         >>> tokenizer = load_tokenizer()
@@ -52,7 +52,7 @@ def _load(name: str) -> Tokenizer:
     folder = pathlib.Path(name)
     if not (folder / "tekken.json").is_file() or (folder / "tokenizer.json").is_file():
         return AutoTokenizer.from_pretrained(name)
-    # AutoTokenizer takes Mistral's own tokenizer only where a config.json says so, and else one without an end token.
+    # AutoTokenizer picks Mistral's own tokenizer only if a config.json says so, otherwise one without an end token.
     if importlib.util.find_spec("mistral_common") is None:
         raise ImportError("its tekken.json is read by mistral-common: pip install mistral-common")
     from transformers.tokenization_mistral_common import MistralCommonBackend

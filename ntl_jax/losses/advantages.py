@@ -2,8 +2,8 @@
 """Advantages: per token from a critic, per row from the other samples of the same prompt.
 
 Arithmetic is float32 throughout: fractional rewards stay fractional. Rows outside `where` and tokens outside `mask`
-change nothing and get 0, whatever they hold. A group of one sample has no one to be compared with and keeps its score;
-of several samples with one valid score, that one gets 0, since its baseline is undefined.
+change nothing and get 0, whatever their values. A group of one sample has no baseline and keeps its score. In a larger
+group, a single valid score gets 0, since its baseline is undefined.
 
 Deviations: scores are taken relative to the best of their group before the mean, which leaves every formula as it is
 and makes a group of equal scores exactly 0: the rounding of a mean, divided by a standard deviation that is itself
@@ -94,7 +94,7 @@ def group_advantages(
 ) -> Float[Array, " B"]:
     """Score against the other samples of the prompt, `(R - mean_G) / (std_G + epsilon)`, std unbiased.
 
-    A group of one has mean 0 and std 1; of a larger one with a single valid sample nothing is known, and it gets 0.
+    A group of one has mean 0 and std 1. In a larger group, a single valid sample has no baseline and gets 0.
 
     Shao et al., "DeepSeekMath" (GRPO), https://arxiv.org/abs/2402.03300; without the division: Liu et al.,
     "Understanding R1-Zero-Like Training" (Dr. GRPO), https://arxiv.org/abs/2503.20783.
@@ -131,7 +131,7 @@ def leave_one_out_advantages(
 ) -> Float[Array, " B"]:
     """Score minus the mean of the prompt's other samples, `n / (n - 1) (R - mean_G)`; a group of one keeps R.
 
-    A larger group with a single valid sample has no others: 0.
+    In a larger group, a single valid sample has no baseline and gets 0.
 
     Ahmadian et al., "Back to Basics" (RLOO), https://arxiv.org/abs/2402.14740.
 
@@ -164,7 +164,7 @@ def optimal_baseline_advantages(
 ) -> Float[Array, " B"]:
     """Score minus the prompt's length-weighted mean, `R - sum_G(len R) / sum_G(len)`; a group of one keeps R.
 
-    A larger group with a single valid sample has nothing to be compared with: 0.
+    In a larger group, a single valid sample has no baseline and gets 0.
 
     The baseline of least variance where a sample's gradient grows with its length: Hao et al., "On-Policy RL with
     Optimal Reward Baseline" (OPO), https://arxiv.org/abs/2505.23585.
@@ -200,27 +200,27 @@ def reinforce_plus_plus_advantages(
 ) -> Float[Array, "B T"]:
     """Discounted return of each token, whitened over the batch; with groups the row's score minus its group's mean.
 
-    `whiten(sum_{k >= t} gamma^{k-t} R_k)`, and with `group_ids` `whiten(R - mean_G)` with R the row's total. A row that
-    is masked out whole (cut off, rejected) counts in its group's mean with all of its rewards; padding belongs outside
-    `where`. Of several samples with one valid score, that one gets 0 and is left out of the whitening.
+    `whiten(sum_{k >= t} gamma^{k-t} R_k)`, and with `group_ids` `whiten(R - mean_G)` with R the row's total. A fully
+    masked row (truncated or rejected) is included in its group's mean with all of its rewards; use `where` to exclude
+    padding rows. In a group of several samples, a single valid score gets 0 and is left out of the whitening.
 
     Hu et al., "REINFORCE++", https://arxiv.org/abs/2501.03262 (the second form is its REINFORCE++-baseline).
 
     Args:
         rewards: [B, T] reward of each token; one outside the mask is dropped.
-        mask: bool [B, T], the response tokens that are learnt from.
+        mask: bool [B, T], the response tokens to train on.
         group_ids: int [B], any ints in any order; rows of one id are samples of one prompt. None: no group baseline.
         where: bool [B], the samples with a valid score; the others get 0 and leave their group's mean. None: all.
-        gamma: discount per masked token, of the form without groups.
-        segment_ids: int [B, T], of the form without groups; where rows hold several sequences, each run of equal ids is
-            one. None: a row is one.
+        gamma: discount per masked token; only without groups.
+        segment_ids: int [B, T], only without groups; if rows have several sequences, each run of equal ids is one.
+            None: a row is one.
 
     Returns:
         [B, T] float32, 0 outside the mask.
 
     Raises:
-        ValueError: a mask is not bool, the shapes do not agree, `gamma` lies outside [0, 1], or groups of packed rows
-            are asked for.
+        ValueError: a mask is not bool, the shapes do not agree, `gamma` lies outside [0, 1], or both `group_ids` and
+            `segment_ids` are given.
 
     Example:
         >>> rewards, mask = jnp.array([[0.0, 1.0], [0.0, -1.0]]), jnp.ones((2, 2), bool)
@@ -236,8 +236,10 @@ def reinforce_plus_plus_advantages(
     if group_ids is None:
         return masked_whiten(returns, counted)
     if segment_ids is not None:
-        raise ValueError("group_ids are one per row, which segment_ids cut into several samples: pass unpacked rows")
-    # A row whose mask is empty is one that is masked out: it is not learnt from, but it says how its prompt goes.
+        raise ValueError(
+            "group_ids have one entry per row, but segment_ids split rows into several samples: pass unpacked rows"
+        )
+    # A row with an empty mask is not trained on, but its reward still belongs in the mean of its group.
     earned = mask | ~jnp.any(mask, axis=-1, keepdims=True)
     scores, groups = scored_groups(masked_sum(rewards, earned, axis=-1), group_ids, where)
     returns = jnp.broadcast_to(deviations(scores, groups)[:, None], mask.shape)

@@ -43,8 +43,8 @@ def aggregate(
         Scalar float32; 0 where the mask is empty.
 
     Raises:
-        ValueError: unknown mode, the mask is not bool, its shape differs from that of `per_token`, or a denominator
-            is out of range, as in `token_weights`.
+        ValueError: unknown mode, the mask is not bool, its shape differs from that of `per_token`, or a count or
+            the scale is out of range, as in `token_weights`.
 
     Example:
         >>> losses, mask = jnp.array([[1.0, 3.0], [8.0, 0.0]]), jnp.array([[True, True], [True, False]])
@@ -86,15 +86,15 @@ def token_weights(
         mode: one of `MODES`.
         num_tokens: masked tokens of the whole batch; counted from the mask if None.
         num_sequences: non-empty sequences of the whole batch; counted from the mask if None.
-        scale: length in tokens; the padded T if None. Name it, since T differs from batch to batch; where rows hold
-            several sequences, it must be named.
+        scale: length in tokens; the padded T if None. Pass it, since T differs from batch to batch; it is required if
+            rows have several sequences.
         segment_ids: int [..., T]; where rows hold several sequences, each run of equal ids is one. None: a row is one.
 
     Returns:
         [..., T] float32, 0 outside the mask.
 
     Raises:
-        ValueError: unknown mode, the mask is not bool, a count is negative, `scale` is not above 0, or it is needed.
+        ValueError: unknown mode, the mask is not bool, a count is negative, or `scale` is not above 0 or is missing.
 
     Example:
         >>> token_weights(jnp.array([[True, True], [True, False]]), mode="seq-mean-token-mean").tolist()
@@ -126,7 +126,7 @@ def token_weights(
 
 
 def _scale(scale: Count | None, mask: Array, segment_ids: Array | None) -> Count:
-    """What is named; else the padded length, where that is one of a sequence."""
+    """The given scale, or the padded length if each row is one sequence."""
     if scale is not None:
         check_positive(scale=scale)
         return scale

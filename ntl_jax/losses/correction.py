@@ -88,8 +88,8 @@ def banded_importance_weights(
         old_log_probs: [..., T] log-probabilities (nats) of the sampled tokens under the trainer's policy.
         rollout_log_probs: [..., T] the same under the distribution they were sampled from.
         mask: bool [..., T], the response tokens.
-        low: smallest weight that is kept, in [0, 1].
-        high: largest weight that is kept, at least 1.
+        low: smallest weight to keep, in [0, 1].
+        high: largest weight to keep, at least 1.
         level: "token", or "sequence" for one weight per sequence.
         segment_ids: int [..., T]; where rows hold several sequences, each run of equal ids is one. None: a row is one.
 
@@ -105,7 +105,7 @@ def banded_importance_weights(
         [[1.0, 0.0]]
     """
     check_not_negative(low=low)
-    check_bounds(low, high, around=1.0, remedy="1 is the weight of a token on which both agree")
+    check_bounds(low, high, around=1.0, remedy="1 is the weight of a token on which trainer and sampler agree")
     weights = _weights(old_log_probs, rollout_log_probs, mask, level, segment_ids)
     return jnp.where((weights < low) | (weights > high), 0.0, weights)
 
@@ -122,9 +122,9 @@ def sequence_rejection_mask(
 ) -> Bool[Array, "... T"]:
     """The mask without the sequences whose mean divergence KL(rollout || old) per token leaves `[low, high]`.
 
-    `mean_k1` is the logarithm of the sequence's geometric-mean weight with its sign turned, so it has both bounds:
-    where that weight (trainer over sampler) may lie from a to b, `low = -log b` and `high = -log a`. `mean_k3` is never
-    negative. They are the means of `kl_k1` and `k3_statistic`: one token that is bad enough rejects any sequence.
+    `mean_k1` is the negative logarithm of the sequence's geometric-mean weight, so both bounds apply: to keep weights
+    (trainer over sampler) in [a, b], pass `low = -log b` and `high = -log a`. `mean_k3` is never negative. They are the
+    means of `kl_k1` and `k3_statistic`: a single token can be bad enough to reject a sequence of any length.
 
     Liu et al., "When Speed Kills Stability" (geometric masking), https://yingru.notion.site.
 
@@ -133,16 +133,16 @@ def sequence_rejection_mask(
         rollout_log_probs: [..., T] the same under the distribution they were sampled from.
         mask: bool [..., T], the response tokens.
         statistic: "mean_k1" or "mean_k3".
-        low: smallest mean, in nats per token, that is kept; at most 0.
-        high: largest mean, in nats per token, that is kept; at least 0.
+        low: smallest mean to keep, in nats per token; at most 0.
+        high: largest mean to keep, in nats per token; at least 0.
         segment_ids: int [..., T]; where rows hold several sequences, each run of equal ids is one. None: a row is one.
 
     Returns:
         bool [..., T], at most `mask`. A sequence whose mean is NaN is rejected.
 
     Raises:
-        ValueError: unknown statistic, the mask is not bool, the shapes do not agree, or 0, the mean where both agree,
-            is not within the bounds.
+        ValueError: unknown statistic, the mask is not bool, the shapes do not agree, or the bounds do not
+            include 0, the mean if trainer and sampler agree.
 
     Example:
         >>> old, rollout = jnp.array([[-1.0, -1.0], [-1.0, -1.0]]), jnp.array([[-1.0, -1.0], [-1.0, -3.0]])
@@ -150,7 +150,7 @@ def sequence_rejection_mask(
         [[True, True], [False, False]]
     """
     _check(old_log_probs, rollout_log_probs, mask, segment_ids)
-    remedy = "0 is the mean, in nats per token, of a sequence on which both agree"
+    remedy = "0 is the mean, in nats per token, if trainer and sampler agree"
     match statistic:
         case "mean_k1":
             divergence = kl_k1(rollout_log_probs, old_log_probs)
@@ -167,8 +167,8 @@ def sequence_rejection_mask(
 class CorrectionSums(NamedTuple):
     """Sums over a part of a batch; those of two parts add up (`jax.tree.map(jnp.add, a, b)`) to those of both.
 
-    A unit is a token or, at level "sequence", a sequence; `weight` is its w before any bound, `applied` the one that
-    its loss is multiplied by.
+    A unit is a token or, at level "sequence", a sequence; `weight` is its w without bounds, `applied` the
+    weight that multiplies its loss.
     """
 
     num_units: Float[Array, ""]
@@ -199,8 +199,8 @@ def correction_sums(
         old_log_probs: [..., T] log-probabilities (nats) of the sampled tokens under the trainer's policy.
         rollout_log_probs: [..., T] the same under the distribution they were sampled from.
         mask: bool [..., T], the response tokens.
-        applied: [..., T] the weights that multiply the losses: within their bounds, and 0 for tokens of sequences that
-            are rejected. None: w without a bound.
+        applied: [..., T] the weights that multiply the losses: after the bounds, and 0 for tokens of rejected
+            sequences. None: w without bounds.
         low: weights below it count as out of band.
         high: weights above it count as out of band; for truncation the cap.
         level: "token", or "sequence" for one weight per sequence.
@@ -245,7 +245,7 @@ def correction_metrics(sums: CorrectionSums) -> dict[str, Float[Array, ""]]:
 
     | name | formula | without mismatch |
     |---|---|---|
-    | effective_sample_size | `(sum a)^2 / (n sum a^2)`, Kish's, as a fraction, a the weight that is applied | 1 |
+    | effective_sample_size | `(sum a)^2 / (n sum a^2)`, Kish's, as a fraction, with a the applied weight | 1 |
     | out_of_band_fraction | fraction of units with w outside `[low, high]` | 0 |
     | mean_weight | `mean w` | 1 |
     | chi2 | `mean w^2 - 1`, estimates the chi-squared divergence of old from rollout | 0 |

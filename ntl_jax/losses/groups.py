@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Groups of samples of one prompt, by id: sums, counts and deviations in memory linear in the samples.
+"""Groups of samples of one prompt, by id: sums, counts and deviations in memory linear in the number of samples.
 
-Ids are any ints in any order. Sorting them numbers the groups from 0, of which there are at most as many as rows, so
-that the sums have a static shape and everything works under `jit`.
+Ids are any ints in any order. Sorting the ids numbers the groups from 0. There are at most as many groups as rows, so
+sums have a static shape and everything works under `jit`.
 """
 
 from typing import NamedTuple
@@ -16,13 +16,13 @@ from ntl_jax.ops.arguments import check_arrays, check_mask
 
 
 class Groups(NamedTuple):
-    """What each of B rows knows of its group.
+    """For each of B rows, its group.
 
     Args:
         index: number of the group, in [0, B).
-        counted: rows that have a valid score.
-        size: rows of the group.
-        num_counted: rows of the group that have a valid score.
+        counted: whether the row has a valid score.
+        size: number of rows in the group.
+        num_counted: number of rows in the group with a valid score.
     """
 
     index: Int[Array, " B"]
@@ -32,27 +32,27 @@ class Groups(NamedTuple):
 
     @property
     def has_baseline(self) -> Bool[Array, " B"]:
-        """Rows with an advantage: one valid score of several samples has nothing to be compared with."""
+        """Whether a row has a baseline: in a group of several samples, a single valid score has none."""
         return self.counted & ((self.num_counted > 1) | (self.size == 1))
 
     def sums(self, x: Float[Array, " B"]) -> Float[Array, " B"]:
-        """For each row the sum over its group; `x` is 0 where a row does not count."""
+        """For each row the sum of `x` over its group; `x` must be 0 in rows without a valid score."""
         return _sums(x, self.index)
 
 
 def scored_groups(
     scores: Float[Array, " B"], group_ids: Int[Array, " B"], where: Bool[Array, " B"] | None, **lengths: Array
 ) -> tuple[Float[Array, " B"], Groups]:
-    """The scores in float32, and the groups of rows that share an id.
+    """The scores in float32, and the groups of rows with equal ids.
 
     Args:
         scores: [B].
         group_ids: int [B].
         where: bool [B], rows that have a valid score. None: all.
-        lengths: [B], what else has an entry a row.
+        lengths: [B], another argument with one entry per row.
 
     Raises:
-        ValueError: an argument is no array of the right kind, or the shapes are not [B].
+        ValueError: an argument is not an array of the right dtype, or the shapes are not [B].
     """
     check_arrays(scores=scores, **lengths)
     _check_ids(group_ids)
@@ -69,14 +69,14 @@ def scored_groups(
 def deviations(
     scores: Float[Array, " B"], groups: Groups, weights: Float[Array, " B"] | None = None
 ) -> Float[Array, " B"]:
-    """Scores minus the (weighted) mean of their group's valid ones; a sample without others keeps its score.
+    """Scores minus the (weighted) mean of the valid scores of their group; a group of one sample keeps its score.
 
-    0 for rows that have no valid score, and where of several samples only one has.
+    0 for rows without a valid score, and for a single valid score in a group of several samples.
 
     Args:
         scores: [B] float32.
-        groups: of the rows.
-        weights: [B] float32, of the scores in the mean. None: equal.
+        groups: the groups of the rows.
+        weights: [B] float32, weights of the scores in the mean. None: equal.
     """
     scores = jnp.where(groups.counted, scores, 0.0)
     weights = jnp.where(groups.counted, 1.0 if weights is None else weights, 0.0)
@@ -92,7 +92,7 @@ def _check_ids(group_ids: Array) -> None:
     if not is_array or not jnp.issubdtype(group_ids.dtype, jnp.integer):
         raise ValueError(
             f"group_ids are {group_ids.dtype if is_array else f'a {type(group_ids).__name__}'}: pass an array of ints, "
-            "equal where the prompt is the same; np.unique(group_ids, return_inverse=True)[1] makes it of any ids"
+            "equal for samples of the same prompt; np.unique(group_ids, return_inverse=True)[1] converts any ids"
         )
 
 
@@ -107,7 +107,7 @@ def _group_rows(group_ids: Array, where: Array | None) -> Groups:
 
 def _numbered(group_ids: Array) -> Array:
     """The ids as the numbers of their groups, in the order of the ids."""
-    if isinstance(group_ids, np.ndarray):  # numbered as they are: JAX would cut ids of 64 bits to 32
+    if isinstance(group_ids, np.ndarray):  # numbered in numpy: JAX would truncate 64-bit ids to 32 bits
         return jnp.asarray(np.unique(group_ids, return_inverse=True)[1], jnp.int32)
     return jnp.unique(group_ids, return_inverse=True, size=len(group_ids))[1]
 

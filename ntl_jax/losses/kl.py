@@ -21,7 +21,7 @@ from ntl_jax.ops.arguments import check_not_negative, check_numbers, check_posit
 
 MAX_LOG_RATIO = 1e9  # no log-probability is that low; it keeps k2 of a -inf finite in value and gradient
 K3_MAX_LOG_RATIO = 20.0  # exp(20) is 4.9e8: beyond it k3 only overflows
-K3_MAX = 10.0  # of a loss: one token of k3 = 1e8 would drown the batch
+K3_MAX = 10.0  # bound of a loss term: one token with k3 = 1e8 would dominate the batch
 MAX_RELATIVE_ERROR = 0.2  # of the adaptive controller, so that one odd batch moves beta little
 
 
@@ -95,11 +95,11 @@ def kl_k2(log_probs: Float[Array, "..."], ref_log_probs: Float[Array, "..."]) ->
 
 
 def kl_k3(log_probs: Float[Array, "..."], ref_log_probs: Float[Array, "..."]) -> Float[Array, "..."]:
-    """`exp(-d) + d - 1`: unbiased, never negative, small variance; GRPO's loss term. To report, `k3_statistic`.
+    """`exp(-d) + d - 1`: unbiased, never negative, small variance; GRPO's loss term. For metrics use `k3_statistic`.
 
     John Schulman, "Approximating KL divergence", http://joschu.net/blog/kl-approx.html.
 
-    Deviation: the result is clipped to 10, where the gradient is then zero: `kl_k3_plus` still pulls.
+    Deviation: the result is clipped to 10, with gradient 0 above; `kl_k3_plus` keeps a gradient there.
 
     Args:
         log_probs: [...] log-probabilities (nats) of tokens sampled from the policy.
@@ -119,11 +119,11 @@ def kl_k3(log_probs: Float[Array, "..."], ref_log_probs: Float[Array, "..."]) ->
 
 
 def k3_statistic(log_probs: Float[Array, "..."], ref_log_probs: Float[Array, "..."]) -> Float[Array, "..."]:
-    """k3 to report and to decide by: `exp(-d) + d - 1` as it is, where `kl_k3` holds a loss term within 10.
+    """k3 for metrics and rejection: `exp(-d) + d - 1` without the clip at 10 of the loss term `kl_k3`.
 
     John Schulman, "Approximating KL divergence", http://joschu.net/blog/kl-approx.html.
 
-    Deviation: `d` below -20 counts as -20, at which one token has 4.9e8; its exponential would overflow.
+    Deviation: `d` below -20 is taken as -20, where k3 is 4.9e8, because `exp(-d)` would overflow.
 
     Args:
         log_probs: [...] log-probabilities (nats) of tokens sampled from the policy.

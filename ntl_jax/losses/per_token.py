@@ -35,7 +35,7 @@ def contain(*arrays: Float[Array, "..."]) -> tuple[Array, ...]:
 
 
 def absolute(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """`|x|` with gradient 0 at 0, where `jnp.abs` has 1 and would push away from what is exactly right."""
+    """`|x|` with gradient 0 at 0, where `jnp.abs` has gradient 1 and would push away from an exact match."""
     return x * jax.lax.stop_gradient(jnp.sign(x))
 
 
@@ -64,20 +64,20 @@ def sequence_means(
 
 
 def sequence_ends(mask: Bool[Array, "... T"], segment_ids: Int[Array, "... T"] | None = None) -> Bool[Array, "... T"]:
-    """Which tokens are the last of their sequence, whether they count or not; that of a row is its last."""
+    """Which tokens are the last of their sequence, masked or not; without segment ids, the last of the row."""
     last = jnp.broadcast_to(jnp.arange(mask.shape[-1]) == mask.shape[-1] - 1, mask.shape)
     return last if segment_ids is None else last.at[..., :-1].set(_changes(segment_ids))
 
 
 def num_sequences(mask: Bool[Array, "... T"], segment_ids: Int[Array, "... T"] | None = None) -> Float[Array, ""]:
-    """How many sequences have a masked token."""
+    """Number of sequences with a token in the mask."""
     if segment_ids is None:
         return jnp.sum(jnp.any(mask, axis=-1), dtype=jnp.float32)
     return jnp.sum(_counted_runs(mask, _runs(segment_ids)), dtype=jnp.float32)
 
 
 def _runs(segment_ids: Array) -> Array:
-    """The number of each token's run of equal ids within its row, from 0."""
+    """For each token, the index of its run of equal ids within the row, from 0."""
     first = jnp.zeros((*segment_ids.shape[:-1], 1), bool)
     return jnp.cumsum(jnp.concatenate([first, _changes(segment_ids)], axis=-1), axis=-1)
 
@@ -95,5 +95,5 @@ def _run_sums(x: Array, run: Array) -> Array:
 
 @functools.partial(jnp.vectorize, signature="(t),(t)->(t)")
 def _counted_runs(mask: Array, run: Array) -> Array:
-    """For each run of one row whether it has a masked token."""
+    """For each run of a row, whether it has a token in the mask."""
     return jax.ops.segment_sum(mask.astype(jnp.int32), run, num_segments=mask.shape[0]) > 0

@@ -243,7 +243,7 @@ def entropy(logits: Float[Array, "... V"]) -> Float[Array, "..."]:
         is NaN or +inf.
 
     Raises:
-        ValueError: the logits are no array.
+        ValueError: the logits are not an array.
 
     Example:
         >>> f"{entropy(jnp.array([0.0, 0.0, -jnp.inf])):.4f}"

@@ -18,7 +18,7 @@ METRICS = {
     "warm_start/update_norm": "global norm of the optimizer's update",
     "actor/loss": "what an update minimizes: weighted sum of policy gradient, entropy, divergence, Number Token Loss "
     "and, with a shared trunk, value loss",
-    "actor/skipped_updates": "updates left out of the iteration because nothing in them had a weight other than 0",
+    "actor/skipped_updates": "updates of the iteration that were skipped because all of their weights were 0",
     "actor/pg_loss": "policy-gradient loss, mean over tokens",
     "actor/ntl_loss": "differentiable Number Token Loss of digits with a true value, before its weight",
     "actor/pg_clipfrac": "fraction of tokens whose importance ratio the clip holds back",
@@ -55,7 +55,7 @@ METRICS = {
     "reward/overlong_penalty": "mean of what lengths near the limit add to rewards, at most 0",
     "sampling/refills": "further calls of the engine that dynamic sampling took",
     "sampling/equal_groups": "prompts left out because all of their samples scored the same",
-    "correction/effective_sample_size": "of the weights that losses are multiplied by, as a fraction of the tokens or "
+    "correction/effective_sample_size": "of the applied weights, as a fraction of the tokens or "
     "responses, rejected ones included; 1 where trainer and sampler agree",
     "correction/out_of_band_fraction": "fraction of weights past the bounds",
     "correction/mean_weight": "mean weight before any bound; 1 where trainer and sampler agree",

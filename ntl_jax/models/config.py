@@ -37,10 +37,10 @@ class ModelConfig:
         architecture: Qwen2 has biases on query, key and value; Qwen3 normalises queries and keys; Llama and Mistral
             have neither.
         rope_scaling: of Llama 3.1 and later; None without.
-        num_tokens: the tokenizer's largest id + 1, where V exceeds it: later ids have no probability, in training and
-            sampling alike. None: every id has.
-        max_positions: length of the rows the model is made for, in tokens; longer ones are refused by engines and runs.
-            None: no bound, as from scratch.
+        num_tokens: the tokenizer's largest id + 1, if smaller than V: ids from there on have probability 0 in training
+            and sampling. None: all ids can be sampled.
+        max_positions: longest row that the model supports, in tokens; engines and runs refuse longer ones.
+            None: no bound, as for a policy from scratch.
         param_dtype: "float32" or "bfloat16".
         compute_dtype: of activations and matrix products; norms, rotations, softmax and logits are float32.
         attention: "xla", "cudnn" (flash attention on NVIDIA, bfloat16), "splash" (TPU), or "auto": the kernel that
@@ -88,7 +88,7 @@ class ModelConfig:
 
     @property
     def num_ids(self) -> int:
-        """How many ids can be read and sampled: those that stand for tokens."""
+        """How many ids can be read and sampled: all except padding of the vocabulary."""
         return self.num_tokens or self.vocab_size
 
     @property

@@ -1,29 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which tokens end a response: what a checkpoint's files and its tokenizer name, together."""
+"""Which tokens end a response: the union of those in a checkpoint's files and its tokenizer."""
 
 import json
 import pathlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase  # takes seconds to import, and most callers bring no tokenizer
+    from transformers import PreTrainedTokenizerBase  # takes seconds to import, and most callers pass no tokenizer
 
 CONFIG, GENERATION = "config.json", "generation_config.json"
 EOS = "eos_token_id"
-"""In both files an id or a list of ids."""
+"""In both files, the value is an id or a list of ids."""
 
 
 def end_token_ids(folder: pathlib.Path | None, tokenizer: "PreTrainedTokenizerBase | None" = None) -> tuple[int, ...]:
     """All end tokens, each once: the tokenizer's, then those of generation_config.json, then those of config.json.
 
-    None of the three is complete: chat checkpoints name the end of a turn in one and the end of text in another.
+    None of the three is complete: chat checkpoints list the end-of-turn token in one and the end of text in another.
 
     Args:
-        folder: of the checkpoint; None: there is none. Either file may be missing.
-        tokenizer: None: there is none.
+        folder: the checkpoint's folder, or None. Either file may be missing.
+        tokenizer: the tokenizer, or None.
 
     Raises:
-        ValueError: a file is no JSON, or names something else than ids.
+        ValueError: a file is not a JSON object, or its value is not an id or a list of ids.
 
     Example:
         >>> import tempfile
@@ -41,7 +41,7 @@ def end_token_ids(folder: pathlib.Path | None, tokenizer: "PreTrainedTokenizerBa
 
 
 def with_end_tokens(settings: dict[str, Any], ids: tuple[int, ...]) -> dict[str, Any]:
-    """The contents of a generation_config.json with these end tokens; unchanged where they name them already."""
+    """The contents of a generation_config.json with these end tokens; unchanged if it already has them."""
     if not ids or set(_as_list(settings.get(EOS))) == set(ids):
         return settings
     return settings | {EOS: ids[0] if len(ids) == 1 else list(ids)}
@@ -51,7 +51,7 @@ def _named_in(path: pathlib.Path) -> list[int]:
     try:
         named = json.loads(path.read_text(encoding="utf-8")).get(EOS)
     except (json.JSONDecodeError, AttributeError) as error:
-        raise ValueError(f"{path} is no JSON object: {error}") from error
+        raise ValueError(f"{path} is not a JSON object: {error}") from error
     ids = _as_list(named)
     if not all(type(i) is int and i >= 0 for i in ids):
         raise ValueError(f"{path}: {EOS}={named!r} must be a token id or a list of token ids")

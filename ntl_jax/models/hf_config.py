@@ -51,7 +51,7 @@ ROPE_SCALING = {
     "high_freq_factor": "high_freq_factor",
     "original_max_position_embeddings": "original_max_positions",
 }
-UNBOUNDED = 32_768  # what is written for a policy whose rows have no bound: Qwen2's own
+UNBOUNDED = 32_768  # written for a policy without max_positions: the value of Qwen2
 MISTRAL_WINDOW = 4096  # what an absent "sliding_window" means in a Mistral configuration
 
 

@@ -34,9 +34,9 @@ def save_hf(
 ) -> None:
     """Writes config.json, model.safetensors, the tokenizer and generation_config.json.
 
-    The folder appears whole or not at all. Parameters keep their dtype: loading them again gives the same bits. What
-    belongs to the model but is no weight comes from the folder that the decoder was loaded from; generation_config.json
-    names all end tokens of that folder and of the tokenizer, at which training's responses end too.
+    The folder appears whole or not at all. Parameters keep their dtype: loading them again gives the same bits. Other
+    files of the model are copied from the folder that the decoder was loaded from. generation_config.json lists all end
+    tokens of that folder and of the tokenizer, which also end responses in training.
 
     Args:
         decoder: on any mesh whose devices this process reaches; fetched one tensor at a time.

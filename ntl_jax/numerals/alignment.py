@@ -82,7 +82,7 @@ def align(written: Numeral | None, true: Numeral, widths: Sequence[int] | None =
 
 
 def _agreement(digits: str, widths: Sequence[int] | None) -> Alignment:
-    """The alignment of a number that is written as it should be, without idle zeros."""
+    """The alignment of a correct number without idle zeros."""
     tokens = [digits[token] for token in _slices([1] * len(digits) if widths is None else widths)]
     truth = tuple(int(token) if len(token) <= MAX_TOKEN_DIGITS else NONE for token in tokens)
     num_due = truth.index(NONE) if NONE in truth else len(truth)

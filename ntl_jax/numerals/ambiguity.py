@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Expressions that can be read in two ways, or that are likely something else than a computation.
+"""Expressions that can be read in two ways, or that are probably not computations.
 
-Each of these functions looks at the kinds of an expression's tokens without its units (`ntl_jax.numerals.lexer`).
+The functions take the kinds of an expression's tokens without its units (`ntl_jax.numerals.lexer`).
 """
 
 import re
@@ -9,12 +9,12 @@ from fractions import Fraction
 
 from ntl_jax.numerals.surroundings import ALWAYS, IF_CONFIRMED, NEVER
 
-# Blanks that say otherwise than precedence: 60 / 3/4, 3 * 2+4, 5 - 3-2, 2+4 * 3.
+# Spacing that contradicts operator precedence: 60 / 3/4, 3 * 2+4, 5 - 3-2, 2+4 * 3.
 _SPACING = re.compile(r"/[^()\[\]FE]*[md]|[*/][^()\[\]FE]*[as]|(?<=[n%)])-[^()\[\]FE]*[as]|[as][^()\[\]FE]*[*/]")
-_DOUBTFUL = re.compile(r"[\[ej]")  # brackets that may round, dashes, products without a sign
+_DOUBTFUL = re.compile(r"[\[ej]")  # square brackets, dashes, products without an operator
 _WORD_OPERATOR = re.compile(r"[PMTDf]")
 _OPERATOR = re.compile(r"[-+*/asmdejPMTDf]")
-_OF = re.compile(r"(?<!%)(?<!n[d/]n)(?<!E)f")  # of a percentage or a fraction only
+_OF = re.compile(r"(?<!%)(?<!n[d/]n)(?<!E)f")  # "of" that does not follow a percentage or a fraction
 _OTHER_NOTATION = re.compile(  # 1.200 for 1200, 3·5 for 3.5, a date
     r"(?<![0-9.,])[1-9][0-9]{0,2}\.[0-9]{3}(?![0-9])|[0-9]·[0-9]"
     r"|(?<![0-9])(?:[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2})(?=\s)"
@@ -25,7 +25,7 @@ _RANGE = re.compile(r"n[se]n")
 
 
 def trust_reading(kinds: str, text: str) -> int:
-    """Whether an expression, written as ``text``, can be read in one way only."""
+    """How far the reading of an expression, written as ``text``, can be trusted."""
     if "f" in kinds and _OF.search(kinds):
         return NEVER
     if _DOUBTFUL.search(kinds) or _SPACING.search(kinds) or _OTHER_NOTATION.search(text):
@@ -36,15 +36,15 @@ def trust_reading(kinds: str, text: str) -> int:
 
 
 def is_other_than_computed(kinds: str, first: int | Fraction, value: int | Fraction, written: int | Fraction) -> bool:
-    """Whether a result that is not the value may be right, since the expression was not meant to be computed.
+    """Whether a result that differs from the value may be right, because the expression is not a computation.
 
-    A share of something (``Rent: 1/4 = 1500``), and a range (``pages 5-7 = 3``).
+    Such expressions are a share of something (``Rent: 1/4 = 1500``) and a range (``pages 5-7 = 3``).
 
     Args:
-        kinds: of the expression's tokens.
+        kinds: the kinds of the expression's tokens.
         first: the expression's first number.
-        value: of the expression.
-        written: its result as it is written.
+        value: the expression's value.
+        written: the result as written.
     """
     if _RANGE.fullmatch(kinds):
         return value < 0 <= written
@@ -56,5 +56,5 @@ def is_other_than_computed(kinds: str, first: int | Fraction, value: int | Fract
 
 
 def is_point_of_thousands(written: str, value: int | Fraction) -> bool:
-    """Whether a result's point may separate thousands: the value is whole, and the result is written as ``1.200``."""
+    """Whether the point in a result such as ``1.200`` may be a thousands separator, because the value is an integer."""
     return value.denominator == 1 and _POINT_OF_THOUSANDS.fullmatch(written) is not None

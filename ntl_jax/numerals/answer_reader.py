@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Reads the one number that stands where an answer is due: after ``####``, in a box, or as a reference.
+r"""Reads the number of an answer: after ``####``, in a box, or in a reference.
 
-What stands around the number decides what it is, so that everything up to the end of its sentence is looked at.
+The surrounding text decides how a number is read, so everything up to the end of its sentence is examined.
 
 - Read: numerals with thousands separators (``,`` ``{,}`` ``,\!`` ``\,`` ``~`` or a space); fractions and mixed numbers
   (``2/3``, ``\frac{2}{3}``, ``1 1/2``, ``1½``); powers (``10^3``, ``10³``, ``1.5e3``, ``1.5 \times 10^3``); words such
-  as ``million``. All but the first are read exactly and have no digits of their own.
-- Stepped over: markup, currency, percent and degree signs, units with their exponents (``72 \text{ m}^2``).
-- An equation (``220 + 90 = 310``, ``x = 5``) is read at its last equals sign.
-- Not read, since the first number is not what is meant: ranges, ratios, times, dates, products, roots, several
+  as ``million``. All except plain numerals are read as exact values, whose digits have no truth.
+- Skipped: markup, currency, percent and degree signs, units with their exponents (``72 \text{ m}^2``).
+- An equation (``220 + 90 = 310``, ``x = 5``) is read after its last equals sign.
+- Not read, since the first number is not the answer: ranges, ratios, times, dates, products, roots, several
   numbers in a box, variables, compound measures (``5 feet 3 inches``), decimal commas, misplaced thousands (``12,5``,
   ``1,20,000``).
 
-The time is linear in the length. Exact values have limits, past which nothing is read.
+Time is linear in the length. Exact values beyond the limits are not read.
 """
 
 import re
@@ -39,7 +39,7 @@ _JOINS = frozenset(("sign", "times", "slash", "power", "caret", "command", "odd"
 _JOINING_WORDS = frozenset(
     ["and", "or", "to", "of", "by", "plus", "minus", "times", "over", "less", "divided", "multiplied", "remainder", "r"]
 )
-# Words right behind a number, with another number behind them that does not belong to it.
+# Words between a number and a second number that is separate from it.
 _PREPOSITIONS = frozenset(
     ["in", "for", "per", "each", "every", "at", "on", "after", "with", "from", "is", "are", "so", "since", "because"]
 )
@@ -50,7 +50,7 @@ _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 
 
 
 class Written(NamedTuple):
-    """Where a number stands in a text; ``exact`` is its value where it is no plain numeral, without the sign."""
+    """A number's position in a text; ``exact`` is its unsigned value if it is not a plain numeral."""
 
     start: int
     end: int
@@ -59,7 +59,7 @@ class Written(NamedTuple):
 
 
 def read_field(text: str, start: int) -> Written | None:
-    """The number that a line holds from ``start`` on, up to its end or the next ``#``; None where it begins with none.
+    """The number in a line from ``start`` to the end of the line or the next ``#``; None if the text starts with none.
 
     Raises:
         Unreadable: see the module's description.
@@ -81,10 +81,10 @@ def read_field(text: str, start: int) -> Written | None:
 
 
 def read_box(text: str, start: int, end: int) -> Written | None:
-    r"""The only number in ``text[start:end]``, the content of a box; None where it holds no number.
+    r"""The only number in ``text[start:end]``, the content of a box; None if it contains no number.
 
     Raises:
-        Unreadable: see the module's description; also where there are several numbers.
+        Unreadable: see the module's description; also if there are several numbers.
 
     Example:
         >>> read_box(r"x = -\frac{1}{12} \text{ m}^2", 0, 29)
@@ -105,10 +105,10 @@ def read_box(text: str, start: int, end: int) -> Written | None:
 
 
 def read_reference(text: str) -> Written:
-    """The number that a text is; units may stand behind it.
+    """The number that makes up a text; units may follow it.
 
     Raises:
-        Unreadable: it is anything else.
+        Unreadable: the text is anything else.
 
     Example:
         >>> read_reference("-1/2").exact
@@ -119,7 +119,7 @@ def read_reference(text: str) -> Written:
 
 
 def _behind_equals(tokens: list[Token]) -> int:
-    """Index behind the last equals sign of the equation that a line begins with; 0 where it begins with none."""
+    """Index after the last equals sign of the equation that a line starts with; 0 if it starts with none."""
     behind, joined = 0, True
     for i, token in enumerate(tokens):
         kind = token.lastgroup
@@ -152,7 +152,7 @@ class _Reader:
         return self._tokens[self._next - 1]
 
     def starts_with_number(self) -> bool:
-        """Whether a number is due: also where a root, an inequality or another script's number begins."""
+        """Whether a number comes next; also true for a root, an inequality or a number in another script."""
         ahead = 1 if self._kind() == "sign" else 0
         kind = self._kind(ahead)
         if kind == "odd":
@@ -160,7 +160,7 @@ class _Reader:
         return kind in NUMBERS or kind == "command"
 
     def read(self, *, only_number: bool) -> Written:
-        """The number that the tokens begin with."""
+        """The number at the current position."""
         negative = self._kind() == "sign" and self._take()[0] != "+"
         first = self._take()
         exact = self._fraction_behind(first)
@@ -173,7 +173,7 @@ class _Reader:
         return Written(first.start(), end, negative, exact)
 
     def _fraction_behind(self, first: Token) -> Fraction | None:
-        """The value of a fraction or mixed number that begins with this token; None where it is a numeral."""
+        """The value of a fraction or mixed number that starts with this token; None for a plain numeral."""
         kinds = [self._kind(ahead) for ahead in range(3)]
         if first.lastgroup != "number":
             return value_of(first)
@@ -188,7 +188,7 @@ class _Reader:
         return value_of(first) if first["tens"] else None
 
     def _power_behind(self, first: Token, exact: Fraction | None) -> Fraction | None:
-        """The value with its power, or with the power of ten that it is multiplied by."""
+        """The value after applying an exponent or a factor that is a power of ten."""
         if exact is None and self._kind() in _POWERS:
             return power(value_of(first), self._exponent())
         is_ten = self._kind(1) == "number" and self._tokens[self._next + 1][0] == "10"
@@ -208,11 +208,11 @@ class _Reader:
         return exponent_of(sign + exponent[0])
 
     def _check_rest(self, *, only_number: bool) -> None:
-        """Refuses what makes the number another one, or a second number; stops where the sentence does."""
+        """Refuses text that changes the number, and a second number; stops at the end of the sentence."""
         joined, num_words, in_exponent = True, 0, False
         for token in self._tokens[self._next :]:
             kind = str(token.lastgroup)
-            if in_exponent and kind in ("sign", "number"):  # of a unit
+            if in_exponent and kind in ("sign", "number"):  # exponent of a unit
                 in_exponent = kind == "sign"
                 continue
             in_exponent = kind == "caret" and num_words > 0
@@ -235,5 +235,5 @@ class _Reader:
 
 
 def _changes_value(text: str) -> bool:
-    """Whether this, behind a number, makes it another one: 5k, 16 R2, another script's digit."""
+    """Whether this text after a number changes it: 5k, 16 R2, a digit of another script."""
     return text in _CHANGES_VALUE or text.isdecimal() or re.fullmatch("[rR][0-9]+", text) is not None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pieces that answers are made of, and the exact values of those that are numbers, for ``answer_reader.py``."""
+"""The tokens of answers, and the exact values of numeric tokens, for ``answer_reader.py``."""
 
 import itertools
 import re
@@ -11,7 +11,7 @@ CURRENCY = r"(?:\\?[$€£])"
 MAX_EXACT_DIGITS = 18
 MAX_EXPONENT = 64
 MAX_TOKENS = 256
-"""What follows further on is not looked at; a box of so many is not read."""
+"""Later tokens are ignored; a box with this many tokens is not read."""
 
 _SEPARATOR = r"\{,\}|,\\!|,|\\[,;: ]|~|[ \u00a0\u2009\u202f]"
 _THOUSANDS = rf"[1-9][0-9]{{0,2}}(?P<separator>{_SEPARATOR})[0-9]{{3}}(?:(?P=separator)[0-9]{{3}})*+(?![0-9])"
@@ -42,15 +42,15 @@ NUMBERS = frozenset(("number", "fraction", "vulgar"))
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 
 Token = re.Match[str]
-"""Its kind is its ``lastgroup``."""
+"""A token; its kind is its ``lastgroup``."""
 
 
 class Unreadable(ValueError):
-    """A number stands where the answer is due, but as part of what is not one number."""
+    """The answer starts with a number but is not a single number."""
 
 
 def tokens_of(text: str, start: int, end: int, *, ends_with_line: bool = False) -> list[Token]:
-    """The first tokens of ``text[start:end]``; of its first line, up to a ``#``, with ``ends_with_line``."""
+    """The first tokens of ``text[start:end]``; with ``ends_with_line``, of its first line up to a ``#``."""
     tokens = (token for token in _TOKEN.finditer(text, start, end) if token.lastgroup != "skip")
     if ends_with_line:
         tokens = itertools.takewhile(lambda token: token[0] not in ("\n", "#"), tokens)
@@ -58,7 +58,7 @@ def tokens_of(text: str, start: int, end: int, *, ends_with_line: bool = False) 
 
 
 def value_of(token: Token) -> Fraction:
-    """A token's value, without a sign in front; Unreadable where it has none, or one past the limits."""
+    """A token's value without sign; raises Unreadable if it has none or exceeds the limits."""
     match token.lastgroup:
         case "number":
             plain = re.sub(r"[^0-9.]", "", re.split("[eE]", token[0])[0])
@@ -74,7 +74,7 @@ def value_of(token: Token) -> Fraction:
 
 
 def ratio(above: Fraction, below: Fraction) -> Fraction:
-    """Their quotient; Unreadable for a denominator of 0."""
+    """The quotient; raises Unreadable for a denominator of 0."""
     if below == 0:
         raise Unreadable
     return above / below
@@ -97,7 +97,7 @@ def exponent_of(text: str) -> int:
 
 
 def power(base: Fraction, exponent: int) -> Fraction:
-    """The base to the exponent; Unreadable where that is undefined."""
+    """The base to the exponent; raises Unreadable if that is undefined."""
     if base == 0 and exponent <= 0:
         raise Unreadable
     return Fraction(base**exponent)

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""Equations in a response, such as ``48/2=24`` or GSM8K's ``<<48/2=24>>24``, and what their results should have been.
 
-The left-hand side is read by a parser of its own and evaluated exactly (`ntl_jax.numerals.expressions`); the result is
-the numeral behind the equals sign, and the one behind ``>>``, which repeats it. Plain text, Markdown and LaTeX are read
-(`ntl_jax.numerals.symbols`), units may stand beside the numbers (`ntl_jax.numerals.units`).
+The left-hand side is parsed and evaluated exactly (`ntl_jax.numerals.expressions`). The result is the numeral after the
+equals sign, and the one after ``>>``, which repeats it. Plain text, Markdown and LaTeX are read
+(`ntl_jax.numerals.symbols`), with or without units (`ntl_jax.numerals.units`).
 
-A wrong truth would be worse than none: what stands beside a word or symbol that may be an operator, and what can be
-read in two ways, has no truth unless the written result confirms it (`ntl_jax.numerals.surroundings`). Where a text and
-its ``<<...>>`` disagree, neither has. An expression ends where its line ends; only the equals sign may stand at the
-start of the next one.
+A wrong truth would be worse than no truth: an expression next to a word or symbol that may be an operator, or one that
+can be read in two ways, has no truth unless the written result confirms it (`ntl_jax.numerals.surroundings`). If a text
+and its ``<<...>>`` disagree, neither has a truth. An expression ends at the end of its line; only the equals sign may
+start the next line.
 
-Hostile text costs one pass over its characters: lines of more than `MAX_LINE` characters are passed over.
+Hostile text costs one pass over its characters: lines of more than `MAX_LINE` characters are skipped.
 """
 
 import functools
@@ -30,15 +30,15 @@ from ntl_jax.numerals.units import UNIT, is_conversion, trust_units, without_uni
 from ntl_jax.numerals.words import OPERATOR, kind_of_word
 
 MAX_LINE = 50_000
-LINES_KEPT = 1024  # of which the equations are remembered: samples of one prompt have many lines in common
+LINES_KEPT = 1024  # cache size: samples of one prompt have many lines in common
 
 _OPERAND = rf"[-s(\[]*+n%*+[)\]E%]*+{UNIT}?+[)\]E]*+"
 _COMPUTATION = re.compile(rf"(?<![-s(\[]){_OPERAND}(?:[-+*/asmdejPMTDfF]{_OPERAND})*+(?P<equals>=)?+")
 _RESULT = re.compile(r"[(\[]*+(?P<sign>[-s]?)(?P<number>n)(?P<percent>%?)[)\]]*+")
 _CLOSE_BY = 8
-"""Tokens between the equals sign in ``<<...>>`` and its end."""
+"""Largest number of tokens between the equals sign in ``<<...>>`` and ``>>``."""
 
-# An equals sign with a number behind it, whatever marks stand between.
+# An equals sign followed by a number, with any marks in between.
 _WITH_RESULT = re.compile(r"=(?:\\[a-zA-Z]++|[^\w=\n])*+[0-9]")
 _EQUALS_FIRST = re.compile(r"(?:[^\S\n]|[&$]|\\q?quad(?![a-z])|\\[(\[])*+=(?!=)")
 _LINE_END = re.compile(r"(?:\\\\)?[^\S\n]*+\n")
@@ -47,7 +47,7 @@ _OPEN_END = re.compile(
     r"|\b(?P<word>[A-Za-z]{3,16}))[ \t\\&$]*\n\Z"
 )
 _TAIL = 24
-"""Characters at the end of the line before that are looked at."""
+"""How many characters at the end of the previous line are examined."""
 _OPERATOR_FIRST = re.compile(r"\n[ \t&]*+(?:[+×÷/]|\\(?:times|cdot|div)(?![a-z]))")
 
 
@@ -106,7 +106,7 @@ def _equations_of_line(line: str) -> tuple[Equation, ...]:
 
 
 def _lines(text: str) -> Iterator[tuple[int, int]]:
-    """Where the lines that may hold equations begin and end; one that begins with an equals sign goes on the last."""
+    """Start and end of lines that may contain equations; a line that starts with an equals sign joins the previous."""
     end = 0
     while found := _WITH_RESULT.search(text, end):
         start = text.rfind("\n", 0, found.start()) + 1
@@ -152,8 +152,8 @@ def _equations(tokens: Tokens) -> Iterator[Equation]:
 
 
 def _agreed(in_front: _Computation, inside: _Computation | None) -> _Computation | None:
-    """What a text and its ``<<...>>`` compute; None where they disagree."""
-    if inside is None:  # <<60=60>>, which does not say what was computed
+    """The computation of a text and its ``<<...>>``; None if they disagree."""
+    if inside is None:  # <<60=60>>, which contains no computation
         return in_front._replace(trust=min(in_front.trust, IF_CONFIRMED))
     if in_front.trust == NEVER:
         return inside
@@ -161,7 +161,7 @@ def _agreed(in_front: _Computation, inside: _Computation | None) -> _Computation
 
 
 def _computation(tokens: Tokens, start: int, end: int) -> _Computation | None:
-    """The computation in tokens ``start`` to ``end``; None where they are none with at least two numbers."""
+    """The computation in tokens ``start`` to ``end``; None unless they are one, with at least two numbers."""
     kinds = tokens.kinds[start:end]
     if kinds.count("n") < 2:
         return None
@@ -178,7 +178,7 @@ def _computation(tokens: Tokens, start: int, end: int) -> _Computation | None:
 
 
 def _result(tokens: Tokens, at: int, computation: _Computation) -> Iterator[Equation]:
-    """The equation whose result begins with token ``at``, if that is a numeral and what it should be is certain."""
+    """The equation whose result starts at token ``at``, if that is a numeral and its true value is certain."""
     match = _RESULT.match(tokens.kinds, at)
     if not match or computation.trust == NEVER:
         return
@@ -214,7 +214,7 @@ def _result(tokens: Tokens, at: int, computation: _Computation) -> Iterator[Equa
 def _is_meant_otherwise(
     tokens: Tokens, computation: _Computation, value: int | Fraction, written: int | Fraction
 ) -> bool:
-    """Whether a result that is not the value may be right by the words around it: cut off, of a share or a range."""
+    """Whether a result that differs from the value may be right in context: truncated, or of a share or range."""
     kinds = without_units(tokens.kinds[computation.start : computation.end]).strip("()")
     first = number_of(tokens.word(tokens.kinds.index("n", computation.start))) or 0
     return is_cut_off(value, written) or is_other_than_computed(kinds, first, value, written)

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exact values of expressions.
 
-Products before sums, each from the left; a fraction's bar and brackets group; a percentage is a hundredth, and a sum of
-one with a plain number has no value (``100 + 20%`` is 120 to some). Numbers are integers and fractions; nothing is
-rounded, and nothing is given to Python to evaluate.
+Products precede sums, and both are evaluated from left to right. Fraction bars and brackets group. A percentage is
+divided by 100; the sum of a percentage and a plain number has no value (``100 + 20%`` could mean 120). Numbers are
+integers and fractions; nothing is rounded, and no text is passed to Python's ``eval``.
 
-Hostile text costs linear time: expressions of more tokens, numerals of more digits and values of more bits than the
-limits below have no value.
+Hostile text costs linear time: expressions that exceed the limits below on tokens, digits or bits have no value.
 """
 
 import re
@@ -25,22 +24,22 @@ _LEADING_ZERO = re.compile(r"0[0-9]")  # 0900 is a time of day
 
 
 class Value(NamedTuple):
-    """A number, and whether it was written in percent."""
+    """A number, and whether it was written as a percentage."""
 
     number: int | Fraction
     is_percent: bool
 
 
 class _NoValue(Exception):
-    """The tokens are no expression, or one past the limits."""
+    """The tokens are not an expression, or exceed the limits."""
 
 
 def evaluate(kinds: str, numerals: list[str]) -> Value | None:
-    """The value of an expression; None where it has none.
+    """The value of an expression; None if it has none.
 
     Args:
-        kinds: of its tokens, as `ntl_jax.numerals.lexer` names them, without words.
-        numerals: as they are written, from the left.
+        kinds: the kinds of its tokens (`ntl_jax.numerals.lexer`), without words.
+        numerals: the numerals as written, from left to right.
 
     Example:
         >>> evaluate("n-n/n", ["2", "1", "3"])
@@ -57,13 +56,13 @@ def evaluate(kinds: str, numerals: list[str]) -> Value | None:
 
 
 def _num_open(kinds: str) -> int:
-    """How many brackets at an expression's start close behind it: those around the whole equation."""
+    """How many brackets at an expression's start close after it: those around the whole equation."""
     num_leading = len(kinds) - len(kinds.lstrip("("))
     return max(0, min(num_leading, kinds.count("(") - kinds.count(")") - kinds.count("E")))
 
 
 def number_of(written: str) -> int | Fraction | None:
-    """The value of an unsigned numeral; None where it is too long, or is more likely a name than a number."""
+    """The value of an unsigned numeral; None if it is too long, or is more likely a name than a number."""
     if not written.isdigit():
         written = written.replace("{,}", "").replace(",", "")
     if len(written) > MAX_DIGITS or (written[0] == "0" and _LEADING_ZERO.match(written)):
@@ -73,7 +72,7 @@ def number_of(written: str) -> int | Fraction | None:
 
 
 def _quotient(numerator: int | Fraction, denominator: int | Fraction) -> int | Fraction:
-    """Whole numbers are integers, which are many times faster than fractions."""
+    """Converts whole fractions to integers, which are many times faster."""
     quotient = Fraction(numerator, denominator)
     return quotient.numerator if quotient.denominator == 1 else quotient
 
@@ -81,7 +80,7 @@ def _quotient(numerator: int | Fraction, denominator: int | Fraction) -> int | F
 class _Parser:
     """Recursive descent: sum = product (+- product)*, product = factor (*/ factor)*, factor = -factor | atom %*.
 
-    Every rule returns a number and whether it was written in percent.
+    Every rule returns a number and whether it was written as a percentage.
     """
 
     def __init__(self, kinds: str, numerals: list[str]) -> None:

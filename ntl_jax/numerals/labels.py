@@ -2,8 +2,8 @@
 """What every number token of a response should have been: the answer's, by the reference; a result's, by its equation.
 
 The modes: ``final_answer``, ``all_tokens`` (the results of all equations), ``hybrid`` (both; where the answer is itself
-an equation's result, the reference decides). Other numbers have no truth; nor has an answer, or a reference, that is
-written as a fraction or a power, since it has no digits at places of its own.
+an equation's result, the reference decides). Other numbers have no truth. An answer
+or a reference that is written as a fraction or a power has no truth either, since its digits have no place value.
 """
 
 import bisect
@@ -31,7 +31,7 @@ class DigitLabels(NamedTuple):
         prefix_truth: what was due there given the response so far; -1 where nothing was.
         is_answer: the token belongs to the final answer.
         missing_answer_places: those of ``missing_places`` that are the final answer's.
-        has_answer: the response gives an answer; one that gives none earns no NTL reward.
+        has_answer: whether the response gives an answer; without one it gets no NTL reward.
     """
 
     digits: Int[np.ndarray, "T"]

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plain text as tokens, each of a kind that is one letter, so that an expression is a pattern over a string of letters.
+"""Plain text as tokens. Each kind of token is one letter, so expressions are matched by regular expressions on kinds.
 
 | letter | token |
 |---|---|
 | `n` | a numeral |
-| `+ - * /` | an operator; `a s m d` where no blank is beside it, `e` a dash, `j` the product in ``2(3+4)`` |
+| `+ - * /` | an operator; `a s m d` without blanks beside it; `e` a dash; `j` the implied product in ``2(3+4)`` |
 | `( ) [ ]`, `F`, `E` | brackets; the bar and the end of a fraction |
 | `% = < >` | percent, equals, ``<<`` and ``>>`` |
-| `p`, `,`, `b` | what ends a clause, a comma, what ends a clause unless it is an operator |
+| `p`, `,`, `b` | the end of a clause; a comma; the end of a clause or an operator |
 | `?` | anything else |
 | others | words, see `ntl_jax.numerals.words` |
 """
@@ -42,12 +42,12 @@ _MARKS = {
 }  # fmt: skip
 _ZERO = re.compile(r"(?<![0-9.])0\Z")
 _ENDS_OPERAND = frozenset("n%)]E")
-_BEFORE_BRACKET = frozenset("+-*/asmdejF([p,b=<>?")  # what a bracket follows without becoming a factor or argument
+_BEFORE_BRACKET = frozenset("+-*/asmdejF([p,b=<>?")  # a bracket after these is not a factor or an argument
 _BEGINS_OPERAND = frozenset("0123456789($€£¥.")
 
 
 class Tokens(NamedTuple):
-    """The tokens of a text: their kinds, a letter each, and their matches, whose last group is the token itself."""
+    """The tokens of a text: their kinds, one letter each, and their matches, whose last group is the token."""
 
     text: str
     kinds: str
@@ -59,11 +59,11 @@ class Tokens(NamedTuple):
         return match.start(match.lastgroup or 0)
 
     def end(self, index: int) -> int:
-        """Offset behind a token's last character."""
+        """Offset after a token's last character."""
         return self.matches[index].end()
 
     def word(self, index: int) -> str:
-        """A token as it is written."""
+        """A token as written."""
         match = self.matches[index]
         return match[match.lastgroup or 0]
 
@@ -105,7 +105,7 @@ def tokenize(text: str) -> Tokens:
 
 
 def _is_spaced(match: re.Match[str]) -> bool:
-    """Whether a blank, or nothing, stands before a token."""
+    """Whether a token follows a blank or starts the text."""
     return not match.start() or match.start() != match.start(match.lastgroup or "")
 
 

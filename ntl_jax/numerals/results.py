@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a result should have been, by the value of its expression.
+"""What a result should have been, given the value of its expression.
 
-A value with more decimals than `MAX_DECIMALS` is rounded, as one that never ends is, to as many as its result was
-written with.
+A value with more decimals than `MAX_DECIMALS`, or with infinitely many, is rounded to the number of decimals of the
+written result.
 """
 
 from fractions import Fraction
@@ -11,11 +11,11 @@ from ntl_jax.numerals.spans import Numeral
 
 MAX_DECIMALS = 6
 SAME = Fraction(1, 10**9)
-"""Relative distance up to which a result is not contradicted."""
+"""Relative error up to which a result is accepted."""
 
 
 def rounded(value: int | Fraction, num_decimals: int) -> int | Fraction:
-    """The value in full where it has few decimals, else to ``num_decimals``, halves away from zero.
+    """The exact value if it has few decimals, else rounded to ``num_decimals``, halves away from zero.
 
     Example:
         >>> rounded(Fraction(1, 8), 2), rounded(Fraction(-2, 3), 2)
@@ -33,17 +33,17 @@ def has_many_decimals(value: int | Fraction) -> bool:
 
 
 def is_same(value: int | Fraction, written: int | Fraction) -> bool:
-    """Whether a written result is the value but for the last digits of a computer's floating-point number."""
+    """Whether a written result equals the value up to floating-point error."""
     return abs(value - written) <= SAME * abs(value)
 
 
 def is_cut_off(value: int | Fraction, written: int | Fraction) -> bool:
-    """Whether a whole result may be meant as the value's whole part (50/3 = 16 full boxes)."""
+    """Whether an integer result may be the integer part of the value (50/3 = 16 full boxes)."""
     return written.denominator == 1 and has_many_decimals(value) and abs(value - written) < 1
 
 
 def numeral_of(value: int | Fraction) -> Numeral:
-    """A value with at most as many decimals as it was rounded to, as a numeral of no text.
+    """A rounded value as a numeral that is not part of a text.
 
     Example:
         >>> numeral_of(Fraction(-5, 4)).canonical

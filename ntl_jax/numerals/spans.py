@@ -4,7 +4,7 @@ r"""Numerals in text: which characters are the digits of which number, and which
 A numeral is an optional sign (``-``, U+2212 or ``+``), ASCII digits with well-formed thousands commas (``1,234``; in
 LaTeX also ``1{,}234``) and optional decimals. A currency sign on either side of the sign is stepped over, so is a
 percent sign or full stop behind it. A minus that follows a letter, a digit or a closing bracket is an operator or a
-hyphen. Other scripts' digits are not read. Where an answer is due, more is: see ``answer_reader.py``.
+hyphen. Other scripts' digits are not read. Answers may have more forms: see ``answer_reader.py``.
 
 Every pattern is possessive or has one way to match, so that hostile text costs time linear in its length; no digits
 are converted to integers, which Python refuses past 4,300 of them.
@@ -27,7 +27,7 @@ UNSIGNED = rf"(?P<digits>{_DIGITS}|(?<![\w.])\.[0-9]++)"
 _NUMERAL = re.compile(rf"(?:(?<![\w)\]}}])(?P<sign>{_SIGN}){CURRENCY}?)?{UNSIGNED}")
 _MARKER = re.compile("(?<!#)####++")
 _VULGAR = re.compile("[¼-¾⅐-⅞]")
-# What stands in front of the last numeral of a fraction, a mixed number or a power.
+# The text before the last numeral of a fraction, a mixed number or a power.
 _NOT_BEHIND = r"(?<![\w.,:/^*)\]}])"
 _BEGINS_EXACT = re.compile(
     rf"(?:{_NOT_BEHIND}[-\u2212])?{_NOT_BEHIND}(?:"
@@ -49,8 +49,8 @@ class Numeral:
         offsets: character offset of each digit in the text.
         num_integer: how many of the digits stand before the decimal point.
         negative: a minus sign stands before it.
-        exact: the value of an answer that is written as a fraction, a power or with a word such as ``million``, which
-            has no digits at places of its own: ``digits`` is then empty.
+        exact: the value of an answer written as a fraction, a power or with a word such as ``million``; ``digits`` is
+            then empty, since its digits have no place value.
 
     Example:
         >>> numeral = find_answer("so -1,234.50 it is")
@@ -75,9 +75,9 @@ class Numeral:
 
     @property
     def canonical(self) -> str:
-        """The one way to write this value, so that equal values are equal strings: no ``+``, idle zeros or ``-0``.
+        """The canonical form, so that equal values are equal strings: no ``+``, idle zeros or ``-0``.
 
-        A value whose decimals never end is a fraction in lowest terms.
+        A value with infinitely many decimals is a fraction in lowest terms.
         """
         if self.exact is not None:
             return _decimal(self.exact)
@@ -98,12 +98,12 @@ def find_numerals(text: str, start: int = 0, end: int | None = None) -> Iterator
 
 
 def find_marked_answer(text: str) -> Numeral | None:
-    r"""The number that a response marks as its answer; None where it marks none, or what is not one number.
+    r"""The number that a response marks as its answer; None without a mark, or if it marks more than one number.
 
     The number after ``####``; of several the first, as GSM8K's own scorer reads them: the marker ends the solution, so
     what a policy writes on after it can neither mend nor spoil the answer. Without that, the number in the last
     ``\boxed{...}``, as is the custom for that notation, where earlier boxes hold steps; a box that the length limit cut
-    off reaches to the end. A marker or box without a number is passed over. How it is read: ``answer_reader.py``.
+    off reaches to the end. A marker or box without a number is skipped. For the reading rules see ``answer_reader.py``.
 
     Example:
         >>> find_marked_answer("2 * 36 = 72\n#### $72.00\n#### 5").canonical
@@ -120,7 +120,7 @@ def find_marked_answer(text: str) -> Numeral | None:
 def find_answer(text: str) -> Numeral | None:
     r"""The number a response gives as its answer: the marked one, else its last.
 
-    None where the text holds no number, and where what it marks is not one number.
+    None if the text contains no number, or if the marked text is not one number.
 
     Example:
         >>> find_answer("2 * 36 = 72, so 72.").offsets, find_answer("there is none") is None
@@ -133,7 +133,7 @@ def find_answer(text: str) -> Numeral | None:
 
 
 def parse_numeral(text: str) -> Numeral:
-    """The number of a reference answer, such as ``"-1,234"`` or ``"1/2"``; a solution that marks its answer will do.
+    """The number of a reference answer, such as ``"-1,234"`` or ``"1/2"``, or of a solution that marks its answer.
 
     Raises:
         ValueError: the text is not one number.
@@ -149,9 +149,9 @@ def parse_numeral(text: str) -> Numeral:
         except Unreadable:
             answer = None
     if answer is None:
-        found = "is not one number" if re.search("[0-9]", text) else "holds no number"
+        found = "is not one number" if re.search("[0-9]", text) else "contains no number"
         raise ValueError(
-            f"reference answer {text[:80]!r} {found}: an integer, decimal or fraction in ASCII digits is needed, or a "
+            f"reference answer {text[:80]!r} {found}: pass an integer, decimal or fraction in ASCII digits, or a "
             "solution with one after ####"
         )
     return answer
@@ -178,7 +178,7 @@ def _signed(match: re.Match[str]) -> Numeral:
 
 @functools.lru_cache(RESPONSES_KEPT)
 def _marked(text: str) -> tuple[Numeral | None, bool]:
-    """The marked answer, None where it is not one number, and whether there is a mark with a number."""
+    """The marked answer (None if it is not one number), and whether there is a mark with a number."""
     try:
         for marker in _MARKER.finditer(text):
             if written := read_field(text, marker.end()):
@@ -215,7 +215,7 @@ def _last(text: str) -> Numeral | None:
 
 
 def _exact_from(text: str, start: int) -> Numeral | None:
-    """The fraction or power that begins here, if one does."""
+    """The fraction or power that starts here, or None."""
     try:
         written = read_field(text, start)
     except Unreadable:
@@ -224,7 +224,7 @@ def _exact_from(text: str, start: int) -> Numeral | None:
 
 
 def _decimal(value: Fraction) -> str:
-    """The value in full where its decimals end, else as a fraction."""
+    """The value as a decimal if it has finitely many decimals, else as a fraction."""
     num_decimals, rest = 0, value.denominator
     while rest > 1 and (common := math.gcd(rest, 10)) > 1:
         num_decimals, rest = num_decimals + 1, rest // common

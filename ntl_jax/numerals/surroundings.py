@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands before an expression and behind a result: whether they can be taken for themselves.
+"""The text before an expression and after a result: whether they are complete without it.
 
-Safe by default: beside an operator, or what may be one, nothing is trusted (`NEVER`); beside an unknown word it is
-trusted if the written result agrees (`IF_CONFIRMED`); at the end of a clause, behind a plain word such as `costs`, it
-is trusted (`ALWAYS`).
+The rules are conservative. Next to an operator, or text that may be one, an equation is not trusted (`NEVER`). Next to
+an unknown word it is trusted if the written result agrees (`IF_CONFIRMED`). At a clause boundary, or after a plain word
+such as `costs`, it is trusted (`ALWAYS`).
 """
 
 import re
@@ -22,7 +22,7 @@ _SEPARATORS = frozenset(".,;:→⇒∴—\n")
 _OPERATORS = frozenset("+-*/asmdejPMTDfQ")
 _CHANGES_THE_NUMBER = frozenset("QPMD" + words.BASE + words.MULTIPLIER)
 _GOES_ON = frozenset("+*asmjF")
-_MOST_WORDS = 16  # of a clause that are looked at
+_MOST_WORDS = 16  # how many words of a clause are examined
 _FEW_WORDS = 4
 _LONGEST_ABBREVIATION = 3
 _FRACTION = re.compile(r"\(?n[/dF]n")
@@ -30,7 +30,7 @@ _MORE_OF_THE_NUMBER = re.compile(rf"\(?n(?:[/dF]n|[p,{words.LETTERS}]|\Z)")
 
 
 def trust_before(tokens: Tokens, start: int) -> int:
-    """Whether the expression that starts at token ``start`` can be taken for itself."""
+    """How far the expression that starts at token ``start`` can be trusted to be complete."""
     kinds = tokens.kinds
     before = kinds[start - 1] if start else "p"
     if before in _WORDS:
@@ -50,7 +50,7 @@ def trust_before(tokens: Tokens, start: int) -> int:
 
 
 def _stands_between_operands(tokens: Tokens, start: int) -> bool:
-    """Whether the mark before token ``start`` stands between two numbers, where it may be an operator: 3 ! 4 + 5."""
+    """Whether the mark before token ``start`` is between two numbers, so that it may be an operator: 3 ! 4 + 5."""
     first = len(tokens.kinds[:start].rstrip("p,b<"))
     if not first or tokens.kinds[first - 1] not in _OPERAND_ENDS:
         return first > 0 and tokens.kinds[first - 1] in _OPERATORS  # .8 + . 84
@@ -80,7 +80,7 @@ def _trust_after_words(tokens: Tokens, start: int) -> int:
 
 
 def trust_behind(tokens: Tokens, end: int) -> int:
-    """Whether the result that ends before token ``end`` can be taken for itself."""
+    """How far the result that ends before token ``end`` can be trusted to be complete."""
     kinds = tokens.kinds
     behind = kinds[end : end + 1]
     if not behind:
@@ -135,7 +135,7 @@ def _trust_behind_words(tokens: Tokens, end: int) -> int:
 
 
 def _trust_in_the_rest(kinds: str, end: int) -> int:
-    """A remainder, or that the result is rounded, may be said later in the line."""
+    """Whether the rest of the line may mention a remainder, or that the result is rounded."""
     return IF_CONFIRMED if words.REMAINDER in kinds[end : end + _MOST_WORDS] else ALWAYS
 
 
@@ -149,7 +149,7 @@ def _is_name(tokens: Tokens, start: int) -> bool:
 
 
 def _is_named_by_operator(tokens: Tokens, start: int) -> bool:
-    """Whether the words in front of a colon or comma say what is made of the computation: average: 3 + 4 = 3.5."""
+    """Whether the words before a colon or comma describe a further operation: average: 3 + 4 = 3.5."""
     if tokens.word(start - 1) not in (":", ","):
         return False
     first = start - 1

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""LaTeX and Markdown as plain text of the same length, so that every offset stays what it was.
+r"""LaTeX and Markdown as plain text of the same length, so that offsets do not change.
 
-``\times`` becomes ``*`` and blanks, ``\text{ apples}`` the word between blanks, ``\frac{3}{4}`` a bracket with the
-characters `OVER` and `END` where its numerator and denominator end. What stands for nothing in a computation
+``\times`` becomes ``*`` and blanks, ``\text{ apples}`` the word between blanks, and ``\frac{3}{4}`` a bracket with the
+characters `OVER` and `END` at the ends of its numerator and denominator. Markup without a meaning in a computation
 (``\left``, ``&``, a backtick, ``**`` around a word, a list's bullet) becomes blanks. Every other command becomes
-`UNKNOWN`, which no computation may stand beside.
+`UNKNOWN`; a computation next to it has no truth.
 """
 
 import re
 
 OVER, END, UNKNOWN, RELATION = "\ue000", "\ue001", "\ufffd", "|"
 _NESTING = 4
-"""Fractions and texts inside one another; those that are nested deeper are unknown."""
+"""Maximum nesting of fractions and texts; deeper ones are unknown."""
 
 _WRAPPERS = "text textbf textit textrm textnormal mathrm mathbf mathit mathsf mathtt boxed fbox underline emph"
 _BLANK = "left right big Big bigl bigr Bigl Bigr quad qquad displaystyle textstyle , ; : ! ( ) [ ]"
@@ -65,7 +65,7 @@ def plain_text(text: str) -> str:
 
 
 def without_bullet(line: str) -> str:
-    """The line with the mark of its list blanked out; where that may be an operator, it becomes `RELATION`.
+    """The line with its list mark replaced by blanks, or by `RELATION` if it may be an operator.
 
     Example:
         >>> without_bullet("1) 3 + 4 = 7"), without_bullet("- 3 + 4 = 7"), without_bullet("- so 3 + 4 = 7")
@@ -108,7 +108,7 @@ def _symbol(command: re.Match[str]) -> str:
 
 
 def _is_power(text: str, start: int, end: int) -> bool:
-    """Whether ``**`` may be an operator: blanks on both sides of it, or operands on both."""
+    """Whether ``**`` may be an operator: it has blanks, or operands, on both sides."""
     before, after = text[start - 1 : start], text[end : end + 1]
     return (before.isspace() and after.isspace()) or (
         (before.isalnum() or before == ")") and (after.isalnum() or after in ("(", "-"))

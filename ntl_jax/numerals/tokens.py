@@ -4,7 +4,7 @@
 Encoding a decoded text need not give the sampled ids back, so the offsets of a second tokenisation can point at the
 wrong tokens. Here every token is asked what it writes. For the two families that cover current models (byte-level
 BPE; SentencePiece-style pieces with byte fallback) this is a table look-up, filled as ids appear; with any other
-tokenizer every prefix is decoded, from a few tokens before its end on, in time linear in the length.
+tokenizer every prefix is decoded, starting a few tokens before its end, in time linear in the length.
 """
 
 import codecs
@@ -21,7 +21,7 @@ MAX_TOKEN_DIGITS = 9
 """Number tokens of more digits get no truth: their values pass the range of int32."""
 
 _WINDOW, _CONTEXT = 32, 8
-"""Tokens after which the part that is decoded again moves on, and how many it keeps of those before."""
+"""The decoding window: the number of tokens after which it moves forward, and the earlier tokens that it keeps."""
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _SPACE_MARKER = "\N{LOWER ONE EIGHTH BLOCK}"
@@ -97,7 +97,7 @@ def sampled_numbers(ids: Int[np.ndarray, "T"], token_values: Float[np.ndarray, "
 
 def _decoding_steps(tokenizer: Any) -> list[dict[str, Any]]:
     """What a tokenizers-backed tokenizer does to its pieces, as its ``tokenizer.json`` says; empty for any other."""
-    # Mistral's own tokenizers do not say whether they are backed by tokenizers; they are not.
+    # Mistral's own tokenizers lack this attribute; they are not backed by the tokenizers library.
     if not getattr(tokenizer, "is_fast", False) or tokenizer.backend_tokenizer.decoder is None:
         return []
     decoder = json.loads(tokenizer.backend_tokenizer.decoder.__getstate__())
@@ -164,10 +164,10 @@ def _write_run(run: list[bytes]) -> list[str]:
 
 
 def _prefix_writer(tokenizer: Any) -> Callable[[list[int]], list[str]]:
-    """Decodes every prefix; of a long one the end alone, from where that gives what the whole text has there.
+    """Decodes every prefix; for a long prefix only a window at its end, chosen so that the text is the same.
 
-    The end moves on only where a character is complete and the tokens kept write something, since decoding may strip
-    what it begins with. Ids outside the vocabulary, and special tokens behind others, change nothing and are left out.
+    The window moves only after a complete character and if its first tokens decode to some text, because decoding may
+    strip leading text. Ids outside the vocabulary, and special tokens after others, have no effect and are left out.
     """
 
     def decode(ids: list[int]) -> str:
@@ -184,7 +184,7 @@ def _prefix_writer(tokenizer: Any) -> Callable[[list[int]], list[str]]:
 
     def write_each(ids: list[int]) -> list[str]:
         text = decode(ids)
-        first, offset = 0, 0  # of the tokens that are decoded, and of the text that they write
+        first, offset = 0, 0  # first token of the window, and the offset of its text
         settled = []
         for t in range(1, len(ids)):
             part = decode(ids[first:t])

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Units beside the numbers of an equation: ``5 apples + 3 apples = 8 apples``.
 
-Any unknown word can be a unit, and any can be an operator (``5 squared + 3``), so that an expression with words is
-trusted only where its numbers share one unit, and the result has it too.
+Any unknown word can be a unit or an operator (``5 squared + 3``), so an expression with words is trusted only if all
+its numbers and the result have the same unit.
 """
 
 import re
@@ -13,17 +13,17 @@ from ntl_jax.numerals.lexer import Tokens
 from ntl_jax.numerals.surroundings import ALWAYS, IF_CONFIRMED, NEVER
 
 UNIT = "(?:[wlc]{1,3}+(?:[/dh][wlc]{1,2}+)?+|[/dh][wlc]{1,2}+)"
-"""Behind a number, in the kinds of tokens: ``miles``, ``miles per hour``, ``/hour``."""
+"""A unit after a number, as a pattern of token kinds: ``miles``, ``miles per hour``, ``/hour``."""
 
 _UNIT = re.compile(UNIT)
-_DASH = re.compile("[wlc]-[(]*n(?![wlc])")  # 5 apples - 3 + 4 = 7 may be a list of two
+_DASH = re.compile("[wlc]-[(]*n(?![wlc])")  # 5 apples - 3 + 4 = 7 may be two list items
 _RATIO = re.compile("[/dh][wlc]")
 _SUM = re.compile("[^*/mdjFTDf]*")
 _CURRENCIES = frozenset("$€£¥")
 _CONVERSIONS = frozenset(
     (2, 3, 4, 5, 7, 8, 10, 12, 16, 20, 24, 25, 30, 36, 52, 60, 100, 365, 1000, 1440, 1760, 3600, 5280)
 )
-_FIRST_WORDS = 4  # of those behind a result
+_FIRST_WORDS = 4  # how many words after a result are compared
 
 
 def without_units(kinds: str) -> str:
@@ -32,7 +32,7 @@ def without_units(kinds: str) -> str:
 
 
 def trust_units(tokens: Tokens, start: int, end: int, result: int) -> int:
-    """Whether the units of the expression in tokens ``start`` to ``end`` and of its result agree."""
+    """How far the units of the expression in tokens ``start`` to ``end`` and of its result agree."""
     kinds = tokens.kinds[start:end]
     text = tokens.text[tokens.start(start) : tokens.end(result)]
     if not text.isascii() and len(_CURRENCIES.intersection(text)) > 1:
@@ -48,7 +48,7 @@ def trust_units(tokens: Tokens, start: int, end: int, result: int) -> int:
 
 
 def is_conversion(tokens: Tokens, start: int, result: int, value: int | Fraction, written: int | Fraction) -> bool:
-    """Whether a result differs by being in another unit: ``60 * 2 = 2 hours``, ``3 * 50 = $1.50``."""
+    """Whether a result differs because its unit differs: ``60 * 2 = 2 hours``, ``3 * 50 = $1.50``."""
     if not value or not written:
         return False
     ratio = Fraction(value) / Fraction(written)

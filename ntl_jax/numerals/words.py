@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a word does to the computation beside it, as one letter.
+"""The effect of a word on a computation next to it, as one letter.
 
-A computation next to a word that may be an operator has no truth; next to a word that is not listed here it has one
-only if the written result confirms it; next to a plain word (`is`, `costs`) it stands for itself.
+A computation next to a word that may be an operator has no truth. Next to a word that is not listed here, it has a
+truth only if the written result confirms it. A plain word (`is`, `costs`) has no effect.
 """
 
 import functools
@@ -29,7 +29,7 @@ _MEASURES = """mm cm km kg mg ml cl dl lb lbs oz ft yd mi hr hrs min mins sec se
     kilogram kilograms ounce ounces pound pounds ton tons liter liters milliliter milliliters cup cups pint pints
     gallon gallons degree degrees °"""
 MEASURES = frozenset(_MEASURES.split())
-"""Units with others of their kind, so that a result may be in another one than its computation."""
+"""Units that convert to others, so that a result may have another unit than its computation."""
 
 _KINDS = {
     OPERATOR: """than less more fewer twice thrice double doubled triple tripled half halve halved halves halfs
@@ -83,7 +83,7 @@ _KIND_OF_LETTER = {"a": PLAIN, "I": PLAIN, "A": UNKNOWN, "°": MEASURE, "¢": ME
 
 @functools.lru_cache(4096)
 def kind_of_word(word: str) -> str:
-    """The letter for what a word, or ``divided by``, does to a computation beside it.
+    """The letter for the effect of a word, or of ``divided by``, on a computation next to it.
 
     Example:
         >>> [kind_of_word(w) for w in ("costs", "Less", "apples", "n", "divided by")]

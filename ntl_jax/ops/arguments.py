@@ -15,10 +15,10 @@ from jaxtyping import Array, Bool, Int
 
 
 def check_arrays(**arrays: Any) -> None:
-    """Raises ValueError unless each argument is an array of JAX or numpy.
+    """Raises ValueError unless each argument is a JAX or numpy array.
 
     Args:
-        arrays: by the names that the message calls them.
+        arrays: by the names to use in the message.
 
     Raises:
         ValueError: one is a list, a Python number, None or an array of another library.
@@ -35,14 +35,14 @@ def check_arrays(**arrays: Any) -> None:
 
 
 def check_mask(mask: Array, name: str = "mask") -> None:
-    """Raises ValueError unless the mask is a bool array: a float mask is usually a weight, and would be one silently.
+    """Raises ValueError unless the mask is a bool array: a float mask would silently act as a weight.
 
     Args:
         mask: any array.
-        name: what the message calls it.
+        name: the name to use in the message.
 
     Raises:
-        ValueError: it is no array, or its dtype is not bool.
+        ValueError: it is not an array, or its dtype is not bool.
 
     Example:
         >>> check_mask(jnp.ones(3))
@@ -59,13 +59,13 @@ def check_mask(mask: Array, name: str = "mask") -> None:
 
 
 def check_same_shape(**arrays: Array) -> None:
-    """Raises ValueError unless the arrays have one shape; says what to do about an entry too many or an axis too few.
+    """Raises ValueError unless all shapes are equal; suggests fixes for an extra entry or a missing axis.
 
     Args:
-        arrays: by the names that the message calls them.
+        arrays: by the names to use in the message.
 
     Raises:
-        ValueError: one is no array, or two shapes differ.
+        ValueError: one is not an array, or two shapes differ.
 
     Example:
         >>> check_same_shape(rewards=jnp.zeros((2, 4)), values=jnp.zeros((2, 5)))
@@ -82,14 +82,14 @@ def check_same_shape(**arrays: Array) -> None:
 
 
 def check_segment_ids(segment_ids: Int[Array, "... T"] | None, mask: Bool[Array, "... T"]) -> None:
-    """Raises ValueError unless the ids of packed sequences are ints, one a token; None is a row of one sequence.
+    """Raises ValueError unless the ids of packed sequences are ints, one per token; None: one sequence per row.
 
     Args:
         segment_ids: [..., T] or None.
-        mask: [..., T], whose shape they must have.
+        mask: [..., T]; the ids must have its shape.
 
     Raises:
-        ValueError: they are no array, no ints, or of another shape.
+        ValueError: they are not an array, not ints, or have another shape.
 
     Example:
         >>> check_segment_ids(jnp.zeros(2), jnp.ones((2, 4), bool))
@@ -111,12 +111,12 @@ def check_numbers(allowed: str, holds: Callable[[np.ndarray], Any], **numbers: A
     """Raises ValueError unless a test holds for each number, or for all entries of each array of numbers.
 
     Args:
-        allowed: what the message says after "must be", with the remedy.
-        holds: of a float64 array, elementwise; one that is False of NaN.
-        numbers: by the names that the message calls them.
+        allowed: the text of the message after "must be", with the fix.
+        holds: the test, elementwise on a float64 array; it must be False for NaN.
+        numbers: by the names to use in the message.
 
     Raises:
-        ValueError: the test fails, or an argument is no number.
+        ValueError: the test fails, or an argument is not a number.
 
     Example:
         >>> check_numbers("above 1, or None", lambda x: x > 1, dual_clip=0.2)
@@ -149,16 +149,16 @@ def check_fraction(**numbers: Any) -> None:
 
 
 def check_bounds(low: Any, high: Any, *, around: float | None = None, remedy: str = "exchange them") -> None:
-    """Raises ValueError unless `low <= high`, with `around` between them; of traced bounds nothing is known.
+    """Raises ValueError unless `low <= high`, with `around` between them; traced bounds are not checked.
 
     Args:
         low: lower bound, -inf for none.
         high: upper bound, inf for none.
-        around: what must lie within, the value where nothing is amiss. None: nothing must.
-        remedy: how to find bounds that are right.
+        around: the value that the bounds must include. None: no such value.
+        remedy: how to choose valid bounds.
 
     Raises:
-        ValueError: the bounds are in the wrong order, leave it out, or are NaN.
+        ValueError: the bounds are in the wrong order, exclude `around`, or are NaN.
 
     Example:
         >>> check_bounds(0.2, 0.5, around=1.0, remedy="1 is the weight where both agree")
@@ -176,7 +176,7 @@ def check_bounds(low: Any, high: Any, *, around: float | None = None, remedy: st
 
 
 def shape_remedy(shapes: dict[str, tuple[int, ...]]) -> str:
-    """How to fix shapes that differ in the two usual ways; empty for others."""
+    """How to fix the two usual mismatches of shapes; empty for others."""
     if len({len(shape) for shape in shapes.values()}) > 1:
         return " (a value per row becomes one per token by jnp.broadcast_to(x[:, None], mask.shape))"
     sizes = {name: shape[-1] for name, shape in shapes.items()}

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 Tree = TypeVar("Tree")
 
-# Bytes of float32 logits held at a time where the caller names no chunk size, but never fewer rows than CHUNK_ROWS: the
-# head's gradient is read and written once a chunk, which must not outweigh the chunk's own arithmetic.
+# Bytes of float32 logits per chunk if the caller gives no chunk size, but never fewer rows than CHUNK_ROWS: the head's
+# gradient is read and written once per chunk, which must cost less than the chunk's own arithmetic.
 CHUNK_BYTES = 32 << 20
 CHUNK_ROWS = 256
 
@@ -29,9 +29,9 @@ def num_even_parts(fewest: int, *sizes: int) -> int:
 
 
 def num_chunks(shape: tuple[int, ...], vocab_size: int, chunk_size: int | None) -> int:
-    """How many chunks of at most ``chunk_size`` positions (None: the default) to walk in over positions of this shape.
+    """The number of chunks, of at most ``chunk_size`` positions each (None: the default), for positions of this shape.
 
-    Where it can be, a divisor of the last axis, so that chunks are even on every device.
+    If possible, a divisor of the last axis, so that chunks have equal sizes on every device.
     """
     num_rows = math.prod(shape)
     rows = chunk_size or max(CHUNK_ROWS, CHUNK_BYTES // (4 * vocab_size))

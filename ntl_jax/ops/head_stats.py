@@ -19,8 +19,8 @@ from ntl_jax.ops.chunks import num_even_parts
 # temporary that stays small beside the [V, D] gradient itself.
 HEAD_BLOCK = 256
 
-# The logit, after the temperature, of ids without probability: its exponential is exactly 0, as that of -inf is, but
-# differences with it stay finite, so that entropy and gradients do not become NaN.
+# The logit, after the temperature, of ids with probability 0: its exponential is exactly 0, like that of -inf, but
+# differences with it are finite, so entropy and gradients do not become NaN.
 NO_LOGIT = -1e9
 
 
@@ -58,7 +58,7 @@ def head_logits(
         hidden: [..., D] final hidden states.
         head: [D, V].
         temperature: above 0.
-        num_tokens: ids from here on get the logit -1e9; None: none do.
+        num_tokens: ids from here on get the logit -1e9. None: no ids.
 
     Returns:
         [..., V] float32.
@@ -72,7 +72,7 @@ def head_logits(
     if num_tokens is None or num_tokens == head.shape[1]:
         return logits
     ids = jax.lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1)
-    return jnp.where(ids < num_tokens, logits, NO_LOGIT)  # not a slice: that would copy the head, and gather its shards
+    return jnp.where(ids < num_tokens, logits, NO_LOGIT)  # not a slice, which would copy the head and gather its shards
 
 
 def head_stats(logits: Float[Array, "... V"], targets: Int[Array, "..."], number_ids: Int[Array, " M"]) -> HeadStats:
@@ -141,7 +141,7 @@ def logits_cotangent(
     mean_logit = stats.log_normalizer - stats.entropy
     probs = jnp.exp(logits - stats.log_normalizer[:, None])
     d_logits = probs * (d_normalizer[:, None] - cotangents.entropy[:, None] * (logits - mean_logit[:, None]))
-    if num_tokens is not None:  # the logit of an id without probability is a constant
+    if num_tokens is not None:  # the logit of an id with probability 0 is constant
         targets = jnp.where(targets < num_tokens, targets, -1)
     is_target = jnp.arange(logits.shape[-1], dtype=targets.dtype)[None, :] == targets[:, None]
     return d_logits + jnp.where(is_target, d_log_probs[:, None], 0.0)

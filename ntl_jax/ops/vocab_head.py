@@ -29,7 +29,7 @@ from ntl_jax.ops.head_stats import (
 
 
 class Walk(NamedTuple):
-    """What is compiled into a walk: how many chunks it has, and the first id without probability."""
+    """Static arguments of a walk: the number of chunks, and the first id with probability 0."""
 
     num_chunks: int
     num_tokens: int | None
@@ -92,8 +92,8 @@ def vocab_head(
         targets: [...] token ids; ids outside `[0, V)` get log-prob 0 and no gradient.
         number_ids: [M] ids of the number tokens in `[0, V)`; M may be 0.
         temperature: above 0; a float or a traced scalar.
-        num_tokens: ids in `[num_tokens, V)`, rows that only pad the head, get no probability and no gradient: their
-            logits are -1e9 after the temperature. None: there are none.
+        num_tokens: ids in `[num_tokens, V)`, the padding rows of the head, get probability 0 and gradient 0: their
+            logits are -1e9 after the temperature. None: no padding.
         chunk_size: for how many positions, of all devices together, to hold logits at a time, at most; by default as
             many as fit 32 MiB, but at least 256. More is faster on accelerators, where memory allows.
 
@@ -101,7 +101,7 @@ def vocab_head(
         `HeadStats`, float32.
 
     Raises:
-        ValueError: shapes that do not fit, a temperature or chunk size that is not above 0, or `num_tokens` outside
+        ValueError: mismatched shapes, a temperature or chunk size that is not above 0, or `num_tokens` outside
             `[1, V]`.
 
     Example:

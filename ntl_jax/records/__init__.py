@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The records that travel between the parts: what is asked, what was sampled, what is trained on.
+"""The records exchanged between the parts: prompts, samples and training batches.
 
 Letters, the same everywhere and never reused: B rows, S whole-sequence positions, P prompt positions, T response
 positions, V vocabulary, D width, L layers, N query heads, K key/value heads, H head size, F feed-forward width,
@@ -20,23 +20,23 @@ from ntl_jax.records.ntl_info import NTLInfo
 
 __all__ = ["HostOrDevice", "NTLInfo", "Prompt", "Sampling", "TrainBatch", "Trajectory"]
 
-HostOrDevice = Any  # numpy while a batch is built, jax in the step
+HostOrDevice = Any  # numpy while a batch is built, JAX in the step
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prompt:
-    """One question for the policy, asked once.
+    """One draw of a question for the policy.
 
     Args:
-        index: of the problem in its data set.
-        ids: the question as the policy reads it.
-        text: the same as text.
-        ground_truth: its answer.
+        index: index of the problem in its data set.
+        ids: token ids of the prompt.
+        text: the prompt as text.
+        ground_truth: the true answer.
         data_source: name of the data set, for the reward function.
         extra_info: for the reward function.
-        draw: number of this asking in the run: ``epoch * size of the data set + index``, by default ``index``. It seeds
-            the samples and tells groups apart: a draw has the same samples wherever it stands in a batch, and a problem
-            that is asked twice has two groups of different samples.
+        draw: number of this draw in the run: ``epoch * size of the data set + index``, by default ``index``. It seeds
+            the samples and identifies the group: the samples of a draw do not depend on its position in the batch, and
+            a problem that is drawn twice has two groups with different samples.
 
     Example:
         >>> prompt = Prompt(index=0, ids=np.array([7, 11, 8, 12]), text="2+3?", ground_truth="5")
@@ -62,21 +62,21 @@ class Sampling:
     """How to draw responses.
 
     Args:
-        num_samples: of each prompt, G.
+        num_samples: samples per prompt, G.
         max_tokens: longest response; one that reaches it ends with finish_reason "length".
         temperature: 0 is greedy: no truncation, and the log-probs are those of temperature 1.
-        top_p: only the likeliest tokens that together have this probability; 1: all.
-        top_k: only so many of the likeliest tokens; 0: all.
-        min_p: only tokens with at least this fraction of the likeliest one's probability. Applied in the order min_p,
-            top_k, top_p, after the temperature; what is left is renormalised, and captured so.
-        stop_token_ids: a response ends with the first of them, included.
-        stop_strings: a response ends with the token that completes the first of them; special tokens become stop ids.
+        top_p: keep the most likely tokens that together have this probability; 1: all.
+        top_k: keep this many of the most likely tokens; 0: all.
+        min_p: keep tokens with at least this fraction of the top token's probability. The order is temperature, min_p,
+            top_k, top_p; the remaining probabilities are renormalized, and captured in this form.
+        stop_token_ids: a response ends with the first of these tokens, which it includes.
+        stop_strings: a response ends with the token that completes one of them; special tokens become stop ids.
         capture_digits: record the log-probs of the ten digits.
         capture_entropy: record the entropy.
-        capture_alternatives: record the five likeliest tokens.
+        capture_alternatives: record the five most likely tokens.
 
     Raises:
-        ValueError: listing every setting that is out of its range.
+        ValueError: listing every setting that is out of range.
 
     Example:
         >>> Sampling(num_samples=8, max_tokens=64).temperature
@@ -97,7 +97,7 @@ class Sampling:
 
     @property
     def is_truncated(self) -> bool:
-        """Whether some tokens cannot be drawn: the distribution is then not one that the trainer's head can score."""
+        """Whether some tokens are excluded from sampling; the trainer's head cannot score such a distribution."""
         return self.top_p < 1 or self.top_k > 0 or self.min_p > 0
 
     def __post_init__(self) -> None:
@@ -118,13 +118,13 @@ class Sampling:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Trajectory:
-    """One sampled response with what was captured while sampling; ragged host data, never recomputed.
+    """One sampled response with the values captured while sampling; ragged host data, never recomputed.
 
     ``rollout_log_probs[t]`` is the log-probability of ``response_ids[t]`` under the sampling distribution, and
     ``digit_log_probs[t, d]`` that of the digit d there (all ids of value d together), over the full vocabulary.
-    ``draw`` is the prompt's; samples of one draw are a group.
+    ``draw`` is that of the prompt; samples of one draw are a group.
 
-    Example: for ``#### 6``, at the position of ``6`` the policy gave 5 and 6 almost equal chances.
+    Example: for ``#### 6``, at the position of ``6`` the policy gave 5 and 6 almost equal probabilities.
         >>> digits = np.full((3, 10), -9.0, np.float32); digits[1, 5], digits[1, 6] = -0.8, -0.6
         >>> t = Trajectory(0, 0, np.array([7, 11, 8, 12]), np.array([20, 6, 1]),
         ...                np.array([-0.1, -0.6, -0.01], np.float32), digits, "stop", policy_version=3)
@@ -151,13 +151,13 @@ class Trajectory:
 
 
 class TrainBatch(NamedTuple):
-    """Rows for one update; the arrays with T stand at the positions that are predicted. What is not needed is None.
+    """Rows for one update; arrays with T refer to the predicted positions. Fields that are not needed are None.
 
-    A row is a prompt and its response, padded on the right, or several such one after the other: ``segment_ids`` then
-    number them from 1 on, 0 is padding, and ``positions`` count from 0 in each. ``predictors[b, t]`` is the position in
-    the row whose hidden state predicts ``targets[b, t]``: only those meet the vocabulary head. Everything is defined by
-    ``mask``, never by a pad id. ``number_targets`` is the true value of the number token there, NaN without one.
-    Losses are sums over tokens by ``weights`` (NTL, reference policy: their own), in which the denominators are.
+    A row is a prompt and its response, padded on the right, or several of these packed: ``segment_ids`` then number
+    them from 1, with 0 for padding, and ``positions`` start at 0 in each. ``predictors[b, t]`` is the position in the
+    row whose hidden state predicts ``targets[b, t]``: only these go through the vocabulary head. Everything is defined
+    by ``mask``, never by a pad id. ``number_targets`` is the true value of the number token there, NaN without one.
+    Losses are sums over tokens with ``weights``, which include the denominators (NTL, reference: own weights).
 
     Example: the row of the prompt ``2+3?`` with ``#### 6`` (S = 8, T = 3); the digit should have been 5
         tokens [7, 11, 8, 12, 20, 6, 1, 0], positions [0, 1, 2, 3, 4, 5, 6, 7], predictors [3, 4, 5]

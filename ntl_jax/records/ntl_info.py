@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the number tokens of a batch of responses say, as arrays for us and as a mapping for reward functions."""
+"""Data on the number tokens of a batch of responses: attributes are arrays; reward functions read a mapping."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -21,34 +21,34 @@ OF_BATCH = ("batch_size", "seq_len", "method")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class NTLInfo(Mapping[str, Any]):
-    """What number tokens say about a batch of responses; row b belongs to sample b. Definitions: docs of each field.
+    """Data on the number tokens of a batch of responses; row b belongs to sample b.
 
-    Attributes are arrays over the batch. Beside them the record reads as a mapping of plain numbers, texts and lists:
-    in that of one sample, which a reward function gets, ``info["ntl_loss"]`` is its number, and what has an entry a
-    token is the list of its digits; in that of a batch each entry is a list over the samples (see `to_dict`).
+    Attributes are arrays over the batch. The record is also a mapping to plain numbers, texts and lists. For a sample,
+    as in a reward function, ``info["ntl_loss"]`` is a number, and a per-token entry is a list over the sample's digits.
+    For a batch, each entry is a list over the samples (see `to_dict`).
 
-    A digit is a sampled token that is one. Where the tokenizer writes several digits as one token, such a token takes a
-    digit's part everywhere, beside those of as many digits.
+    A digit is a sampled token that is a digit. If the tokenizer has tokens of several digits, such a token is treated
+    as one digit, and its alternatives are the tokens with the same number of digits.
 
     Args:
         digit_log_probs: log-probs of the ten digits, zeros past a response's end; None where tokens hold several
             digits, and for the confidence proxy.
-        digit_values: the sampled digit, -1 where the token is none.
+        digit_values: the sampled digit, -1 where the token is not a digit.
         digit_ground_truth: the digit that should stand there, -1 where there is no truth.
-        surplus: digits of a number at places that the true one lacks.
-        is_answer: digits of the final answer.
-        missing_places: places of the true numbers that the written ones lack (a wrong sign counts as one).
-        missing_answer_places: those of the final answer.
+        surplus: whether a digit is at a place that the true number does not have.
+        is_answer: whether a digit belongs to the final answer.
+        missing_places: places of the true numbers that the written ones do not have (a wrong sign counts as one).
+        missing_answer_places: the same for the final answer.
         digit_log_probs_selected: log-prob of the sampled digit, 0 elsewhere.
         predicted: the most likely digit there, -1 where the token is no digit.
-        top_probability: its share of the ten digits' probability.
+        top_probability: its share of the probability of the ten digits.
         truth_probability: the true digit's share, 0 where there is no truth.
         digit_losses: the loss at each digit with truth, 0 elsewhere.
         ntl_loss: mean loss over digits with truth, missing and surplus places; inf without any, or without an answer.
         sequence_strings: the responses' texts.
         method: name of the loss behind ``ntl_loss``.
 
-    Example: ``#### 6`` where 5 was right, and a policy that gave 6 three times 5's probability: (5.75 - 5)^2.
+    Example: ``#### 6`` instead of 5, with probability 0.75 on 6 and 0.25 on 5, so the loss is (5.75 - 5)^2.
         >>> def at_the_digit(x, elsewhere):
         ...     return np.array([[elsewhere, x, elsewhere]])
         >>> info = NTLInfo(
@@ -121,7 +121,7 @@ class NTLInfo(Mapping[str, Any]):
 
     @property
     def is_correct(self) -> Bool[np.ndarray, "B T"]:
-        """Digits whose most likely value is the true one."""
+        """Digits whose most likely value is the true digit."""
         return self.has_truth & (self.predicted == self.digit_ground_truth)
 
     @property
@@ -130,13 +130,13 @@ class NTLInfo(Mapping[str, Any]):
 
     @property
     def digit_accuracy(self) -> Float[np.ndarray, "B"]:
-        """Correct digits over digits with truth plus missing places; 0 where there are neither."""
+        """Correct digits over digits with truth plus missing places; 0 where there is neither."""
         places = self.has_truth.sum(axis=1) + self.missing_places
         return self.correct_digits / np.maximum(places, 1)
 
     @property
     def confidence(self) -> Float[np.ndarray, "B"]:
-        """Mean over digits of the most likely one's share; 0 where there are none."""
+        """Mean share of the most likely digit over digits; 0 where there are none."""
         return self.top_probability.sum(axis=1) / np.maximum(self.total_digits, 1)
 
     @property
@@ -155,12 +155,12 @@ class NTLInfo(Mapping[str, Any]):
     @overload
     def __getitem__(self, key: str) -> Any: ...
     def __getitem__(self, key: slice | str) -> Any:
-        """Rows of the record (``info[i : i + 1]`` is what the reward of sample i receives), or an entry by its name."""
+        """Rows of the record (the reward of sample i receives ``info[i : i + 1]``), or an entry by name."""
         if isinstance(key, slice):
             whole = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "method"}
             return dataclasses.replace(self, **{k: v[key] for k, v in whole.items() if v is not None})
         if key not in self._names:
-            raise KeyError(f"{key!r}: the record holds {', '.join(self)}")
+            raise KeyError(f"{key!r}: the record has {', '.join(self)}")
         entry = self._entry(key)
         return entry[0] if self.batch_size == 1 and isinstance(entry, list) else entry
 
@@ -171,7 +171,7 @@ class NTLInfo(Mapping[str, Any]):
         return len(self._names)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, one entry a sample; what has an entry a token holds those of the sample's digits alone."""
+        """Plain lists with one entry per sample; per-token fields are lists over the sample's digits only."""
         return {name: self._entry(name) for name in self}
 
     @property

@@ -5,10 +5,10 @@ from ntl_jax.numerals import find_answer, parse_numeral
 
 
 def extract_answer(text: str) -> str | None:
-    """The number a response gives as its answer, written in the one canonical way; None where it gives none.
+    """The number a response gives as its answer, written in the one canonical way; None if it gives none.
 
-    ``####`` first, then ``\\boxed{}``, then the last number; see `ntl_jax.numerals.find_answer`. What stands there
-    but is not one number, such as ``5-7``, is no answer.
+    ``####`` first, then ``\\boxed{}``, then the last number; see `ntl_jax.numerals.find_answer`. Text there that is not
+    one number, such as ``5-7``, is not an answer.
 
     Example:
         >>> extract_answer("so she pays\\n#### $1,272.00.")

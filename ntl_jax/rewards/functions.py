@@ -44,7 +44,7 @@ def ntl_reward(
 ) -> dict[str, float]:
     """``0.5 EM + 0.5 exp(-ntl_loss / tau)``: partial credit for digits that were nearly right.
 
-    A response without an answer, whose loss is infinite, gets no partial credit.
+    A response without an answer has infinite loss and gets no partial credit.
 
     Args:
         ntl_info: record of this one sample.
@@ -109,7 +109,7 @@ def compute_full_ntl_reward(
     ntl_info: NTLInfo,
     **kwargs: Any,
 ) -> float:
-    """``exp(-ntl_loss)``, right or wrong; 0 for a response without an answer.
+    """``exp(-ntl_loss)``, whether the answer is correct or not; 0 for a response without an answer.
 
     Args:
         ntl_info: record of this one sample.

@@ -35,7 +35,7 @@ def build_ntl_info(
     """Gathers the log-probs of the ten digits and the labels of B responses into one record.
 
     ``ntl_loss`` of a response is the mean over its digits with truth and its missing and surplus places, the latter two
-    at the largest possible loss; inf where it has none of them, or gives no answer, so that it earns no partial reward.
+    at the largest possible loss; inf if it has none of them or gives no answer, so it gets no partial reward.
 
     Args:
         digit_log_probs: of each response, the log-probs of the ten digits at every position, as sampled from.
@@ -95,7 +95,7 @@ def confidence_ntl_info(
 ) -> NTLInfo:
     """The record where no digit's distribution is known: ``ntl_loss = -mean log P(sampled digit)``, and no truth.
 
-    ``ntl_loss`` is inf where a response has no digit or gives no answer.
+    ``ntl_loss`` is inf if a response has no digit or gives no answer.
 
     Args:
         rollout_log_probs: of each response's sampled tokens.

@@ -45,11 +45,11 @@ def load_reward(spec: str, *, offered: Sequence[str] = EXTRAS) -> tuple[Callable
 
 
 def source_files(spec: str, function: Callable[..., Any]) -> tuple[pathlib.Path, ...]:
-    """The files that name and define a loaded reward function, but for this package's own; what they import is not
-    among them.
+    """The files that name and define a loaded reward function; files of this package and imported files are left out.
 
     Args:
-        spec, function: as given to `load_reward` and returned.
+        spec: as passed to `load_reward`.
+        function: as returned by it.
 
     Example:
         >>> source_files("ntl_jax.rewards:ntl_reward", load_reward("ntl_jax.rewards:ntl_reward")[0])

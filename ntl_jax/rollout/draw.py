@@ -17,7 +17,7 @@ def uniforms(
 ) -> Float[Array, "num_draws X"]:
     """The random numbers in [0, 1) behind positions first, first + 1, ... of each sample.
 
-    Functions of seed, the prompt's draw, sample and position, and no more.
+    Functions only of the seed, the prompt's draw, the sample and the position.
     """
     key = jax.random.key(seed)
 

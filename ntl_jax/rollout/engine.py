@@ -25,8 +25,8 @@ class RolloutEngine(abc.ABC):
             Trajectories in prompt order, then sample order.
 
         Raises:
-            ValueError: naming the prompts that are empty, too long, or hold ids outside the vocabulary; for responses
-                longer than the policy's positions.
+            ValueError: naming the prompts that are empty, too long, or have ids outside the vocabulary; also if
+                responses could exceed the policy's positions.
         """
 
     @abc.abstractmethod
@@ -48,7 +48,7 @@ def check_prompts(prompts: Sequence[Prompt], max_prompt_tokens: int, num_ids: in
             problems.append(f"prompt {prompt.index} has {len(prompt.ids)} tokens, the engine takes {max_prompt_tokens}")
         elif prompt.ids.min() < 0 or prompt.ids.max() >= num_ids:
             low, high = prompt.ids.min(), prompt.ids.max()
-            problems.append(f"prompt {prompt.index} holds ids outside [0, {num_ids}): from {low} to {high}")
+            problems.append(f"prompt {prompt.index} has ids outside [0, {num_ids}): from {low} to {high}")
     if problems:
         raise ValueError(
             f"{len(problems)} of {len(prompts)} prompts cannot be sampled:\n  " + "\n  ".join(problems[:10])
@@ -58,13 +58,13 @@ def check_prompts(prompts: Sequence[Prompt], max_prompt_tokens: int, num_ids: in
 def check_positions(
     num_prompt_tokens: int, max_tokens: int, max_positions: int | None, *, setting: str = "max_tokens"
 ) -> None:
-    """Does a prompt with its response fit into the positions that the policy is made for?
+    """Raises unless a prompt and its response fit into the positions that the policy supports.
 
     Args:
-        num_prompt_tokens: of the longest prompt.
-        max_tokens: of the longest response.
+        num_prompt_tokens: length of the longest prompt.
+        max_tokens: length of the longest response.
         max_positions: ``ModelConfig.max_positions``; None: no bound.
-        setting: what bounds the response.
+        setting: name of the setting that limits the response.
 
     Raises:
         ValueError: they do not fit.
@@ -83,5 +83,5 @@ def check_positions(
         remedy = f"{setting} to {room} or less, or max_prompt_tokens" if room > 0 else "max_prompt_tokens"
         raise ValueError(
             f"a prompt of {num_prompt_tokens} tokens with a response of up to {max_tokens} takes {total} positions, "
-            f"the policy has {max_positions}: lower {remedy}"
+            f"but the policy has {max_positions}: lower {remedy}"
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stop strings: those that are special tokens become stop ids, the others are looked for in the text of the tokens."""
+"""Stop strings: special tokens become stop ids, the others are searched for in the decoded text."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from ntl_jax.records import Sampling
 
 
 def with_stop_ids(sampling: Sampling, tokenizer: Any) -> Sampling:
-    """The same sampling with every stop string that is a special token as a stop id: such a token writes no text.
+    """The sampling settings with special tokens moved from stop strings to stop ids, since they decode to no text.
 
     Args:
-        sampling: how to draw.
-        tokenizer: a transformers tokenizer; None: without one only a sampling without stop strings is possible.
+        sampling: the settings.
+        tokenizer: a transformers tokenizer; None is allowed only without stop strings.
 
     Raises:
-        ValueError: there are stop strings and no tokenizer, or as in `special_stops`.
+        ValueError: there are stop strings but no tokenizer, or as in `special_stops`.
 
     Example:
         >>> from ntl_jax.data import load_tokenizer
@@ -34,7 +34,7 @@ def with_stop_ids(sampling: Sampling, tokenizer: Any) -> Sampling:
         return sampling
     if tokenizer is None:
         raise ValueError(
-            f"stop_strings={sampling.stop_strings} need the text: give JaxEngine(tokenizer=...) or "
+            f"stop_strings={sampling.stop_strings} need decoded text: pass JaxEngine(tokenizer=...) or "
             "VllmEngine(tokenizer=...)"
         )
     special = special_stops(sampling.stop_strings, tokenizer)
@@ -46,17 +46,17 @@ def with_stop_ids(sampling: Sampling, tokenizer: Any) -> Sampling:
 
 
 def special_stops(stop_strings: Sequence[str], tokenizer: Any) -> dict[str, int]:
-    """Those of the stop strings that are special tokens, with their ids.
+    """The stop strings that are special tokens, with their ids.
 
     Raises:
-        ValueError: a stop string holds a special token beside other text, so that no text could ever show it.
+        ValueError: a stop string combines a special token with other text, so it could never match.
     """
     special = special_tokens(tokenizer)
     for stop in stop_strings:
         if stop not in special and (inside := [token for token in special if token in stop]):
             raise ValueError(
-                f"the stop string {stop!r} would never be found: the special token {inside[0]!r} in it writes no text; "
-                f"give {inside[0]!r} alone, or text without special tokens"
+                f"the stop string {stop!r} would never be found: the special token {inside[0]!r} decodes to no text; "
+                f"pass {inside[0]!r} alone, or text without special tokens"
             )
     return {stop: special[stop] for stop in stop_strings if stop in special}
 

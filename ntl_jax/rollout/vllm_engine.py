@@ -192,7 +192,7 @@ class VllmEngine(RolloutEngine):
             ignore_eos=True,
             stop=list(sampling.stop_strings),
             detokenize=bool(sampling.stop_strings),
-            skip_special_tokens=True,  # as in the text that the JAX engine looks for stop strings in
+            skip_special_tokens=True,  # as the JAX engine does before it searches for stop strings
             logprobs=None if sampling.capture_digits else 0,
             logprob_token_ids=self._table.ids.tolist() if sampling.capture_digits else None,
             flat_logprobs=True,

@@ -22,7 +22,7 @@ Bucket = Mapping[str, np.ndarray]
 
 
 def sent_shapes(decoder: Decoder) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor as it is sent, by name; nothing is fetched."""
+    """The shape of every tensor as sent, by name; no tensor is fetched."""
     shapes = {tensor.name: tensor.stored_shape for tensor in hf_layout(nnx.state(decoder, nnx.Param))}
     rows_of_ids = {name: (decoder.config.num_ids, *shapes[name][1:]) for name in (EMBEDDING, HEAD) if name in shapes}
     return shapes | rows_of_ids
@@ -31,7 +31,7 @@ def sent_shapes(decoder: Decoder) -> dict[str, tuple[int, ...]]:
 def weight_buckets(decoder: Decoder, *, dtype: str, bucket_bytes: int) -> Iterator[Bucket]:
     """Every tensor once, in buckets of at most ``bucket_bytes``; a larger tensor is a bucket of its own.
 
-    Embedding and head without the rows of ids that stand for no token: an engine of so many rows cannot sample those.
+    Embedding and head are sent without their padding rows, so that an engine with that many rows cannot sample them.
 
     Args:
         decoder: on any mesh whose devices this process reaches.

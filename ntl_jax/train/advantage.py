@@ -26,9 +26,9 @@ class Rewards(NamedTuple):
 
     Args:
         per_token: reward of each response token; that of the reward function stands at the last.
-        groups: equal for samples of one draw of a prompt.
+        groups: one id per draw; samples of one draw have equal ids.
         lengths: response tokens of each sample.
-        valid: samples that have a reward, also where the mask leaves them out; the others leave their group's mean.
+        valid: samples that have a reward, masked or not; the others are excluded from the mean of their group.
         greedy: reward of the greedy response to each sample's prompt, for remax.
     """
 

@@ -50,7 +50,7 @@ class Checkpointer:
         Args:
             step: done so far.
             state: of the trainer.
-            meta: JSON: position of the trainer, and what `resume` compares.
+            meta: JSON: the trainer's position, and the record that `resume` compares.
             held_out: figures of the policy's evaluation; empty where there was none at this step.
         """
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(dict(meta)))
@@ -89,7 +89,7 @@ class Checkpointer:
         return step, restored["state"], restored["meta"], dict(self._manager.metrics(step) or {})
 
     def meta(self, step: int) -> dict[str, Any]:
-        """What was saved beside the state."""
+        """The metadata saved with the state."""
         return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
 
     def restore_policy(self, step: int, like: Any) -> Any:

@@ -37,12 +37,11 @@ def create_ppo_trainer(
         tokenizer: instead of that of ``config.data.tokenizer`` or ``config.model.path``.
         processor: None; policies read text only.
         use_ntl: with NTL or without; None: as ``config.use_ntl_trainer`` and ``config.ntl.enabled`` say.
-        **settings: fields of ``config.ntl`` to change, such as ``method``, ``reward_mode``, ``temperature``,
+        **settings: fields of ``config.ntl`` to override, such as ``method``, ``reward_mode``, ``temperature``,
             ``weight``, ``extract_during_generation``, ``debug_mode``.
 
     Raises:
-        ValueError: for a setting that does not exist, a processor, and settings, files or reward functions that do not
-            fit.
+        ValueError: for an unknown setting, a processor, and invalid settings, files or reward functions.
 
     Example:
         >>> from ntl_jax.config import DataSection, ModelSection, RolloutSection
@@ -74,7 +73,7 @@ def create_standard_trainer(
     """Plain PPO: no NTL record, no NTL term, whatever ``config.ntl`` and the settings say.
 
     Args:
-        config, tokenizer, processor, settings: as in `create_ppo_trainer`, so that one call serves both kinds.
+        config, tokenizer, processor, settings: as in `create_ppo_trainer`, so that the same call creates both kinds.
 
     Raises:
         ValueError: as there.
@@ -145,6 +144,6 @@ def _changed(section: NTLSection, settings: Mapping[str, Any]) -> NTLSection:
     known = [field.name for field in dataclasses.fields(section)]
     for name in settings.keys() - set(known):
         near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+        hint = f"did you mean {near[0]!r}?" if near else f"the settings are {', '.join(known)}"
         raise ValueError(f"the ntl section has no setting {name!r}: {hint}")
     return dataclasses.replace(section, **settings)

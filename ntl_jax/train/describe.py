@@ -64,37 +64,37 @@ def describe(parts: Parts, workdir: Path) -> dict[str, str]:
 
 
 def describe_ids(parts: Parts) -> str:
-    """How many tokens there are, and which ids of the policy stand for none."""
+    """The number of tokens, and of the policy's ids that are not tokens."""
     vocabulary, model = parts.vocabulary, parts.model
     tokens = f"{vocabulary.num_tokens - vocabulary.num_holes:,} tokens"
     if vocabulary.num_holes:
-        tokens += f", {vocabulary.num_holes:,} unused ids among theirs"
+        tokens += f", {vocabulary.num_holes:,} unused ids between them"
     if padding := model.vocab_size - vocabulary.num_tokens:
-        tokens += f", {padding:,} further ids are never sampled"
+        tokens += f", {padding:,} padding ids that are never sampled"
     return tokens
 
 
 def describe_ends(parts: Parts) -> str:
-    """The tokens that end a response with their ids, then the stop strings that are looked for in its text."""
+    """The tokens that end a response, with their ids, then the stop strings that are searched for in its text."""
     tokens = {i: parts.tokenizer.convert_ids_to_tokens(i) for i in parts.stop_token_ids}
     strings = [repr(stop) for stop in parts.config.rollout.stop_strings if stop not in tokens.values()]
     return ", ".join([*(f"{token} ({i})" for i, token in tokens.items()), *strings])
 
 
 def describe_prompt(prompt: Prompt, tokenizer: Tokenizer) -> str:
-    r"""The text of a prompt's tokens with its special characters escaped, and the special tokens with their ids.
+    r"""The text of a prompt with special characters escaped, and its special tokens with their ids.
 
     Example:
         >>> from ntl_jax.data import Problem, encode_prompts, load_tokenizer
         >>> tokenizer, problem = load_tokenizer(), Problem(0, "2+3?", "#### 5", "5", "mine")
         >>> (prompt,), _ = encode_prompts([problem], tokenizer, template="<|endoftext|>{question}\n", max_tokens=64)
         >>> describe_prompt(prompt, tokenizer)
-        "'<|endoftext|>2+3?\\n', 5 tokens, special ones: <|endoftext|> 1"
+        "'<|endoftext|>2+3?\\n', 5 tokens, special tokens: <|endoftext|> 1"
     """
     names = {i: token for token, i in special_tokens(tokenizer).items()}
     special = [f"{names[i]} {i}" for i in prompt.ids.tolist() if i in names]
     text = tokenizer.decode(prompt.ids, clean_up_tokenization_spaces=False)
-    return f"{text!r}, {len(prompt.ids)} tokens, special ones: {', '.join(special) or 'none'}"
+    return f"{text!r}, {len(prompt.ids)} tokens, special tokens: {', '.join(special) or 'none'}"
 
 
 def describe_evaluation(parts: Parts) -> str:

@@ -112,7 +112,7 @@ class Experience:
         return self._log_probs(self._graph, params, batch, self._config.rollout.temperature)
 
     def _rewards(self, batch: TrainBatch, samples: Samples, kl_weight: float) -> tuple[Rewards, dict[str, float]]:
-        """Rewards of all samples; a row that the mask leaves out enters the baseline of its group like the others."""
+        """Rewards of all samples; masked rows are included in the baseline of their group."""
         scored, algorithm = samples.scored, self._config.algorithm
         lengths = np.array([len(t.response_ids) for t in scored.trajectories])
         penalties = overlong_penalties(algorithm, scored.trajectories, self._config.rollout.max_tokens)
@@ -124,7 +124,7 @@ class Experience:
         if batch.reference_log_probs is not None:
             pair = jnp.asarray(batch.old_log_probs), jnp.asarray(batch.reference_log_probs)
             figures |= {"actor/kl_weight": kl_weight}
-            if batch.mask.any():  # else there is nothing for the controller to go by
+            if batch.mask.any():  # without tokens, the controller has no measurement
                 figures["actor/kl"] = float(masked_mean(KL_STATISTICS[algorithm.kl.estimator](*pair), batch.mask))
             if algorithm.kl.place == "reward":
                 is_response = np.arange(batch.mask.shape[1]) < lengths[:, None]

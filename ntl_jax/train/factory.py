@@ -48,7 +48,7 @@ class Parts:
         problems_from: where they come from, and how many rows were left out and why.
         examples: training prompts with the ids of their solutions.
         table: number tokens of the losses: digits, or those of several digits too where the tokenizer writes such.
-        vocabulary: what tokenizer and policy agree on.
+        vocabulary: the ids shared by tokenizer and policy.
         model, graph, params: the policy.
     """
 
@@ -166,7 +166,7 @@ def _number_table(tokenizer: PreTrainedTokenizerBase, digits: NumberTable) -> Nu
 
 
 def _model(config: RunConfig, num_tokens: int, checkpoint: pathlib.Path | None) -> ModelConfig:
-    """Of the checkpoint, or of a policy from scratch, for a tokenizer with ids below ``num_tokens``."""
+    """The model of the checkpoint or of a policy from scratch, for a tokenizer with ids below ``num_tokens``."""
     sizes = dataclasses.asdict(config.model)
     del sizes["path"], sizes["mesh"]
     if checkpoint is None:
@@ -176,8 +176,8 @@ def _model(config: RunConfig, num_tokens: int, checkpoint: pathlib.Path | None) 
     model = ModelConfig.from_hf(checkpoint, **settings)
     if num_tokens > model.vocab_size:
         raise ValueError(
-            f"the tokenizer has ids up to {num_tokens - 1:,}, the policy of model.path={config.model.path!r} embeds "
-            f"{model.vocab_size:,}: leave data.tokenizer out to take the checkpoint's own"
+            f"the tokenizer has ids up to {num_tokens - 1:,}, but the policy of model.path={config.model.path!r} "
+            f"embeds {model.vocab_size:,}: leave data.tokenizer unset to use the checkpoint's tokenizer"
         )
     return dataclasses.replace(model, num_tokens=num_tokens)
 
@@ -204,8 +204,8 @@ def check_training(parts: Parts) -> None:
     if config.trainer.steps:
         if rollout.prompts_per_step > len(parts.train_prompts):
             raise ValueError(
-                f"rollout.prompts_per_step={rollout.prompts_per_step}: an iteration asks a prompt once, and there are "
-                f"{len(parts.train_prompts)} training prompts; lower it, or give more problems"
+                f"rollout.prompts_per_step={rollout.prompts_per_step}: it must not exceed the data, but there are "
+                f"{len(parts.train_prompts)} training prompts; lower it, or add problems"
             )
         name = "rollout.prompts_per_step * rollout.num_samples / algorithm.minibatches"
         samples = rollout.prompts_per_step * rollout.num_samples

@@ -79,7 +79,7 @@ class PolicyObjective:
         algorithm: which surrogate, and the weights of the others.
         number_loss: the NTL term.
         temperature: of sampling, at which log-probs are taken.
-        num_tokens: as in `vocab_head`.
+        num_tokens: see `vocab_head`.
     """
 
     algorithm: AlgorithmSection

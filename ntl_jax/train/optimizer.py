@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the optimizer section to optax, and how many updates a schedule spans."""
+"""Optax optimizers from the optimizer section, and the number of updates of each schedule."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ from ntl_jax.models.sharding import PARAMETER_AXES
 
 ADAMS_RMS = 0.2  # of an AdamW update in units of the learning rate; Muon's are scaled to it, arXiv:2502.16982
 MAX_UPDATE_RMS = 1.0  # of Adafactor's update of one parameter, its paper's d
-# Leading axes of a parameter that are inputs, by its name: None for the embeddings, 0 for what is no matrix. Biases of
-# heads have two axes and are none, so that the number of axes does not tell. The value head is a vector.
+# Number of leading input axes of a parameter, by name: None for embeddings, 0 for parameters that are not matrices. The
+# number of axes does not decide this: biases of heads have two axes but are not matrices. The value head is a vector.
 NUM_INPUTS: dict[str, int | None] = dict.fromkeys(PARAMETER_AXES, 0) | {
     row.ours.rpartition(".")[2]: row.num_inputs for row in TABLE
 }
@@ -25,15 +25,15 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """Clipping by global norm, then the optimizer of the section.
 
-    Weight decay falls on the layers' matrices and on the embeddings, a separate head included; not on biases, norms and
-    the critic's value head. Muon orthogonalizes the layers' matrices alone.
+    Weight decay applies to the layers' matrices and the embeddings, including a separate head, but not to biases, norms
+    and the critic's value head. Muon orthogonalizes only the layers' matrices.
 
     AdamW: https://arxiv.org/abs/1711.05101; Adafactor: https://arxiv.org/abs/1804.04235, without relative step sizes;
     Muon: https://kellerjordan.github.io/posts/muon.
 
     Args:
         section: its settings.
-        total_steps: updates that the stage makes of this model; a falling schedule ends there.
+        total_steps: updates of this model in the stage; a decaying schedule ends there.
         learning_rate: instead of the section's.
 
     Raises:
@@ -54,13 +54,13 @@ def make_optimizer(
 def learning_rate_schedule(
     section: OptimizerSection, total_steps: int, learning_rate: float | None = None
 ) -> optax.Schedule:
-    """Linear warm-up, then constant, or linear or cosine to 0. Updates count from 0.
+    """Linear warm-up, then constant, or linear or cosine decay to 0. Updates count from 0.
 
-    With the peak p, W updates of warm-up and N = ``total_steps``, where the update N is the first that is not made:
+    With peak p, W warm-up updates and N = ``total_steps``, so that N - 1 is the last update:
 
     rate_n = p (n + 1) / W  for n < W;  after it p f((n - W) / (N - W)) with f(x) = 1, 1 - x, or (1 + cos(pi x)) / 2
 
-    So the first update has a rate above 0, the last one before W the peak, and the last one of all a rate above 0.
+    So the first and the last update have rates above 0, and update W - 1 has the peak.
 
     Args:
         section, total_steps, learning_rate: as in `make_optimizer`.
@@ -83,18 +83,18 @@ def learning_rate_schedule(
 
 
 def planned_updates(config: RunConfig) -> dict[str, dict[str, int]]:
-    """How many updates the stages are to make of each model: what their schedules span.
+    """The planned number of updates of each model in each stage, which is the length of the schedules.
 
-    During ``algorithm.critic_warmup`` the policy makes none. An update that is left out because it has nothing to learn
-    from counts here, and does not move the schedule on.
+    The policy gets no updates during ``algorithm.critic_warmup``. Skipped updates, in which all weights are 0, are
+    included here, but do not advance the schedule.
 
     Args:
-        config: of the run.
+        config: the run's configuration.
 
     Returns:
-        By stage and model.
+        Number of updates, by stage and model.
 
-    Example: 10 iterations of 2 updates each, the first 4 of the critic alone
+    Example: 10 iterations of 2 updates each, the first 4 with the critic only
         >>> from ntl_jax.config import AlgorithmSection, TrainerSection
         >>> algorithm = AlgorithmSection(advantage="gae", critic_warmup=4)
         >>> planned_updates(RunConfig(algorithm=algorithm, trainer=TrainerSection(steps=10)))
@@ -118,7 +118,7 @@ def _transformation(section: OptimizerSection, rate: optax.Schedule) -> optax.Gr
             return optax.chain(optax.scale_by_factored_rms(), optax.clip_by_block_rms(MAX_UPDATE_RMS), decay, by_rate)
         case "muon":
             directions = contrib.muon(
-                -1.0,  # optax turns the sign of what a learning rate scales
+                -1.0,  # optax flips the sign of updates that it scales by a learning rate
                 beta=section.b1,
                 adam_b1=section.b1,
                 adam_b2=section.b2,
@@ -133,7 +133,7 @@ def _are_matrices(params: Any) -> Any:
 
 
 def _axes_of_layers_matrices(params: Any) -> Any:
-    """The axes of each matrix that Muon takes; None for embeddings, norms, biases and the value head."""
+    """The axes of each matrix for Muon; None for embeddings, norms, biases and the value head."""
 
     def axes(path, _):
         name = _name(path)
@@ -144,11 +144,11 @@ def _axes_of_layers_matrices(params: Any) -> Any:
 
 
 def _name(path: tuple) -> str:
-    """Of the parameter at a path: the innermost key that is a word."""
+    """Name of the parameter at a path: the innermost key that is a string."""
     words = [key.key for key in path if isinstance(key, jax.tree_util.DictKey) and isinstance(key.key, str)]
     if not words or words[-1] not in NUM_INPUTS:
         raise ValueError(
-            f"parameter {jax.tree_util.keystr(path)}: whether it is a matrix is not known; give its axes in "
+            f"parameter {jax.tree_util.keystr(path)}: it is not known whether it is a matrix; add its axes to "
             f"PARAMETER_AXES, which has {', '.join(PARAMETER_AXES)}"
         )
     return words[-1]

@@ -40,10 +40,10 @@ KL_ESTIMATORS = {
     "k1+": kl_k1_plus,
     "k3+": kl_k3_plus,
 }
-"""Terms of loss or reward, by ``algorithm.kl.estimator``."""
+"""Terms of the loss or the reward, by ``algorithm.kl.estimator``."""
 
 KL_STATISTICS = KL_ESTIMATORS | {"k3": k3_statistic, "k3+": k3_statistic}
-"""The same to report: without the bound that keeps one token from drowning a batch's loss."""
+"""The same for metrics: without the clip that keeps one token from dominating the loss of a batch."""
 
 
 class Ratios(NamedTuple):

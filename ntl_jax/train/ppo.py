@@ -124,9 +124,9 @@ class PPOTrainer:
         return figures | iteration_figures(scored, batch, clock.seconds, log_ntl=self.config.ntl.log_metrics), scored
 
     def _update(self, batch: TrainBatch) -> dict[str, float]:
-        """Epochs x minibatches of updates; the first one's ratio shows whether sampler and trainer agree.
+        """Epochs x minibatches of updates; the ratio of the first shows whether sampler and trainer agree.
 
-        One in which nothing has a weight is left out: the optimizer would go on by momentum and weight decay alone.
+        An update in which all weights are 0 is skipped: the optimizer would apply only momentum and weight decay.
         """
         algorithm, num_rows = self.config.algorithm, len(batch.mask)
         step = self._warmup_step if self.iteration < algorithm.critic_warmup else self._step

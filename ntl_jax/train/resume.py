@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a checkpoint records of the run that writes it, and what a resumed run must have in common with it.
+"""What a checkpoint records about its run, and checks that a resumed run matches it.
 
-Settings are compared on the command line. Here are those that may be raised, and what stands behind the settings: the
-contents of files.
+Settings are compared when the command line is read. This module checks settings that may be raised, and the contents of
+the files that settings name.
 """
 
 import hashlib
@@ -20,34 +20,34 @@ from ntl_jax.train.factory import Parts
 from ntl_jax.train.optimizer import planned_updates
 
 PLANNED_UPDATES, FINGERPRINTS = "planned_updates", "fingerprints"
-"""Names in a checkpoint's meta."""
+"""Keys in a checkpoint's meta."""
 
 
 def record(config: RunConfig, stage: str, found: Mapping[str, str]) -> dict[str, Any]:
-    """What the checkpoints of a stage hold of the run, as JSON.
+    """The record of the run in the checkpoints of a stage, as JSON.
 
     Args:
-        config: of the run.
-        stage: that writes them.
-        found: its `fingerprints`.
+        config: the run's configuration.
+        stage: the stage that writes the checkpoints.
+        found: the run's `fingerprints`.
     """
     return {PLANNED_UPDATES: planned_updates(config)[stage], FINGERPRINTS: dict(found)}
 
 
 def check_schedule(config: RunConfig, stage: str, meta: Mapping[str, Any]) -> None:
-    """Before anything is loaded: would the learning rate go on as it began?
+    """Raises if the learning-rate schedule would change; called before anything is loaded.
 
-    A constant schedule spans nothing, so that more steps do not change it.
+    A constant schedule has no length, so more steps do not change it.
 
     Args:
-        config: of the resumed run.
-        stage: of the newest checkpoint.
-        meta: of that checkpoint; without a record, nothing is checked.
+        config: configuration of the resumed run.
+        stage: stage of the newest checkpoint.
+        meta: meta of that checkpoint; without a record, nothing is checked.
 
     Raises:
-        ValueError: with the old span and the new one.
+        ValueError: with the old and the new number of updates.
 
-    Example: twice the iterations would stretch a cosine
+    Example: twice as many iterations would stretch a cosine schedule
         >>> from ntl_jax.config import AlgorithmSection, OptimizerSection, TrainerSection
         >>> algorithm = AlgorithmSection(optimizer=OptimizerSection(schedule="cosine"))
         >>> config = RunConfig(algorithm=algorithm, trainer=TrainerSection(steps=20))
@@ -63,27 +63,27 @@ def check_schedule(config: RunConfig, stage: str, meta: Mapping[str, Any]) -> No
         return
     raise ValueError(
         f"the {optimizer.schedule} schedule of stage {stage} spans {_spans(began)} in this run and would span "
-        f"{_spans(planned)} with the settings given, so that its learning rates change: keep the number of steps, or "
-        "go on with --allow-changed-schedule"
+        f"{_spans(planned)} with these settings, which changes its learning rates: keep the number of steps, or "
+        "continue with --allow-changed-schedule"
     )
 
 
 def check_data(config: RunConfig, found: Mapping[str, str], meta: Mapping[str, Any]) -> None:
-    """Is what the settings name still what it was?
+    """Raises if the contents of the files that the settings name have changed.
 
     Args:
-        config: of the resumed run.
-        found: its `fingerprints`.
-        meta: of the newest checkpoint; what it has no fingerprint of is not checked.
+        config: configuration of the resumed run.
+        found: the resumed run's `fingerprints`.
+        meta: meta of the newest checkpoint; only fingerprints in it are checked.
 
     Raises:
-        ValueError: naming everything that differs.
+        ValueError: naming all settings whose contents differ.
 
     Example:
         >>> check_data(RunConfig(), {"data.eval": "5e1f", "data.train": "77aa"}, {FINGERPRINTS: {"data.train": "03bc"}})
         Traceback (most recent call last):
         ...
-        ValueError: the contents of data.train=None are not what the run began with: restore them, or go on with ...
+        ValueError: the contents of data.train=None have changed since the run started: restore them, or continue ...
     """
     began = meta.get(FINGERPRINTS, {})
     settings = flatten(config)
@@ -94,16 +94,16 @@ def check_data(config: RunConfig, found: Mapping[str, str], meta: Mapping[str, A
     ]
     if differing:
         raise ValueError(
-            f"the contents of {', '.join(differing)} are not what the run began with: restore them, or go on with the "
-            "new ones by --allow-changed-data"
+            f"the contents of {', '.join(differing)} have changed since the run started: restore them, or continue "
+            "with the new ones by --allow-changed-data"
         )
 
 
 def fingerprints(parts: Parts) -> dict[str, str]:
-    """A hash of everything that a run reads, by the setting that names it; what is computed from it needs none.
+    """A hash of each input of a run, by the setting that names it; values computed from the inputs are not hashed.
 
     Args:
-        parts: of the run. Of a reward function, the files that name and define it count, and not what it imports.
+        parts: parts of the run. For a reward function, the files that name and define it are hashed, not its imports.
     """
     found = {
         "data.train": _hash(map(_row, parts.train_prompts)),
@@ -113,7 +113,7 @@ def fingerprints(parts: Parts) -> dict[str, str]:
     }
     if parts.scorer.reward.files:
         found["reward.function"] = _hash(path.read_bytes() for path in parts.scorer.reward.files)
-    if parts.config.model.path is not None:  # it stays the reference policy
+    if parts.config.model.path is not None:  # the initial policy is also the reference policy
         found["model.path"] = _hash([repr(parts.model), str(jax.device_get(_checksums(parts.params)))])
     return found
 
@@ -128,7 +128,7 @@ def _row(prompt: Prompt) -> str:
 
 
 def _tokenizer(tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """Everything that it makes ids by."""
+    """Everything that determines the ids."""
     fast = isinstance(tokenizer, PreTrainedTokenizerFast)
     ids = tokenizer.backend_tokenizer.to_str() if fast else json.dumps(sorted(tokenizer.get_vocab().items()))
     return [ids, json.dumps(tokenizer.special_tokens_map, sort_keys=True, default=str), str(tokenizer.chat_template)]
@@ -136,7 +136,7 @@ def _tokenizer(tokenizer: PreTrainedTokenizerBase) -> list[str]:
 
 @jax.jit
 def _checksums(params: Any) -> list[jax.Array]:
-    """Of each parameter's bits and their order, computed where the parameter lies."""
+    """A checksum of each parameter's bits in their order, computed on its own devices."""
 
     def checksum(x: jax.Array) -> jax.Array:
         bits = jax.lax.bitcast_convert_type(x, f"uint{8 * x.dtype.itemsize}").astype(jnp.uint32)
@@ -148,7 +148,7 @@ def _checksums(params: Any) -> list[jax.Array]:
 
 
 def _hash(parts: Iterable[str | bytes]) -> str:
-    """Of the parts one by one: where one ends counts."""
+    """A hash of a sequence of parts, which also depends on where each part ends."""
     whole = hashlib.sha256()
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part

@@ -53,15 +53,15 @@ def run(
         config: the resolved configuration.
         workdir: the run folder, created here; with ``resume``, of the run to continue.
         resume: go on from the newest checkpoint, from the beginning where there is none.
-        allow_changed_schedule: go on where another number of steps changes the learning rate's schedule.
-        allow_changed_data: go on where the files that the settings name hold something else than before.
+        allow_changed_schedule: continue even if another number of steps changes the learning-rate schedule.
+        allow_changed_data: continue even if the contents of the files that the settings name have changed.
 
     Returns:
         Held-out accuracy "before" and "after" PPO.
 
     Raises:
-        ValueError: for settings, files or reward functions that do not fit, also to the run to continue, or trackers
-            that are not installed.
+        ValueError: for settings, files or reward functions that are invalid or differ from the run to continue, or for
+            trackers that are not installed.
         NonFiniteError: with ``non_finite.json`` in the run folder holding what led to it.
         RewardError: when the reward function fails on every sample of a step; ``reward_errors.jsonl`` in the run folder
             holds the traceback of every failure, whether it ended the run or not.
@@ -82,7 +82,7 @@ def run(
         console = Console(highlight=False)
         print_header(describe(parts, workdir), console=console)
         if saved is not None and FINGERPRINTS not in saved[1]:
-            console.print("the newest checkpoint has no fingerprints: whether the data are the same is not checked")
+            console.print("the newest checkpoint has no fingerprints: the data are not checked for changes")
         debug_log = _debug_log(workdir) if config.ntl.debug_mode else contextlib.nullcontext()
         with debug_log, Journal(config, workdir) as journal, noticing_sigterm() as termination:
             driver = Driver(parts, workdir, journal, termination, console, data=data, resume=resume)
@@ -163,7 +163,7 @@ class Driver:
         """The step to go on from. A fresh PPO stage starts with the held-out figures of what it was given."""
         if self._resume and checkpoints.latest_step() is not None:
             step, state, position, self._held_out = checkpoints.restore(trainer.state)
-            if FINGERPRINTS in position:  # the rows are the same, or others are allowed: their number may differ then
+            if FINGERPRINTS in position:  # the rows are unchanged, or changes are allowed and their number may differ
                 position["cursor"]["num_rows"] = trainer.position()["cursor"]["num_rows"]
             trainer.restore(state, position)
             if step < total and not self._target_reached(stage):

@@ -48,7 +48,7 @@ def make_step(
     """The jitted update of a stage; the state is donated and stays where it lies.
 
     A step whose loss or gradient is not finite returns the old state, with ``non_finite = 1`` among the figures'
-    maxima: the host stops the run. Other figures may overflow; they are reported as they are.
+    maxima: the host stops the run. Other metrics may overflow and are reported as inf or NaN.
 
     Args:
         terms: losses; each model is taught by one of them at most, and stays as it is without.

@@ -82,7 +82,7 @@ def stop_if_not_finite(
 
     Args:
         stage, step: where the run is.
-        figures: of the step, with ``non_finite`` where it made an update.
+        figures: metrics of the step, with ``non_finite`` if it made an update.
         prompts: indices of the step's prompts.
         folder: the run folder, for the dump.
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tokenizer and policy agree on: which ids there are, and which of them end a response."""
+"""The ids shared by tokenizer and policy, and those that end a response."""
 
 import dataclasses
 import pathlib
@@ -16,9 +16,9 @@ class Vocabulary:
     """The ids of a run.
 
     Args:
-        num_tokens: the tokenizer's largest id + 1: what the policy embeds beyond has no probability.
-        num_holes: ids below it that no token has. They can be sampled and write nothing, so the header counts them.
-        stop_token_ids: end a response: the tokenizer's end of text, those of a checkpoint, and the special tokens among
+        num_tokens: the tokenizer's largest id + 1; larger ids of the policy have probability 0.
+        num_holes: unused ids below it. They can be sampled and decode to no text; the header shows their number.
+        stop_token_ids: ids that end a response: those of the tokenizer, of the checkpoint, and special tokens in
             ``rollout.stop_strings``.
     """
 
@@ -30,16 +30,16 @@ class Vocabulary:
 def agree(
     tokenizer: PreTrainedTokenizerBase, checkpoint: pathlib.Path | None, stop_strings: Sequence[str]
 ) -> Vocabulary:
-    """Reads the ids off the tokenizer and the checkpoint.
+    """Reads the ids from the tokenizer and the checkpoint.
 
     Args:
-        tokenizer: of prompts and responses.
+        tokenizer: the tokenizer of prompts and responses.
         checkpoint: folder of the policy; None: from scratch.
-        stop_strings: of ``rollout.stop_strings``.
+        stop_strings: ``rollout.stop_strings``.
 
     Raises:
-        ValueError: a file of the checkpoint names end tokens that are no ids, or a stop string holds a special token
-            beside other text.
+        ValueError: a file of the checkpoint has end tokens that are not ids, or a stop string combines a special token
+            with other text.
 
     Example:
         >>> from ntl_jax.data import load_tokenizer

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Texts from a shell: escapes become characters, LaTeX stays LaTeX, and what looks like several texts is noticed."""
+"""Texts from a shell: escapes become characters, LaTeX is kept, and a text that looks like a list is detected."""
 
 import pytest
 from hypothesis import given
@@ -36,11 +36,11 @@ def test_escapes_are_read(given, text):
         r"\[x\]", r"\{", r"\,", r"\x41", r"\u00e9", r"\0", r"\d+", "\\", "a\\",
     ],
 )  # fmt: skip
-def test_every_other_backslash_stays(text):
+def test_every_other_backslash_is_kept(text):
     assert read_escapes(text) == text
 
 
-def test_latex_beside_a_line_feed_stays():
+def test_latex_next_to_a_line_feed_is_kept():
     given = r"{question}\nPut it in \boxed{}, as \text{kg} \times 2.\nAnswer:\t"
     assert read_escapes(given) == "{question}\nPut it in \\boxed{}, as \\text{kg} \\times 2.\nAnswer:\t"
 
@@ -50,7 +50,7 @@ def test_texts_are_written_with_escapes():
 
 
 @given(text=st.lists(st.sampled_from(["\n", "\t", "\r", "\\", "n", "eq", "ext", "A:", " "])).map("".join))
-def test_what_is_written_with_escapes_is_read_back(text):
+def test_written_escapes_are_read_back(text):
     assert read_escapes(write_escapes(text)) == text
 
 
@@ -76,5 +76,5 @@ def test_what_is_written_with_escapes_is_read_back(text):
         (["the answer is"], []),
     ],
 )
-def test_one_text_that_looks_like_several_is_taken_apart(texts, parts):
+def test_one_text_that_looks_like_a_list_is_split(texts, parts):
     assert several_in_one(texts) == parts

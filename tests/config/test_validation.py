@@ -150,7 +150,7 @@ def test_what_is_allowed_is_no_problem(settings):
         (
             {"algorithm.advantage": "gae", "algorithm.critic_warmup": 4, "trainer.steps": 4},
             "algorithm.critic_warmup",
-            "must be below trainer.steps=4, or the policy makes no update",
+            "must be below trainer.steps=4, or the policy gets no update",
         ),
         ({"algorithm.kl.controller": "adaptive"}, "algorithm.kl.controller", "set algorithm.kl.weight"),
         (
@@ -167,7 +167,7 @@ def test_what_is_allowed_is_no_problem(settings):
         (
             {"algorithm.correction.weights": "banded", "algorithm.correction.low": 1.5},
             "algorithm.correction.low",
-            "with 1, the weight where trainer and sampler agree, in the band",
+            "the band must include 1, the weight of agreement",
         ),
         (
             {"algorithm.correction.rejection": "mean_k1", "algorithm.correction.reject_below": 0.5},

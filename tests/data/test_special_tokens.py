@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prompts hold their template's special tokens, once, whatever the tokenizer puts around texts; data holds none."""
+"""Prompts have exactly the special tokens of their template, for any tokenizer; data has none."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ PROBLEM = Problem(4, "2+3?", "2+3=5.\n#### 5", "5", "mine")
 
 @pytest.fixture(scope="module")
 def tokenizers(tmp_path_factory):
-    """The built-in tokenizer with four more special tokens, and with what stands around a text in each way."""
+    """The built-in tokenizer with four more special tokens, in variants that add different tokens to a text."""
     made = {}
     for name, around in PUTS_AROUND.items():
         folder = tmp_path_factory.mktemp("tokenizer") / "made"
@@ -75,7 +75,7 @@ def encoded(tokenizer, template, problem=PROBLEM):
         ("two starts", TURNS, "<|im_start|> 2 + 3 ? <|im_end|> Ċ <|im_start|>"),
     ],
 )
-def test_a_prompt_holds_the_templates_special_tokens_and_the_start_once(tokenizers, around, template, tokens):
+def test_a_prompt_has_the_special_tokens_of_the_template_and_the_start_token_once(tokenizers, around, template, tokens):
     prompt = encoded(tokenizers[around], template)
     assert tokenizers[around].convert_ids_to_tokens(prompt.ids) == tokens.split()
 
@@ -87,9 +87,9 @@ def test_a_supervised_row_is_the_solution_and_one_end_token(tokenizers, around):
     assert tokenizer.convert_ids_to_tokens(ids) == [*"2+3=5", ".Ċ", "####", "Ġ", "5", "</s>"]
 
 
-def test_a_solution_with_an_end_token_of_its_own_is_refused(tokenizers):
+def test_a_solution_that_contains_an_end_token_is_refused(tokenizers):
     prompt = Prompt(0, np.array([7]), "2+3?", "5", extra_info={"solution": "#### 5</s>"})
-    with pytest.raises(ValueError, match="solutions must hold no special tokens, given </s>"):
+    with pytest.raises(ValueError, match="solutions must contain no special tokens, given </s>"):
         encode_solutions([prompt], tokenizers["nothing"], max_tokens=99)
 
 
@@ -103,22 +103,22 @@ def test_a_solution_with_an_end_token_of_its_own_is_refused(tokenizers):
         ("<|pad|>2+3?", "#### 5"),
     ],
 )
-def test_data_that_writes_special_tokens_is_refused_by_name_or_skipped(tokenizers, template, question, solution):
+def test_data_with_special_tokens_is_refused_by_name_or_skipped(tokenizers, template, question, solution):
     tokenizer, bad = tokenizers["both"], Problem(7, question, solution, "5", "mine")
     token = find_special_tokens(question + solution, tokenizer)[0]
-    with pytest.raises(ValueError, match=r"1 of 2 rows.*\n.*problem 7: its (question|solution) holds .*") as refusal:
+    with pytest.raises(ValueError, match=r"1 of 2 rows.*\n.*problem 7: its (question|solution) has .*") as refusal:
         encode_prompts([PROBLEM, bad], tokenizer, template=template, max_tokens=99)
     assert repr(token) in str(refusal.value)
     assert plain_problems([PROBLEM, bad], tokenizer, on_bad_row="skip") == ([PROBLEM], 1)
 
 
-def test_data_with_nothing_but_special_tokens_cannot_be_skipped(tokenizers):
+def test_data_in_which_every_row_is_malformed_cannot_be_skipped(tokenizers):
     bad = Problem(7, "<s>2+3?", "#### 5", "5", "mine")
     with pytest.raises(ValueError, match="1 of 1 rows are malformed"):
         plain_problems([bad], tokenizers["nothing"], on_bad_row="skip")
 
 
-def test_what_only_looks_like_a_special_token_is_text(tokenizers):
+def test_text_that_resembles_a_special_token_is_text(tokenizers):
     problem = Problem(7, "Is 1 < s> 2, <S>, or <|im_start| >?", "[INST] #### 5", "5", "mine")
     prompt = encoded(tokenizers["nothing"], PLAIN, problem)
     assert tokenizers["nothing"].decode(prompt.ids) == problem.question + "\n"
@@ -133,7 +133,7 @@ def test_special_tokens_that_a_tokenizer_does_not_read_in_text_are_refused(token
         encoded(tokenizer, "<s>{question}")
 
 
-def test_unknown_words_of_a_question_are_no_special_tokens_of_the_template(tmp_path):
+def test_unknown_words_in_a_question_are_not_special_tokens(tmp_path):
     words = Tokenizer.from_file(str(BUILT_IN / "tokenizer.json"))
     specification = json.loads(words.to_str())
     vocab = {"<unk>": 0, "</s>": 1, **{digit: 2 + i for i, digit in enumerate("0123456789")}}
@@ -154,7 +154,7 @@ def test_unknown_words_of_a_question_are_no_special_tokens_of_the_template(tmp_p
         encoded(tokenizer, PLAIN, Problem(7, "2 <unk> 3", "#### 5", "5", "mine"))
 
 
-def test_the_start_is_what_the_tokenizer_puts_before_a_text(tokenizers):
+def test_the_start_tokens_are_those_that_the_tokenizer_prepends(tokenizers):
     names = {name: tokenizer.convert_ids_to_tokens(start_tokens(tokenizer)) for name, tokenizer in tokenizers.items()}
     assert names == {
         "nothing": [], "start": ["<s>"], "end": [], "both": ["<s>"], "two starts": ["<|im_start|>", "<s>"]
@@ -176,7 +176,7 @@ def test_the_header_shows_the_first_prompt_with_its_special_tokens(tokenizers):
     shown = describe_prompt(encoded(tokenizer, "\t" + TURNS), tokenizer)
     start, turn, end = tokenizer.convert_tokens_to_ids(["<s>", "<|im_start|>", "<|im_end|>"])
     assert shown == (
-        r"'<s>\t<|im_start|>2+3?<|im_end|>\n<|im_start|>', 10 tokens, special ones: "
+        r"'<s>\t<|im_start|>2+3?<|im_end|>\n<|im_start|>', 10 tokens, special tokens: "
         f"<s> {start}, <|im_start|> {turn}, <|im_end|> {end}, <|im_start|> {turn}"
     )
-    assert describe_prompt(encoded(tokenizers["end"], PLAIN), tokenizer) == r"'2+3?\n', 4 tokens, special ones: none"
+    assert describe_prompt(encoded(tokenizers["end"], PLAIN), tokenizer) == r"'2+3?\n', 4 tokens, special tokens: none"

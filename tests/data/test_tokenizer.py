@@ -118,7 +118,7 @@ def test_a_tokenizer_without_an_end_token_is_refused(tmp_path):
         load_tokenizer(str(tmp_path))
 
 
-@pytest.mark.skipif(importlib.util.find_spec("mistral_common") is not None, reason="mistral-common is here")
+@pytest.mark.skipif(importlib.util.find_spec("mistral_common") is not None, reason="mistral-common is installed")
 @pytest.mark.parametrize("config", [None, {"model_type": "mistral"}])
 def test_a_folder_with_tekken_json_says_what_to_install(tmp_path, config):
     (tmp_path / "tekken.json").write_text("{}")

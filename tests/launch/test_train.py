@@ -70,7 +70,7 @@ def test_escapes_in_texts_from_the_shell_are_read():
         assert config.data.train == r"C:\new\train.jsonl"
 
 
-def test_texts_of_a_configuration_file_are_taken_as_they_are(tmp_path):
+def test_escapes_in_a_configuration_file_are_not_interpreted(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(
         "from ntl_jax.config import *\n"
@@ -95,7 +95,7 @@ def test_several_stop_strings_in_one_are_noted(capsys):
     assert stop_strings("A:", "B:") == ("A:", "B:")
     assert capsys.readouterr().err == ""
     assert stop_strings(r"\n\n,B b:") == ("\n\n,B b:",)
-    expected = r"note: '\n\n,B b:' is one stop string; several are given as --config.rollout.stop_strings '\n\n' 'B b:'"
+    expected = r"note: '\n\n,B b:' is one stop string; for several, write --config.rollout.stop_strings '\n\n' 'B b:'"
     assert capsys.readouterr().err == expected + "\n"
 
 
@@ -122,8 +122,8 @@ def test_a_configuration_can_be_a_path(tmp_path):
         ([NAME, "--config.data.tiers=1", "--config.data.tiers", "2"], "data.tiers is given 2 times"),
         ([NAME, "--resume"], "--resume needs --workdir"),
         ([NAME, "--resume", "--workdir=no/such"], "holds no run"),
-        ([NAME, "--allow-changed-data"], "--allow-changed-data is for a run that is continued: add --resume"),
-        ([NAME, "--allow_changed_schedule"], "--allow-changed-schedule is for a run that is continued"),
+        ([NAME, "--allow-changed-data"], "--allow-changed-data only applies to a resumed run: add --resume"),
+        ([NAME, "--allow_changed_schedule"], "--allow-changed-schedule only applies to a resumed run"),
     ],
 )
 def test_a_mistake_is_answered_with_what_would_be_right(argv, answer):
@@ -188,7 +188,7 @@ def test_resume_may_raise_the_number_of_steps(started_run):
     assert resumed == dataclasses.replace(config, trainer=dataclasses.replace(config.trainer, steps=20))
 
 
-def test_what_a_resumed_run_may_differ_in_reaches_the_run(started_run, monkeypatch):
+def test_the_flags_for_allowed_changes_reach_the_run(started_run, monkeypatch):
     given = {}
     monkeypatch.setattr("ntl_jax.train.run", lambda config, workdir, **options: given.update(options))
     assert train.main([f"--workdir={started_run[0]}", "--resume", "--allow-changed-data"]) == 0

@@ -81,7 +81,7 @@ def test_masked_tokens_of_gae_may_hold_anything_and_get_zero():
 
 
 PACKED = [x[:4].reshape(2, 16) for x in (REWARDS, VALUES, MASK)]
-# The two sequences of the first row are numbered, those of the second are parted by a change of id.
+# The two sequences of the first row are numbered, those of the second are separated by a change of id.
 SEGMENT_IDS = jnp.array([[0] * 8 + [1] * 8, [9] * 8 + [-2] * 8])
 
 
@@ -101,7 +101,7 @@ def test_packed_rows_have_the_advantages_of_their_sequences():
     np.testing.assert_allclose(packed.reshape(4, 8), expected, atol=1e-6)
 
 
-def test_mistakes_about_packed_rows_are_named():
+def test_wrong_arguments_for_packed_rows_are_refused_by_name():
     rewards, _, mask = PACKED
     for ids in (SEGMENT_IDS[:, :8], SEGMENT_IDS.astype(jnp.float32), [[0] * 16] * 2):
         with pytest.raises(ValueError, match=r"segment_ids (are \w+ \(2, \d+\): pass ints|is a list: pass an array)"):
@@ -167,7 +167,7 @@ def test_scores_that_do_not_count_leave_their_groups_mean(advantages, bad):
 
 
 @each_group_form
-def test_of_several_samples_one_valid_score_has_no_baseline(advantages):
+def test_a_single_valid_score_in_a_group_of_several_has_no_baseline(advantages):
     # Of group -7 only row 0 has a score, of group 12 only row 1; row 3 is alone in its group.
     where = jnp.array([True, True, False, True, False, False])
     expected = [0.0, 0.0, 0.0, 0.7, 0.0, 0.0]
@@ -181,17 +181,17 @@ def test_of_several_samples_one_valid_score_has_no_baseline(advantages):
     [np.array([-7, 12, -7, 3, 12, -7], np.int8), np.array([2**32 - 1, 0, 2**32 - 1, 2**31, 0, 2**32 - 1], np.uint32)],
     ids=["int8", "uint32"],
 )
-def test_ids_of_any_ints_make_the_same_groups(advantages, transform, ids):
+def test_any_integer_ids_give_the_same_groups(advantages, transform, ids):
     np.testing.assert_allclose(transform(advantages)(SCORES, jnp.array(ids)), advantages(SCORES, IDS), rtol=1e-6)
 
 
-def test_numpy_ids_of_64_bits_are_not_cut_to_32():
+def test_numpy_ids_of_64_bits_are_not_truncated_to_32():
     ids = np.array([1, 1, 1 + 2**32, 1 + 2**32])
     found = leave_one_out_advantages(jnp.array([1.0, 0.0, 0.5, 0.0]), ids)  # pyright: ignore[reportArgumentType]
     np.testing.assert_allclose(found, [1.0, -1.0, 0.5, -0.5])
 
 
-def test_memory_grows_with_the_samples_and_not_with_their_square():
+def test_memory_is_linear_in_the_number_of_samples():
     rows = jnp.zeros(8192), jnp.zeros(8192, int)
     memory = jax.jit(group_advantages).lower(*rows).compile().memory_analysis()
     assert memory is not None and memory.temp_size_in_bytes < 100 * 8192
@@ -230,7 +230,7 @@ def test_reinforce_plus_plus_whitens_discounted_returns():
 
 
 def test_reinforce_plus_plus_with_groups_whitens_centred_scores():
-    # Row 3 is masked out whole: it counts in its group's mean with all of its rewards, and gets 0.
+    # Row 3 is fully masked: it is included in its group's mean with all of its rewards, and gets 0.
     ids = jnp.array([5, -1, 5, -1, 5])
     scores = np.where(MASK.at[3].set(True), REWARDS, 0.0).sum(-1)
     deviations = scores - np.where(ids == 5, scores[[0, 2, 4]].mean(), scores[[1, 3]].mean())
@@ -238,15 +238,15 @@ def test_reinforce_plus_plus_with_groups_whitens_centred_scores():
     np.testing.assert_allclose(reinforce_plus_plus_advantages(REWARDS, MASK, group_ids=ids), expected, atol=1e-5)
 
 
-def test_a_response_that_was_cut_off_counts_in_the_mean_of_reinforce_plus_plus():
-    # [1, 0 | 1, 0], the second cut off: deviations .5, (-.5), .5, -.5; of the three mean 1/6, std sqrt(1/3).
+def test_a_truncated_response_is_included_in_the_mean_of_reinforce_plus_plus():
+    # [1, 0 | 1, 0], the second truncated: deviations .5, (-.5), .5, -.5; of the three mean 1/6, std sqrt(1/3).
     rewards, mask = jnp.array([[1.0], [0.0], [1.0], [0.0]]), jnp.array([[True], [False], [True], [True]])
     advantages = reinforce_plus_plus_advantages(rewards, mask, group_ids=jnp.array([0, 0, 1, 1]))
     np.testing.assert_allclose(advantages[:, 0], [0.5774, 0.0, 0.5774, -1.1547], atol=1e-4)
 
 
-def test_a_sample_without_a_valid_score_takes_no_part_in_reinforce_plus_plus():
-    # Row 1 has no score, so that row 0 has no baseline; rows 2 and 3 have deviations .5 and -.5, std sqrt(.5).
+def test_a_sample_without_a_valid_score_is_excluded_from_reinforce_plus_plus():
+    # Row 1 has no score, so row 0 has no baseline; rows 2 and 3 have deviations .5 and -.5, std sqrt(.5).
     rewards, mask = jnp.array([[1.0], [jnp.nan], [1.0], [0.0]]), jnp.ones((4, 1), bool)
     where, ids = jnp.array([True, False, True, True]), jnp.array([0, 0, 1, 1])
     advantages = reinforce_plus_plus_advantages(rewards, mask, group_ids=ids, where=where)

@@ -59,7 +59,7 @@ def test_packing_with_weights_computed_before_it_keeps_the_loss(mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_packed_rows_with_segment_ids_weigh_their_tokens_as_separate_ones_do(mode):
+def test_packed_rows_with_segment_ids_have_the_same_token_weights_as_separate_rows(mode):
     # Two rows of two sequences each: of 4 and 2 tokens, of 3 and 0; the last has no masked token and does not count.
     losses = normal((4, 4))
     mask = jnp.array([[True] * 4, [True, False, True, False], [False, True, True, True], [False] * 4])
@@ -71,7 +71,7 @@ def test_packed_rows_with_segment_ids_weigh_their_tokens_as_separate_ones_do(mod
     np.testing.assert_allclose(total, aggregate(losses, mask, mode=mode, scale=4), rtol=1e-6)
 
 
-def test_the_packed_length_is_no_scale():
+def test_the_packed_length_is_not_used_as_scale():
     with pytest.raises(ValueError, match="needs scale"):
         token_weights(MASK, mode="seq-mean-token-sum-norm", segment_ids=jnp.zeros((3, 3), int))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Claims about arguments: every public function says what is wrong with lists, shapes and numbers out of range."""
+"""Claims about arguments: every public function names the error in lists, wrong shapes and invalid numbers."""
 
 import functools
 import inspect
@@ -79,14 +79,14 @@ def test_every_public_function_is_in_the_table():
 
 
 @pytest.mark.parametrize(("function", "name"), ARRAYS, ids=[f"{f.__name__}-{name}" for f, name in ARRAYS])
-def test_a_list_in_place_of_an_array_is_answered_with_what_to_do(function, name):
+def test_a_list_instead_of_an_array_is_refused_with_a_fix(function, name):
     for x in (ACCEPTED[function][name].tolist(), "text", 1.0):
         with pytest.raises(ValueError, match=rf"{name} (is|are) a (list|str|float): pass an array") as error:
             function(**{**ACCEPTED[function], name: x})
         assert "jnp.asarray(" in str(error.value) or "np.unique(" in str(error.value)
 
 
-# What has no other argument's shape to agree with, in its last axis or at all.
+# Arguments whose shape, or last axis, need not agree with that of another argument.
 FREE = {
     (losses.entropy, "logits"), (ops.check_mask, "mask"), (ops.head_logits, "hidden"), (ops.head_logits, "head"),
     *((head, name) for head in (ops.vocab_head, ops.vocab_head_dense) for name in ("head", "number_ids")),
@@ -95,7 +95,7 @@ BOUND = [pair for pair in ARRAYS if pair not in FREE]
 
 
 @pytest.mark.parametrize(("function", "name"), BOUND, ids=[f"{f.__name__}-{name}" for f, name in BOUND])
-def test_an_entry_or_an_axis_too_many_is_refused_with_the_shapes(function, name):
+def test_an_extra_entry_or_axis_is_refused_with_the_shapes(function, name):
     x = ACCEPTED[function][name]
     for other in (jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, 1)]), jnp.broadcast_to(x, (3, *x.shape))):
         shown = "|".join(re.escape(str(shape)) for shape in (other.shape, other.shape[:-1]))
@@ -111,7 +111,7 @@ def scalars(function):
     return {name: x for name, x in ACCEPTED[function].items() if not isinstance(x, jax.Array)}
 
 
-# Each number that a public function takes, with values that make no sense.
+# Each number that a public function takes, with invalid values.
 OUT_OF_RANGE = [
     (losses.number_token_wasserstein, "squash", (1.0, -2.0, np.nan, np.inf)),
     (losses.number_token_huber, "delta", (0.0, -1.0, np.nan)),
@@ -152,7 +152,7 @@ OUT_OF_RANGE = [
 @pytest.mark.parametrize(
     ("function", "name", "values"), OUT_OF_RANGE, ids=[f"{f.__name__}-{name}" for f, name, _ in OUT_OF_RANGE]
 )
-def test_numbers_without_a_meaning_are_refused(function, name, values):
+def test_invalid_numbers_are_refused(function, name, values):
     given = ACCEPTED[function] | ({"mode": "seq-mean-token-sum-norm"} if name == "scale" else {})
     for value in values:
         with pytest.raises(ValueError, match=rf"{name}=.*must be"):
@@ -171,7 +171,7 @@ def test_every_number_of_a_public_function_is_in_the_table_of_ranges():
     assert numbers - tested <= handed_on
 
 
-def test_what_is_traced_cannot_be_checked_and_is_let_through():
+def test_traced_values_are_not_checked():
     for function, name, values in OUT_OF_RANGE:
         if name not in ("num_numerals", "chunk_size"):
             given = ACCEPTED[function] | ({"mode": "seq-mean-token-sum-norm"} if name == "scale" else {})

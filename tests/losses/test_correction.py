@@ -62,13 +62,13 @@ def test_one_catastrophic_token_rejects_a_response_of_any_length():
     assert not sequence_rejection_mask(old, rollout, mask, low=0.0, high=100.0).any()
 
 
-def test_ratio_bounds_are_turned_into_nats_with_the_sign_turned():
-    # Geometric-mean weights 2 and 1/2; within [0.4, 1.5] lies the second alone.
+def test_ratio_bounds_convert_to_negative_logarithms_in_nats():
+    # Geometric-mean weights 2 and 1/2; only the second is within [0.4, 1.5].
     low, high = -np.log(1.5), -np.log(0.4)
     kept = sequence_rejection_mask(OLD, ROLLOUT, MASK, statistic="mean_k1", low=low, high=high)
     np.testing.assert_array_equal(kept, [[False] * 3, [True, True, False], [False] * 3])
     with pytest.raises(
-        ValueError, match=r"low=0\.5 and high=2\.0 .*on which both agree.*low=-log\(b\), high=-log\(a\)"
+        ValueError, match=r"low=0\.5 and high=2\.0 .*if trainer and sampler agree.*low=-log\(b\), high=-log\(a\)"
     ):
         sequence_rejection_mask(OLD, ROLLOUT, MASK, statistic="mean_k1", low=0.5, high=2.0)
     with pytest.raises(ValueError, match=r"low=0\.05 and high=0\.1 .*with 0 within"):
@@ -77,7 +77,7 @@ def test_ratio_bounds_are_turned_into_nats_with_the_sign_turned():
         banded_importance_weights(OLD, ROLLOUT, MASK, low=1.5, high=5.0)
 
 
-def test_the_effective_sample_size_is_that_of_the_weights_that_are_applied():
+def test_the_effective_sample_size_uses_the_applied_weights():
     # w = 1, 2, 4, .5, .5: capped at 2 their sum is 6, that of squares 9.5; in [.75, 3] they are 1, 2, 0, 0, 0; with the
     # first row rejected 0, 0, 0, .5, .5.
     truncated = truncated_importance_weights(OLD, ROLLOUT, MASK, cap=2.0)

@@ -52,7 +52,7 @@ def test_k3_mean_of_the_base_case():
     np.testing.assert_allclose(aggregate(kl_k3(log_probs, jnp.full((1, 3), -1.0)), mask), 0.362, atol=1e-4)
 
 
-def test_only_the_exponent_of_the_statistic_is_held():
+def test_only_the_exponent_of_the_statistic_is_clipped():
     # exp(15) - 15 - 1; at d = -20 and below exp(20) - 20 - 1; far above the exponential is 0.
     statistic = k3_statistic(jnp.array([-16.0, -21.0, -1e6, 0.0]), jnp.array([-1.0, -1.0, 0.0, -1e6]))
     np.testing.assert_allclose(statistic, [3269001.37, 485165174.4, 485165174.4, 999999.0], rtol=1e-6)

@@ -104,7 +104,7 @@ def test_shapes_that_do_not_fit_are_refused():
     ],
     ids=["mae", "wasserstein_1"],
 )
-def test_where_the_prediction_is_exactly_right_nothing_is_pushed(loss):
+def test_an_exactly_right_prediction_has_no_gradient(loss):
     # Probabilities 1/4, 1/2, 1/4: the mean is 1, and the distribution the target's.
     value, gradient = jax.value_and_grad(loss)(jnp.log(jnp.array([0.25, 0.5, 0.25])))
     assert value == 0 and not gradient.any()

@@ -144,7 +144,7 @@ def test_scaling_leaves_fast_rotations_alone_and_slows_the_slowest_by_the_factor
     assert np.all(np.diff(scaled) < 0)
 
 
-def test_the_tokenizers_ids_lie_within_the_embedding_and_are_no_part_of_what_is_written():
+def test_num_tokens_is_within_the_embedding_and_is_not_written_to_the_file():
     config = ModelConfig.from_hf(QWEN)
     assert config.num_ids == 512
     padded = ModelConfig.from_hf(QWEN, num_tokens=500)
@@ -154,7 +154,7 @@ def test_the_tokenizers_ids_lie_within_the_embedding_and_are_no_part_of_what_is_
             ModelConfig.from_hf(QWEN, num_tokens=wrong)
 
 
-def test_a_policy_without_a_bound_of_its_rows_is_written_with_qwens():
+def test_a_policy_without_max_positions_is_written_with_the_value_of_qwen2():
     sizes: dict[str, Any] = {
         "num_layers": 1,
         "width": 16,

@@ -55,7 +55,7 @@ def test_tokenizer_and_generation_settings_of_a_loaded_model_go_along(tmp_path):
         (5, None, True, [1, 5]),
     ],
 )
-def test_end_tokens_of_both_files_and_the_tokenizer_are_those_of_the_saved_folder(
+def test_the_saved_folder_lists_the_end_tokens_of_both_files_and_the_tokenizer(
     tmp_path, in_config, in_generation, with_tokenizer, ends
 ):
     source, saved = tmp_path / "source", tmp_path / "saved"
@@ -75,12 +75,12 @@ def test_end_tokens_of_both_files_and_the_tokenizer_are_those_of_the_saved_folde
 
 
 @pytest.mark.parametrize("named", ["<|im_end|>", [1, None], -1, True, {"id": 1}])
-def test_end_tokens_that_are_no_ids_are_refused_with_the_files_name(tmp_path, named):
+def test_end_tokens_that_are_not_ids_are_refused_with_the_file_name(tmp_path, named):
     (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": named}))
     with pytest.raises(ValueError, match=r"generation_config\.json: eos_token_id=.* must be a token id or a list"):
         end_token_ids(tmp_path)
     (tmp_path / "generation_config.json").write_text("[]")
-    with pytest.raises(ValueError, match=r"generation_config\.json is no JSON object"):
+    with pytest.raises(ValueError, match=r"generation_config\.json is not a JSON object"):
         end_token_ids(tmp_path)
 
 

@@ -166,7 +166,7 @@ def test_dtypes_are_small_and_fixed():
 
 
 def test_a_reference_without_a_number_is_refused():
-    with pytest.raises(ValueError, match="holds no number"):
+    with pytest.raises(ValueError, match="contains no number"):
         label(["#### ", "7"], "seven")
 
 
@@ -178,7 +178,7 @@ def test_any_text_can_be_labelled(text, reference):
     assert (labels.digits[labels.truth >= 0] >= 0).all()
 
 
-def test_a_number_that_is_as_it_should_be_is_its_own_truth_by_token():
+def test_a_correct_number_is_its_own_truth_by_token():
     number = parse_numeral("-1234.5")
     alignment = align(number, number, widths=(3, 1, 1))
     assert (alignment.truth, alignment.prefix_truth) == ((123, 4, 5), (123, 4, 5))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands around the number in an answer's place decides which number it is, or that it is none."""
+"""The text around a number decides which number the answer is, or that there is no answer."""
 
 import time
 from fractions import Fraction
@@ -105,7 +105,7 @@ NO_ANSWER = [
 
 
 @pytest.mark.parametrize(("written", "expected"), NUMERALS.items())
-def test_numerals_are_read_with_what_belongs_to_them(written, expected):
+def test_numerals_are_read_with_their_sign_separators_and_units(written, expected):
     answer = find_marked_answer("It is 8 + 9 = 17.\n" + written)
     assert answer is not None and answer.exact is None
     assert answer.canonical == expected
@@ -120,12 +120,12 @@ def test_fractions_and_powers_are_read_exactly_and_have_no_digits(written, value
 
 
 @pytest.mark.parametrize("written", NO_ANSWER)
-def test_what_is_not_one_number_is_no_answer(written):
+def test_text_that_is_not_one_number_is_not_an_answer(written):
     assert find_answer("It is 8 + 9 = 17.\n" + written) is None
 
 
 @pytest.mark.parametrize("written", ["#### none", "#### ", "####\n17", r"\boxed{\text{seventeen}}", r"\boxed{}"])
-def test_marks_without_a_number_are_passed_over(written):
+def test_marks_without_a_number_are_skipped(written):
     text = "It is 17.\n" + written
     assert find_marked_answer(text) is None
     answer = find_answer(text)

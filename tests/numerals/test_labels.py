@@ -110,7 +110,7 @@ def test_every_tokenizer_is_served_in_every_mode(name, mode):
         ([r"\boxed{x_", "1", "=", "7", "}"], [3]),
     ],
 )
-def test_the_digits_with_truth_are_those_that_are_read_as_the_answer(pieces, answer):
+def test_the_digits_with_truth_are_those_of_the_answer(pieces, answer):
     labels = label(pieces, "4213", "final_answer")
     assert np.flatnonzero(labels.is_answer).tolist() == answer
     assert np.flatnonzero(labels.truth >= 0).tolist() == answer
@@ -131,7 +131,7 @@ def test_fractions_and_powers_have_no_digit_truth(mode):
         assert labels.missing_places == 0 and not labels.surplus.any()
 
 
-def test_what_is_not_one_number_is_no_answer_of_which_all_places_are_missing():
+def test_text_that_is_not_one_number_is_no_answer_rather_than_one_with_all_places_missing():
     labels = label(["#### ", "3", ":", "30"], "12", "final_answer")
     assert not labels.has_answer
     assert not truths(labels) and not labels.is_answer.any()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many of the equations that language models write are read, and that no truth is wrong.
+"""Most equations in the styles of language models are read, and no truth is wrong.
 
 ``solutions.jsonl`` is written by ``tools/make_solutions.py``; all of its results are right.
 """
@@ -19,8 +19,8 @@ FILE = pathlib.Path(__file__).parent / "solutions.jsonl"
 ROOT = pathlib.Path(__file__).parents[2]
 SOLUTIONS = [json.loads(line) for line in FILE.read_text("utf-8").splitlines()]
 
-# "expression = number", whatever marks stand between: an operator between two numbers, an equals sign, a number that
-# no operator follows.
+# "expression = number", with any marks in between: an operator between two numbers, an equals sign, and a number that
+# is not followed by an operator.
 OPERATOR = r"(?:[-+*/×÷−]|(?<![a-z])x(?![a-z])|\\times|\\cdot|\\div|\\?%\sof|\}\{)"
 EXPRESSION_IS_NUMBER = re.compile(
     rf"[0-9][^=\n]*?{OPERATOR}[^=\n]*?[0-9][^=\n]*?(?:\\\\)?\n?[\s&]*=[\s&*`$(\\{{]*(?:boxed\{{|text\{{)?[$\\]*"
@@ -28,7 +28,7 @@ EXPRESSION_IS_NUMBER = re.compile(
 )
 
 
-def test_the_file_is_what_its_tool_writes(tmp_path):
+def test_the_file_is_the_output_of_its_tool(tmp_path):
     subprocess.run([sys.executable, ROOT / "tools" / "make_solutions.py", tmp_path / FILE.name], check=True)
     assert (tmp_path / FILE.name).read_bytes() == FILE.read_bytes()
     assert len(SOLUTIONS) == 300

@@ -124,7 +124,7 @@ def test_places_are_counted_from_the_point():
 
 
 def test_a_reference_without_a_number_is_refused():
-    with pytest.raises(ValueError, match="'twelve' holds no number"):
+    with pytest.raises(ValueError, match="'twelve' contains no number"):
         parse_numeral("twelve")
 
 

@@ -102,7 +102,7 @@ def test_a_split_character_belongs_to_the_token_that_completes_it():
 
 
 def by_whole_prefixes(tokenizer, ids) -> list[str]:
-    """What each token wrote, by decoding every prefix from the first token on."""
+    """The text of each token, by decoding every prefix from the first token."""
     text, ends = own_text(tokenizer, ids), [0]
     for t in range(1, len(ids)):
         prefix = own_text(tokenizer, ids[:t])
@@ -114,7 +114,7 @@ def by_whole_prefixes(tokenizer, ids) -> list[str]:
 LONG = "".join(f"{i} apples ’–× 中文\u200b {i}🍎é  \n" for i in range(40))
 
 
-def test_decoding_from_a_few_tokens_back_equals_decoding_whole_prefixes(tokenizer):
+def test_decoding_a_window_equals_decoding_whole_prefixes(tokenizer):
     ids = tokenizer(LONG, add_special_tokens=False).input_ids
     ids[100:100] = [tokenizer.eos_token_id] * 50
     assert _prefix_writer(tokenizer)(ids) == by_whole_prefixes(tokenizer, ids)
@@ -122,7 +122,7 @@ def test_decoding_from_a_few_tokens_back_equals_decoding_whole_prefixes(tokenize
 
 @given(data=st.data())
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_any_long_response_decodes_from_a_few_tokens_back_as_from_its_start(tokenizer, data):
+def test_decoding_a_window_of_any_long_response_equals_decoding_from_its_start(tokenizer, data):
     some = st.integers(0, len(tokenizer) - 1) | st.integers(0, 800)
     ids = data.draw(st.lists(some, min_size=60, max_size=120))
     assert _prefix_writer(tokenizer)(ids) == by_whole_prefixes(tokenizer, ids)
@@ -149,13 +149,13 @@ class Counting:
         return self.tokenizer.decode(ids, **settings)
 
 
-def test_a_tokenizer_that_does_not_say_what_backs_it_is_decoded_all_the_same(tokenizer):
+def test_a_tokenizer_without_the_backend_attribute_is_decoded_too(tokenizer):
     ids = [*tokenizer("so 7🍎\n#### 72", add_special_tokens=False).input_ids, tokenizer.eos_token_id, 10**6]
     (text, starts), (own, own_starts) = TokenDecoder(Counting(tokenizer))(ids), TokenDecoder(tokenizer)(ids)
     assert (text, starts.tolist()) == (own, own_starts.tolist())
 
 
-def test_tokens_are_decoded_a_bounded_number_of_times_each_whatever_the_length(tokenizer):
+def test_each_token_is_decoded_a_bounded_number_of_times_for_any_length(tokenizer):
     ids = tokenizer("She pays 48/2=24 dollars for é and 🍎.\n" * 100, add_special_tokens=False).input_ids
     ids += [tokenizer.eos_token_id] * 1000 + tokenizer("\n " * 500, add_special_tokens=False).input_ids
     counting = Counting(tokenizer)

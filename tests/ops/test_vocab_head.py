@@ -18,7 +18,7 @@ from ntl_jax.ops import HeadStats, vocab_head, vocab_head_dense, vocab_head_loss
 D, V, M = 8, 32, 5
 NUMBER_IDS = jnp.array([3, 17, 4, 30, 4], jnp.int32)  # one of them twice
 # Chunks that divide the rows, that are evened out, that leave a remainder, and one chunk for all.
-NUM_TOKENS = 27  # the ids from here to V stand for no token
+NUM_TOKENS = 27  # the ids from here to V are padding
 CHUNKINGS = [((4, 8), 4), ((4, 8), 5), ((13,), 5), ((13,), 32)]
 
 
@@ -126,7 +126,7 @@ def loss_and_gradients(form, hidden, head, targets, number_ids, num_tokens=None)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_ids_past_num_tokens_change_nothing_and_have_no_gradient_however_likely_their_rows(form):
+def test_ids_past_num_tokens_change_nothing_and_have_no_gradient_for_any_logits(form):
     hidden, head, targets = problem((13,))
     targets, number_ids = jnp.where(targets < V, targets % NUM_TOKENS, targets), NUMBER_IDS % NUM_TOKENS
     likely = head.at[:, NUM_TOKENS:].set(100.0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reward files that read the record as a dictionary run as they are, and give the numbers of their formulas."""
+"""Reward files that read the record as a dictionary run unmodified, and return the values of their formulas."""
 
 import json
 import math
@@ -25,9 +25,9 @@ def on_two(likely: int, other: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def info():
-    """72, 76 and no answer where 72 was right; the policy gave 7 and 2 three quarters, 8 and 6 a quarter.
+    """Answers 72, 76 and none for the reference 72; probabilities: 7 and 2 have 0.75, 8 and 6 have 0.25.
 
-    Expectations 7.25 and 3, so that the losses of 72 and of 76 are (0.25^2 + 1^2) / 2 = 0.53125.
+    Expectations 7.25 and 3, so the losses of 72 and of 76 are (0.25^2 + 1^2) / 2 = 0.53125.
     """
     rows, labels = [], []
     for text in TEXTS:
@@ -43,7 +43,7 @@ def info():
     ("name", "expected"),
     [
         ("bonus_by_get", [1 + 0.1 * math.exp(-0.53125), 0.1 * math.exp(-0.53125), 0.0]),
-        ("bonus_guarded_by_in", [1 + 0.2, 0.2, 0.0]),  # the likeliest digits are right in both
+        ("bonus_guarded_by_in", [1 + 0.2, 0.2, 0.0]),  # the most likely digits are right in both
         # ln 0.75 = -0.29 twice; -0.29 and ln 0.25 = -1.39, mean -0.84, one of them doubtful; no digit: -inf
         ("certainty_by_item", [1.1, -0.1, 0.0]),
     ],
@@ -56,14 +56,14 @@ def test_reward_files_that_read_a_dictionary_run_unmodified(info, name, expected
     np.testing.assert_allclose([outcome.score for outcome in outcomes], expected, rtol=1e-4, atol=1e-6)
 
 
-def test_the_guide_shows_these_files():
+def test_the_guide_contains_these_files():
     guide = GUIDE.read_text("utf-8")
     for path in FILES.glob("*.py"):
         _, code = path.read_text("utf-8").split("\n\n", maxsplit=1)
         assert code.strip() in guide, path.name
 
 
-def test_one_samples_record_reads_as_plain_scalars_and_ragged_lists(info):
+def test_the_record_of_one_sample_maps_to_plain_scalars_and_ragged_lists(info):
     one = info[1:2]
     assert one["digit_positions"] == [5, 6]
     assert one["digit_values"] == [7, 6]
@@ -78,7 +78,7 @@ def test_one_samples_record_reads_as_plain_scalars_and_ragged_lists(info):
     assert json.loads(json.dumps(dict(one)))["digit_positions"] == [5, 6]
 
 
-def test_names_are_those_of_the_dictionary_and_unknown_ones_are_absent(info):
+def test_keys_are_those_of_the_dictionary_and_unknown_ones_are_absent(info):
     one = info[0:1]
     assert list(one) == list(one.to_dict()) == list(info)
     assert "ntl_loss" in one and "no_such_name" not in one
@@ -96,7 +96,7 @@ def test_an_empty_record_is_still_a_record(info):
     assert "digit_log_probs" in build_ntl_info([np.zeros((1, 10), np.float32)], [blank_labels(1)], ["x"])
 
 
-def test_the_record_of_several_samples_reads_as_a_list_over_them(info):
+def test_the_record_of_several_samples_maps_to_lists_over_them(info):
     assert info["total_digits"] == [2, 2, 0]
     assert info["digit_positions"] == [[5, 6], [5, 6], []]
     assert info["batch_size"] == 3

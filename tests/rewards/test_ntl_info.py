@@ -86,7 +86,7 @@ def test_a_response_without_any_truth_has_an_infinite_loss():
 
 @pytest.mark.parametrize("mode", ["final_answer", "hybrid", "all_tokens"])
 @pytest.mark.parametrize("tau", [1.0, 9.0, 1e6])
-def test_a_response_without_an_answer_earns_nothing_at_any_temperature(mode, tau):
+def test_a_response_without_an_answer_gets_reward_0_at_any_temperature(mode, tau):
     log_probs, labels, text = respond(["no", "thing"], "72", {}, mode=mode)
     info = build_ntl_info([log_probs], [labels], [text], method="wasserstein")
     assert info.ntl_loss.tolist() == [np.inf]
@@ -95,7 +95,7 @@ def test_a_response_without_an_answer_earns_nothing_at_any_temperature(mode, tau
     assert compute_full_ntl_reward("gsm8k", text, "72", ntl_info=info) == 0
 
 
-def test_an_answer_that_is_far_off_still_earns_by_its_distance():
+def test_a_wrong_answer_still_gets_a_reward_by_its_distance():
     info = build(respond(["#### ", "9"], "0", {1: sure(9)}), method="wasserstein")
     score = ntl_reward("gsm8k", "#### 9", "0", ntl_info=info, tau=9.0)["score"]
     assert score == pytest.approx(0.5 * math.exp(-1), rel=1e-5)

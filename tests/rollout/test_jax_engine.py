@@ -101,7 +101,7 @@ def test_the_same_seed_repeats_the_samples_and_another_one_does_not(engine, prom
     assert len({sample[2] for sample in first[36:40]}) > 1  # the samples of one prompt differ
 
 
-def test_a_prompt_that_is_asked_twice_has_samples_of_its_own_in_each_draw(engine, prompts):
+def test_a_prompt_that_is_drawn_twice_has_different_samples_in_each_draw(engine, prompts):
     twins = [prompts[0], dataclasses.replace(prompts[0], draw=10)]
     trajectories = engine.generate(twins, SAMPLING, seed=1)
     assert [t.draw for t in trajectories] == [0] * 4 + [10] * 4
@@ -271,7 +271,7 @@ def test_a_cache_larger_than_memory_is_refused_before_it_is_allocated(decoder, t
 def test_responses_past_the_policys_positions_are_refused_before_anything_is_compiled(decoder, table):
     short = Decoder(dataclasses.replace(decoder.config, max_positions=64), rngs=nnx.Rngs(0))
     engine, prompt = make_engine(short, table), Prompt(0, np.arange(8, dtype=np.int32), "", "1")
-    with pytest.raises(ValueError, match="takes 65 positions, the policy has 64: lower max_tokens to 56 or less"):
+    with pytest.raises(ValueError, match="takes 65 positions, but the policy has 64: lower max_tokens to 56 or less"):
         engine.generate([prompt], Sampling(num_samples=1, max_tokens=57), seed=0)
     ids = {len(t.response_ids) for t in engine.generate([prompt], Sampling(num_samples=1, max_tokens=56), seed=0)}
     assert ids == {56}
@@ -280,8 +280,8 @@ def test_responses_past_the_policys_positions_are_refused_before_anything_is_com
 @pytest.mark.parametrize(
     "settings", [{}, {"temperature": 0.6, "top_p": 0.9, "top_k": 12, "min_p": 0.01}, {"temperature": 0.0}]
 )
-def test_ids_past_the_tokenizer_are_never_sampled_and_the_others_have_all_probability(decoder, table, settings):
-    """Their logits would be the highest by far."""
+def test_ids_past_the_tokenizer_are_never_sampled_and_the_others_have_probability_one(decoder, table, settings):
+    """Without the limit, their logits would be the highest by far."""
     graph, params = nnx.split(decoder)
     padded = nnx.merge(graph, jax.tree.map(lambda x: x.copy(), params))
     padded.unembedding[33:] = 10 * padded.unembedding[:7]
@@ -300,7 +300,7 @@ def test_ids_past_the_tokenizer_are_never_sampled_and_the_others_have_all_probab
     np.testing.assert_allclose(reported, log_probs[np.arange(len(ids)), ids], atol=1e-4)
     surprise = np.where(np.isfinite(log_probs), -log_probs, 0.0)
     np.testing.assert_allclose(entropies, np.sum(np.exp(log_probs) * surprise, axis=-1), atol=1e-4)
-    with pytest.raises(ValueError, match=r"prompt 0 holds ids outside \[0, 33\): from 33 to 33"):
+    with pytest.raises(ValueError, match=r"prompt 0 has ids outside \[0, 33\): from 33 to 33"):
         make_engine(padded, table).generate([Prompt(0, np.array([33], np.int32), "", "1")], sampling, seed=0)
 
 

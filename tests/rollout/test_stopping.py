@@ -42,19 +42,19 @@ def test_without_the_string_the_response_goes_on(tokenizer):
 
 @pytest.mark.skipif(not REAL.exists(), reason="the tokenizers are not here")
 @pytest.mark.parametrize("name", SPECIAL)
-def test_a_stop_string_that_is_a_special_token_is_a_stop_id_and_beside_other_text_it_is_refused(name):
+def test_a_special_token_as_stop_string_is_a_stop_id_and_is_refused_with_other_text(name):
     tokenizer, (token, token_id) = load_tokenizer(str(REAL / name)), SPECIAL[name]
     sampling = Sampling(1, 1, stop_token_ids=(7,), stop_strings=("####", token, "\n\n", token))
     read = with_stop_ids(sampling, tokenizer)
     assert (read.stop_token_ids, read.stop_strings) == ((7, token_id), ("####", "\n\n"))
     assert with_stop_ids(read, tokenizer) == read
     for mixed in (f"{token}\n", f"Q:{token}", token * 2):
-        with pytest.raises(ValueError, match=r"would never be found: the special token .* in it writes no text; give"):
+        with pytest.raises(ValueError, match=r"would never be found: the special token .* decodes to no text; pass"):
             with_stop_ids(Sampling(1, 1, stop_strings=("x", mixed)), tokenizer)
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the tokenizers are not here")
-def test_an_added_token_that_writes_text_stays_a_stop_string():
+def test_an_added_token_that_decodes_to_text_stays_a_stop_string():
     tokenizer = load_tokenizer(str(REAL / "qwen2.5"))
     sampling = Sampling(1, 1, stop_strings=("<tool_call>", "</tool_call>\n"))
     assert with_stop_ids(sampling, tokenizer) == sampling

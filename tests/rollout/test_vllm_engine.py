@@ -173,7 +173,7 @@ def test_samples_follow_from_seed_prompt_and_sample_index_and_not_from_order_or_
     assert len(set(map(tuple, responses(first)[:4]))) > 1  # the samples of one prompt differ
 
 
-def test_a_prompt_that_is_asked_twice_has_samples_of_its_own_in_each_draw(engine):
+def test_a_prompt_that_is_drawn_twice_has_different_samples_in_each_draw(engine):
     twins = [PROMPTS[0], dataclasses.replace(PROMPTS[0], draw=PROMPTS[0].draw + len(PROMPTS))]
     first, second = np.split(np.array(engine.generate(twins, SAMPLING, seed=1), object), 2)
     assert [t.draw for t in (first[0], second[0])] == [twin.draw for twin in twins]
@@ -206,8 +206,8 @@ def test_a_stop_string_ends_the_response_with_the_token_that_completes_it(engine
             assert (after.digit_log_probs is not None) == capture_digits
 
 
-def test_a_special_token_as_stop_string_is_a_stop_id_and_a_part_of_its_name_ends_nothing(engine, policy):
-    """Special tokens write no text, so that "|" is not found in them; ids past the tokenizer write none either."""
+def test_a_special_token_as_stop_string_is_a_stop_id_and_part_of_its_name_does_not_match(engine, policy):
+    """Special tokens decode to no text, so "|" is not found in them; neither do ids past the tokenizer."""
     free = engine.generate(PROMPTS, Sampling(40, MAX_TOKENS), seed=0)
     sampling = Sampling(40, MAX_TOKENS, stop_strings=("<|endoftext|>", "|pad"))
     ended = engine.generate(PROMPTS, sampling, seed=0)
@@ -220,13 +220,13 @@ def test_a_special_token_as_stop_string_is_a_stop_id_and_a_part_of_its_name_ends
 
 
 def test_ids_past_the_tokenizer_are_never_sampled_and_refused_in_prompts(engine, policy):
-    """At a high temperature 11 of 512 ids would be one of fifty tokens."""
+    """At a high temperature, 11 of 512 ids would be about one in fifty tokens."""
     sampling = dataclasses.replace(SAMPLING, num_samples=40, temperature=2.0)
     ids = np.concatenate(responses(engine.generate(PROMPTS, sampling, seed=3)))
     assert ids.max() < NUM_TOKENS and len(ids) > 1000
     beyond = dataclasses.replace(sampling, stop_token_ids=(*SAMPLING.stop_token_ids, NUM_TOKENS, VOCAB_SIZE))
     assert len(engine.generate(PROMPTS[:1], beyond, seed=3)) == 40
-    with pytest.raises(ValueError, match=r"prompt 0 holds ids outside \[0, 501\): from 501 to 501"):
+    with pytest.raises(ValueError, match=r"prompt 0 has ids outside \[0, 501\): from 501 to 501"):
         engine.generate([Prompt(0, np.array([NUM_TOKENS], np.int32), "", "1")], SAMPLING, seed=0)
 
 

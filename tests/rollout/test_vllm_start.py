@@ -81,7 +81,7 @@ def test_what_the_installed_version_does_not_take_is_refused_before_it_starts(de
 @pytest.mark.parametrize(
     ("sizes", "answer"),
     [
-        ({"max_positions": 15}, "takes 16 positions, the policy has 15: lower max_tokens to 7 or less"),
+        ({"max_positions": 15}, "takes 16 positions, but the policy has 15: lower max_tokens to 7 or less"),
         ({}, "head_dim=8: vLLM on CPU attends with heads of 32, 64, "),
         ({"head_dim": 32}, "width=32: vLLM's Qwen2 needs num_heads=4 x head_dim=32"),
     ],

@@ -29,7 +29,7 @@ def test_buckets_hold_every_tensor_once_and_no_bucket_of_several_is_too_large(de
         assert sent_shapes(decoder)[name] == array.shape
 
 
-def test_embedding_and_head_are_sent_without_the_rows_of_ids_that_stand_for_no_token(decoder, tmp_path):
+def test_embedding_and_head_are_sent_without_padding_rows(decoder, tmp_path):
     padded = Decoder(dataclasses.replace(decoder.config, num_tokens=33), rngs=nnx.Rngs(0))
     (bucket,) = weight_buckets(padded, dtype="float32", bucket_bytes=2**30)
     write_bucket(bucket, tmp_path / "bucket.safetensors")

@@ -50,7 +50,7 @@ def test_with_the_baseline_reinforce_plus_plus_tells_only_samples_of_one_prompt_
     assert found[2, 0] == found[3, 0]
 
 
-def test_a_response_that_is_masked_out_counts_in_the_mean_that_reinforce_plus_plus_subtracts():
+def test_a_masked_response_is_included_in_the_mean_of_reinforce_plus_plus():
     # [1, 0 | 1, 0] with the second masked out: deviations .5, .5, -.5; mean 1/6, std sqrt(1/3).
     nothing, mask = np.zeros((4, 1), np.int32), np.array([[True], [False], [True], [True]])
     batch = TrainBatch(nothing, nothing, None, nothing, nothing, mask, nothing)
@@ -59,8 +59,8 @@ def test_a_response_that_is_masked_out_counts_in_the_mean_that_reinforce_plus_pl
     algorithm = AlgorithmSection(advantage="reinforce_plus_plus_baseline")
     found = with_advantages(algorithm, batch, rewards).advantages
     np.testing.assert_allclose(found[:, 0], [0.5774, 0.0, 0.5774, -1.1547], atol=1e-4)  # pyright: ignore
-    # Without a score the second leaves the mean, and the first has no baseline: 0, then .5 and -.5, std sqrt(.5).
-    unscored = rewards._replace(valid=np.array([True, False, True, True]))
+    # Without a score the second is excluded from the mean, and the first has no baseline: 0, then .5 and -.5, std
+    sqrt(0.5).unscored = rewards._replace(valid=np.array([True, False, True, True]))
     found = with_advantages(algorithm, batch, unscored).advantages
     np.testing.assert_allclose(found[:, 0], [0.0, 0.0, 0.7071, -0.7071], atol=1e-4)  # pyright: ignore
 

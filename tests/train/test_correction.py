@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Claims about the correction by setting: its figures describe the weights that losses are multiplied by."""
+"""Claims about the correction section: its metrics describe the applied weights."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -31,7 +31,7 @@ def test_the_effective_sample_size_is_that_of_the_applied_weights(settings, appl
     np.testing.assert_allclose(corrected.figures["correction/mean_weight"], 6.5 / 4, rtol=1e-5)
 
 
-def test_a_response_is_rejected_for_one_token_that_the_sampler_could_not_have_drawn():
+def test_one_token_with_a_tiny_trainer_probability_rejects_the_response():
     rollout, mask = jnp.full((1, 512), -1.0), jnp.ones((1, 512), bool)
     old = rollout.at[0, 100].set(-1.0 - 60.0)  # its k3 is 59: .115 a token
     section = CorrectionSection(rejection="mean_k3", reject_above=0.1)

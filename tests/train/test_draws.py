@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A prompt that is asked twice in an iteration is two draws: different samples, and a group each."""
+"""A prompt that occurs twice in an iteration is two draws, each with its own samples and group."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ from ntl_jax.train.factory import assemble, check_training, ppo_trainer
 from ntl_jax.train.reporting import Clock
 
 NUM_PROMPTS = 6
-# With this seed the second iteration of four prompts asks one of the six twice: it ends an epoch and begins the next.
+# With this seed the second iteration of four prompts spans two epochs and draws one of the six prompts twice.
 SEED = next(
     seed
     for seed in range(100)
@@ -34,7 +34,7 @@ def trainer(parts):
     return ppo_trainer(parts, parts.params)
 
 
-def test_twins_in_an_iteration_have_draws_and_samples_of_their_own(trainer):
+def test_equal_prompts_in_an_iteration_have_different_draws_and_samples(trainer):
     collect = Collector(trainer.config, trainer.prompts, trainer.engine, trainer.scorer, trainer.sampling)
     first, second = (collect(trainer.decoder(), 0, Clock()).scored for _ in range(2))
     assert [t.draw for t in first.trajectories] == [p.index for p in first.prompts]
@@ -47,8 +47,8 @@ def test_twins_in_an_iteration_have_draws_and_samples_of_their_own(trainer):
     assert responses[0] != responses[1]
 
 
-def test_draws_stay_apart_where_problems_were_left_out(trainer):
-    """Of ten problems, six are left: those after a gap keep their numbers in every epoch."""
+def test_draws_are_distinct_if_problems_were_left_out(trainer):
+    """Six of ten problems remain: those after a gap keep their indices in every epoch."""
     prompts = [
         dataclasses.replace(p, index=i, draw=i) for p, i in zip(trainer.prompts, (0, 1, 5, 7, 8, 9), strict=True)
     ]
@@ -59,8 +59,8 @@ def test_draws_stay_apart_where_problems_were_left_out(trainer):
 
 
 @pytest.mark.parametrize("advantage", ["group", "leave_one_out", "optimal_baseline", "reinforce_plus_plus_baseline"])
-def test_a_baseline_sees_the_samples_of_its_own_draw(parts, advantage):
-    """Four samples of reward 10 beside four of 1, 0, 0, 0 to the same question."""
+def test_a_baseline_uses_only_the_samples_of_its_draw(parts, advantage):
+    """Two draws of a question: four samples with reward 10, and four with rewards 1, 0, 0, 0."""
     algorithm = dataclasses.replace(parts.config.algorithm, advantage=advantage, normalize_groups=False)
     config = dataclasses.replace(parts.config, algorithm=algorithm)
     trainer = ppo_trainer(dataclasses.replace(parts, config=config), parts.params)
@@ -80,7 +80,7 @@ def test_a_baseline_sees_the_samples_of_its_own_draw(parts, advantage):
     assert len(set(np.round(found[:4], 4))) == 1 and found[4] > found[5]
 
 
-def test_more_prompts_in_an_iteration_than_there_are_is_refused(tiny):
+def test_more_prompts_per_iteration_than_in_the_data_are_refused(tiny):
     data = dataclasses.replace(tiny.data, num_train=4)
     rollout = RolloutSection(prompts_per_step=8, num_samples=4, max_tokens=24)
     parts = assemble(dataclasses.replace(tiny, data=data, rollout=rollout))

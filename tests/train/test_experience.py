@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows that the update leaves out still enter the baseline of their group, with all that their rewards hold."""
+"""Masked rows are included in the baseline of their group, with all terms of their rewards."""
 
 import dataclasses
 
@@ -21,8 +21,8 @@ KL_WEIGHT = 0.5
     [{"overlong": "mask"}, {"correction": CorrectionSection(weights="none", rejection="mean_k1", reject_above=0.0)}],
     ids=["cut off", "rejected"],
 )
-def test_divergence_comes_off_every_row_that_enters_a_baseline(tiny_parts, settings):
-    """Two prompts of four samples, by a policy that has moved since; the first of each is cut off and scores 1."""
+def test_the_divergence_is_subtracted_in_every_row_of_a_baseline(tiny_parts, settings):
+    """Two prompts with four samples, by a policy updated since; the first of each is truncated and scores 1."""
     algorithm = dataclasses.replace(
         tiny_parts.config.algorithm,
         kl=KLSection(weight=KL_WEIGHT, place="reward", estimator="k1"),

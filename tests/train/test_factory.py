@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run's parts: what the data and the tokenizer make of each other, and what the header says of it."""
+"""A run's parts: the data as encoded by the tokenizer, and their description in the header."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ def with_data(config, **settings):
 
 
 def test_rows_with_special_tokens_stop_the_run(tiny, files):
-    with pytest.raises(ValueError, match=r"1 of 5 rows are malformed.*\n.*problem 1: its question holds .*endoftext"):
+    with pytest.raises(ValueError, match=r"1 of 5 rows are malformed.*\n.*problem 1: its question has .*endoftext"):
         assemble(with_data(tiny, **files))
 
 
@@ -37,5 +37,5 @@ def test_rows_with_special_tokens_can_be_skipped_and_the_header_shows_the_first_
     rows = describe(parts, tmp_path)
     assert "4 train, 4 held out; left out: 2 malformed rows" in rows["data"]
     assert rows["first prompt"].startswith(r"'Q:\tTom has 2 cups and buys 3 more.\nA:', ")
-    assert rows["first prompt"].endswith("special ones: none")
+    assert rows["first prompt"].endswith("special tokens: none")
     assert rows["end of a response"].endswith(r", '\n\n', 'A:,B:'")

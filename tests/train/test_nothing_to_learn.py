@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An update in which nothing has a weight changes nothing, and is counted."""
+"""An update in which every weight is 0 changes nothing, and is counted."""
 
 import dataclasses
 import textwrap
@@ -20,7 +20,7 @@ ADAPTIVE = KLSection(weight=0.1, controller="adaptive", target=1e-4, horizon=160
 
 @pytest.fixture
 def trainer_with(tiny_parts, tmp_path):
-    """Makes a trainer of four updates an iteration, with a reward of this expression of ``number``, of calls before."""
+    """Makes a trainer with four updates per iteration and a reward in terms of ``number``, the earlier calls."""
 
     def make(reward: str, *, pack: bool = False, ntl_weight: float = 0.1, **algorithm):
         path = tmp_path / "reward.py"
@@ -52,7 +52,7 @@ def state_of(trainer):
 
 
 @pytest.mark.parametrize("pack", [False, True])
-def test_rewards_that_are_all_the_same_change_nothing_with_dynamic_sampling(trainer_with, pack):
+def test_equal_rewards_change_nothing_with_dynamic_sampling(trainer_with, pack):
     trainer = trainer_with("number < 16 and number % 2", pack=pack, dynamic_sampling=True, max_refills=1)
     figures, _ = trainer.step()
     assert figures["actor/skipped_updates"] == 0 and figures["actor/update_norm"] > 0
@@ -64,7 +64,7 @@ def test_rewards_that_are_all_the_same_change_nothing_with_dynamic_sampling(trai
     jax.tree.map(np.testing.assert_array_equal, state_of(trainer), before)
 
 
-def test_responses_that_are_all_cut_off_change_nothing_where_such_are_masked(trainer_with, monkeypatch):
+def test_truncated_responses_change_nothing_if_all_are_masked(trainer_with, monkeypatch):
     trainer = trainer_with("number % 2", overlong="mask")
     collect, before = trainer.collect, state_of(trainer)
 
@@ -119,7 +119,7 @@ def test_of_one_prompt_that_teaches_only_the_updates_with_its_samples_are_made(t
     trainer = trainer_with("number == 3", dynamic_sampling=True, max_refills=1)
     figures, _ = trainer.step()
     rows = np.random.default_rng([trainer.config.seed, 2, 0]).permutation(16).reshape(4, 4)
-    made = (rows < 4).any(axis=1).sum()  # the samples of the prompt that teaches are the first four
+    made = (rows < 4).any(axis=1).sum()  # the first four samples are those of the prompt with a signal
     assert 0 < made < 4
     assert figures["actor/skipped_updates"] == 4 - made
     assert trainer.state.step == made

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which parameters decay, which ones Muon takes, and the learning rate of every update."""
+"""Which parameters decay, which ones Muon updates, and the learning rate of every update."""
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ def critic():
 
 
 def by_name(params):
-    """Value of each kind of parameter: its innermost name that is a word."""
+    """Values by parameter name: the innermost key that is a string."""
     found = {}
     for path, leaf in jax.tree.leaves_with_path(params):
         words = [key.key for key in path if isinstance(getattr(key, "key", None), str)]
@@ -43,7 +43,7 @@ def by_name(params):
 
 
 @pytest.mark.parametrize("name", ["adamw", "adafactor", "muon"])
-def test_weight_decay_falls_on_matrices_and_embeddings_and_on_nothing_else(critic, name):
+def test_weight_decay_applies_to_matrices_and_embeddings_only(critic, name):
     section = OptimizerSection(name=name, learning_rate=0.5, warmup_steps=0, weight_decay=0.25)
     optimizer = make_optimizer(section, total_steps=10)
     no_gradient = jax.tree.map(jnp.zeros_like, critic)
@@ -54,7 +54,7 @@ def test_weight_decay_falls_on_matrices_and_embeddings_and_on_nothing_else(criti
         np.testing.assert_allclose(update, -0.5 * 0.25 if parameter in MATRICES else 0.0, err_msg=parameter)
 
 
-def test_muon_orthogonalizes_the_layers_matrices_and_leaves_the_rest_to_adam(critic):
+def test_muon_orthogonalizes_matrices_of_layers_and_the_rest_uses_adam(critic):
     optimizer = make_optimizer(OptimizerSection(name="muon", warmup_steps=0), total_steps=10)
     moments = optimizer.init(critic)
     # Adam alone keeps a variance.
@@ -64,9 +64,9 @@ def test_muon_orthogonalizes_the_layers_matrices_and_leaves_the_rest_to_adam(cri
 
 
 @pytest.mark.parametrize("name", ["adamw", "adafactor", "muon"])
-def test_a_parameter_of_an_unknown_name_is_an_error(name):
+def test_a_parameter_with_an_unknown_name_is_an_error(name):
     optimizer = make_optimizer(OptimizerSection(name=name, warmup_steps=0), total_steps=10)
-    with pytest.raises(ValueError, match=r"'router'.*whether it is a matrix is not known.*query_bias"):
+    with pytest.raises(ValueError, match=r"'router'.*not known whether it is a matrix.*query_bias"):
         optimizer.init({"layers": {0: {"router": jnp.ones((4, 4))}}})
 
 
@@ -82,7 +82,7 @@ def test_a_parameter_of_an_unknown_name_is_an_error(name):
                        4 - 4 * np.cos(np.pi / 5)]),
     ],
 )  # fmt: skip
-def test_every_update_has_its_rate_and_the_one_after_the_last_has_the_end_value(schedule, warmup, rates):
+def test_every_update_has_its_rate_and_the_end_value_follows_the_last(schedule, warmup, rates):
     section = OptimizerSection(learning_rate=8.0, warmup_steps=warmup, schedule=schedule)
     rate = learning_rate_schedule(section, total_steps=len(rates))
     np.testing.assert_allclose([np.asarray(rate(n)) for n in range(len(rates))], rates, rtol=1e-6)
@@ -92,7 +92,7 @@ def test_every_update_has_its_rate_and_the_one_after_the_last_has_the_end_value(
 
 @pytest.mark.parametrize("name", ["adamw", "adafactor", "muon"])
 def test_the_first_update_of_a_warm_up_moves_the_parameters(critic, name):
-    """By the first rate: with twice the warm-up, by half as much."""
+    """By the first rate: half as much if the warm-up is twice as long."""
     updates = []
     for warmup in (5, 10):
         optimizer = make_optimizer(OptimizerSection(name=name, warmup_steps=warmup), total_steps=20)

@@ -110,7 +110,7 @@ def test_the_weight_of_a_correction_is_a_weight_on_the_loss(rows, objective):
     np.testing.assert_allclose(policy_loss(algorithm, log_probs, weighed_rows), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_the_reported_divergence_is_not_held_within_the_bound_of_the_loss_term(rows):
+def test_the_reported_divergence_is_not_clipped_like_the_loss_term(rows):
     # d = 15 on each token: k3 is 14, as a loss term 10 with gradient 0.
     kl = KLSection(weight=0.2, estimator="k3")
     objective = PolicyObjective(AlgorithmSection(kl=kl), NumberLoss(TABLE, "mse", 0.0), TEMPERATURE)
@@ -125,7 +125,7 @@ def test_the_reported_divergence_is_not_held_within_the_bound_of_the_loss_term(r
 
 
 @pytest.mark.parametrize("objective", ["clipped", "gspo"])
-def test_loss_and_figures_are_those_of_a_head_without_the_ids_that_stand_for_no_token(rows, objective):
+def test_loss_and_metrics_equal_those_of_a_head_without_padding_rows(rows, objective):
     algorithm = AlgorithmSection(objective=objective, kl=KLSection(weight=0.2), entropy_weight=0.01)
     batch = weighed(rows._replace(targets=rows.targets % 18), mode="token-mean", scale=8, reference_weight=0.2)
     hidden, head = states(batch)

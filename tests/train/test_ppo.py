@@ -44,7 +44,7 @@ def experience_of(trainer, samples):
 @pytest.fixture(scope="module")
 def stepped(tiny_parts):
     """A trainer after one iteration, its figures and samples."""
-    trainer = ppo_trainer(tiny_parts, jax.tree.map(lambda x: x.copy(), tiny_parts.params))  # an update takes them
+    trainer = ppo_trainer(tiny_parts, jax.tree.map(lambda x: x.copy(), tiny_parts.params))  # an update donates them
     return trainer, *trainer.step()
 
 
@@ -203,8 +203,8 @@ def test_a_critic_on_the_policys_trunk_learns_before_the_policy_and_then_with_it
 
 
 @pytest.mark.slow
-def test_schedules_end_with_the_updates_that_are_planned_of_each_model(tiny_parts):
-    """Of four iterations of two updates the first is the critic's alone: six updates of the policy, eight of it."""
+def test_schedules_end_with_the_planned_updates_of_each_model(tiny_parts):
+    """Four iterations of two updates, the first with the critic only: six policy updates, eight critic updates."""
     parts = with_algorithm(
         tiny_parts,
         advantage="gae",

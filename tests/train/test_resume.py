@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a resumed run must have in common with the run that it continues."""
+"""A resumed run must match the run that it continues."""
 
 import dataclasses
 import json
@@ -23,18 +23,18 @@ def with_optimizer(steps: int, **settings) -> RunConfig:
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
-def test_more_steps_would_stretch_a_falling_schedule_and_are_refused_in_one_line(schedule):
+def test_more_steps_that_stretch_a_decaying_schedule_are_refused_in_one_line(schedule):
     began = record(with_optimizer(4, schedule=schedule), "ppo", {})
     check_schedule(with_optimizer(4, schedule=schedule), "ppo", began)
     with pytest.raises(ValueError) as error:
         check_schedule(with_optimizer(7, schedule=schedule), "ppo", began)
-    # Three epochs of two minibatches; two iterations are the critic's alone.
+    # Three epochs of two minibatches; the first two iterations update only the critic.
     assert "spans 12 updates of the policy and 24 updates of the critic in this run" in str(error.value)
     assert "would span 30 updates of the policy and 42 updates of the critic" in str(error.value)
     assert "--allow-changed-schedule" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_more_steps_change_no_constant_schedule_and_none_that_has_not_begun():
+def test_more_steps_are_allowed_for_constant_schedules_and_those_that_have_not_started():
     assert check_schedule(with_optimizer(7), "ppo", record(with_optimizer(4), "ppo", {})) is None
     before, after = (with_optimizer(steps, schedule="cosine") for steps in (4, 7))
     assert check_schedule(after, "warm_start", record(before, "warm_start", {})) is None
@@ -55,18 +55,18 @@ def changed(prompts: list[Prompt], **fields) -> list[Prompt]:
     ids=lambda fields: next(iter(fields)),
 )
 @pytest.mark.parametrize(("name", "setting"), [("train_prompts", "data.train"), ("eval_prompts", "data.eval")])
-def test_one_row_that_differs_is_other_data(tiny_parts, name, setting, fields):
+def test_one_changed_row_changes_the_fingerprint(tiny_parts, name, setting, fields):
     other = dataclasses.replace(tiny_parts, **{name: changed(getattr(tiny_parts, name), **fields)})
     began, found = fingerprints(tiny_parts), fingerprints(other)
     assert {key for key in began if began[key] != found[key]} == {setting}
 
 
-def test_rows_in_another_order_are_other_data(tiny_parts):
+def test_another_order_of_rows_changes_the_fingerprint(tiny_parts):
     other = dataclasses.replace(tiny_parts, train_prompts=tiny_parts.train_prompts[::-1])
     assert fingerprints(other)["data.train"] != fingerprints(tiny_parts)["data.train"]
 
 
-def test_tokenizer_and_stop_tokens_have_fingerprints_of_their_own(tiny, tiny_parts):
+def test_tokenizer_and_stop_tokens_have_separate_fingerprints(tiny, tiny_parts):
     tokenizer = assemble(tiny).tokenizer
     tokenizer.add_tokens(["<new>"])
     began = fingerprints(tiny_parts)
@@ -91,7 +91,7 @@ def test_the_weights_of_a_loaded_policy_have_a_fingerprint(tiny, tiny_parts):
 
 
 @pytest.mark.parametrize("spec", ["my_reward.py:score", "my_package.rewards:score"])
-def test_the_file_that_defines_a_reward_function_counts(tiny, tiny_parts, tmp_path, monkeypatch, spec):
+def test_the_file_that_defines_a_reward_function_has_a_fingerprint(tiny, tiny_parts, tmp_path, monkeypatch, spec):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "my_package").mkdir()
     (tmp_path / "my_package" / "rewards.py").write_text("from my_package.scores import score\n")
@@ -108,13 +108,13 @@ def test_the_file_that_defines_a_reward_function_counts(tiny, tiny_parts, tmp_pa
     defines.write_text(defines.read_text().replace("1.0", "0.0"))
     with pytest.raises(ValueError) as error:
         check_data(config, fingerprints(parts), record(config, "ppo", began))
-    assert str(error.value).startswith(f"the contents of reward.function={path!r} are not what the run began with")
+    assert str(error.value).startswith(f"the contents of reward.function={path!r} have changed since the run started")
     assert "--allow-changed-data" in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.slow
-def test_a_run_with_other_rows_goes_on_only_if_that_is_allowed(tiny, tmp_path):
-    """A row that differs, and then one more of them; nothing is written by a refused run."""
+def test_a_run_with_changed_rows_continues_only_if_that_is_allowed(tiny, tmp_path):
+    """First a row changes, then one is added; a refused run writes nothing."""
     file, folder = tmp_path / "problems.jsonl", tmp_path / "run"
 
     def write(num_rows: int, answer: int) -> None:
@@ -138,7 +138,7 @@ def test_a_run_with_other_rows_goes_on_only_if_that_is_allowed(tiny, tmp_path):
         run(config(2), folder, resume=True)
     for num_rows, answer in ((8, 8), (9, 7)):
         write(num_rows, answer)
-        with pytest.raises(ValueError, match=r"contents of data.train='.*', data.eval='.*' are not what the run began"):
+        with pytest.raises(ValueError, match=r"contents of data.train='.*', data.eval='.*' have changed since"):
             run(config(2), folder, resume=True, allow_changed_schedule=True)
         assert (folder / "config.json").read_bytes() == saved
     run(config(2), folder, resume=True, allow_changed_schedule=True, allow_changed_data=True)

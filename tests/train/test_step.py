@@ -118,8 +118,8 @@ def test_a_finite_step_changes_parameters_and_says_so(whole):
     assert norm(difference(after[1], before[1])) > 0
 
 
-def test_a_figure_that_overflows_is_reported_and_vetoes_nothing(whole):
-    """Six tokens without a weight, with advantages whose sum no float32 holds."""
+def test_a_metric_that_overflows_is_reported_and_does_not_block_the_update(whole):
+    """Six tokens with weight 0, with advantages whose sum overflows float32."""
     batch = random_batch()
     assert batch.weights is not None and batch.advantages is not None
     weights, advantages = batch.weights.copy(), batch.advantages.copy()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tokenizer and policy agree on is settled, and said, before a run starts."""
+"""The ids shared by tokenizer and policy are determined, and reported, before a run starts."""
 
 import dataclasses
 import json
@@ -27,13 +27,13 @@ def with_stops(config: RunConfig, *stop_strings: str) -> RunConfig:
     return dataclasses.replace(config, rollout=dataclasses.replace(config.rollout, stop_strings=stop_strings))
 
 
-def test_special_tokens_among_the_stop_strings_end_a_response_and_the_header_says_so(tiny):
+def test_special_tokens_among_the_stop_strings_end_a_response_and_are_in_the_header(tiny):
     parts = assemble(with_stops(tiny, "<|pad|>", "\n\n"))
     assert parts.stop_token_ids == (1, 0)
     assert describe(parts, pathlib.Path("run"))["end of a response"] == r"<|endoftext|> (1), <|pad|> (0), '\n\n'"
 
 
-def test_a_stop_string_with_a_special_token_in_it_is_refused_before_a_policy_is_loaded(tiny, tmp_path):
+def test_a_stop_string_that_contains_a_special_token_is_refused_before_loading(tiny, tmp_path):
     model = ModelSection(path=str(tmp_path))  # a folder without a checkpoint
     data = dataclasses.replace(tiny.data, tokenizer=str(BUILT_IN))
     config = dataclasses.replace(with_stops(tiny, "<|pad|>\n"), model=model, data=data)
@@ -50,7 +50,7 @@ def saved(tiny: RunConfig, folder: pathlib.Path, **settings: Any) -> RunConfig:
     return dataclasses.replace(tiny, model=ModelSection(path=str(folder), mesh=(1, 1, 1)))
 
 
-def test_end_tokens_that_only_config_json_names_end_responses(tiny, tmp_path):
+def test_end_tokens_that_are_only_in_config_json_end_responses(tiny, tmp_path):
     """The built-in tokenizer's own end of text is 1."""
     assert assemble(saved(tiny, tmp_path / "policy", eos_token_id=[5, 1, 9])).stop_token_ids == (1, 5, 9)
 
@@ -60,7 +60,7 @@ def test_responses_and_solutions_longer_than_the_positions_are_refused_before_we
     config = saved(tiny, tmp_path / "policy", max_position_embeddings=64)
     (tmp_path / "policy" / "model.safetensors").unlink()
     rollout = dataclasses.replace(tiny.rollout, max_tokens=4000, engine=engine)
-    message = r"a prompt of \d+ tokens with a response of up to 4000 takes \d+ positions, the policy has 64"
+    message = r"a prompt of \d+ tokens with a response of up to 4000 takes \d+ positions, but the policy has 64"
     with pytest.raises(ValueError, match=message):
         assemble(dataclasses.replace(config, rollout=rollout))
     config = saved(tiny, tmp_path / "short", max_position_embeddings=40)
@@ -69,8 +69,8 @@ def test_responses_and_solutions_longer_than_the_positions_are_refused_before_we
 
 
 @pytest.mark.parametrize("loaded", [False, True], ids=["from scratch", "loaded"])
-def test_an_untrained_policy_samples_tokens_of_its_tokenizer_only(tiny, tmp_path, loaded):
-    """The built-in tokenizer has 492 tokens, the policy 512 rows: 4% of the tokens would be none."""
+def test_an_untrained_policy_samples_only_tokens_of_its_tokenizer(tiny, tmp_path, loaded):
+    """The built-in tokenizer has 492 tokens, the policy 512 rows: 4% of the sampled ids would be padding."""
     parts = assemble(saved(tiny, tmp_path / "policy") if loaded else tiny)
     assert (parts.model.num_tokens, parts.model.vocab_size) == (492, 512)
     sampling = Sampling(num_samples=4, max_tokens=24, stop_token_ids=parts.stop_token_ids)
@@ -78,10 +78,10 @@ def test_an_untrained_policy_samples_tokens_of_its_tokenizer_only(tiny, tmp_path
     assert len(trajectories) == 384
     assert max(t.response_ids.max() for t in trajectories) < 492
     header = describe(parts, tmp_path)["tokenizer"]
-    assert "492 tokens, 20 further ids are never sampled; digits" in header
+    assert "492 tokens, 20 padding ids that are never sampled; digits" in header
 
 
-def test_training_leaves_the_rows_of_ids_past_the_tokenizer_as_they_are(tiny):
+def test_training_does_not_change_padding_rows(tiny):
     parts = assemble(tiny)
     before = np.array(parts.params["embedding"][...])
     trainer = supervised_trainer(parts)
@@ -91,8 +91,8 @@ def test_training_leaves_the_rows_of_ids_past_the_tokenizer_as_they_are(tiny):
     assert moved[:492].all() and not moved[492:].any()
 
 
-def test_ids_that_no_token_has_are_counted_and_a_policy_from_scratch_embeds_the_largest(tiny, tmp_path):
-    """The built-in tokenizer with its tokens from 400 on moved up by 30."""
+def test_unused_ids_are_counted_and_a_policy_from_scratch_embeds_the_largest(tiny, tmp_path):
+    """The built-in tokenizer with its ids from 400 on increased by 30."""
     folder = tmp_path / "tokenizer"
     shutil.copytree(BUILT_IN, folder)
     stored = json.loads((folder / "tokenizer.json").read_text())
@@ -102,7 +102,7 @@ def test_ids_that_no_token_has_are_counted_and_a_policy_from_scratch_embeds_the_
     assert parts.vocabulary == Vocabulary(num_tokens=522, num_holes=30, stop_token_ids=(1,))
     assert (parts.model.num_tokens, parts.model.vocab_size) == (522, 576)
     header = describe(parts, tmp_path)["tokenizer"]
-    assert "492 tokens, 30 unused ids among theirs, 54 further ids are never sampled" in header
+    assert "492 tokens, 30 unused ids between them, 54 padding ids that are never sampled" in header
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the tokenizers are not here")
@@ -114,5 +114,7 @@ def test_qwens_tokenizer_leaves_271_rows_of_its_models_unused():
 def test_a_tokenizer_with_ids_past_the_policys_embedding_is_refused_before_weights_are_read(tiny, tmp_path):
     config = saved(tiny, tmp_path / "policy", vocab_size=448)
     (tmp_path / "policy" / "model.safetensors").unlink()
-    with pytest.raises(ValueError, match=r"ids up to 491, the policy of model\.path=.* embeds 448: leave data\.tok"):
+    with pytest.raises(
+        ValueError, match=r"ids up to 491, but the policy of model\.path=.* embeds 448: leave data\.tok"
+    ):
         assemble(config)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A right answer, and a bonus for digits that are near the true ones."""
+"""1 for a correct answer, plus a bonus for digits close to the true ones."""
 
 import math
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A right answer, and a bonus for the share of digits that are right."""
+"""1 for a correct answer, plus a bonus for the fraction of correct digits."""
 
 
 def compute_score(data_source, solution_str, ground_truth, extra_info=None, ntl_info=None, **kwargs):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A right answer counts more where the policy was sure of its digits."""
+"""A correct answer scores more if the policy was certain of its digits."""
 
 
 def compute_score(data_source, solution_str, ground_truth, extra_info=None, *, ntl_info, **kwargs):

@@ -104,13 +104,13 @@ def _is_run(source: str) -> bool:
 
 
 def _settings(args: argparse.Namespace, stored: RunConfig | None) -> RunConfig:
-    """The run's own settings, or a model's, with what the options change; of training problems one is left."""
+    """The run's own settings, or a model's, with what the options change; of training problems an iteration's are left."""
     base = stored or dataclasses.replace(MODEL_DEFAULTS, name="model", model=ModelSection(path=args.source))
     standard = base.trainer.eval_problems if args.data is None else None  # of a file: all of it
     num_problems = standard if args.problems is None else args.problems
     given = {
         "model": {"mesh": args.mesh and tuple(args.mesh)},
-        "data": {"eval": args.data, "template": args.template, "num_train": 1},
+        "data": {"eval": args.data, "template": args.template, "num_train": base.rollout.prompts_per_step},
         "rollout": {"max_tokens": args.max_tokens, "engine": args.engine},
         "trainer": {"eval_samples": args.samples, "eval_temperature": args.temperature, "eval_top_p": args.top_p},
     }

@@ -81,8 +81,13 @@ def test_a_baseline_uses_only_the_samples_of_its_draw(parts, advantage):
 
 
 def test_more_prompts_per_iteration_than_in_the_data_are_refused(tiny):
-    data = dataclasses.replace(tiny.data, num_train=4)
     rollout = RolloutSection(prompts_per_step=8, num_samples=4, max_tokens=24)
-    parts = assemble(dataclasses.replace(tiny, data=data, rollout=rollout))
-    with pytest.raises(ValueError, match=r"rollout.prompts_per_step=8: .* there are 4 training prompts; lower it"):
-        check_training(parts)
+    config = dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, num_train=4), rollout=rollout)
+    with pytest.raises(ValueError, match=r"rollout.prompts_per_step=8: exceeds the data.num_train=4 problems"):
+        config.validate()
+
+
+def test_more_prompts_in_an_iteration_than_a_file_holds_is_refused(parts):
+    few = dataclasses.replace(parts, train_prompts=parts.train_prompts[:3])
+    with pytest.raises(ValueError, match=r"rollout.prompts_per_step=4: .* there are 3 training prompts; lower it"):
+        check_training(few)

@@ -98,7 +98,7 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
     train_prompts, long_prompts = encode_prompts(train, tokenizer, **encoding)
     if config.trainer.steps and rollout.prompts_per_step > len(train_prompts):
         raise ValueError(
-            f"rollout.prompts_per_step={rollout.prompts_per_step}: it must not exceed the data, but there are "
+            f"rollout.prompts_per_step={rollout.prompts_per_step}: must not exceed the data: there are "
             f"{len(train_prompts)} training prompts; lower it, or add problems"
         )
     eval_prompts, long_eval_prompts = encode_prompts(held_out, tokenizer, **encoding)

@@ -104,7 +104,7 @@ def _is_run(source: str) -> bool:
 
 
 def _settings(args: argparse.Namespace, stored: RunConfig | None) -> RunConfig:
-    """The run's own settings, or a model's, changed by the options; few training problems, since none is learned from."""
+    """The settings of the run or of a model, changed by the options; with few training problems, as none is used."""
     base = stored or dataclasses.replace(MODEL_DEFAULTS, name="model", model=ModelSection(path=args.source))
     standard = base.trainer.eval_problems if args.data is None else None  # of a file: all of it
     num_problems = standard if args.problems is None else args.problems

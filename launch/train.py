@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains a policy: python launch/train.py --config=gsm8k_ntl --config.seed=1 (--help explains every setting).
 
-A run is continued with --workdir=DIR --resume; it keeps its settings and data, only trainer.steps may be raised.
+Resume a run with --workdir=DIR --resume; it keeps its settings and data, only trainer.steps may be raised.
 """
 
 import argparse
@@ -164,7 +164,7 @@ def _given_options(words: Sequence[str]) -> list[str]:
     for name in names:
         if isinstance(settings.get(name), tuple) and names.count(name) > 1:
             raise ValueError(
-                f"{name} is given {names.count(name)} times: give all its values at once, as in {name} A B"
+                f"{name} is given {names.count(name)} times: give all values after one {name}, as in {name} A B"
             )
         if name not in known:
             same_field = [

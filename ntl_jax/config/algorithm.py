@@ -59,9 +59,9 @@ class CorrectionSection:
     level: Literal["token", "sequence"] = "token"
     """w of each token, or of its whole response."""
     low: float = 0.5
-    """banded: smallest w that is kept, at most 1."""
+    """For banded: smallest w to keep, at most 1."""
     high: float = 2.0
-    """Largest w; banded: at least 1."""
+    """Largest w; at least 1 for banded."""
     rejection: Literal["none", "mean_k1", "mean_k3"] = "none"
     """Responses whose mean divergence per token leaves [reject_below, reject_above] are not learnt from."""
     reject_below: float | None = None

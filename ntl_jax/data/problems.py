@@ -41,7 +41,7 @@ def check_faults(faults: Sequence[str], num_good: int, on_bad_row: Literal["erro
         on_bad_row: setting ``data.on_bad_row``.
 
     Raises:
-        ValueError: naming the faults.
+        ValueError: listing the faults.
 
     Example:
         >>> check_faults(["train.jsonl:3: no `question`"], num_good=7, on_bad_row="skip")

@@ -13,7 +13,7 @@ from ntl_jax.data.problems import Problem, check_faults
 from ntl_jax.data.tokenizer import Tokenizer
 
 EXCERPT = 20
-"""Characters before and after a special token that an error shows."""
+"""How many characters before and after a special token an error shows."""
 
 
 def special_tokens(tokenizer: Tokenizer) -> dict[str, int]:

@@ -54,7 +54,7 @@ def _load(name: str) -> Tokenizer:
         return AutoTokenizer.from_pretrained(name)
     # AutoTokenizer picks Mistral's own tokenizer only if a config.json says so, otherwise one without an end token.
     if importlib.util.find_spec("mistral_common") is None:
-        raise ImportError("its tekken.json is read by mistral-common: pip install mistral-common")
+        raise ImportError("reading its tekken.json needs mistral-common: pip install mistral-common")
     from transformers.tokenization_mistral_common import MistralCommonBackend
 
     return MistralCommonBackend.from_pretrained(name)

@@ -36,7 +36,7 @@ def gae(
     lam: float = 1.0,
     segment_ids: Int[Array, "... T"] | None = None,
 ) -> tuple[Float[Array, "... T"], Float[Array, "... T"]]:
-    """Generalised advantage estimation over the masked tokens of each sequence, as if the others did not exist.
+    """Generalized advantage estimation over the masked tokens of each sequence; other tokens are skipped.
 
     `delta_t = R_t + gamma V_{t+1} - V_t`, `A_t = delta_t + gamma lam A_{t+1}`, `returns = A + V`, where t + 1 is the
     next masked token of the sequence and the value after its last is 0. Whiten the advantages afterwards (`whiten`).
@@ -50,7 +50,7 @@ def gae(
         mask: bool [..., T], the response tokens, with gaps where others (tool output) stand between them.
         gamma: discount per masked token.
         lam: 1 is the return minus the value, 0 the one-step error.
-        segment_ids: int [..., T]; where rows hold several sequences, each run of equal ids is one. None: a row is one.
+        segment_ids: int [..., T]; if rows have several sequences, each run of equal ids is one. None: one per row.
 
     Returns:
         Advantages and returns, each [..., T] float32, 0 outside the mask.
@@ -102,7 +102,7 @@ def group_advantages(
     Args:
         scores: [B] reward of each sample.
         group_ids: int [B], any ints in any order; rows of one id are samples of one prompt.
-        where: bool [B], the samples with a valid score; the others leave their group's mean. None: all.
+        where: bool [B], samples with a valid score; others are excluded from their group's mean. None: all.
         normalize: divide by the standard deviation.
         epsilon: added to it, in units of reward; at least 0.
 
@@ -210,7 +210,7 @@ def reinforce_plus_plus_advantages(
         rewards: [B, T] reward of each token; one outside the mask is dropped.
         mask: bool [B, T], the response tokens to train on.
         group_ids: int [B], any ints in any order; rows of one id are samples of one prompt. None: no group baseline.
-        where: bool [B], the samples with a valid score; the others get 0 and leave their group's mean. None: all.
+        where: bool [B], samples with a valid score; others get 0 and are excluded from the mean. None: all.
         gamma: discount per masked token; only without groups.
         segment_ids: int [B, T], only without groups; if rows have several sequences, each run of equal ids is one.
             None: a row is one.
@@ -262,7 +262,7 @@ def remax_advantages(
         greedy_scores: [B] reward of the greedy response to the same prompt; with `segment_ids` [B, T], the same on each
             token of a sequence.
         mask: bool [B, T], the response tokens.
-        segment_ids: int [B, T]; where rows hold several sequences, each run of equal ids is one. None: a row is one.
+        segment_ids: int [B, T]; if rows have several sequences, each run of equal ids is one. None: one per row.
 
     Returns:
         [B, T] float32, 0 outside the mask.

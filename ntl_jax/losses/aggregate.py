@@ -37,7 +37,7 @@ def aggregate(
         num_tokens: masked tokens of the whole batch, for `token-mean`.
         num_sequences: non-empty sequences of the whole batch, for the `seq-mean-...` modes.
         scale: length, in tokens, that `seq-mean-token-sum-norm` divides by.
-        segment_ids: int [..., T]; where rows hold several sequences, each run of equal ids is one. None: a row is one.
+        segment_ids: int [..., T]; if rows have several sequences, each run of equal ids is one. None: one per row.
 
     Returns:
         Scalar float32; 0 where the mask is empty.
@@ -79,7 +79,7 @@ def token_weights(
     | seq-mean-token-sum-norm | 1 / (num_sequences * scale) |
 
     The first is DAPO's (https://arxiv.org/abs/2503.14476), the fourth GRPO's (https://arxiv.org/abs/2402.03300), the
-    last Dr. GRPO's (https://arxiv.org/abs/2503.20783). Sequences without a masked token do not count.
+    last Dr. GRPO's (https://arxiv.org/abs/2503.20783). Sequences without a masked token are not counted.
 
     Args:
         mask: bool [..., T].
@@ -88,7 +88,7 @@ def token_weights(
         num_sequences: non-empty sequences of the whole batch; counted from the mask if None.
         scale: length in tokens; the padded T if None. Pass it, since T differs from batch to batch; it is required if
             rows have several sequences.
-        segment_ids: int [..., T]; where rows hold several sequences, each run of equal ids is one. None: a row is one.
+        segment_ids: int [..., T]; if rows have several sequences, each run of equal ids is one. None: one per row.
 
     Returns:
         [..., T] float32, 0 outside the mask.

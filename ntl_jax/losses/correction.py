@@ -53,7 +53,7 @@ def truncated_importance_weights(
         mask: bool [..., T], the response tokens.
         cap: largest weight, above 0.
         level: "token", or "sequence" for one weight per sequence.
-        segment_ids: int [..., T]; where rows hold several sequences, each run of equal ids is one. None: a row is one.
+        segment_ids: int [..., T]; if rows have several sequences, each run of equal ids is one. None: one per row.
 
     Returns:
         [..., T] float32, 0 outside the mask.
@@ -91,7 +91,7 @@ def banded_importance_weights(
         low: smallest weight to keep, in [0, 1].
         high: largest weight to keep, at least 1.
         level: "token", or "sequence" for one weight per sequence.
-        segment_ids: int [..., T]; where rows hold several sequences, each run of equal ids is one. None: a row is one.
+        segment_ids: int [..., T]; if rows have several sequences, each run of equal ids is one. None: one per row.
 
     Returns:
         [..., T] float32, 0 outside the mask and outside the band.
@@ -135,7 +135,7 @@ def sequence_rejection_mask(
         statistic: "mean_k1" or "mean_k3".
         low: smallest mean to keep, in nats per token; at most 0.
         high: largest mean to keep, in nats per token; at least 0.
-        segment_ids: int [..., T]; where rows hold several sequences, each run of equal ids is one. None: a row is one.
+        segment_ids: int [..., T]; if rows have several sequences, each run of equal ids is one. None: one per row.
 
     Returns:
         bool [..., T], at most `mask`. A sequence whose mean is NaN is rejected.
@@ -204,7 +204,7 @@ def correction_sums(
         low: weights below it count as out of band.
         high: weights above it count as out of band; for truncation the cap.
         level: "token", or "sequence" for one weight per sequence.
-        segment_ids: int [..., T]; where rows hold several sequences, each run of equal ids is one. None: a row is one.
+        segment_ids: int [..., T]; if rows have several sequences, each run of equal ids is one. None: one per row.
 
     Returns:
         Nine float32 scalars.

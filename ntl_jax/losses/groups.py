@@ -106,7 +106,7 @@ def _group_rows(group_ids: Array, where: Array | None) -> Groups:
 
 
 def _numbered(group_ids: Array) -> Array:
-    """The ids as the numbers of their groups, in the order of the ids."""
+    """The index of each id's group, in ascending order of ids."""
     if isinstance(group_ids, np.ndarray):  # numbered in numpy: JAX would truncate 64-bit ids to 32 bits
         return jnp.asarray(np.unique(group_ids, return_inverse=True)[1], jnp.int32)
     return jnp.unique(group_ids, return_inverse=True, size=len(group_ids))[1]

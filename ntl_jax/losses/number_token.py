@@ -137,7 +137,7 @@ def number_token_huber(
         >>> print(number_token_huber(jnp.zeros((2, 10)), jnp.array([0.0, 4.0]), jnp.arange(10.0)).round(4))
         [4. 0.125]
     """
-    check_numbers("above 0: it is the error at which the loss turns linear", lambda x: x > 0, delta=delta)
+    check_numbers("above 0: it is the error at which the loss becomes linear", lambda x: x > 0, delta=delta)
 
     def huber(error: Array) -> Array:
         # e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2)
@@ -244,7 +244,9 @@ def _gaps(number_logits: Array, targets: Array, values: Array) -> tuple[Array, A
     """`v_j - y` [..., M] with 0 for an undefined y, and which positions are defined [...]."""
     check_arrays(number_logits=number_logits, targets=targets, values=values)
     if number_logits.shape[-1:] != values.shape:
-        raise ValueError(f"number_logits {number_logits.shape} must end in one entry for each value {values.shape}")
+        raise ValueError(
+            f"number_logits {number_logits.shape} must have one entry per value {values.shape} in the last axis"
+        )
     if number_logits.shape[:-1] != targets.shape:
         raise ValueError(f"targets {targets.shape} must have the shape {number_logits.shape[:-1]} of the positions")
     targets = targets.astype(jnp.float32)
@@ -276,7 +278,7 @@ def number_probs(
 
 def _squashed(distances: Array, values: Array, largest: Array, squash: float) -> Array:
     """Distances rescaled to [1, squash], 0 staying 0."""
-    allowed = "above 1: it is the cost of the largest distance over the smallest"
+    allowed = "above 1: it is the ratio of the costs of the largest and the smallest distance"
     check_numbers(allowed, lambda x: (x > 1) & (x < jnp.inf), squash=squash)
     steps = jnp.diff(jnp.sort(values))
     smallest = jnp.min(steps, where=steps > 0, initial=jnp.inf)

@@ -94,7 +94,7 @@ def gspo_policy_loss(
         old_log_probs: [..., T] the same under the policy that the ratio is taken against.
         advantages: [..., T] or [..., 1].
         mask: bool [..., T], the response tokens.
-        segment_ids: int [..., T]; where rows hold several sequences, each run of equal ids is one. None: a row is one.
+        segment_ids: int [..., T]; if rows have several sequences, each run of equal ids is one. None: one per row.
         clip_low: distance of the lower bound from 1.
         clip_high: distance of the upper bound from 1.
 

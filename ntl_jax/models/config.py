@@ -81,7 +81,7 @@ class ModelConfig:
         if self.head_dim % 2:
             raise ValueError(f"head_dim={self.head_dim} must be even: rotary positions turn pairs of features")
         if self.num_tokens is not None and not 1 <= self.num_tokens <= self.vocab_size:
-            raise ValueError(f"num_tokens={self.num_tokens} must lie in [1, vocab_size={self.vocab_size}]")
+            raise ValueError(f"num_tokens={self.num_tokens} must be in [1, vocab_size={self.vocab_size}]")
         for name, choices in CHOICES.items():
             if (value := getattr(self, name)) not in choices:
                 raise ValueError(f"{name}={value!r} must be one of {', '.join(choices)}")

@@ -14,7 +14,7 @@ EOS = "eos_token_id"
 
 
 def end_token_ids(folder: pathlib.Path | None, tokenizer: "PreTrainedTokenizerBase | None" = None) -> tuple[int, ...]:
-    """All end tokens, each once: the tokenizer's, then those of generation_config.json, then those of config.json.
+    """All end tokens without duplicates: those of the tokenizer, generation_config.json and config.json, in this order.
 
     None of the three is complete: chat checkpoints list the end-of-turn token in one and the end of text in another.
 

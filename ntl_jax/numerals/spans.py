@@ -101,7 +101,7 @@ def find_marked_answer(text: str) -> Numeral | None:
     r"""The number that a response marks as its answer; None without a mark, or if it marks more than one number.
 
     The number after ``####``; of several the first, as GSM8K's own scorer reads them: the marker ends the solution, so
-    what a policy writes on after it can neither mend nor spoil the answer. Without that, the number in the last
+    what a policy writes after it cannot change the answer. Without that, the number in the last
     ``\boxed{...}``, as is the custom for that notation, where earlier boxes hold steps; a box that the length limit cut
     off reaches to the end. A marker or box without a number is skipped. For the reading rules see ``answer_reader.py``.
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of arguments: what is wrong, what is allowed, and how to fix it, before anything is computed.
 
-Types, dtypes and shapes are known under `jit` as well. The value of a traced number is not, and goes unchecked.
+Types, dtypes and shapes are also checked under `jit`. Values of traced numbers are unknown there and not checked.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The records exchanged between the parts: prompts, samples and training batches.
 
-Letters, the same everywhere and never reused: B rows, S whole-sequence positions, P prompt positions, T response
+Dimension letters, with one meaning in all modules: B rows, S whole-sequence positions, P prompt positions, T response
 positions, V vocabulary, D width, L layers, N query heads, K key/value heads, H head size, F feed-forward width,
 G samples per prompt, M number tokens, C chunk.
 

@@ -31,20 +31,20 @@ class NTLInfo(Mapping[str, Any]):
     as one digit, and its alternatives are the tokens with the same number of digits.
 
     Args:
-        digit_log_probs: log-probs of the ten digits, zeros past a response's end; None where tokens hold several
+        digit_log_probs: log-probs of the ten digits, zeros after a response's end; None if tokens have several
             digits, and for the confidence proxy.
         digit_values: the sampled digit, -1 where the token is not a digit.
-        digit_ground_truth: the digit that should stand there, -1 where there is no truth.
+        digit_ground_truth: the true digit at this position, -1 where there is no truth.
         surplus: whether a digit is at a place that the true number does not have.
         is_answer: whether a digit belongs to the final answer.
         missing_places: places of the true numbers that the written ones do not have (a wrong sign counts as one).
         missing_answer_places: the same for the final answer.
         digit_log_probs_selected: log-prob of the sampled digit, 0 elsewhere.
-        predicted: the most likely digit there, -1 where the token is no digit.
+        predicted: the most likely digit there, -1 where the token is not a digit.
         top_probability: its share of the probability of the ten digits.
         truth_probability: the true digit's share, 0 where there is no truth.
         digit_losses: the loss at each digit with truth, 0 elsewhere.
-        ntl_loss: mean loss over digits with truth, missing and surplus places; inf without any, or without an answer.
+        ntl_loss: mean loss over digits with truth, missing and surplus places; inf if there are none, or no answer.
         sequence_strings: the responses' texts.
         method: name of the loss behind ``ntl_loss``.
 
@@ -81,7 +81,7 @@ class NTLInfo(Mapping[str, Any]):
     sequence_strings: tuple[str, ...]
     method: str
 
-    # Records are compared by identity: arrays have no single answer to ==.
+    # Records are compared by identity, since == on arrays is elementwise.
     __eq__ = object.__eq__
     __hash__ = object.__hash__  # pyright: ignore[reportAssignmentType]
 
@@ -116,7 +116,7 @@ class NTLInfo(Mapping[str, Any]):
 
     @property
     def untruthed(self) -> Int[np.ndarray, "B"]:
-        """Digits without truth; never scored as right."""
+        """Digits without truth; never scored as correct."""
         return (self.is_digit & ~self.has_truth).sum(axis=1)
 
     @property
@@ -146,7 +146,7 @@ class NTLInfo(Mapping[str, Any]):
 
     @property
     def avg_digit_log_prob(self) -> Float[np.ndarray, "B"]:
-        """Mean log-prob of the sampled digits; -inf where the response has none."""
+        """Mean log-prob of the sampled digits; -inf if the response has none."""
         total = self.digit_log_probs_selected.sum(axis=1)
         return np.where(self.has_digits, total / np.maximum(self.total_digits, 1), -np.inf)
 

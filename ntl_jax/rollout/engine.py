@@ -67,7 +67,7 @@ def check_positions(
         setting: name of the setting that limits the response.
 
     Raises:
-        ValueError: they do not fit.
+        ValueError: the rows exceed the positions.
 
     Example:
         >>> check_positions(24, 40, 64)

@@ -131,7 +131,7 @@ def restore_policy(run: Path, like: Any, which: Which = "newest") -> tuple[str, 
 
 
 def newest_meta(run: Path) -> tuple[str, dict[str, Any]] | None:
-    """Stage and meta of a run's newest checkpoint; None where there is none yet."""
+    """Stage and meta of a run's newest checkpoint; None if there is none yet."""
     for stage, checkpoints in _stages(run):
         if (step := checkpoints.latest_step()) is not None:
             return stage, checkpoints.meta(step)
@@ -139,7 +139,7 @@ def newest_meta(run: Path) -> tuple[str, dict[str, Any]] | None:
 
 
 def _stages(run: Path) -> Iterator[tuple[str, Checkpointer]]:
-    """The checkpoints of the stages that have a folder, the last stage first."""
+    """The checkpoints of the stages that have a folder, last stage first."""
     for stage in reversed(STAGES):
         if (run / FOLDER / stage).is_dir():
             with contextlib.closing(Checkpointer(run, stage, read_only=True)) as checkpoints:

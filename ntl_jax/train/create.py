@@ -35,7 +35,7 @@ def create_ppo_trainer(
     Args:
         config: any ``RunConfig``; the policy is that of ``config.model``.
         tokenizer: instead of that of ``config.data.tokenizer`` or ``config.model.path``.
-        processor: None; policies read text only.
+        processor: must be None; policies read text only.
         use_ntl: with NTL or without; None: as ``config.use_ntl_trainer`` and ``config.ntl.enabled`` say.
         **settings: fields of ``config.ntl`` to override, such as ``method``, ``reward_mode``, ``temperature``,
             ``weight``, ``extract_during_generation``, ``debug_mode``.

@@ -204,7 +204,7 @@ def check_training(parts: Parts) -> None:
     if config.trainer.steps:
         if rollout.prompts_per_step > len(parts.train_prompts):
             raise ValueError(
-                f"rollout.prompts_per_step={rollout.prompts_per_step}: it must not exceed the data, but there are "
+                f"rollout.prompts_per_step={rollout.prompts_per_step}: must not exceed the data: there are "
                 f"{len(parts.train_prompts)} training prompts; lower it, or add problems"
             )
         name = "rollout.prompts_per_step * rollout.num_samples / algorithm.minibatches"

@@ -119,7 +119,7 @@ def policy_of(trainer: Trainer) -> Any:
 
 
 class Driver:
-    """Takes trainers through their stages: when to evaluate, to save, to stop. ``data`` are the run's fingerprints."""
+    """Runs the stages of training: when to evaluate, save and stop. ``data`` are the run's fingerprints."""
 
     def __init__(
         self,

@@ -109,7 +109,7 @@ def _norm(tree: Any) -> Mean:
 
 
 def _accumulated_gradients(term: Term, params: Params, batch: TrainBatch, parts: tuple[int, int]):
-    """Loss, gradients by model and figures of the whole batch, summed over its parts, and its gradient noise."""
+    """Loss, gradients by model and metrics of the whole batch, summed over its parts, and its gradient noise."""
     num_parts, size = parts
 
     def of_part(part: TrainBatch):

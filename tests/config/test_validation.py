@@ -146,7 +146,7 @@ def test_what_is_allowed_is_no_problem(settings):
         ({"algorithm.dual_clip": 3.0, "algorithm.objective": "sapo"}, "algorithm.dual_clip", "leave it None"),
         ({"algorithm.critic": "shared"}, "algorithm.critic", "algorithm.advantage='gae'"),
         ({"algorithm.critic_warmup": 2}, "algorithm.critic_warmup", "leave it 0"),
-        ({"trainer.steps": 0, "warm_start.steps": 0}, "trainer.steps", "with warm_start.steps=0 the run has no steps"),
+        ({"trainer.steps": 0, "warm_start.steps": 0}, "trainer.steps", "the run would have no steps"),
         (
             {"algorithm.advantage": "gae", "algorithm.critic_warmup": 4, "trainer.steps": 4},
             "algorithm.critic_warmup",

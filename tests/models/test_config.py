@@ -150,7 +150,7 @@ def test_num_tokens_is_within_the_embedding_and_is_not_written_to_the_file():
     padded = ModelConfig.from_hf(QWEN, num_tokens=500)
     assert padded.num_ids == 500 and padded.to_hf() == config.to_hf()
     for wrong in (0, 513):
-        with pytest.raises(ValueError, match=rf"num_tokens={wrong} must lie in \[1, vocab_size=512\]"):
+        with pytest.raises(ValueError, match=rf"num_tokens={wrong} must be in \[1, vocab_size=512\]"):
             ModelConfig.from_hf(QWEN, num_tokens=wrong)
 
 

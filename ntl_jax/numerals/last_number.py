@@ -21,7 +21,7 @@ _OPERATORS = frozenset("√∛∜±≤≥≠")
 _PRODUCTS = frozenset(["×", "·", "⋅", "÷", r"\times", r"\cdot", r"\div"])
 _LISTS = frozenset(",;")
 _SUBSCRIPT = re.compile(r"(?<=\w)_\{?\Z")
-_SIGNED = re.compile(rf"(?<![\w)\]}}])[-+\N{{MINUS SIGN}}]{CURRENCY}?\Z")
+_SIGNED = re.compile(rf"(?<![\w)\]}}])[-+\u2212]{CURRENCY}?\Z")
 
 
 def read_last(text: str) -> Written | None:
@@ -46,7 +46,8 @@ def read_last(text: str) -> Written | None:
     first = last
     while (before := _tied(tokens, first)) < first:
         first = before
-    if (first == 0 and start > 0) or any(map(_may_be_two, tokens[first : last + 1])):
+    is_cut_off = tokens[first].start() == start > 0
+    if is_cut_off or any(map(_may_be_two, tokens[first : last + 1])):
         raise Unreadable
     return Reader(tokens[first - _is_signed(tokens, first) :]).read(only_number=False)
 

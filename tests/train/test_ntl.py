@@ -96,7 +96,7 @@ def test_without_any_extraction_the_confidence_is_left(tiny_parts, sampled):
         has_answer = extract_answer(scored.texts[row]) is not None
         expected = -trajectory.rollout_log_probs[positions].mean() if has_answer else np.inf
         assert scored.ntl_info.ntl_loss[row] == pytest.approx(expected, rel=1e-5)
-    assert np.isfinite(scored.ntl_info.ntl_loss).any() and scored.valid.all()
+    assert scored.valid.all()
 
 
 def test_a_sample_without_a_record_is_scored_by_exact_match_counted_and_logged(tiny_parts, sampled, caplog):

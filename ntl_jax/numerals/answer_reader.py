@@ -5,12 +5,13 @@ The surrounding text decides how a number is read, so everything up to the end o
 
 - Read: numerals with thousands separators (``,`` ``{,}`` ``,\!`` ``\,`` ``~`` or a space); fractions and mixed numbers
   (``2/3``, ``\frac{2}{3}``, ``1 1/2``, ``1½``); powers (``10^3``, ``10³``, ``1.5e3``, ``1.5 \times 10^3``); words such
-  as ``million``. All except plain numerals are read as exact values, whose digits have no truth.
-- Skipped: markup, currency, percent and degree signs, units with their exponents (``72 \text{ m}^2``).
-- An equation (``220 + 90 = 310``, ``x = 5``) is read after its last equals sign.
-- Not read, since the first number is not the answer: ranges, ratios, times, dates, products, roots, several
-  numbers in a box, variables, compound measures (``5 feet 3 inches``), decimal commas, misplaced thousands (``12,5``,
-  ``1,20,000``).
+  as ``million``. All but the first are read exactly and have no digits of their own.
+- Stepped over: markup, currency, percent and degree signs, units with their exponents (``72 \text{ m}^2``).
+- An equation (``220 + 90 = 310``, ``x = 5``) is read at its last equals sign.
+- Not read, since the first number is not what is meant: ranges, ratios, times, dates, products, roots, functions,
+  inequalities, several numbers (``72, 73``), variables (``3x``, ``2pi``), repeating decimals, factorials in a box
+  (elsewhere ``5!`` ends a sentence), dozens, compound measures (``5 feet 3 inches``, ``5h30``), decimal commas,
+  misplaced thousands (``12,5``, ``1,20,000``).
 
 Time is linear in the length. Exact values beyond the limits are not read.
 """
@@ -32,21 +33,25 @@ from ntl_jax.numerals.answer_tokens import (
     tokens_of,
     value_of,
 )
+from ntl_jax.numerals.answer_words import (
+    DOZENS,
+    FUNCTIONS,
+    IN_FRONT_OF_PARTS,
+    JOINING_WORDS,
+    PARTS,
+    PREPOSITIONS,
+    SPELLED,
+    scale_of,
+)
 
 _POWERS = ("power", "caret", "superscript")
 _JOINS = frozenset(("sign", "times", "slash", "power", "caret", "command", "odd", "aside", "equals"))
-# Words between two numbers that belong together.
-_JOINING_WORDS = frozenset(
-    ["and", "or", "to", "of", "by", "plus", "minus", "times", "over", "less", "divided", "multiplied", "remainder", "r"]
-)
-# Words between a number and a second number that is separate from it.
-_PREPOSITIONS = frozenset(
-    ["in", "for", "per", "each", "every", "at", "on", "after", "with", "from", "is", "are", "so", "since", "because"]
-)
-_CHANGES_VALUE = frozenset(("k", "K", "M", "B", "bn", "π", "squared", "cubed"))
-_VARIABLES = frozenset("xyz")
-_PARTS = frozenset(("half", "halves", "third", "thirds", "quarter", "quarters"))
-_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_CHANGES_VALUE = frozenset(("k", "K", "M", "B", "bn", "π", "pi", "squared", "cubed", "<", ">", "≤", "≥", "≠"))
+_VARIABLE = re.compile("[xyz]{1,3}|[nXYZ]")
+# Right at a number: letters that are no units, or a time's letter with its minutes; km2 is a unit.
+_GLUED_FACTOR = re.compile(r"[xyz]{1,3}|[abc]{2,3}|[abeijknqruvwXYZ]|[^\W\d]+(?![23]$)[0-9]+")
+_REPEATS = re.compile(r"\.(?:\((?=[0-9])|\\[A-Za-z])")
+_SUBSCRIPT_OR_CALL = re.compile(r"_|\((?=[-+0-9])")
 
 
 class Written(NamedTuple):
@@ -74,8 +79,9 @@ def read_field(text: str, start: int) -> Written | None:
     while tokens and (tokens[0].lastgroup == "aside" or tokens[0][0] == "*"):  # (72), *72*
         del tokens[0]
     first = _behind_equals(tokens)
-    reader = _Reader(tokens[first:])
+    reader = Reader(tokens[first:])
     if first == 0 and not reader.starts_with_number():
+        _refuse_formula(tokens)
         return None
     return reader.read(only_number=False)
 
@@ -99,9 +105,10 @@ def read_box(text: str, start: int, end: int) -> Written | None:
     if any(token[0].lower() in (",", ";", "or", "and") for token in tokens[: max(last_equals, 0)]):  # x = 1, y = 2
         raise Unreadable
     tokens = tokens[last_equals + 1 :]
+    _refuse_formula(tokens)
     while tokens and tokens[0].lastgroup in ("word", "pause", "aside"):
         del tokens[0]
-    return _Reader(tokens).read(only_number=True)
+    return Reader(tokens).read(only_number=True)
 
 
 def read_reference(text: str) -> Written:
@@ -115,7 +122,7 @@ def read_reference(text: str) -> Written:
         Fraction(1, 2)
     """
     start = len(text) - len(text.lstrip())
-    return _Reader(tokens_of(text, start, len(text.rstrip()))).read(only_number=True)
+    return Reader(tokens_of(text, start, len(text.rstrip()))).read(only_number=True)
 
 
 def _behind_equals(tokens: list[Token]) -> int:
@@ -131,11 +138,11 @@ def _behind_equals(tokens: list[Token]) -> int:
             behind = i + 1
         if behind and token[0].lower() in ("or", "and"):  # x = 1 or x = 2
             break
-        joined = kind != "word" or token[0].lower() in _JOINING_WORDS
+        joined = kind != "word" or token[0].lower() in JOINING_WORDS
     return behind
 
 
-class _Reader:
+class Reader:
     """Reads the tokens of an answer from left to right."""
 
     def __init__(self, tokens: list[Token]) -> None:
@@ -165,9 +172,11 @@ class _Reader:
         first = self._take()
         exact = self._fraction_behind(first)
         exact = self._power_behind(first, exact)
-        if self._kind() == "word" and (scale := _SCALES.get(self._tokens[self._next][0].lower())):
+        while self._kind() == "word" and (scale := scale_of(self._tokens[self._next][0])):
             self._take()
-            exact = (value_of(first) if exact is None else exact) * 10**scale
+            exact = (value_of(first) if exact is None else exact) * scale
+            if self._kind() == "word" and self._tokens[self._next][0].lower() in SPELLED:  # 2 thousand five
+                raise Unreadable
         self._check_rest(only_number=only_number)
         end = self._tokens[self._next - 1].end() if exact is not None else first.end()
         return Written(first.start(), end, negative, exact)
@@ -208,30 +217,70 @@ class _Reader:
         return exponent_of(sign + exponent[0])
 
     def _check_rest(self, *, only_number: bool) -> None:
-        """Refuses text that changes the number, and a second number; stops at the end of the sentence."""
-        joined, num_words, in_exponent = True, 0, False
-        for token in self._tokens[self._next :]:
-            kind = str(token.lastgroup)
-            if in_exponent and kind in ("sign", "number"):  # exponent of a unit
+        """Refuses what makes the number another one, or a second number; stops where the sentence does."""
+        joined, in_exponent, words = True, False, list[str]()
+        self._check_next(only_number=only_number)
+        for i, token in enumerate(self._tokens[self._next :], self._next):
+            kind, word = str(token.lastgroup), token[0].lower()
+            if in_exponent and kind in ("sign", "number"):  # of a unit
                 in_exponent = kind == "sign"
                 continue
-            in_exponent = kind == "caret" and num_words > 0
+            in_exponent = kind == "caret" and bool(words)
             if kind in NUMBERS:
                 if joined or only_number:
                     raise Unreadable
                 return
-            if num_words == 0 and (kind in ("command", "superscript") or _changes_value(token[0])):
+            if not words and (kind in ("command", "superscript") or _changes_value(token[0])):
                 raise Unreadable
-            if token[0].lower() in _PARTS or (only_number and token[0] in _VARIABLES):  # 5 and a half, 2x
+            if word in PARTS and IN_FRONT_OF_PARTS.issuperset(words):  # 5 and a half
+                raise Unreadable
+            if only_number and _VARIABLE.fullmatch(token[0]):  # 2x
                 raise Unreadable
             if kind in ("pause", "aside") and not only_number:
+                if token[0] in (",", ";") and self._number_is_at(i + 1):  # 72, 73
+                    raise Unreadable
                 return
             if kind == "word":
-                num_words += 1
-                word = token[0].lower()
-                joined = word in _JOINING_WORDS or (num_words == 1 and word not in _PREPOSITIONS)
+                words.append(word)
+                joined = word in JOINING_WORDS or (len(words) == 1 and word not in PREPOSITIONS)
             elif kind in _JOINS:
                 joined = True
+
+    def _check_next(self, *, only_number: bool) -> None:
+        """Refuses what belongs to the number by what stands right behind it: 3x, 5 + x, 3 sqrt(2), 5h30, 0.(3), 5!."""
+        if self._kind() is None:
+            return
+        token, kind = self._tokens[self._next], self._kind()
+        is_glued = token.start() == self._tokens[self._next - 1].end()
+        word_behind = self._tokens[self._next + 1][0] if self._kind(1) == "word" else None
+        if kind == "word":
+            is_factor = token[0].lower() in FUNCTIONS | DOZENS or _VARIABLE.fullmatch(token[0])
+            refused = is_factor or (is_glued and _GLUED_FACTOR.fullmatch(token[0]))
+        elif word_behind:
+            refused = kind == "times" or token[0] == "+" or (kind == "sign" and _VARIABLE.fullmatch(word_behind))
+        else:
+            repeats = _REPEATS.match(token.string, token.start()) and self._kind(1) in ("number", "command")
+            refused = is_glued and (repeats or (only_number and token[0] == "!"))
+        if refused:
+            raise Unreadable
+
+    def _number_is_at(self, index: int) -> bool:
+        kinds = [token.lastgroup for token in self._tokens[index : index + 2]]
+        return bool(kinds) and (kinds[0] in NUMBERS or (kinds[0] == "sign" and kinds[1:] == ["number"]))
+
+
+def _refuse_formula(tokens: list[Token]) -> None:
+    """Raises Unreadable where a function or variable stands first, whose number is no answer: sqrt(9), x > 72, x_1."""
+    if tokens and tokens[0].lastgroup == "sign":
+        tokens = tokens[1:]
+    if not tokens or tokens[0].lastgroup != "word":
+        return
+    word, behind = tokens[0], tokens[1] if len(tokens) > 1 else None
+    kind, is_variable = behind and behind.lastgroup, len(word[0]) == 1
+    if word[0].lower() in FUNCTIONS or _SUBSCRIPT_OR_CALL.match(word.string, word.end()):
+        raise Unreadable
+    if behind and (behind[0] in _CHANGES_VALUE or (is_variable and kind in (*_POWERS, "command", "sign", "times"))):
+        raise Unreadable
 
 
 def _changes_value(text: str) -> bool:

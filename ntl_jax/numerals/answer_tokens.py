@@ -23,10 +23,11 @@ _STYLES = (
 )
 _TOKEN = re.compile(
     rf"(?P<fraction>\\[dtc]?frac{_ABOVE}{_BELOW})"
-    rf"|(?P<number>(?:{_THOUSANDS}|[0-9]++)(?:\.[0-9]++)?(?:[eE](?P<tens>[-+]?[0-9]++)(?!\w))?|\.[0-9]++)"
+    rf"|(?P<number>(?:{_THOUSANDS}|[0-9]++)(?:\.[0-9]++)?(?:[eE](?P<tens>[-+]?[0-9]++)(?!\w))?|(?<![\w.])\.[0-9]++)"
     r"|(?P<vulgar>[¼-¾⅐-⅞])|(?P<superscript>[⁺⁻]?[⁰¹²³⁴-⁹]++)"
     r"|(?P<power>(?<=[0-9])\*\*(?=[-+]?[0-9]))"
     rf"|(?P<skip>[^\S\n]++|\\[,;:! (){{}}\[\]\\]|\\(?:{_STYLES})(?![A-Za-z])|\^\s*+\{{?\\circ\}}?|{CURRENCY}|\\?%|°"
+    r"|</?[A-Za-z]{1,20}/?>|<\|\w{1,40}\|>"  # HTML and special tokens
     r"|<<|>>(?!.?[0-9])|\*\*|\*(?![^\S\n]*+[$0-9.(])|[~_`\"'{})\[\]&]|(?<!\s)\()"
     r"|(?P<aside>\(|\\boxed(?![A-Za-z]))|(?P<caret>\^)|(?P<equals>[=≈]|\\approx(?![A-Za-z])|>>)"
     r"|(?P<sign>[-+\N{MINUS SIGN}\N{EN DASH}])"

@@ -20,21 +20,13 @@ from fractions import Fraction
 
 from ntl_jax.numerals.answer_reader import Written, read_box, read_field, read_reference
 from ntl_jax.numerals.answer_tokens import CURRENCY, MINUS, Unreadable
+from ntl_jax.numerals.last_number import read_last
 
 _SIGN = "[-+\N{MINUS SIGN}]"
 _DIGITS = r"(?:[0-9]{1,3}(?:(?:,|\{,\})[0-9]{3})++(?![0-9])|[0-9]++)(?:\.[0-9]++)?"
 UNSIGNED = rf"(?P<digits>{_DIGITS}|(?<![\w.])\.[0-9]++)"
 _NUMERAL = re.compile(rf"(?:(?<![\w)\]}}])(?P<sign>{_SIGN}){CURRENCY}?)?{UNSIGNED}")
 _MARKER = re.compile("(?<!#)####++")
-_VULGAR = re.compile("[¼-¾⅐-⅞]")
-# The text before the last numeral of a fraction, a mixed number or a power.
-_NOT_BEHIND = r"(?<![\w.,:/^*)\]}])"
-_BEGINS_EXACT = re.compile(
-    rf"(?:{_NOT_BEHIND}[-\u2212])?{_NOT_BEHIND}(?:"
-    r"(?:[0-9]{1,18} )?[0-9]{1,18}(?:\.[0-9]{1,18})?(?:/|\^\{?|\*\*|[eE][-+]?)"
-    r"|(?:[0-9]{1,18} ?)?\\[dtc]?frac\{[-\u2212]?[0-9.]{1,18}\}\{)\Z"
-)
-_MOST_IN_FRONT = 64
 _BOX = "\\boxed"
 _BRACE = re.compile(r"[{}]")
 RESPONSES_KEPT = 8192  # of which the answers are remembered: labels, reward and accuracy ask for the same ones
@@ -120,7 +112,7 @@ def find_marked_answer(text: str) -> Numeral | None:
 def find_answer(text: str) -> Numeral | None:
     r"""The number a response gives as its answer: the marked one, else its last.
 
-    None if the text contains no number, or if the marked text is not one number.
+    None where the text holds no number, and where what it marks, or ends with, is not one number.
 
     Example:
         >>> find_answer("2 * 36 = 72, so 72.").offsets, find_answer("there is none") is None
@@ -129,7 +121,13 @@ def find_answer(text: str) -> Numeral | None:
         True
     """
     answer, is_marked = _marked(text)
-    return answer if is_marked else _last(text)
+    if is_marked:
+        return answer
+    try:
+        written = read_last(text)
+    except Unreadable:
+        return None
+    return written and _numeral(text, written)
 
 
 def parse_numeral(text: str) -> Numeral:
@@ -197,30 +195,6 @@ def _content_of_box(text: str, start: int) -> tuple[int, int]:
         if depth <= 0:
             return start, brace.start()
     return start, len(text)
-
-
-def _last(text: str) -> Numeral | None:
-    """The last number of a text: a numeral, or the fraction or power that ends with it."""
-    last = None
-    for last in _NUMERAL.finditer(text):  # noqa: B007
-        pass
-    behind = 0 if last is None else last.end()
-    if vulgar := _VULGAR.search(text, behind):
-        return _exact_from(text, last.start() if last and vulgar.start() == behind else vulgar.start())
-    if last is None:
-        return None
-    if begin := _BEGINS_EXACT.search(text[: last.start("digits")], max(0, last.start() - _MOST_IN_FRONT)):
-        return _exact_from(text, begin.start()) or _signed(last)
-    return _signed(last)
-
-
-def _exact_from(text: str, start: int) -> Numeral | None:
-    """The fraction or power that starts here, or None."""
-    try:
-        written = read_field(text, start)
-    except Unreadable:
-        return None
-    return _numeral(text, written) if written and written.exact is not None else None
 
 
 def _decimal(value: Fraction) -> str:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rewards that add to the exact match what the digits' probabilities say, in the call of ``protocol.py``.
 
+A response without an answer earns nothing by its digits, whatever those of its equations are.
+
 ``digit_accuracy`` and ``probability_quality`` need true digits; confidence alone, which two of these functions use,
 says how sure the policy was, not how right.
 """
@@ -10,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from ntl_jax.records import NTLInfo
+from ntl_jax.rewards.answers import extract_answer
 from ntl_jax.rewards.final_answer import (
     calculate_final_answer_confidence,
     calculate_final_answer_digit_accuracy,
@@ -33,6 +36,8 @@ def compute_ntl_bonus_all(
 ) -> float:
     """``0.4 digit_accuracy + 0.3 confidence + 0.3 probability_quality`` over all digits with truth.
 
+    0 where the response gives no answer.
+
     Args:
         ntl_info: record of this one sample.
 
@@ -46,6 +51,8 @@ def compute_ntl_bonus_all(
         >>> round(compute_ntl_bonus_all("gsm8k", "#### 6", "5", ntl_info=info), 4)
         0.3
     """
+    if extract_answer(solution_str) is None:
+        return 0.0
     return _weighted(
         ntl_info.digit_accuracy[0],
         mean_where(ntl_info.top_probability, ntl_info.has_truth)[0],
@@ -62,7 +69,7 @@ def compute_ntl_bonus_final_answer(
     ntl_info: NTLInfo,
     **kwargs: Any,
 ) -> float:
-    """The same as `compute_ntl_bonus_all` over the final answer's digits.
+    """The same as `compute_ntl_bonus_all` over the final answer's digits, of which a response without one has none.
 
     Args:
         ntl_info: record of this one sample, of reward mode final_answer or hybrid.
@@ -115,7 +122,7 @@ def compute_score_ntl_enhanced(
     ntl_info: NTLInfo,
     **kwargs: Any,
 ) -> dict[str, float]:
-    """``0.6 EM + 0.25 digit_accuracy + 0.15 probability_quality``.
+    """``0.6 EM + 0.25 digit_accuracy + 0.15 probability_quality``; 0 without an answer.
 
     Args:
         ntl_info: record of this one sample.
@@ -123,7 +130,9 @@ def compute_score_ntl_enhanced(
     Example: see `compute_ntl_bonus_all`.
     """
     exact = exact_match(data_source, solution_str, ground_truth)
-    accuracy, quality = float(ntl_info.digit_accuracy[0]), float(ntl_info.probability_quality[0])
+    accuracy = quality = 0.0
+    if extract_answer(solution_str) is not None:
+        accuracy, quality = float(ntl_info.digit_accuracy[0]), float(ntl_info.probability_quality[0])
     return {
         "score": 0.6 * exact + 0.25 * accuracy + 0.15 * quality,
         "exact_match": exact,

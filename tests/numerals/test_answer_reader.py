@@ -32,7 +32,11 @@ NUMERALS = {
     "#### 72/hour": "72",
     "#### 72!": "72",
     "#### 3rd": "3",
-    "#### 12 dozen": "12",
+    "#### 12 cups": "12",
+    "#### 72m2": "72",
+    "#### 72 a day": "72",
+    "#### 72 in the third week": "72",
+    "#### <b>72</b><|im_end|>": "72",
     "#### $18.00": "18",
     "#### 50%": "50",
     "#### **72**": "72",
@@ -75,6 +79,9 @@ EXACT = {
     r"#### 1.5 \times 10^3": 1500,
     "#### 1.5 x 10^3": 1500,
     "#### 1.5 million": 1_500_000,
+    "#### 2 hundred": 200,
+    "#### 2 hundred thousand": 200_000,
+    "#### 2 millions": 2_000_000,
     r"#### $-\frac{1}{2}$": Fraction(-1, 2),
     r"\boxed{\frac{1}{12}}": Fraction(1, 12),
     r"\boxed{\dfrac{3}{4}}": Fraction(3, 4),
@@ -90,18 +97,29 @@ EXACT = {
 NO_ANSWER = [
     "#### 3:30", "#### 3 : 2", "#### 8:00 AM", "#### 5-7", "#### 5 - 7", "#### 5\N{EN DASH}7", "#### 5%-7%",
     "#### 5 to 7", "#### 5 or 7", "#### 3,000 - 4,000 people", "#### 1.2.3", "#### 12,5", "#### 0,125", "#### 1,20,000",
-    "#### 1,2345", "#### 1234,567", "#### 1 234,56", "#### 12/5/2023", "#### 2023-05-12", "#### 5 May 2023", "#### 1/0",
+    "#### 1,2345", "#### 1234,567", "#### 1 234,56", "#### 12/5/2023", "#### 2023-05-12", "#### 1/0",
     "#### 2*36", "#### 3 + 4", "#### 3(4)", "#### 72 cm \N{MULTIPLICATION SIGN} 5 cm", "#### 5 feet 3 inches",
     "#### 5' 3\"", "#### 1 hour 30 min", "#### 16 and 2/3", "#### 5 and a half", "#### 16 R2", "#### 16 remainder 2",
     "#### 5 < 7", "#### 4\N{SQUARE ROOT}2", r"#### \sqrt{2}", "#### \N{PLUS-MINUS SIGN}5", "#### 5k", "#### 4٣",
     "#### 9^999999999", "#### 1e999", "#### \uff17\uff12", "#### x = 1 or x = 2",
     r"\boxed{x = 1, y = 2}", r"\boxed{x = 1 \text{ or } x = 2}",
-    "#### $5 - $7", "#### x = unknown",
+    "#### $5 - $7",
+    "#### sqrt(9)", "#### -sqrt(9)", "#### sqrt 9", "#### f(9)", "#### log_2(8)", "#### 3 sqrt(2)", "#### x_1",
+    "#### 3x", "#### 6x", "#### 3 x", "#### 2pi", "#### 2 pi", "#### 2ab", "#### 5i", "#### 5 + x", "#### 5 - x",
+    "#### x > 72", "#### x \N{GREATER-THAN OR EQUAL TO} 72", r"#### x \ge 72", "#### 72 > x", "#### 72 < 80",
+    r"#### 0.\overline{3}", r"#### 0.\bar{3}", "#### 0.(3)", "#### 5h30", "#### 5h 30", "#### 2 thousand five",
+    "#### 72, 73", "#### 72; 73", "#### 72, -73", "#### 1, 930", "#### 1,000, 2,000",
+    "#### 2 dozen", "#### 3 dozen eggs", "#### 2 dozens",
+    r"\boxed{3n}", r"\boxed{3\,n}", r"\boxed{4i}", r"\boxed{5!}", r"\boxed{sqrt(9)}", r"\boxed{x_1}", r"\boxed{x > 72}",
+    r"\boxed{0.\overline{3}}", r"\boxed{2 \text{ dozen}}",
     r"\boxed{4\sqrt{2}}", r"\boxed{4\pi}", r"\boxed{\frac{\pi}{2}}", r"\boxed{2x}",
     r"\boxed{x^2}", r"\boxed{3, 5}", r"\boxed{(3, 5)}", r"\boxed{5 \text{ or } 7}", r"\boxed{5:7}",
     r"\boxed{2 \frac{5}{3}}",
     r"\boxed{3 \text{ hours and } 30 \text{ minutes}}",
 ]  # fmt: skip
+
+# The last number of these is one number.
+NO_MARKED_ANSWER = ["#### 5 May 2023", "#### 72 apples, 73 pears", "#### x = unknown"]
 
 
 @pytest.mark.parametrize(("written", "expected"), NUMERALS.items())
@@ -119,8 +137,8 @@ def test_fractions_and_powers_are_read_exactly_and_have_no_digits(written, value
     assert Fraction(answer.canonical) == value
 
 
-@pytest.mark.parametrize("written", NO_ANSWER)
-def test_text_that_is_not_one_number_is_not_an_answer(written):
+@pytest.mark.parametrize("written", NO_ANSWER + NO_MARKED_ANSWER)
+def test_what_is_not_one_number_is_no_answer(written):
     assert find_answer("It is 8 + 9 = 17.\n" + written) is None
 
 
@@ -143,7 +161,13 @@ def test_marks_without_a_number_are_skipped(written):
         ("so 1 1/3 cups", "4/3"),
         ("so 10^3.", "1000"),
         ("so 1.5e3", "1500"),
-        ("on 12/5/2023", "2023"),
+        (r"10^{-3}", "0.001"),
+        (r"so $1.5 \times 10^3$.", "1500"),
+        ("so 5 x 10^{2}", "500"),
+        ("so 10³.", "1000"),
+        ("so 1.5 million dollars.", "1500000"),
+        ("so -1.5 million", "-1500000"),
+        ("24 / 7 days", "24/7"),
         ("48/2=24", "24"),
         ("2/3 of 9", "9"),
     ],
@@ -151,6 +175,53 @@ def test_marks_without_a_number_are_skipped(written):
 def test_without_a_mark_a_fraction_or_power_at_the_end_is_read_whole(written, expected):
     answer = find_answer(written)
     assert answer is not None and answer.canonical == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("The area is 72 m^2.", "72"),
+        (r"It is 72\text{ cm}^2.", "72"),
+        (r"It is $72\,\mathrm{m\,s^{-2}}$.", "72"),
+        ("It is 3 * 24 = 72 km^{3}", "72"),
+        ("It is 72 m2.", "72"),
+        ("They save 72 kg of CO2", "72"),
+        ("so 10 000.", "10000"),
+        ("so 1 234 567", "1234567"),
+        (r"so 10\,250", "10250"),
+        (r"so $10,\!250$", "10250"),
+        ("so 10\u00a0250", "10250"),
+        ("so 10~250", "10250"),
+        ("Step 3: 72", "72"),
+        ("The answer is: 72", "72"),
+        ("It costs 5, and then 72", "72"),
+        ("a = 5, b = 72", "72"),
+        ("5 plus 67 equals 72", "72"),
+        ("1. 5\n2. 72", "72"),
+        ("| 5 | 72 |", "72"),
+        ("=> 72", "72"),
+        (r"\Rightarrow 72", "72"),
+        ("<answer>72</answer>", "72"),
+        ("67+5=<<67+5=72>>72", "72"),
+        (r"67+5=<<67+5=72>>\$72", "72"),
+        ("72 in the third week", "72"),
+    ],
+)
+def test_without_a_mark_units_and_separators_belong_to_the_last_numeral(written, expected):
+    answer = find_answer(written)
+    assert answer is not None and answer.exact is None
+    assert answer.canonical == expected
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *(text.removeprefix("#### ") for text in NO_ANSWER if "=" not in text and "boxed" not in text),
+        "so 10 250 boxes", "In group 5 200 people", "on 12/5/2023", "at 80-72", "5 - 3", "so x^2", "(1+1)^2",
+    ],
+)  # fmt: skip
+def test_without_a_mark_what_is_not_one_number_is_no_answer_either(written):
+    assert find_answer(f"so {written}") is None
 
 
 def test_an_answer_after_an_unreadable_one_does_not_count():

@@ -32,7 +32,9 @@ def test_answers_longer_than_python_converts_to_an_integer_are_compared():
     assert not is_correct("#### " + "7" * 9_999 + "8", "7" * 10_000)
 
 
-@pytest.mark.parametrize("reference", ["seventy-two", "x", "", "12 or 13", "5-7", "3:30", "1/0", "1/2/3", "4\\sqrt{2}"])
+@pytest.mark.parametrize(
+    "reference", ["seventy-two", "x", "", "12 or 13", "5-7", "3:30", "1/0", "1/2/3", "4\\sqrt{2}", "5!", "3x", "72, 73"]
+)
 @pytest.mark.parametrize("response", ["#### 72", "#### 2", "none"])
 def test_a_reference_that_is_not_one_number_is_refused_with_its_text(reference, response):
     with pytest.raises(ValueError, match=re.escape(repr(reference))):

@@ -100,6 +100,34 @@ def test_the_enhanced_score_weighs_three_parts(info):
     assert result["score"] == pytest.approx(0.6 + 0.25 * 0.5 + 0.15 * 1.7 / 3, rel=1e-5)
 
 
+@pytest.mark.parametrize("mode", ["final_answer", "all_tokens", "hybrid"])
+@pytest.mark.parametrize(
+    "response", ["3+4=7\n#### 3:30", "3+4=7\n#### 2 dozen", "3+4=7.\n\\boxed{3n}", "3+4=7\nso 6:15"]
+)
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("ntl_reward", {"tau": 1e6}),
+        ("ntl_gated_reward", {"tau": 1e6}),
+        ("compute_full_ntl_reward", {}),
+        ("compute_ntl_bonus_all", {}),
+        ("compute_ntl_bonus_final_answer", {}),
+        ("compute_score", {}),
+        ("compute_score", {"ntl_bonus_type": "final_answer"}),
+        ("compute_score_ntl_enhanced", {}),
+        ("compute_confidence_reward", {}),
+        ("compute_high_confidence_reward", {}),
+    ],
+)
+def test_digits_earn_nothing_without_an_answer(name, settings, response, mode):
+    digits = np.array([int(c) if c.isdigit() else -1 for c in response])
+    sure = np.where(np.arange(10) == digits[:, None], 0.0, -30.0).astype(np.float32)
+    label = label_response(response, np.arange(len(response)), digits, "3", mode=mode)
+    info = build_ntl_info([sure], [label], [response])
+    assert mode == "final_answer" or info.correct_digits[0] == 1  # the 7 of 3+4=7
+    assert reward(name, info, solution_str=response, **settings)["score"] == 0
+
+
 def confident(log_prob: float):
     """A record of one digit with this log-prob."""
     label = blank_labels(1)._replace(digits=np.array([7]))

@@ -190,7 +190,7 @@ def test_the_confidence_proxy_of_a_response_without_an_answer_is_infinite():
 
 
 def test_the_likeliest_digit_and_the_truths_share_are_recorded():
-    info = build(respond(["#### ", "6", "x"], "5", {1: between(5, 6, 0.75) - 3.0}))
+    info = build(respond(["#### ", "6", " apples"], "5", {1: between(5, 6, 0.75) - 3.0}))
     assert info.predicted.tolist() == [[-1, 6, -1]]
     np.testing.assert_allclose(info.confidence, [0.75], rtol=1e-5)
     np.testing.assert_allclose(info.probability_quality, [0.25], rtol=1e-5)

@@ -14,7 +14,7 @@ import pytest
 from ntl_jax.config import NTLSection, RewardSection
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Sampling
-from ntl_jax.rewards import CONFIDENCE, LOSSES
+from ntl_jax.rewards import CONFIDENCE, LOSSES, extract_answer
 from ntl_jax.train import (
     EXAMPLE_CONFIGS,
     ExtractionError,
@@ -93,7 +93,8 @@ def test_without_any_extraction_the_confidence_is_left(tiny_parts, sampled):
     scored = scorer(prompts, without_capture(trajectories))
     assert scored.ntl_info.method == CONFIDENCE
     for row, (trajectory, positions) in enumerate(zip(trajectories, scored.ntl_info.digit_positions, strict=True)):
-        expected = -trajectory.rollout_log_probs[positions].mean() if len(positions) else np.inf
+        has_answer = extract_answer(scored.texts[row]) is not None
+        expected = -trajectory.rollout_log_probs[positions].mean() if has_answer else np.inf
         assert scored.ntl_info.ntl_loss[row] == pytest.approx(expected, rel=1e-5)
     assert scored.valid.all()
 

@@ -232,7 +232,7 @@ class Reader:
                 return
             if not words and (kind in ("command", "superscript") or _changes_value(token[0])):
                 raise Unreadable
-            if word in PARTS and IN_FRONT_OF_PARTS.issuperset(words):  # 5 and a half
+            if word in PARTS and IN_FRONT_OF_PARTS.issuperset(words) and (words or word != "quarters"):  # 5 and a half
                 raise Unreadable
             if only_number and _VARIABLE.fullmatch(token[0]):  # 2x
                 raise Unreadable

@@ -20,6 +20,7 @@ FUNCTIONS = frozenset(
 DOZENS = frozenset(["dozen", "dozens"])
 """``2 dozen`` is 24, or the answer 2 to a question for dozens; references have it both ways."""
 PARTS = frozenset(["half", "halves", "third", "thirds", "quarter", "quarters"])
+"""Words for a part of the number in front of them; ``12 quarters`` are coins."""
 IN_FRONT_OF_PARTS = frozenset(["and", "a", "one"])
 SPELLED = frozenset(
     [

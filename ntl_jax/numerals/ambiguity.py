@@ -17,11 +17,16 @@ _OPERATOR = re.compile(r"[-+*/asmdejPMTDf]")
 _OF = re.compile(r"(?<!%)(?<!n[d/]n)(?<!E)f")  # of a percentage or a fraction only
 _OTHER_NOTATION = re.compile(  # 1.200 for 1200, 3·5 for 3.5, a date
     r"(?<![0-9.,])[1-9][0-9]{0,2}\.[0-9]{3}(?![0-9])|[0-9]·[0-9]"
-    r"|(?<![0-9])(?:[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2})(?=\s)"
+    r"|(?<![0-9])(?:[0-9]{1,2}/[0-9]{1,2}/(?:[0-9]{2}|[0-9]{4})|[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2})(?=\s)"
 )
+_QUOTIENTS = re.compile(r"[/dD].*[/dD](?P<third>.*[/dD])?")
+_MIXED_NUMBER = re.compile(r"[0-9][-–][1-9]/(?:[2-9]|1[026]|32)(?![0-9.])")  # 3-1/2 hours
+_ACCOUNTED = re.compile(r"[-+as][(\[]n[)\]]")  # 12 + (20)
 _POINT_OF_THOUSANDS = re.compile(r"[1-9][0-9]{0,2}\.[0-9]{3}")
 _FRACTIONS = re.compile(r"n[d/]n(?:[-+as]n[d/]n)*")
 _RANGE = re.compile(r"n[se]n")
+_SUM_OF_TWO = re.compile(r"n(?:(?P<plus>[+aP])|[-seM])n")
+_HALF_DAY, _ONE_O_CLOCK = 12, 100
 
 
 def trust_reading(kinds: str, text: str) -> int:
@@ -29,6 +34,11 @@ def trust_reading(kinds: str, text: str) -> int:
     if "f" in kinds and _OF.search(kinds):
         return NEVER
     if _DOUBTFUL.search(kinds) or _SPACING.search(kinds) or _OTHER_NOTATION.search(text):
+        return IF_CONFIRMED
+    if _MIXED_NUMBER.search(text) or _ACCOUNTED.search(kinds):
+        return IF_CONFIRMED
+    quotients = _QUOTIENTS.search(kinds)
+    if quotients and (quotients["third"] or ("/" in text and "÷" in text)):  # 1/2/3/4, 60÷3/4
         return IF_CONFIRMED
     if _WORD_OPERATOR.search(kinds) and len(_OPERATOR.findall(kinds)) > 1:
         return IF_CONFIRMED
@@ -53,6 +63,30 @@ def is_other_than_computed(kinds: str, first: int | Fraction, value: int | Fract
     if len(kinds) == 3 and written > first:
         return True
     return abs(value) < len(kinds) // 4 + 1 and value.denominator != 1 and written.denominator == 1
+
+
+def is_time_of_day(kinds: str, numerals: list[str], value: int | Fraction, written: int | Fraction) -> bool:
+    """Whether a result may be one on the clock: ``1430 - 1345 = 45 minutes``, ``10 + 5 = 3 in the afternoon``.
+
+    Args:
+        kinds: of the expression's tokens.
+        numerals: those of the expression, and of the result.
+        value: of the expression.
+        written: its result as it is written.
+    """
+    if not (operator := _SUM_OF_TWO.fullmatch(kinds)):
+        return False
+    if 0 < written <= _HALF_DAY and (value - written) % _HALF_DAY == 0:
+        return True
+    first, second, result = (int(re.sub("[^0-9]", "", numeral)) for numeral in numerals)
+    sign = 1 if operator["plus"] else -1
+    minutes = {_minutes(first) + sign * second, _minutes(first) + sign * _minutes(second)}
+    return first >= _ONE_O_CLOCK and not minutes.isdisjoint((result, _minutes(result), written * 60))
+
+
+def _minutes(clock: int) -> int:
+    """Minutes from midnight to 1430, say."""
+    return clock // _ONE_O_CLOCK * 60 + clock % _ONE_O_CLOCK
 
 
 def is_point_of_thousands(written: str, value: int | Fraction) -> bool:

@@ -27,12 +27,12 @@ _SYMBOLS = {
     "%": "%",
     "$": "$",
 }
-_MARKUP = re.compile(r"[\\`&{}\ue000\ue001]|\*\*|__")
+_MARKUP = re.compile(r"[\\`&{}\ue000\ue001]|\*\*|__|<br")
 _WRAPPED = re.compile(rf"\\(?:{_WRAPPERS.replace(' ', '|')})\s*+\{{((?:[^{{}}]|\{{,\}})*+)\}}")
 _FRACTION = re.compile(r"\\[dt]?frac\s*+\{((?:[^{}]|\{,\})*+)\}\s*+\{((?:[^{}]|\{,\})*+)\}")
 _COMMAND = re.compile(
     r"(?P<degree>\^\s*+(?:\{\s*+)?\\circ(?![a-zA-Z])(?:\s*+\})?)"
-    r"|(?P<boundary>\\(?:begin|end)\{[^{}\n]*+\}|\\[)\]]\s*+\\[(\[]|\\\\\[[0-9][^\]\n]{0,12}\])"
+    r"|(?P<boundary>\\(?:begin|end)\{[^{}\n]*+\}|\\[)\]]\s*+\\[(\[]|\\\\\[[0-9][^\]\n]{0,12}\]|<br\s*+/?>)"
     r"|(?P<continued>\\\\\s*+&?\s*+(?==))"
     r"|(?P<unknown>&(?:[a-zA-Z]++|\#[0-9]++);|(?<=,)\\!)"
     r"|\\(?P<name>[a-zA-Z]++|.)|(?P<strong>\*\*|__)|(?P<blank>[`&])",
@@ -40,7 +40,7 @@ _COMMAND = re.compile(
 )
 _ITALIC = re.compile(r"(?<![\w*)])\*(?=[^\s*])([^*\n]*+)(?<=\S)\*(?![\w*])")
 _BRACE = re.compile(r"(?!\{,\})(?<!\{,)[{}]")
-_BULLET = re.compile(r"\s*+(?:(?:[>•*+-]|\#{1,6}|\(?(?:[0-9]{1,3}|[A-Za-z])[.)])\s++)+")
+_BULLET = re.compile(r"\s*+(?:(?:[>•*+-]|\#{1,6}|\(?(?:[0-9]{1,3}|[A-Za-z])[.)]|\(?[0-9]{1,2}\)?[-–—])\s++)+")
 _OPERAND = re.compile(r"[(\[$€£¥0-9.]")
 
 
@@ -61,7 +61,7 @@ def plain_text(text: str) -> str:
         if simpler == text:
             break
         text = simpler
-    return _BRACE.sub(" ", _COMMAND.sub(_symbol, text))
+    return _BRACE.sub(UNKNOWN, _COMMAND.sub(_symbol, text))
 
 
 def without_bullet(line: str) -> str:
@@ -74,7 +74,7 @@ def without_bullet(line: str) -> str:
     if not (bullet := _BULLET.match(line)):
         return line
     size = bullet.end()
-    may_be_operator = bullet[0].rstrip()[-1] in "*+-" and _OPERAND.match(line, size)
+    may_be_operator = bullet[0].rstrip()[-1] in "*+-–—" and _OPERAND.match(line, size)
     return (RELATION if may_be_operator else " ").rjust(size) + line[size:]
 
 

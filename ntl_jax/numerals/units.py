@@ -17,11 +17,17 @@ UNIT = "(?:[wlc]{1,3}+(?:[/dh][wlc]{1,2}+)?+|[/dh][wlc]{1,2}+)"
 
 _UNIT = re.compile(UNIT)
 _DASH = re.compile("[wlc]-[(]*n(?![wlc])")  # 5 apples - 3 + 4 = 7 may be a list of two
+_UNIT_WORD = re.compile(r"[^\W\d_]++")
 _RATIO = re.compile("[/dh][wlc]")
 _SUM = re.compile("[^*/mdjFTDf]*")
 _CURRENCIES = frozenset("$€£¥")
 _CONVERSIONS = frozenset(
-    (2, 3, 4, 5, 7, 8, 10, 12, 16, 20, 24, 25, 30, 36, 52, 60, 100, 365, 1000, 1440, 1760, 3600, 5280)
+    map(
+        int,
+        """2 3 4 5 6 7 8 10 12 14 15 16 18 20 24 25 28 29 30 31 32 36 42 48 50 52 60 64 80 90 91 100 112 120 128
+    144 168 180 220 240 256 360 365 366 480 500 660 720 1000 1024 1440 1760 2000 2240 3600 5280 8760 10000 10080 86400
+    100000 1000000""".split(),
+    )
 )
 _FIRST_WORDS = 4  # of those behind a result
 
@@ -57,12 +63,15 @@ def is_conversion(tokens: Tokens, start: int, result: int, value: int | Fraction
     expression = tokens.text[: tokens.end(result)][tokens.start(start) :]
     left, _, right = expression.partition("=")
     has_other_currency = any((c in left) != (c in right) for c in _CURRENCIES)
-    return has_other_currency or any(word.lower() in words.MEASURES for word in _words_behind(tokens, result))
+    behind = _words_behind(tokens, result)
+    units = {words.singular(word) for word in behind if words.kind_of_word(word) != words.PLAIN}
+    return has_other_currency or not units.issubset(words.singular(word) for word in _UNIT_WORD.findall(left))
 
 
 def _words_behind(tokens: Tokens, result: int) -> list[str]:
     found = []
-    for index in range(result + 1, min(result + 1 + _FIRST_WORDS, len(tokens.kinds))):
+    first = result + 1 + (tokens.kinds[result + 1 : result + 2] == "(")
+    for index in range(first, min(first + _FIRST_WORDS, len(tokens.kinds))):
         if tokens.kinds[index] not in "wlck":
             break
         found.append(tokens.word(index))

@@ -19,7 +19,7 @@ _OTHER_NOTATION = re.compile(  # 1.200 for 1200, 3·5 for 3.5, a date
     r"(?<![0-9.,])[1-9][0-9]{0,2}\.[0-9]{3}(?![0-9])|[0-9]·[0-9]"
     r"|(?<![0-9])(?:[0-9]{1,2}/[0-9]{1,2}/(?:[0-9]{2}|[0-9]{4})|[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2})(?=\s)"
 )
-_QUOTIENTS = re.compile(r"[/dD].*[/dD](?P<third>.*[/dD])?")
+_QUOTIENT = re.compile("[/dD]")
 _MIXED_NUMBER = re.compile(r"[0-9][-–][1-9]/(?:[2-9]|1[026]|32)(?![0-9.])")  # 3-1/2 hours
 _ACCOUNTED = re.compile(r"[-+as][(\[]n[)\]]")  # 12 + (20)
 _POINT_OF_THOUSANDS = re.compile(r"[1-9][0-9]{0,2}\.[0-9]{3}")
@@ -37,8 +37,8 @@ def trust_reading(kinds: str, text: str) -> int:
         return IF_CONFIRMED
     if _MIXED_NUMBER.search(text) or _ACCOUNTED.search(kinds):
         return IF_CONFIRMED
-    quotients = _QUOTIENTS.search(kinds)
-    if quotients and (quotients["third"] or ("/" in text and "÷" in text)):  # 1/2/3/4, 60÷3/4
+    num_quotients = len(_QUOTIENT.findall(kinds))
+    if num_quotients > 2 or (num_quotients == 2 and "/" in text and "÷" in text):  # 1/2/3/4, 60÷3/4
         return IF_CONFIRMED
     if _WORD_OPERATOR.search(kinds) and len(_OPERATOR.findall(kinds)) > 1:
         return IF_CONFIRMED

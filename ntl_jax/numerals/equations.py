@@ -45,16 +45,23 @@ _CLOSE_BY = 8
 _WITH_RESULT = re.compile(r"=(?:\\[a-zA-Z]++|[^\w=\n])*+[0-9]")
 _EQUALS_FIRST = re.compile(r"(?:[^\S\n]|[&$]|\\q?quad(?![a-z])|\\[(\[])*+=(?!=)")
 _LINE_END = re.compile(r"(?:\\\\)?[^\S\n]*+\n")
-_NOTHING = r"[\s&$`>_]|\*\*|<br\s*/?>|\\(?:[\[\]();,:! ]|q?quad|newline|\\(?:\[[^\]\n]{0,12}\])?)"
-_OPEN_END = re.compile(
-    rf"(?:(?<!\*)\*(?!\*)|(?<!-)-|[+/×÷−·^{{]|(?<!\\)\(|\\(?:times|cdot|div)"
-    rf"|\b(?:of|plus|minus|times|by|per|less|than|half|twice|double)|\b(?P<word>[A-Za-z]{{3,16}}))(?:{_NOTHING})*+\Z"
+# How an expression goes on over the end of a line: an operator, and between it and the line's end what means nothing.
+_SPACE = r"(?:hfill|newline|nonumber|notag|q?quad|h?phantom|hspace|text|mathrm)(?![a-z])(?:\{(?:[^{}\n\w]|\dem)*+\})?+"
+_NOTHING = (
+    rf"(?:[\s&$`~_]|\*\*|\{{\}}|</?[a-z]{{1,6}}\s*/?>|>|\\(?:[\[\]();,:! ]|{_SPACE}|\\(?:\[[^\]\n]{{0,12}}\])?))*+"
 )
-_TAIL = 32
-"""Characters at the end of the line before that are looked at."""
+_OPERATOR = r"(?:[+×÷/·⋅]|\\(?:times|cdot|div|ast|pm|mp|bmod|mod)(?![a-z]))"
+_OPEN_END = re.compile(
+    rf"(?:(?<![*\w.:!?])\*(?!\*)|(?<=[0-9])\*(?!\*)|(?<!-)-|[−–—^{{]|{_OPERATOR}|(?<!\\)\(|[0-9]\s?[xX]"
+    rf"|\b(?:of|plus|minus|times|by|per|less|than|half|twice|double|mod)|\b(?P<word>[A-Za-z]{{3,16}})){_NOTHING}\Z"
+)
+_TAIL = 48
+"""Characters at the end of the text before a line that are looked at."""
+_MOST_BLANKS = 512
+_CLOSES = frozenset("0123456789.,:;!?")
 _OPERATOR_FIRST = re.compile(
-    rf"(?:{_NOTHING})*+(?:(?P<operator>[+×÷/]|\\(?:times|cdot|div)(?![a-z])|(?<=[&d])\s*+[-−]"
-    rf"|(?:plus|minus|times|less|divided|multiplied)\b|x\s*+[0-9])|[-−*–]\s*+[($0-9])"
+    rf"{_NOTHING}(?:(?P<operator>{_OPERATOR}|(?<=[&d])\s*+[-−]|(?:plus|minus|times|less|divided|multiplied)\b|x\s*+[0-9])"
+    r"|[-−*–]\s*+[($0-9])"
 )
 _OTHER_ARITHMETIC = re.compile(r"mod(?:\b|ul(?:o|ar|us))|\bbase[ -]?(?:[0-9]|two|five|eight)")
 
@@ -98,7 +105,9 @@ def find_equations(text: str) -> Iterator[Equation]:
         if "\n" in line:
             line = _LINE_END.sub(_blank, line)
         line = without_bullet(plain_text(line))
-        if start and (open_end := _OPEN_END.search(text, max(0, start - _TAIL), start)):
+        before = text[max(0, start - _MOST_BLANKS) : start].rstrip()[-_TAIL:]
+        may_be_open = before and (before[-1] not in _CLOSES or before[-2:-1] == "\\")
+        if may_be_open and (open_end := _OPEN_END.search(before)):
             word = open_end["word"]
             if word is None or kind_of_word(word) == OPERATOR:
                 line, start = (RELATION if word else UNKNOWN) + line, start - 1

@@ -56,7 +56,7 @@ def _stands_between_operands(tokens: Tokens, start: int) -> bool:
     """Whether the mark before token ``start`` stands between two numbers, where it may be an operator: 3 ! 4 + 5."""
     first = len(tokens.kinds[:start].rstrip("p,b<"))
     if not first or tokens.kinds[first - 1] not in _OPERAND_ENDS:
-        return first > 0 and tokens.kinds[first - 1] in _OPERATORS  # .8 + . 84
+        return first > 0 and (tokens.kinds[first - 1] in _OPERATORS or tokens.kinds[:first] == "?")  # .8 + . 84
     marks = {tokens.word(index) for index in range(first, start)}
     return not marks <= _SEPARATORS or tokens.text.startswith(" . ", tokens.end(first - 1))
 
@@ -142,7 +142,7 @@ def _trust_behind_words(tokens: Tokens, end: int) -> int:
 
 
 def _trust_in_the_rest(kinds: str, end: int) -> int:
-    """The next clause may go on with an operator; a remainder, or that the result is rounded, may be said in the line."""
+    """The next clause may go on with an operator; that the result is rounded, or a remainder, may be said later."""
     if next_clause := _NEXT_CLAUSE.match(kinds, end):
         return NEVER if next_clause["goes_on"] else IF_CONFIRMED
     return IF_CONFIRMED if words.REMAINDER in kinds[end : end + _MOST_WORDS] else ALWAYS

@@ -27,12 +27,12 @@ _SYMBOLS = {
     "%": "%",
     "$": "$",
 }
-_MARKUP = re.compile(r"[\\`&{}\ue000\ue001]|\*\*|__|<br")
+_MARKUP = re.compile(r"[\\`&{}\ue000\ue001]|\*\*|__|</?(?:br|p|div|li)\b")
 _WRAPPED = re.compile(rf"\\(?:{_WRAPPERS.replace(' ', '|')})\s*+\{{((?:[^{{}}]|\{{,\}})*+)\}}")
 _FRACTION = re.compile(r"\\[dt]?frac\s*+\{((?:[^{}]|\{,\})*+)\}\s*+\{((?:[^{}]|\{,\})*+)\}")
 _COMMAND = re.compile(
     r"(?P<degree>\^\s*+(?:\{\s*+)?\\circ(?![a-zA-Z])(?:\s*+\})?)"
-    r"|(?P<boundary>\\(?:begin|end)\{[^{}\n]*+\}|\\[)\]]\s*+\\[(\[]|\\\\\[[0-9][^\]\n]{0,12}\]|<br\s*+/?>)"
+    r"|(?P<boundary>\\(?:begin|end)\{[^{}\n]*+\}|\\[)\]]\s*+\\[(\[]|\\\\\[[0-9][^\]\n]{0,12}\]|</?(?:br|p|div|li)\s*+/?>)"
     r"|(?P<continued>\\\\\s*+&?\s*+(?==))"
     r"|(?P<unknown>&(?:[a-zA-Z]++|\#[0-9]++);|(?<=,)\\!)"
     r"|\\(?P<name>[a-zA-Z]++|.)|(?P<strong>\*\*|__)|(?P<blank>[`&])",

@@ -4,6 +4,7 @@
 Each of these functions looks at the kinds of an expression's tokens without its units (`ntl_jax.numerals.lexer`).
 """
 
+import functools
 import re
 from fractions import Fraction
 
@@ -11,38 +12,45 @@ from ntl_jax.numerals.surroundings import ALWAYS, IF_CONFIRMED, NEVER
 
 # Blanks that say otherwise than precedence: 60 / 3/4, 3 * 2+4, 5 - 3-2, 2+4 * 3.
 _SPACING = re.compile(r"/[^()\[\]FE]*[md]|[*/][^()\[\]FE]*[as]|(?<=[n%)])-[^()\[\]FE]*[as]|[as][^()\[\]FE]*[*/]")
-_DOUBTFUL = re.compile(r"[\[ej]")  # brackets that may round, dashes, products without a sign
+_DOUBTFUL = re.compile(r"[\[ej]|[-+as]\(n\)")  # brackets that may round, dashes, products without a sign, losses
 _WORD_OPERATOR = re.compile(r"[PMTDf]")
 _OPERATOR = re.compile(r"[-+*/asmdejPMTDf]")
 _OF = re.compile(r"(?<!%)(?<!n[d/]n)(?<!E)f")  # of a percentage or a fraction only
-_OTHER_NOTATION = re.compile(  # 1.200 for 1200, 3·5 for 3.5, a date
+_OTHER_NOTATION = re.compile(  # 1.200 for 1200, 3·5 for 3.5, a mixed number, a date
     r"(?<![0-9.,])[1-9][0-9]{0,2}\.[0-9]{3}(?![0-9])|[0-9]·[0-9]"
+    r"|[0-9]-[1-9]/(?:[2-9]|1[026]|32)(?![0-9.])"
     r"|(?<![0-9])(?:[0-9]{1,2}/[0-9]{1,2}/(?:[0-9]{2}|[0-9]{4})|[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2})(?=\s)"
 )
-_QUOTIENT = re.compile("[/dD]")
-_MIXED_NUMBER = re.compile(r"[0-9][-–][1-9]/(?:[2-9]|1[026]|32)(?![0-9.])")  # 3-1/2 hours
-_ACCOUNTED = re.compile(r"[-+as][(\[]n[)\]]")  # 12 + (20)
 _POINT_OF_THOUSANDS = re.compile(r"[1-9][0-9]{0,2}\.[0-9]{3}")
 _FRACTIONS = re.compile(r"n[d/]n(?:[-+as]n[d/]n)*")
 _RANGE = re.compile(r"n[se]n")
 _SUM_OF_TWO = re.compile(r"n(?:(?P<plus>[+aP])|[-seM])n")
+KEPT = 4096  # expressions' kinds of which the trust is remembered
 _HALF_DAY, _ONE_O_CLOCK = 12, 100
 
 
 def trust_reading(kinds: str, text: str) -> int:
     """Whether an expression, written as ``text``, can be read in one way only."""
-    if "f" in kinds and _OF.search(kinds):
+    trust = _trust_kinds(kinds)
+    if trust == ALWAYS and (
+        _OTHER_NOTATION.search(text) or ("÷" in text and "/" in text and _num_quotients(kinds) > 1)
+    ):
+        return IF_CONFIRMED  # 60÷3/4
+    return trust
+
+
+@functools.lru_cache(KEPT)
+def _trust_kinds(kinds: str) -> int:
+    if _OF.search(kinds):
         return NEVER
-    if _DOUBTFUL.search(kinds) or _SPACING.search(kinds) or _OTHER_NOTATION.search(text):
+    if _DOUBTFUL.search(kinds) or _SPACING.search(kinds) or _num_quotients(kinds) > 2:
         return IF_CONFIRMED
-    if _MIXED_NUMBER.search(text) or _ACCOUNTED.search(kinds):
-        return IF_CONFIRMED
-    num_quotients = len(_QUOTIENT.findall(kinds))
-    if num_quotients > 2 or (num_quotients == 2 and "/" in text and "÷" in text):  # 1/2/3/4, 60÷3/4
-        return IF_CONFIRMED
-    if _WORD_OPERATOR.search(kinds) and len(_OPERATOR.findall(kinds)) > 1:
-        return IF_CONFIRMED
-    return ALWAYS
+    is_in_words = _WORD_OPERATOR.search(kinds) and len(_OPERATOR.findall(kinds)) > 1
+    return IF_CONFIRMED if is_in_words else ALWAYS
+
+
+def _num_quotients(kinds: str) -> int:
+    return sum(kinds.count(kind) for kind in "/dD")
 
 
 def is_other_than_computed(kinds: str, first: int | Fraction, value: int | Fraction, written: int | Fraction) -> bool:

@@ -9,6 +9,7 @@ Hostile text costs linear time: expressions of more tokens, numerals of more dig
 limits below have no value.
 """
 
+import functools
 import re
 from fractions import Fraction
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from typing import NamedTuple
 MAX_DIGITS = 18
 MAX_TOKENS = 48
 MAX_BITS = 256
+KEPT = 4096  # numerals of which the values are remembered
 
 _SUMS = {"+": 1, "a": 1, "P": 1, "-": -1, "s": -1, "e": -1, "M": -1}
 _PRODUCTS = frozenset("*mjTf")
@@ -62,6 +64,7 @@ def _num_open(kinds: str) -> int:
     return max(0, min(num_leading, kinds.count("(") - kinds.count(")") - kinds.count("E")))
 
 
+@functools.lru_cache(KEPT)
 def number_of(written: str) -> int | Fraction | None:
     """The value of an unsigned numeral; None where it is too long, or is more likely a name than a number."""
     if not written.isdigit():

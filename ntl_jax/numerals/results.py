@@ -10,8 +10,8 @@ from fractions import Fraction
 from ntl_jax.numerals.spans import Numeral
 
 MAX_DECIMALS = 6
-SAME = Fraction(1, 10**9)
-"""Relative distance up to which a result is not contradicted."""
+SAME = 10**9
+"""A result is contradicted where it is away from the value by more than one part in as many."""
 
 
 def rounded(value: int | Fraction, num_decimals: int) -> int | Fraction:
@@ -34,7 +34,7 @@ def has_many_decimals(value: int | Fraction) -> bool:
 
 def is_same(value: int | Fraction, written: int | Fraction) -> bool:
     """Whether a written result is the value but for the last digits of a computer's floating-point number."""
-    return abs(value - written) <= SAME * abs(value)
+    return abs(value - written) * SAME <= abs(value)
 
 
 def is_rounded(value: int | Fraction, written: int | Fraction, num_decimals: int) -> bool:

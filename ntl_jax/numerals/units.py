@@ -5,6 +5,7 @@ Any unknown word can be a unit, and any can be an operator (``5 squared + 3``), 
 trusted only where its numbers share one unit, and the result has it too.
 """
 
+import functools
 import re
 from fractions import Fraction
 
@@ -28,9 +29,11 @@ _CONVERSIONS = frozenset(
         2000, 2240, 3600, 5280, 8760, 10_000, 10_080, 86_400, 100_000, 1_000_000,
     )
 )  # fmt: skip
+KEPT = 4096  # expressions' kinds that are remembered
 _FIRST_WORDS = 4  # of those behind a result
 
 
+@functools.lru_cache(KEPT)
 def without_units(kinds: str) -> str:
     """The kinds of an expression's tokens without its units."""
     return _UNIT.sub("", kinds)
@@ -42,9 +45,9 @@ def trust_units(tokens: Tokens, start: int, end: int, result: int) -> int:
     text = tokens.text[tokens.start(start) : tokens.end(result)]
     if not text.isascii() and len(_CURRENCIES.intersection(text)) > 1:
         return NEVER
-    units = {words.singular(tokens.word(start + match.end() - 1)) for match in _UNIT.finditer(kinds)}
-    if not units:
+    if len(without_units(kinds)) == len(kinds):
         return ALWAYS
+    units = {words.singular(tokens.word(start + match.end() - 1)) for match in _UNIT.finditer(kinds)}
     result_words = _words_behind(tokens, result)
     if not result_words and _SUM.fullmatch(without_units(kinds)) and "$" not in text:
         return NEVER
@@ -56,8 +59,8 @@ def is_conversion(tokens: Tokens, start: int, result: int, value: int | Fraction
     """Whether a result differs by being in another unit: ``60 * 2 = 2 hours``, ``3 * 50 = $1.50``."""
     if not value or not written:
         return False
-    ratio = Fraction(value) / Fraction(written)
-    if ratio not in _CONVERSIONS and 1 / ratio not in _CONVERSIONS:
+    ratio = abs(Fraction(value, written))
+    if 1 not in (ratio.numerator, ratio.denominator) or max(ratio.numerator, ratio.denominator) not in _CONVERSIONS:
         return False
     expression = tokens.text[: tokens.end(result)][tokens.start(start) :]
     left, _, right = expression.partition("=")

@@ -56,7 +56,9 @@ def _stands_between_operands(tokens: Tokens, start: int) -> bool:
     """Whether the mark before token ``start`` stands between two numbers, where it may be an operator: 3 ! 4 + 5."""
     first = len(tokens.kinds[:start].rstrip("p,b<"))
     if not first or tokens.kinds[first - 1] not in _OPERAND_ENDS:
-        return first > 0 and (tokens.kinds[first - 1] in _OPERATORS or tokens.kinds[:first] == "?")  # .8 + . 84
+        return first > 0 and (
+            tokens.kinds[first - 1] in _OPERATORS or (first == 1 and tokens.kinds[0] == "?")
+        )  # .8 + . 84
     marks = {tokens.word(index) for index in range(first, start)}
     return not marks <= _SEPARATORS or tokens.text.startswith(" . ", tokens.end(first - 1))
 
@@ -77,7 +79,8 @@ def _trust_after_words(tokens: Tokens, start: int) -> int:
     if last in _DOUBTFUL_BEFORE:
         return NEVER
     if behind in _OPERAND_ENDS and (clause == words.UNKNOWN or words.LINK in clause[-2:]):  # 10 florp 3 + 4
-        return NEVER
+        is_between_formulas = "$" == tokens.text[tokens.end(first - 1)] == tokens.text[tokens.start(start) - 1]
+        return IF_CONFIRMED if is_between_formulas else NEVER
     if last != words.PLAIN or _DOUBTFUL_BEFORE.intersection(clause):
         return IF_CONFIRMED
     return ALWAYS
@@ -127,7 +130,9 @@ def _trust_behind_words(tokens: Tokens, end: int) -> int:
         return NEVER
     if behind in _GOES_ON or (behind in ("-", "/", "d", "e") and kinds[stop + 1 : stop + 2] in ("n", "(")):
         return NEVER
-    if first == words.VARIABLE:
+    if first == words.VARIABLE or (
+        first == words.MEASURE and len(tokens.word(end)) == 1 and tokens.word(end).isalpha()
+    ):
         is_apart = tokens.text[tokens.end(end - 1)].isspace()
         return IF_CONFIRMED if is_apart else NEVER
     if first == words.LINK and _FRACTION.match(kinds, stop):  # 16 and 2/3

@@ -13,12 +13,13 @@ from ntl_jax.numerals import words
 from ntl_jax.numerals.lexer import Tokens
 from ntl_jax.numerals.surroundings import ALWAYS, IF_CONFIRMED, NEVER
 
-UNIT = "(?:[wlc]{1,3}+(?:[/dh][wlc]{1,2}+)?+|[/dh][wlc]{1,2}+)"
-"""Behind a number, in the kinds of tokens: ``miles``, ``miles per hour``, ``/hour``."""
+UNIT = r"(?:[wlc]{1,3}+(?:[/dh][wlc]{1,2}+)?+|[/dh][wlc]{1,2}+|\([wlck]{1,3}+\))"
+"""Behind a number, in the kinds of tokens: ``miles``, ``miles per hour``, ``/hour``, ``(red)``."""
 
 _UNIT = re.compile(UNIT)
 _DASH = re.compile("[wlc]-[(]*n(?![wlc])")  # 5 apples - 3 + 4 = 7 may be a list of two
 _UNIT_WORD = re.compile(r"[^\W\d_]++")
+_ASIDE = re.compile(r"\([wlck]")
 _RATIO = re.compile("[/dh][wlc]")
 _SUM = re.compile("[^*/mdjFTDf]*")
 _CURRENCIES = frozenset("$€£¥")
@@ -47,12 +48,15 @@ def trust_units(tokens: Tokens, start: int, end: int, result: int) -> int:
         return NEVER
     if len(without_units(kinds)) == len(kinds):
         return ALWAYS
+    if _ASIDE.search(kinds):
+        return IF_CONFIRMED
     units = {words.singular(tokens.word(start + match.end() - 1)) for match in _UNIT.finditer(kinds)}
     result_words = _words_behind(tokens, result)
     if not result_words and _SUM.fullmatch(without_units(kinds)) and "$" not in text:
         return NEVER
     agree = len(units) == 1 and not units.isdisjoint(map(words.singular, result_words))
-    return IF_CONFIRMED if not agree or _RATIO.search(kinds) or _DASH.search(kinds) else ALWAYS
+    may_be_variable = any(len(unit) == 1 and unit.isalpha() for unit in units)
+    return IF_CONFIRMED if not agree or may_be_variable or _RATIO.search(kinds) or _DASH.search(kinds) else ALWAYS
 
 
 def is_conversion(tokens: Tokens, start: int, result: int, value: int | Fraction, written: int | Fraction) -> bool:

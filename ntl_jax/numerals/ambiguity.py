@@ -8,11 +8,15 @@ import functools
 import re
 from fractions import Fraction
 
+from ntl_jax.numerals.expressions import KEPT
 from ntl_jax.numerals.surroundings import ALWAYS, IF_CONFIRMED, NEVER
 
 # Blanks that say otherwise than precedence: 60 / 3/4, 3 * 2+4, 5 - 3-2, 2+4 * 3.
 _SPACING = re.compile(r"/[^()\[\]FE]*[md]|[*/][^()\[\]FE]*[as]|(?<=[n%)])-[^()\[\]FE]*[as]|[as][^()\[\]FE]*[*/]")
-_DOUBTFUL = re.compile(r"[\[ej]|[-+as]\(n\)")  # brackets that may round, dashes, products without a sign, losses
+_DOUBTFUL = re.compile(  # brackets that may round, dashes, products without a sign, losses, 1/2/3/4
+    r"[\[ej]|[-+as]\(n\)|ndndndn"
+)
+_QUOTIENTS = re.compile(r"[/dD][^-+as()\[\]]*[/dD]")
 _WORD_OPERATOR = re.compile(r"[PMTDf]")
 _OPERATOR = re.compile(r"[-+*/asmdejPMTDf]")
 _OF = re.compile(r"(?<!%)(?<!n[d/]n)(?<!E)f")  # of a percentage or a fraction only
@@ -25,16 +29,13 @@ _POINT_OF_THOUSANDS = re.compile(r"[1-9][0-9]{0,2}\.[0-9]{3}")
 _FRACTIONS = re.compile(r"n[d/]n(?:[-+as]n[d/]n)*")
 _RANGE = re.compile(r"n[se]n")
 _SUM_OF_TWO = re.compile(r"n(?:(?P<plus>[+aP])|[-seM])n")
-KEPT = 4096  # expressions' kinds of which the trust is remembered
 _HALF_DAY, _ONE_O_CLOCK = 12, 100
 
 
 def trust_reading(kinds: str, text: str) -> int:
     """Whether an expression, written as ``text``, can be read in one way only."""
     trust = _trust_kinds(kinds)
-    if trust == ALWAYS and (
-        _OTHER_NOTATION.search(text) or ("÷" in text and "/" in text and _num_quotients(kinds) > 1)
-    ):
+    if trust == ALWAYS and (_OTHER_NOTATION.search(text) or ("÷" in text and "/" in text and _QUOTIENTS.search(kinds))):
         return IF_CONFIRMED  # 60÷3/4
     return trust
 
@@ -43,14 +44,10 @@ def trust_reading(kinds: str, text: str) -> int:
 def _trust_kinds(kinds: str) -> int:
     if _OF.search(kinds):
         return NEVER
-    if _DOUBTFUL.search(kinds) or _SPACING.search(kinds) or _num_quotients(kinds) > 2:
+    if _DOUBTFUL.search(kinds) or _SPACING.search(kinds):
         return IF_CONFIRMED
     is_in_words = _WORD_OPERATOR.search(kinds) and len(_OPERATOR.findall(kinds)) > 1
     return IF_CONFIRMED if is_in_words else ALWAYS
-
-
-def _num_quotients(kinds: str) -> int:
-    return sum(kinds.count(kind) for kind in "/dD")
 
 
 def is_other_than_computed(kinds: str, first: int | Fraction, value: int | Fraction, written: int | Fraction) -> bool:

@@ -17,7 +17,8 @@ from typing import NamedTuple
 MAX_DIGITS = 18
 MAX_TOKENS = 48
 MAX_BITS = 256
-KEPT = 4096  # numerals of which the values are remembered
+KEPT = 4096
+"""Numerals, and kinds of expressions, of which what depends on them alone is remembered."""
 
 _SUMS = {"+": 1, "a": 1, "P": 1, "-": -1, "s": -1, "e": -1, "M": -1}
 _PRODUCTS = frozenset("*mjTf")

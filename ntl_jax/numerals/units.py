@@ -10,6 +10,7 @@ import re
 from fractions import Fraction
 
 from ntl_jax.numerals import words
+from ntl_jax.numerals.expressions import KEPT
 from ntl_jax.numerals.lexer import Tokens
 from ntl_jax.numerals.surroundings import ALWAYS, IF_CONFIRMED, NEVER
 
@@ -30,7 +31,6 @@ _CONVERSIONS = frozenset(
         2000, 2240, 3600, 5280, 8760, 10_000, 10_080, 86_400, 100_000, 1_000_000,
     )
 )  # fmt: skip
-KEPT = 4096  # expressions' kinds that are remembered
 _FIRST_WORDS = 4  # of those behind a result
 
 

@@ -17,6 +17,7 @@ _DOUBTFUL = re.compile(  # brackets that may round, dashes, products without a s
     r"[\[ej]|[-+as]\(n\)|ndndndn"
 )
 _QUOTIENTS = re.compile(r"[/dD][^-+as()\[\]]*[/dD]")
+_SLASH = re.compile("[/\N{FRACTION SLASH}\N{DIVISION SLASH}]")
 _WORD_OPERATOR = re.compile(r"[PMTDf]")
 _OPERATOR = re.compile(r"[-+*/asmdejPMTDf]")
 _OF = re.compile(r"(?<!%)(?<!n[d/]n)(?<!E)f")  # of a percentage or a fraction only
@@ -35,7 +36,9 @@ _HALF_DAY, _ONE_O_CLOCK = 12, 100
 def trust_reading(kinds: str, text: str) -> int:
     """Whether an expression, written as ``text``, can be read in one way only."""
     trust = _trust_kinds(kinds)
-    if trust == ALWAYS and (_OTHER_NOTATION.search(text) or ("÷" in text and "/" in text and _QUOTIENTS.search(kinds))):
+    if trust == ALWAYS and (
+        _OTHER_NOTATION.search(text) or ("÷" in text and _SLASH.search(text) and _QUOTIENTS.search(kinds))
+    ):
         return IF_CONFIRMED  # 60÷3/4
     return trust
 
@@ -81,7 +84,7 @@ def is_time_of_day(kinds: str, numerals: list[str], value: int | Fraction, writt
     """
     if not (operator := _SUM_OF_TWO.fullmatch(kinds)):
         return False
-    if 0 < written <= _HALF_DAY and (value - written) % _HALF_DAY == 0:
+    if 0 < written <= _HALF_DAY * 2 and (value - written) % (_HALF_DAY if written <= _HALF_DAY else _HALF_DAY * 2) == 0:
         return True
     first, second, result = (int(re.sub("[^0-9]", "", numeral)) for numeral in numerals)
     sign = 1 if operator["plus"] else -1

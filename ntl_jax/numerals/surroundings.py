@@ -26,9 +26,9 @@ _MOST_WORDS = 16  # of a clause that are looked at
 _FEW_WORDS = 4
 _LONGEST_ABBREVIATION = 3
 _FRACTION = re.compile(r"\(?n[/dF]n")
-_NEXT_CLAUSE = re.compile(r"[wlcki]{0,16}+[p,)]++(?:(?P<goes_on>[+*/asmdjPMTDfQF]|\?\Z)|[-e]|b\Z)")
+_NEXT_CLAUSE = re.compile(r"[wlcki]{0,16}+[p,)]++(?:[?=(]*+(?P<goes_on>[+*/asmdjPMTDfQF])|(?P<cut>\?\Z)|[-e]|b\Z)")
 _ASIDE = re.compile(r"(?:\([kwlc]++\))++")  # (apples)
-_COMPOUND = re.compile(r"[wcl]{1,2}[,p(i]{1,2}n[wcl]")  # 1 hour, 15 minutes
+_COMPOUND = re.compile("[wcl]{1,2}(?:[,p(i]{1,2}[no][wcl]|ikc)|,nc")  # 1 hour, 15 minutes
 _MORE_OF_THE_NUMBER = re.compile(rf"\(?n(?:[/dF]n|[p,{words.LETTERS}]|\Z)")
 
 
@@ -106,7 +106,9 @@ def trust_behind(tokens: Tokens, end: int) -> int:
     if behind == ",":
         if kinds[end + 1 : end + 2] == "?":  # 1,\!200
             return NEVER
-        is_split = kinds[end + 1 : end + 2] == "n" and _is_thousands(tokens.word(end + 1))
+        is_split = (
+            _COMPOUND.match(kinds, end) or kinds[end + 1 : end + 2] == "n" and _is_thousands(tokens.word(end + 1))
+        )
         return IF_CONFIRMED if is_split else _trust_in_the_rest(kinds, end)
     if behind == "(":
         if aside := _ASIDE.match(kinds, end):  # 8 (apples)
@@ -149,7 +151,7 @@ def _trust_behind_words(tokens: Tokens, end: int) -> int:
 def _trust_in_the_rest(kinds: str, end: int) -> int:
     """The next clause may go on with an operator; that the result is rounded, or a remainder, may be said later."""
     if next_clause := _NEXT_CLAUSE.match(kinds, end):
-        return NEVER if next_clause["goes_on"] else IF_CONFIRMED
+        return NEVER if next_clause["goes_on"] or next_clause["cut"] else IF_CONFIRMED
     return IF_CONFIRMED if words.REMAINDER in kinds[end : end + _MOST_WORDS] else ALWAYS
 
 

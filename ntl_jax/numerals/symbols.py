@@ -39,8 +39,13 @@ _COMMAND = re.compile(
     re.DOTALL,
 )
 _ITALIC = re.compile(r"(?<![\w*)])\*(?=[^\s*])([^*\n]*+)(?<=\S)\*(?![\w*])")
+_GROUPED = re.compile(  # 100 - **50 - 20**
+    r"(?:(?<=[-+*/×÷·−] )|(?<=cdot )|(?<=times )|(?<=div ))(?P<mark>\*\*|[`$])(?=[0-9(])"
+    r"(?P<sum>[^=*`$\n]{1,64}?[-+][^=*`$\n]{1,64}+)(?P=mark)(?![0-9])"
+)
+_SUM = re.compile(r"\s*+\$?[0-9(][^=a-zA-Z]*+\Z")
 _BRACE = re.compile(r"(?!\{,\})(?<!\{,)[{}]")
-_BULLET = re.compile(r"\s*+(?:(?:[>•*+-]|\#{1,6}|\(?(?:[0-9]{1,3}|[A-Za-z])[.)]|\(?[0-9]{1,2}\)?[-–—])\s++)+")
+_BULLET = re.compile(r"\s*+(?:(?:[>•*+-]|\#{1,6}|\(?(?:[0-9]{1,3}|[A-Za-z])[.)]|\(?[0-9]{1,2}\)?[-–—/])\s++)+")
 _OPERAND = re.compile(r"[(\[$€£¥0-9.]")
 
 
@@ -55,7 +60,8 @@ def plain_text(text: str) -> str:
         text = _ITALIC.sub(r" \1 ", text)
     if not _MARKUP.search(text):
         return text
-    text = text.replace(OVER, UNKNOWN).replace(END, UNKNOWN)
+    text = text.replace(OVER, UNKNOWN).replace(END, UNKNOWN).replace("{}", "  ")
+    text = _GROUPED.sub(_bracketed, text)
     for _ in range(_NESTING):
         simpler = _FRACTION.sub(_fraction, _WRAPPED.sub(_contents, text))
         if simpler == text:
@@ -74,13 +80,20 @@ def without_bullet(line: str) -> str:
     if not (bullet := _BULLET.match(line)):
         return line
     size = bullet.end()
-    may_be_operator = bullet[0].rstrip()[-1] in "*+-–—" and _OPERAND.match(line, size)
+    may_be_operator = bullet[0].rstrip()[-1] in "*+-–—/" and _OPERAND.match(line, size)
     return (RELATION if may_be_operator else " ").rjust(size) + line[size:]
 
 
 def _contents(wrapped: re.Match[str]) -> str:
     before = wrapped.start(1) - wrapped.start()
-    return " " * before + wrapped[1] + " "
+    is_sum = _SUM.match(wrapped[1]) and ("+" in wrapped[1] or "-" in wrapped[1])
+    opening, closing = "()" if is_sum else "  "
+    return opening.rjust(before) + wrapped[1] + closing
+
+
+def _bracketed(grouped: re.Match[str]) -> str:
+    size = len(grouped["mark"])
+    return "(".rjust(size) + grouped["sum"] + ")".ljust(size)
 
 
 def _fraction(fraction: re.Match[str]) -> str:

@@ -4,35 +4,53 @@
 The functions take the kinds of an expression's tokens without its units (`ntl_jax.numerals.lexer`).
 """
 
+import functools
 import re
 from fractions import Fraction
 
+from ntl_jax.numerals.expressions import KEPT
 from ntl_jax.numerals.surroundings import ALWAYS, IF_CONFIRMED, NEVER
 
 # Spacing that contradicts operator precedence: 60 / 3/4, 3 * 2+4, 5 - 3-2, 2+4 * 3.
 _SPACING = re.compile(r"/[^()\[\]FE]*[md]|[*/][^()\[\]FE]*[as]|(?<=[n%)])-[^()\[\]FE]*[as]|[as][^()\[\]FE]*[*/]")
-_DOUBTFUL = re.compile(r"[\[ej]")  # square brackets, dashes, products without an operator
+_DOUBTFUL = re.compile(  # brackets that may round, dashes, products without a sign, losses, 1/2/3/4
+    r"[\[ej]|[-+as]\(n\)|ndndndn"
+)
+_QUOTIENTS = re.compile(r"[/dD][^-+as()\[\]]*[/dD]")
+_SLASH = re.compile("[/\N{FRACTION SLASH}\N{DIVISION SLASH}]")
 _WORD_OPERATOR = re.compile(r"[PMTDf]")
 _OPERATOR = re.compile(r"[-+*/asmdejPMTDf]")
-_OF = re.compile(r"(?<!%)(?<!n[d/]n)(?<!E)f")  # "of" that does not follow a percentage or a fraction
-_OTHER_NOTATION = re.compile(  # 1.200 for 1200, 3·5 for 3.5, a date
+_OF = re.compile(r"(?<!%)(?<!n[d/]n)(?<!E)f")  # of a percentage or a fraction only
+_OTHER_NOTATION = re.compile(  # 1.200 for 1200, 3·5 for 3.5, a mixed number, a date
     r"(?<![0-9.,])[1-9][0-9]{0,2}\.[0-9]{3}(?![0-9])|[0-9]·[0-9]"
-    r"|(?<![0-9])(?:[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2})(?=\s)"
+    r"|[0-9]-[1-9]/(?:[2-9]|1[026]|32)(?![0-9.])"
+    r"|(?<![0-9])(?:[0-9]{1,2}/[0-9]{1,2}/(?:[0-9]{2}|[0-9]{4})|[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2})(?=\s)"
 )
 _POINT_OF_THOUSANDS = re.compile(r"[1-9][0-9]{0,2}\.[0-9]{3}")
 _FRACTIONS = re.compile(r"n[d/]n(?:[-+as]n[d/]n)*")
 _RANGE = re.compile(r"n[se]n")
+_SUM_OF_TWO = re.compile(r"n(?:(?P<plus>[+aP])|[-seM])n")
+_HALF_DAY, _ONE_O_CLOCK = 12, 100
 
 
 def trust_reading(kinds: str, text: str) -> int:
-    """How far the reading of an expression, written as ``text``, can be trusted."""
-    if "f" in kinds and _OF.search(kinds):
+    """Whether an expression, written as ``text``, can be read in one way only."""
+    trust = _trust_kinds(kinds)
+    if trust == ALWAYS and (
+        _OTHER_NOTATION.search(text) or ("÷" in text and _SLASH.search(text) and _QUOTIENTS.search(kinds))
+    ):
+        return IF_CONFIRMED  # 60÷3/4
+    return trust
+
+
+@functools.lru_cache(KEPT)
+def _trust_kinds(kinds: str) -> int:
+    if _OF.search(kinds):
         return NEVER
-    if _DOUBTFUL.search(kinds) or _SPACING.search(kinds) or _OTHER_NOTATION.search(text):
+    if _DOUBTFUL.search(kinds) or _SPACING.search(kinds):
         return IF_CONFIRMED
-    if _WORD_OPERATOR.search(kinds) and len(_OPERATOR.findall(kinds)) > 1:
-        return IF_CONFIRMED
-    return ALWAYS
+    is_in_words = _WORD_OPERATOR.search(kinds) and len(_OPERATOR.findall(kinds)) > 1
+    return IF_CONFIRMED if is_in_words else ALWAYS
 
 
 def is_other_than_computed(kinds: str, first: int | Fraction, value: int | Fraction, written: int | Fraction) -> bool:
@@ -53,6 +71,30 @@ def is_other_than_computed(kinds: str, first: int | Fraction, value: int | Fract
     if len(kinds) == 3 and written > first:
         return True
     return abs(value) < len(kinds) // 4 + 1 and value.denominator != 1 and written.denominator == 1
+
+
+def is_time_of_day(kinds: str, numerals: list[str], value: int | Fraction, written: int | Fraction) -> bool:
+    """Whether a result may be one on the clock: ``1430 - 1345 = 45 minutes``, ``10 + 5 = 3 in the afternoon``.
+
+    Args:
+        kinds: of the expression's tokens.
+        numerals: those of the expression, and of the result.
+        value: of the expression.
+        written: its result as it is written.
+    """
+    if not (operator := _SUM_OF_TWO.fullmatch(kinds)):
+        return False
+    if 0 < written <= _HALF_DAY * 2 and (value - written) % (_HALF_DAY if written <= _HALF_DAY else _HALF_DAY * 2) == 0:
+        return True
+    first, second, result = (int(re.sub("[^0-9]", "", numeral)) for numeral in numerals)
+    sign = 1 if operator["plus"] else -1
+    minutes = {_minutes(first) + sign * second, _minutes(first) + sign * _minutes(second)}
+    return first >= _ONE_O_CLOCK and not minutes.isdisjoint((result, _minutes(result), written * 60))
+
+
+def _minutes(clock: int) -> int:
+    """Minutes from midnight to 1430, say."""
+    return clock // _ONE_O_CLOCK * 60 + clock % _ONE_O_CLOCK
 
 
 def is_point_of_thousands(written: str, value: int | Fraction) -> bool:

@@ -19,15 +19,15 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
-from ntl_jax.numerals.ambiguity import is_other_than_computed, is_point_of_thousands, trust_reading
+from ntl_jax.numerals.ambiguity import is_other_than_computed, is_point_of_thousands, is_time_of_day, trust_reading
 from ntl_jax.numerals.expressions import Value, evaluate, number_of
 from ntl_jax.numerals.lexer import Tokens, tokenize
-from ntl_jax.numerals.results import is_cut_off, is_same, numeral_of, rounded
+from ntl_jax.numerals.results import is_cut_off, is_rounded, is_same, numeral_of, rounded
 from ntl_jax.numerals.spans import Numeral, read_numeral
 from ntl_jax.numerals.surroundings import ALWAYS, IF_CONFIRMED, NEVER, trust_before, trust_behind
 from ntl_jax.numerals.symbols import RELATION, UNKNOWN, plain_text, without_bullet
 from ntl_jax.numerals.units import UNIT, is_conversion, trust_units, without_units
-from ntl_jax.numerals.words import OPERATOR, kind_of_word
+from ntl_jax.numerals.words import LETTERS, OPERATOR, kind_of_word
 
 MAX_LINE = 50_000
 LINES_KEPT = 1024  # cache size: samples of one prompt have many lines in common
@@ -35,6 +35,9 @@ LINES_KEPT = 1024  # cache size: samples of one prompt have many lines in common
 _OPERAND = rf"[-s(\[]*+n%*+[)\]E%]*+{UNIT}?+[)\]E]*+"
 _COMPUTATION = re.compile(rf"(?<![-s(\[]){_OPERAND}(?:[-+*/asmdejPMTDfF]{_OPERAND})*+(?P<equals>=)?+")
 _RESULT = re.compile(r"[(\[]*+(?P<sign>[-s]?)(?P<number>n)(?P<percent>%?)[)\]]*+")
+_QUOTIENT = frozenset("/dDF")
+_WORDS = frozenset(LETTERS)
+_LISTED = re.compile("n[-s+a]n[^)]")  # 2 - 5 * 6 = 30, where 2 is the number of a line
 _CLOSE_BY = 8
 """Largest number of tokens between the equals sign in ``<<...>>`` and ``>>``."""
 
@@ -42,13 +45,25 @@ _CLOSE_BY = 8
 _WITH_RESULT = re.compile(r"=(?:\\[a-zA-Z]++|[^\w=\n])*+[0-9]")
 _EQUALS_FIRST = re.compile(r"(?:[^\S\n]|[&$]|\\q?quad(?![a-z])|\\[(\[])*+=(?!=)")
 _LINE_END = re.compile(r"(?:\\\\)?[^\S\n]*+\n")
-_OPEN_END = re.compile(
-    r"(?:(?<!\*)\*|(?<!-)-|[+/×÷−·(^]|\\(?:times|cdot|div)|\b(?:of|plus|minus|times|by|per|less|than|half|twice|double)"
-    r"|\b(?P<word>[A-Za-z]{3,16}))[ \t\\&$]*\n\Z"
+# How an expression goes on over the end of a line: an operator, and between it and the line's end what means nothing.
+_SPACE = r"(?:hfill|newline|nonumber|notag|q?quad|h?phantom|hspace|text|mathrm)(?![a-z])(?:\{(?:[^{}\n\w]|\dem)*+\})?+"
+_NOTHING = (
+    rf"(?:[\s&$`~_]|\*\*|\{{\}}|</?[a-z]{{1,6}}\s*/?>|>|\\(?:[\[\]();,:! ]|{_SPACE}|\\(?:\[[^\]\n]{{0,12}}\])?))*+"
 )
-_TAIL = 24
-"""How many characters at the end of the previous line are examined."""
-_OPERATOR_FIRST = re.compile(r"\n[ \t&]*+(?:[+×÷/]|\\(?:times|cdot|div)(?![a-z]))")
+_OPERATOR = r"(?:[+×÷/·⋅]|\\(?:times|cdot|div|ast|pm|mp|bmod|mod)(?![a-z]))"
+_OPEN_END = re.compile(
+    rf"(?:(?<![*\w.:!?])\*(?!\*)|(?<=[0-9])\*(?!\*)|(?<!-)-|[−–—^{{]|{_OPERATOR}|(?<!\\)\(|[0-9]\s?[xX]"
+    rf"|\b(?:of|plus|minus|times|by|per|less|than|half|twice|double|mod)|\b(?P<word>[A-Za-z]{{3,16}})){_NOTHING}\Z"
+)
+_TAIL = 48
+"""Characters at the end of the text before a line that are looked at."""
+_MOST_BLANKS = 512
+_CLOSES = frozenset("0123456789.,:;!?")
+_OPERATOR_FIRST = re.compile(
+    rf"{_NOTHING}(?:(?P<operator>{_OPERATOR}|(?<=[&d])\s*+[-−]|(?:plus|minus|times|less|divided|multiplied)\b|x\s*+[0-9])"
+    r"|[-−*–]\s*+[($0-9])"
+)
+_OTHER_ARITHMETIC = re.compile(r"mod(?:\b|ul(?:o|ar|us))|\bbase[ -]?(?:[0-9]|two|five|eight)")
 
 
 class Equation(NamedTuple):
@@ -84,18 +99,24 @@ def find_equations(text: str) -> Iterator[Equation]:
         >>> [e.truth.canonical for e in find_equations(r"\(3 \cdot 18 - 1 = \boxed{54} \text{ cm}\)")]
         ['53']
     """
+    other_arithmetic = _OTHER_ARITHMETIC.search(text) if "mod" in text or "base" in text else None
     for start, end in _lines(text):
         line = text[start:end]
         if "\n" in line:
             line = _LINE_END.sub(_blank, line)
         line = without_bullet(plain_text(line))
-        if start and (open_end := _OPEN_END.search(text, max(0, start - _TAIL), start)):
+        before = text[max(0, start - _MOST_BLANKS) : start].rstrip()[-_TAIL:]
+        may_be_open = before and (before[-1] not in _CLOSES or before[-2:-1] == "\\")
+        if may_be_open and (open_end := _OPEN_END.search(before)):
             word = open_end["word"]
             if word is None or kind_of_word(word) == OPERATOR:
                 line, start = (RELATION if word else UNKNOWN) + line, start - 1
-        if _OPERATOR_FIRST.match(text, end):
-            line += UNKNOWN
+        if goes_on := _OPERATOR_FIRST.match(text, end):
+            line += UNKNOWN if goes_on["operator"] else RELATION
+        is_doubtful = other_arithmetic is not None and other_arithmetic.start() < start
         for result, truth in _equations_of_line(line):
+            if is_doubtful and truth is not result:
+                continue
             offsets = tuple([start + offset for offset in result.offsets])
             yield Equation(Numeral(result.digits, offsets, result.num_integer, result.negative), truth)
 
@@ -203,18 +224,33 @@ def _result(tokens: Tokens, at: int, computation: _Computation) -> Iterator[Equa
         yield Equation(result, result)
     elif trust == ALWAYS and not (
         is_same(value, written)
+        or is_rounded(value, written, num_decimals)
+        or (value < 0 < written and _is_loss(tokens.kinds, match))
         or is_point_of_thousands(tokens.word(index), value)
         or ("%" in tokens.kinds[start:end] and written == value * 100)
         or is_conversion(tokens, start, index, value, written)
-        or ((start or " " in tokens.text) and _is_meant_otherwise(tokens, computation, value, written))
+        or _is_meant_otherwise(tokens, computation, index, value, written)
     ):
         yield Equation(result, numeral_of(truth))
 
 
 def _is_meant_otherwise(
-    tokens: Tokens, computation: _Computation, value: int | Fraction, written: int | Fraction
+    tokens: Tokens, computation: _Computation, result: int, value: int | Fraction, written: int | Fraction
 ) -> bool:
-    """Whether a result that differs from the value may be right in context: truncated, or of a share or range."""
-    kinds = without_units(tokens.kinds[computation.start : computation.end]).strip("()")
-    first = number_of(tokens.word(tokens.kinds.index("n", computation.start))) or 0
-    return is_cut_off(value, written) or is_other_than_computed(kinds, first, value, written)
+    """Whether a result that is not the value may be right: cut off, of a share, a range, the clock or a list's item."""
+    start, end = computation.start, computation.end
+    kinds = without_units(tokens.kinds[start:end]).strip("()")
+    numerals = [tokens.word(index) for index in (*range(start, end), result) if tokens.kinds[index] == "n"]
+    if not start and _LISTED.match(kinds) and evaluate(kinds[2:], numerals[1:]) == Value(written, False):
+        return True
+    is_in_text = start > 0 or " " in tokens.text
+    return (
+        (is_cut_off(value, written) and not _QUOTIENT.isdisjoint(kinds))
+        or (is_in_text and is_other_than_computed(kinds, number_of(numerals[0]) or 0, value, written))
+        or is_time_of_day(kinds, numerals, value, written)
+    )
+
+
+def _is_loss(kinds: str, result: re.Match[str]) -> bool:
+    """Whether a result without a minus may be negative: ``12 - 20 = (8)``, ``12 - 20 = 8 short``."""
+    return result[0][0] in "([" or kinds[result.end() : result.end() + 1] in _WORDS

@@ -8,6 +8,7 @@ integers and fractions; nothing is rounded, and no text is passed to Python's ``
 Hostile text costs linear time: expressions that exceed the limits below on tokens, digits or bits have no value.
 """
 
+import functools
 import re
 from fractions import Fraction
 from typing import NamedTuple
@@ -15,6 +16,8 @@ from typing import NamedTuple
 MAX_DIGITS = 18
 MAX_TOKENS = 48
 MAX_BITS = 256
+KEPT = 4096
+"""Numerals, and kinds of expressions, of which what depends on them alone is remembered."""
 
 _SUMS = {"+": 1, "a": 1, "P": 1, "-": -1, "s": -1, "e": -1, "M": -1}
 _PRODUCTS = frozenset("*mjTf")
@@ -61,6 +64,7 @@ def _num_open(kinds: str) -> int:
     return max(0, min(num_leading, kinds.count("(") - kinds.count(")") - kinds.count("E")))
 
 
+@functools.lru_cache(KEPT)
 def number_of(written: str) -> int | Fraction | None:
     """The value of an unsigned numeral; None if it is too long, or is more likely a name than a number."""
     if not written.isdigit():

@@ -42,8 +42,9 @@ _MARKS = {
 }  # fmt: skip
 _ZERO = re.compile(r"(?<![0-9.])0\Z")
 _ENDS_OPERAND = frozenset("n%)]E")
-_BEFORE_BRACKET = frozenset("+-*/asmdejF([p,b=<>?")  # a bracket after these is not a factor or an argument
-_BEGINS_OPERAND = frozenset("0123456789($€£¥.")
+_BEFORE_BRACKET = frozenset("+-*/asmdejF([p,b=<>?")  # what a bracket follows without becoming a factor or argument
+_BEGINS_NUMBER = frozenset("0123456789$€£¥.")
+_BEGINS_OPERAND = _BEGINS_NUMBER | {"("}
 
 
 class Tokens(NamedTuple):
@@ -120,7 +121,7 @@ def _word(match: re.Match[str], before: str) -> str:
         spaced, after = _is_spaced(match), match.string[match.end() : match.end() + 2]
         if spaced and after[:1] == " " and after[1:] in _BEGINS_OPERAND:  # 3 x 4
             return "*"
-        if not spaced and after[:1] in _BEGINS_OPERAND:  # 3x4, but not 0x4
+        if not spaced and after[:1] in _BEGINS_NUMBER:  # 3x4, but not 0x4 and 4x(2)
             return "?" if _ZERO.search(match.string, max(0, match.start() - 2), match.start()) else "m"
     if before == "n" and not _is_spaced(match) and word.lower() not in words.MEASURES:  # 2x, 3rd
         return "?"

@@ -10,8 +10,8 @@ from fractions import Fraction
 from ntl_jax.numerals.spans import Numeral
 
 MAX_DECIMALS = 6
-SAME = Fraction(1, 10**9)
-"""Relative error up to which a result is accepted."""
+SAME = 10**9
+"""A result is contradicted where it is away from the value by more than one part in as many."""
 
 
 def rounded(value: int | Fraction, num_decimals: int) -> int | Fraction:
@@ -33,13 +33,18 @@ def has_many_decimals(value: int | Fraction) -> bool:
 
 
 def is_same(value: int | Fraction, written: int | Fraction) -> bool:
-    """Whether a written result equals the value up to floating-point error."""
-    return abs(value - written) <= SAME * abs(value)
+    """Whether a written result is the value but for the last digits of a computer's floating-point number."""
+    return abs(value - written) * SAME <= abs(value)
+
+
+def is_rounded(value: int | Fraction, written: int | Fraction, num_decimals: int) -> bool:
+    """Whether a written result is the value rounded to its decimals, halves to either side: 15% of $32.50 = $4.88."""
+    return abs(value - written) * 2 * 10**num_decimals <= 1
 
 
 def is_cut_off(value: int | Fraction, written: int | Fraction) -> bool:
-    """Whether an integer result may be the integer part of the value (50/3 = 16 full boxes)."""
-    return written.denominator == 1 and has_many_decimals(value) and abs(value - written) < 1
+    """Whether a whole result may be meant as a quotient's whole part, or the next: 50/3 = 16 full boxes."""
+    return written.denominator == 1 and value.denominator != 1 and abs(value - written) < 1
 
 
 def numeral_of(value: int | Fraction) -> Numeral:

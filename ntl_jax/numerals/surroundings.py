@@ -18,7 +18,7 @@ _DOUBTFUL_BEFORE = frozenset(words.OPERATOR + words.OF + words.PER + words.MULTI
 _NAMES_A_NUMBER = frozenset(words.LABEL + words.MEASURE + words.VARIABLE + words.REMAINDER)
 _NOUNS_OF_SUMS = frozenset(("total", "cost", "price", "profit", "amount"))
 _OPERAND_ENDS = frozenset("n%)]E")
-_SEPARATORS = frozenset(".,;:→⇒∴—\n")
+_SEPARATORS = frozenset(".,;:→⇒∴\n")
 _OPERATORS = frozenset("+-*/asmdejPMTDfQ")
 _CHANGES_THE_NUMBER = frozenset("QPMD" + words.BASE + words.MULTIPLIER)
 _GOES_ON = frozenset("+*asmjF")
@@ -26,6 +26,9 @@ _MOST_WORDS = 16  # how many words of a clause are examined
 _FEW_WORDS = 4
 _LONGEST_ABBREVIATION = 3
 _FRACTION = re.compile(r"\(?n[/dF]n")
+_NEXT_CLAUSE = re.compile(r"[wlcki]{0,16}+[p,)]++(?:[?=(]*+(?P<goes_on>[+*/asmdjPMTDfQF])|(?P<cut>\?\Z)|[-e]|b\Z)")
+_ASIDE = re.compile(r"(?:\([kwlc]++\))++")  # (apples)
+_COMPOUND = re.compile("[wcl]{1,2}(?:[,p(i]{1,2}[no][wcl]|ikc)|,nc")  # 1 hour, 15 minutes
 _MORE_OF_THE_NUMBER = re.compile(rf"\(?n(?:[/dF]n|[p,{words.LETTERS}]|\Z)")
 
 
@@ -53,8 +56,11 @@ def _stands_between_operands(tokens: Tokens, start: int) -> bool:
     """Whether the mark before token ``start`` is between two numbers, so that it may be an operator: 3 ! 4 + 5."""
     first = len(tokens.kinds[:start].rstrip("p,b<"))
     if not first or tokens.kinds[first - 1] not in _OPERAND_ENDS:
-        return first > 0 and tokens.kinds[first - 1] in _OPERATORS  # .8 + . 84
-    return any(tokens.word(index) not in _SEPARATORS for index in range(first, start))
+        return first > 0 and (
+            tokens.kinds[first - 1] in _OPERATORS or (first == 1 and tokens.kinds[0] == "?")
+        )  # .8 + . 84
+    marks = {tokens.word(index) for index in range(first, start)}
+    return not marks <= _SEPARATORS or tokens.text.startswith(" . ", tokens.end(first - 1))
 
 
 def _trust_after_words(tokens: Tokens, start: int) -> int:
@@ -73,7 +79,8 @@ def _trust_after_words(tokens: Tokens, start: int) -> int:
     if last in _DOUBTFUL_BEFORE:
         return NEVER
     if behind in _OPERAND_ENDS and (clause == words.UNKNOWN or words.LINK in clause[-2:]):  # 10 florp 3 + 4
-        return NEVER
+        is_between_formulas = "$" == tokens.text[tokens.end(first - 1)] == tokens.text[tokens.start(start) - 1]
+        return IF_CONFIRMED if is_between_formulas else NEVER
     if last != words.PLAIN or _DOUBTFUL_BEFORE.intersection(clause):
         return IF_CONFIRMED
     return ALWAYS
@@ -89,21 +96,24 @@ def trust_behind(tokens: Tokens, end: int) -> int:
     if behind in "<>":
         return ALWAYS if behind == ">" and "<" in kinds[:end] else NEVER
     if behind in "=b":
-        return IF_CONFIRMED if behind == "b" and kinds[end:].lstrip("b")[:1] in ("n", "(") else ALWAYS
+        return IF_CONFIRMED if behind == "b" and kinds[end:].lstrip("b")[:1] in ("n", "(", "") else ALWAYS
     if behind == "p":
         if text[at] == "." and kinds[end + 1 : end + 2] in ("?", "(") and not text[at + 1].isspace():  # 0.(6)
             return NEVER
-        return (
-            IF_CONFIRMED if text[at : at + 3].lstrip().startswith(("!", "..", "…")) else _trust_in_the_rest(kinds, end)
-        )
+        if text[at : at + 3].lstrip().startswith(("!", "..", "…")):
+            return IF_CONFIRMED
+        return _trust_in_the_rest(kinds, end)
     if behind == ",":
         if kinds[end + 1 : end + 2] == "?":  # 1,\!200
             return NEVER
-        is_split = kinds[end + 1 : end + 2] == "n" and _is_thousands(tokens.word(end + 1))
+        is_split = (
+            _COMPOUND.match(kinds, end) or kinds[end + 1 : end + 2] == "n" and _is_thousands(tokens.word(end + 1))
+        )
         return IF_CONFIRMED if is_split else _trust_in_the_rest(kinds, end)
-    if behind == "(":  # 8 (apples)
-        is_more = kinds[end + 1 : end + 2] in (words.LINK, words.OPERATOR)
-        return IF_CONFIRMED if is_more else _trust_in_the_rest(kinds, end)
+    if behind == "(":
+        if aside := _ASIDE.match(kinds, end):  # 8 (apples)
+            return trust_behind(tokens, aside.end())
+        return NEVER if kinds.startswith("(nF", end) else IF_CONFIRMED  # 7\\frac{1}{2}, 6 (hundred)
     if behind in "-e" and kinds[end + 1 : end + 2] in ("w", "k", "i", "l"):  # a dash
         return IF_CONFIRMED
     if behind in "/dh" and kinds[end + 1 : end + 2] in ("w", "c", "l"):  # $8/hour
@@ -122,12 +132,16 @@ def _trust_behind_words(tokens: Tokens, end: int) -> int:
         return NEVER
     if behind in _GOES_ON or (behind in ("-", "/", "d", "e") and kinds[stop + 1 : stop + 2] in ("n", "(")):
         return NEVER
-    if first == words.VARIABLE:
+    if first == words.VARIABLE or (
+        first == words.MEASURE and len(tokens.word(end)) == 1 and tokens.word(end).isalpha()
+    ):
         is_apart = tokens.text[tokens.end(end - 1)].isspace()
         return IF_CONFIRMED if is_apart else NEVER
     if first == words.LINK and _FRACTION.match(kinds, stop):  # 16 and 2/3
         return NEVER
-    if behind == "?" or (stop - end <= 2 and _MORE_OF_THE_NUMBER.match(kinds, stop)):  # 5 feet 3 inches
+    if (
+        behind == "?" or _COMPOUND.match(kinds, end) or (stop - end <= 2 and _MORE_OF_THE_NUMBER.match(kinds, stop))
+    ):  # 5 feet 3 inches
         return IF_CONFIRMED
     if first in "Tfr%" or words.OPERATOR in kinds[end : min(stop, end + _FEW_WORDS)]:  # 3 and a half
         return IF_CONFIRMED
@@ -135,7 +149,9 @@ def _trust_behind_words(tokens: Tokens, end: int) -> int:
 
 
 def _trust_in_the_rest(kinds: str, end: int) -> int:
-    """Whether the rest of the line may mention a remainder, or that the result is rounded."""
+    """The next clause may go on with an operator; that the result is rounded, or a remainder, may be said later."""
+    if next_clause := _NEXT_CLAUSE.match(kinds, end):
+        return NEVER if next_clause["goes_on"] or next_clause["cut"] else IF_CONFIRMED
     return IF_CONFIRMED if words.REMAINDER in kinds[end : end + _MOST_WORDS] else ALWAYS
 
 

@@ -27,20 +27,25 @@ _SYMBOLS = {
     "%": "%",
     "$": "$",
 }
-_MARKUP = re.compile(r"[\\`&{}\ue000\ue001]|\*\*|__")
+_MARKUP = re.compile(r"[\\`&{}\ue000\ue001]|\*\*|__|</?(?:br|p|div|li)\b")
 _WRAPPED = re.compile(rf"\\(?:{_WRAPPERS.replace(' ', '|')})\s*+\{{((?:[^{{}}]|\{{,\}})*+)\}}")
 _FRACTION = re.compile(r"\\[dt]?frac\s*+\{((?:[^{}]|\{,\})*+)\}\s*+\{((?:[^{}]|\{,\})*+)\}")
 _COMMAND = re.compile(
     r"(?P<degree>\^\s*+(?:\{\s*+)?\\circ(?![a-zA-Z])(?:\s*+\})?)"
-    r"|(?P<boundary>\\(?:begin|end)\{[^{}\n]*+\}|\\[)\]]\s*+\\[(\[]|\\\\\[[0-9][^\]\n]{0,12}\])"
+    r"|(?P<boundary>\\(?:begin|end)\{[^{}\n]*+\}|\\[)\]]\s*+\\[(\[]|\\\\\[[0-9][^\]\n]{0,12}\]|</?(?:br|p|div|li)\s*+/?>)"
     r"|(?P<continued>\\\\\s*+&?\s*+(?==))"
     r"|(?P<unknown>&(?:[a-zA-Z]++|\#[0-9]++);|(?<=,)\\!)"
     r"|\\(?P<name>[a-zA-Z]++|.)|(?P<strong>\*\*|__)|(?P<blank>[`&])",
     re.DOTALL,
 )
 _ITALIC = re.compile(r"(?<![\w*)])\*(?=[^\s*])([^*\n]*+)(?<=\S)\*(?![\w*])")
+_GROUPED = re.compile(  # 100 - **50 - 20**
+    r"(?:(?<=[-+*/×÷·−] )|(?<=cdot )|(?<=times )|(?<=div ))(?P<mark>\*\*|[`$])(?=[0-9(])"
+    r"(?P<sum>[^=*`$\n]{1,64}?[-+][^=*`$\n]{1,64}+)(?P=mark)(?![0-9])"
+)
+_SUM = re.compile(r"\s*+\$?[0-9(][^=a-zA-Z]*+\Z")
 _BRACE = re.compile(r"(?!\{,\})(?<!\{,)[{}]")
-_BULLET = re.compile(r"\s*+(?:(?:[>•*+-]|\#{1,6}|\(?(?:[0-9]{1,3}|[A-Za-z])[.)])\s++)+")
+_BULLET = re.compile(r"\s*+(?:(?:[>•*+-]|\#{1,6}|\(?(?:[0-9]{1,3}|[A-Za-z])[.)]|\(?[0-9]{1,2}\)?[-–—/])\s++)+")
 _OPERAND = re.compile(r"[(\[$€£¥0-9.]")
 
 
@@ -55,13 +60,14 @@ def plain_text(text: str) -> str:
         text = _ITALIC.sub(r" \1 ", text)
     if not _MARKUP.search(text):
         return text
-    text = text.replace(OVER, UNKNOWN).replace(END, UNKNOWN)
+    text = text.replace(OVER, UNKNOWN).replace(END, UNKNOWN).replace("{}", "  ")
+    text = _GROUPED.sub(_bracketed, text)
     for _ in range(_NESTING):
         simpler = _FRACTION.sub(_fraction, _WRAPPED.sub(_contents, text))
         if simpler == text:
             break
         text = simpler
-    return _BRACE.sub(" ", _COMMAND.sub(_symbol, text))
+    return _BRACE.sub(UNKNOWN, _COMMAND.sub(_symbol, text))
 
 
 def without_bullet(line: str) -> str:
@@ -74,13 +80,20 @@ def without_bullet(line: str) -> str:
     if not (bullet := _BULLET.match(line)):
         return line
     size = bullet.end()
-    may_be_operator = bullet[0].rstrip()[-1] in "*+-" and _OPERAND.match(line, size)
+    may_be_operator = bullet[0].rstrip()[-1] in "*+-–—/" and _OPERAND.match(line, size)
     return (RELATION if may_be_operator else " ").rjust(size) + line[size:]
 
 
 def _contents(wrapped: re.Match[str]) -> str:
     before = wrapped.start(1) - wrapped.start()
-    return " " * before + wrapped[1] + " "
+    is_sum = _SUM.match(wrapped[1]) and ("+" in wrapped[1] or "-" in wrapped[1])
+    opening, closing = "()" if is_sum else "  "
+    return opening.rjust(before) + wrapped[1] + closing
+
+
+def _bracketed(grouped: re.Match[str]) -> str:
+    size = len(grouped["mark"])
+    return "(".rjust(size) + grouped["sum"] + ")".ljust(size)
 
 
 def _fraction(fraction: re.Match[str]) -> str:

@@ -78,7 +78,7 @@ _KINDS = {
 _KIND_OF_WORD = {word: kind for kind, words in _KINDS.items() for word in words.split()}
 _KIND_OF_WORD |= {word: MEASURE for word in MEASURES if word not in _KIND_OF_WORD}
 _PHRASES = {"divided by": "D", "multiplied by": "T"}
-_KIND_OF_LETTER = {"a": PLAIN, "I": PLAIN, "A": UNKNOWN, "°": MEASURE, "¢": MEASURE}
+_KIND_OF_LETTER = {"a": PLAIN, "I": PLAIN, "A": UNKNOWN, **dict.fromkeys("°¢mghL", MEASURE)}
 
 
 @functools.lru_cache(4096)

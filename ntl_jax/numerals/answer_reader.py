@@ -9,9 +9,9 @@ The surrounding text decides how a number is read, so everything up to the end o
 - Stepped over: markup, currency, percent and degree signs, units with their exponents (``72 \text{ m}^2``).
 - An equation (``220 + 90 = 310``, ``x = 5``) is read at its last equals sign.
 - Not read, since the first number is not what is meant: ranges, ratios, times, dates, products, roots, functions,
-  inequalities, several numbers (``72, 73``), variables (``3x``, ``2pi``), repeating decimals, factorials in a box
-  (elsewhere ``5!`` ends a sentence), dozens, compound measures (``5 feet 3 inches``, ``5h30``), decimal commas,
-  misplaced thousands (``12,5``, ``1,20,000``).
+  inequalities, factors (``2pi``, in a box ``3x``), repeating decimals, factorials in a box (elsewhere ``5!`` ends a
+  sentence), dozens, compound measures (``5 feet 3 inches``, ``5h30``), decimal commas, misplaced thousands (``12,5``,
+  ``1,20,000``). A comma or semicolon with a blank behind it ends the answer: ``72, 73`` is 72.
 
 Time is linear in the length. Exact values beyond the limits are not read.
 """
@@ -49,7 +49,7 @@ _JOINS = frozenset(("sign", "times", "slash", "power", "caret", "command", "odd"
 _CHANGES_VALUE = frozenset(("k", "K", "M", "B", "bn", "π", "pi", "squared", "cubed", "<", ">", "≤", "≥", "≠"))
 _VARIABLE = re.compile("[xyz]{1,3}|[nXYZ]")
 # Right at a number: letters that are no units, or a time's letter with its minutes; km2 is a unit.
-_GLUED_FACTOR = re.compile(r"[xyz]{1,3}|[abc]{2,3}|[abeijknqruvwXYZ]|[^\W\d]+(?![23]$)[0-9]+")
+_GLUED_FACTOR = re.compile(r"[xyz]{2,3}|[abc]{2,3}|[abeijknqruvwXYZ]|[^\W\d]+(?![23]$)[0-9]+")
 _REPEATS = re.compile(r"\.(?:\((?=[0-9])|\\[A-Za-z])")
 _SUBSCRIPT_OR_CALL = re.compile(r"_|\((?=[-+0-9])")
 
@@ -220,7 +220,7 @@ class Reader:
         """Refuses what makes the number another one, or a second number; stops where the sentence does."""
         joined, in_exponent, words = True, False, list[str]()
         self._check_next(only_number=only_number)
-        for i, token in enumerate(self._tokens[self._next :], self._next):
+        for token in self._tokens[self._next :]:
             kind, word = str(token.lastgroup), token[0].lower()
             if in_exponent and kind in ("sign", "number"):  # of a unit
                 in_exponent = kind == "sign"
@@ -237,8 +237,6 @@ class Reader:
             if only_number and _VARIABLE.fullmatch(token[0]):  # 2x
                 raise Unreadable
             if kind in ("pause", "aside") and not only_number:
-                if token[0] in (",", ";") and self._number_is_at(i + 1):  # 72, 73
-                    raise Unreadable
                 return
             if kind == "word":
                 words.append(word)
@@ -247,14 +245,14 @@ class Reader:
                 joined = True
 
     def _check_next(self, *, only_number: bool) -> None:
-        """Refuses what belongs to the number by what stands right behind it: 3x, 5 + x, 3 sqrt(2), 5h30, 0.(3), 5!."""
+        """Refuses what belongs to the number by what stands right behind it: 2pi, 5 + x, 3 sqrt(2), 5h30, 0.(3), 5!."""
         if self._kind() is None:
             return
         token, kind = self._tokens[self._next], self._kind()
         is_glued = token.start() == self._tokens[self._next - 1].end()
         word_behind = self._tokens[self._next + 1][0] if self._kind(1) == "word" else None
         if kind == "word":
-            is_factor = token[0].lower() in FUNCTIONS | DOZENS or _VARIABLE.fullmatch(token[0])
+            is_factor = token[0].lower() in FUNCTIONS | DOZENS or (only_number and _VARIABLE.fullmatch(token[0]))
             refused = is_factor or (is_glued and _GLUED_FACTOR.fullmatch(token[0]))
         elif word_behind:
             refused = kind == "times" or token[0] == "+" or (kind == "sign" and _VARIABLE.fullmatch(word_behind))
@@ -263,10 +261,6 @@ class Reader:
             refused = is_glued and (repeats or (only_number and token[0] == "!"))
         if refused:
             raise Unreadable
-
-    def _number_is_at(self, index: int) -> bool:
-        kinds = [token.lastgroup for token in self._tokens[index : index + 2]]
-        return bool(kinds) and (kinds[0] in NUMBERS or (kinds[0] == "sign" and kinds[1:] == ["number"]))
 
 
 def _refuse_formula(tokens: list[Token]) -> None:

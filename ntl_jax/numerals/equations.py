@@ -35,6 +35,7 @@ LINES_KEPT = 1024  # cache size: samples of one prompt have many lines in common
 _OPERAND = rf"[-s(\[]*+n%*+[)\]E%]*+{UNIT}?+[)\]E]*+"
 _COMPUTATION = re.compile(rf"(?<![-s(\[]){_OPERAND}(?:[-+*/asmdejPMTDfF]{_OPERAND})*+(?P<equals>=)?+")
 _RESULT = re.compile(r"[(\[]*+(?P<sign>[-s]?)(?P<number>n)(?P<percent>%?)[)\]]*+")
+_FORMULA = re.compile(r"[0-9+*/-]+")
 _QUOTIENT = frozenset("/dDF")
 _WORDS = frozenset(LETTERS)
 _LISTED = re.compile("n[-s+a]n[^)]")  # 2 - 5 * 6 = 30, where 2 is the number of a line
@@ -191,8 +192,9 @@ def _computation(tokens: Tokens, start: int, end: int) -> _Computation | None:
     if (value := evaluate(bare, numerals)) is None:
         return None
     trust = trust_before(tokens, start)
-    if trust:
-        trust = min(trust, trust_reading(bare, tokens.text[tokens.start(start) : tokens.end(end - 1)]))
+    written = tokens.text[tokens.start(start) : tokens.end(end - 1)]
+    if trust and (_is_in_text(tokens, start) or not _FORMULA.fullmatch(written)):
+        trust = min(trust, trust_reading(bare, written))
     if trust and "z" in tokens.kinds:
         trust = IF_CONFIRMED
     return _Computation(start, end, value, trust)
@@ -224,7 +226,7 @@ def _result(tokens: Tokens, at: int, computation: _Computation) -> Iterator[Equa
         yield Equation(result, result)
     elif trust == ALWAYS and not (
         is_same(value, written)
-        or is_rounded(value, written, num_decimals)
+        or (_is_in_text(tokens, start) and is_rounded(value, written, num_decimals))
         or (value < 0 < written and _is_loss(tokens.kinds, match))
         or is_point_of_thousands(tokens.word(index), value)
         or ("%" in tokens.kinds[start:end] and written == value * 100)
@@ -243,12 +245,16 @@ def _is_meant_otherwise(
     numerals = [tokens.word(index) for index in (*range(start, end), result) if tokens.kinds[index] == "n"]
     if not start and _LISTED.match(kinds) and evaluate(kinds[2:], numerals[1:]) == Value(written, False):
         return True
-    is_in_text = start > 0 or " " in tokens.text
-    return (
+    return _is_in_text(tokens, start) and (
         (is_cut_off(value, written) and not _QUOTIENT.isdisjoint(kinds))
-        or (is_in_text and is_other_than_computed(kinds, number_of(numerals[0]) or 0, value, written))
+        or is_other_than_computed(kinds, number_of(numerals[0]) or 0, value, written)
         or is_time_of_day(kinds, numerals, value, written)
     )
+
+
+def _is_in_text(tokens: Tokens, start: int) -> bool:
+    """Whether an equation stands in a text, which may round its results, and is not a bare formula: ``1/8=0.13``."""
+    return start > 0 or " " in tokens.text
 
 
 def _is_loss(kinds: str, result: re.Match[str]) -> bool:

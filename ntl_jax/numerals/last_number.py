@@ -2,9 +2,8 @@
 r"""Reads the last number of a text that marks no answer, as ``answer_reader.py`` reads a marked one.
 
 The number begins where the numbers begin that are tied to the last one: the base of its power, the quantity whose unit
-has it as exponent (``72 m^2``), what it is divided or multiplied by, the other end of a range. What is not one number
-then, such as ``3:30`` or ``5 - 3``, is no answer. Two numbers with a blank between are one numeral only where they
-cannot be two: ``10 000`` and ``1 234 567``, not ``10 250``.
+has it as exponent (``72 m^2``), what it is divided or multiplied by, the other end of a range. Two numbers with a blank
+between them are one numeral only where they cannot be two: ``10 000`` and ``1 234 567``, not ``10 250``.
 """
 
 import re

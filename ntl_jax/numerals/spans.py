@@ -11,6 +11,8 @@ are converted to integers, which Python refuses past 4,300 of them.
 """
 
 import bisect
+import collections
+import contextlib
 import dataclasses
 import functools
 import math
@@ -112,7 +114,8 @@ def find_marked_answer(text: str) -> Numeral | None:
 def find_answer(text: str) -> Numeral | None:
     r"""The number a response gives as its answer: the marked one, else its last.
 
-    None where the text holds no number, and where what it marks, or ends with, is not one number.
+    None where the text holds no number, and where what it marks is not one number. Without a mark, what is tied to the
+    last number is read with it (``72 m^2``, ``1.5 million``); where that is not one number, the last one stands alone.
 
     Example:
         >>> find_answer("2 * 36 = 72, so 72.").offsets, find_answer("there is none") is None
@@ -123,11 +126,11 @@ def find_answer(text: str) -> Numeral | None:
     answer, is_marked = _marked(text)
     if is_marked:
         return answer
-    try:
-        written = read_last(text)
-    except Unreadable:
-        return None
-    return written and _numeral(text, written)
+    with contextlib.suppress(Unreadable):
+        if written := read_last(text):
+            return _numeral(text, written)
+    last = collections.deque(find_numerals(text), maxlen=1)
+    return last[0] if last else None
 
 
 def parse_numeral(text: str) -> Numeral:
@@ -147,7 +150,7 @@ def parse_numeral(text: str) -> Numeral:
         except Unreadable:
             answer = None
     if answer is None:
-        found = "is not one number" if re.search("[0-9]", text) else "contains no number"
+        found = "is not one number" if re.search("[0-9]", text) else "holds no number"
         raise ValueError(
             f"reference answer {text[:80]!r} {found}: pass an integer, decimal or fraction in ASCII digits, or a "
             "solution with one after ####"

@@ -106,8 +106,8 @@ def trust_behind(tokens: Tokens, end: int) -> int:
     if behind == ",":
         if kinds[end + 1 : end + 2] == "?":  # 1,\!200
             return NEVER
-        is_split = (
-            _COMPOUND.match(kinds, end) or kinds[end + 1 : end + 2] == "n" and _is_thousands(tokens.word(end + 1))
+        is_split = _COMPOUND.match(kinds, end) or (
+            kinds[end + 1 : end + 2] == "n" and _is_thousands(tokens.word(end + 1))
         )
         return IF_CONFIRMED if is_split else _trust_in_the_rest(kinds, end)
     if behind == "(":

@@ -126,8 +126,8 @@ def label(pieces: list[str], reference: str):
 def test_labels_stand_at_the_tokens_that_wrote_the_answers_digits():
     labels = label(["7", "+1=", "8", "\n####", " ", "", "1", ",", " 9", "3", "0"], "186")
     assert labels.digits.tolist() == [7, -1, 8, -1, -1, -1, 1, -1, 9, 3, 0]
-    # The comma before a blank groups no digits: two numbers are no answer.
-    assert labels.truth.tolist() == [-1] * 11 and not labels.has_answer
+    # The comma groups three digits only, so that the answer is 1.
+    assert labels.truth.tolist() == [-1, -1, -1, -1, -1, -1, 6, -1, -1, -1, -1]
     labels = label(["7", "+1=", "8", "\n####", " ", "", "1", ",", "9", "3", "0", "."], "186")
     assert labels.truth.tolist() == [-1, -1, -1, -1, -1, -1, -1, -1, 1, 8, 6, -1]
     assert np.flatnonzero(labels.surplus).tolist() == [6]
@@ -166,7 +166,7 @@ def test_dtypes_are_small_and_fixed():
 
 
 def test_a_reference_without_a_number_is_refused():
-    with pytest.raises(ValueError, match="contains no number"):
+    with pytest.raises(ValueError, match="holds no number"):
         label(["#### ", "7"], "seven")
 
 

@@ -35,7 +35,7 @@ def truths(text: str) -> list[str]:
         "2^{\n3 + 1} = 16", "10 + {\n3 + 4 = 7}",
         # remainders, results of two units, other units
         "30 / 12 = 2 feet, 6 inches", "75 / 60 = 1 hour, 15 minutes", "45 + 30 = 1 hour, 15 minutes",
-        "45 ÷ 4 = 11 pens", "45 ÷ 4 = 12 boxes", "45/4=11", "17 / 4 = 4, leaving 1", "17 / 4 = 4 each. 1 is left",
+        "45 ÷ 4 = 11 pens", "45 ÷ 4 = 12 boxes", "17 / 4 = 4, leaving 1", "17 / 4 = 4 each. 1 is left",
         "20 + 7 = 2 boxes, 7 left", "50 * 2 = 1 metre", "2 * 50 = 1 (metre)", "7 * 4 = 1 month", "500 * 2 = 1 litre",
         "500 * 2 = 1 kilo", "2 * 2 = 1 quart", "50 * 3 = 1.5 metres", "2 * 7 = 1 fortnight", "50 cm * 2 = 1 metre",
         # a variable, a list's mark, other marks

@@ -101,9 +101,7 @@ def test_the_enhanced_score_weighs_three_parts(info):
 
 
 @pytest.mark.parametrize("mode", ["final_answer", "all_tokens", "hybrid"])
-@pytest.mark.parametrize(
-    "response", ["3+4=7\n#### 3:30", "3+4=7\n#### 2 dozen", "3+4=7.\n\\boxed{3n}", "3+4=7\nso 6:15"]
-)
+@pytest.mark.parametrize("response", ["3+4=7\n#### 3:30", "3+4=7\n#### 2 dozen", "3+4=7.\n\\boxed{3n}"])
 @pytest.mark.parametrize(
     ("name", "settings"),
     [

@@ -29,8 +29,9 @@ def test_sums_and_means_stand_on_every_token_of_their_sequence():
 
 def test_segment_ids_of_64_bits_are_told_apart():
     segment_ids = np.array([[0, 0, 2**32, 2**32]] * 2)
-    np.testing.assert_array_equal(sequence_sums(X, MASK, segment_ids), [[3, 3, 8, 8], [32, 32, 64, 64]])
-    assert sequence_ends(MASK, segment_ids)[0].tolist() == [False, True, False, True]
+    sums = sequence_sums(X, MASK, segment_ids)  # pyright: ignore
+    np.testing.assert_array_equal(sums, [[3, 3, 8, 8], [32, 32, 64, 64]])
+    assert sequence_ends(MASK, segment_ids)[0].tolist() == [False, True, False, True]  # pyright: ignore
 
 
 def test_sequences_end_where_the_id_changes_and_count_where_a_token_does():

@@ -59,7 +59,7 @@ def test_a_masked_response_is_included_in_the_mean_of_reinforce_plus_plus():
     algorithm = AlgorithmSection(advantage="reinforce_plus_plus_baseline")
     found = with_advantages(algorithm, batch, rewards).advantages
     np.testing.assert_allclose(found[:, 0], [0.5774, 0.0, 0.5774, -1.1547], atol=1e-4)  # pyright: ignore
-    # Without a score the second is excluded from the mean, and the first has no baseline: 0, then .5, -.5, std sqrt(.5).
+    # Without a score the second leaves the mean, and the first has no baseline: 0, then .5, -.5, std sqrt(.5).
     unscored = rewards._replace(valid=np.array([True, False, True, True]))
     found = with_advantages(algorithm, batch, unscored).advantages
     np.testing.assert_allclose(found[:, 0], [0.0, 0.0, 0.7071, -0.7071], atol=1e-4)  # pyright: ignore

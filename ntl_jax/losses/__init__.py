@@ -24,7 +24,6 @@ from ntl_jax.losses.correction import (
 from ntl_jax.losses.kl import (
     AdaptiveKLController,
     FixedKLController,
-    k3_statistic,
     kl_abs,
     kl_k1,
     kl_k1_plus,
@@ -67,7 +66,6 @@ __all__ = [
     "gae",
     "group_advantages",
     "gspo_policy_loss",
-    "k3_statistic",
     "kl_abs",
     "kl_k1",
     "kl_k1_plus",

@@ -245,7 +245,7 @@ def _gaps(number_logits: Array, targets: Array, values: Array) -> tuple[Array, A
     check_arrays(number_logits=number_logits, targets=targets, values=values)
     if number_logits.shape[-1:] != values.shape:
         raise ValueError(
-            f"number_logits {number_logits.shape} must have one entry per value {values.shape} in the last axis"
+            f"number_logits {number_logits.shape} must end in one entry for each of the values {values.shape}"
         )
     if number_logits.shape[:-1] != targets.shape:
         raise ValueError(f"targets {targets.shape} must have the shape {number_logits.shape[:-1]} of the positions")

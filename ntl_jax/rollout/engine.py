@@ -48,7 +48,7 @@ def check_prompts(prompts: Sequence[Prompt], max_prompt_tokens: int, num_ids: in
             problems.append(f"prompt {prompt.index} has {len(prompt.ids)} tokens, the engine takes {max_prompt_tokens}")
         elif prompt.ids.min() < 0 or prompt.ids.max() >= num_ids:
             low, high = prompt.ids.min(), prompt.ids.max()
-            problems.append(f"prompt {prompt.index} has ids outside [0, {num_ids}): from {low} to {high}")
+            problems.append(f"prompt {prompt.index} holds ids outside [0, {num_ids}): from {low} to {high}")
     if problems:
         raise ValueError(
             f"{len(problems)} of {len(prompts)} prompts cannot be sampled:\n  " + "\n  ".join(problems[:10])

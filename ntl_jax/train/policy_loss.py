@@ -18,7 +18,6 @@ from ntl_jax.losses import (
     cispo_policy_loss,
     clipped_policy_loss,
     gspo_policy_loss,
-    k3_statistic,
     kl_abs,
     kl_k1,
     kl_k1_plus,
@@ -28,6 +27,7 @@ from ntl_jax.losses import (
     reinforce_policy_loss,
     sapo_policy_loss,
 )
+from ntl_jax.losses.kl import k3_statistic
 from ntl_jax.losses.per_token import sequence_means
 from ntl_jax.ops import vocab_head
 from ntl_jax.records import TrainBatch

@@ -51,7 +51,7 @@ ACCEPTED = {
     losses.remax_advantages: {"rewards": X, "greedy_scores": ROW, "mask": MASK},
     **{
         getattr(losses, name): {"log_probs": X, "ref_log_probs": X}
-        for name in ("kl_k1", "kl_k2", "kl_k3", "kl_abs", "kl_k1_plus", "kl_k3_plus", "k3_statistic")
+        for name in ("kl_k1", "kl_k2", "kl_k3", "kl_abs", "kl_k1_plus", "kl_k3_plus")
     },
     losses.truncated_importance_weights: {**OLD, "segment_ids": TRUTH},
     losses.banded_importance_weights: {**OLD, "low": 0.5, "high": 2.0},

@@ -22,7 +22,7 @@ NAMES = [
     "kl_k3", "kl_abs", "kl_k1_plus", "kl_k3_plus", "entropy", "gae", "whiten", "group_advantages",
     "leave_one_out_advantages", "optimal_baseline_advantages", "reinforce_plus_plus_advantages", "remax_advantages",
     "truncated_importance_weights", "banded_importance_weights", "sequence_rejection_mask", "aggregate",
-    "token_weights", "k3_statistic", "AdaptiveKLController", "FixedKLController", "correction_sums",
+    "token_weights", "AdaptiveKLController", "FixedKLController", "correction_sums",
     "correction_metrics",
 ]
 # fmt: on

@@ -182,7 +182,7 @@ def test_the_expected_distance_lies_between_the_error_of_the_expectation_and_the
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: number_token_mse(jnp.zeros((2, 9)), jnp.zeros(2), DIGITS), r"must have one entry per value.*\(10,\)"),
+        (lambda: number_token_mse(jnp.zeros((2, 9)), jnp.zeros(2), DIGITS), r"must end in one entry for each.*\(10,\)"),
         (
             lambda: number_token_mse(jnp.zeros((2, 10)), jnp.zeros(3), DIGITS),
             r"targets \(3,\) must have the shape \(2,\)",

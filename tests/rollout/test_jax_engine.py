@@ -300,7 +300,7 @@ def test_ids_past_the_tokenizer_are_never_sampled_and_the_others_have_probabilit
     np.testing.assert_allclose(reported, log_probs[np.arange(len(ids)), ids], atol=1e-4)
     surprise = np.where(np.isfinite(log_probs), -log_probs, 0.0)
     np.testing.assert_allclose(entropies, np.sum(np.exp(log_probs) * surprise, axis=-1), atol=1e-4)
-    with pytest.raises(ValueError, match=r"prompt 0 has ids outside \[0, 33\): from 33 to 33"):
+    with pytest.raises(ValueError, match=r"prompt 0 holds ids outside \[0, 33\): from 33 to 33"):
         make_engine(padded, table).generate([Prompt(0, np.array([33], np.int32), "", "1")], sampling, seed=0)
 
 

@@ -226,7 +226,7 @@ def test_ids_past_the_tokenizer_are_never_sampled_and_refused_in_prompts(engine,
     assert ids.max() < NUM_TOKENS and len(ids) > 1000
     beyond = dataclasses.replace(sampling, stop_token_ids=(*SAMPLING.stop_token_ids, NUM_TOKENS, VOCAB_SIZE))
     assert len(engine.generate(PROMPTS[:1], beyond, seed=3)) == 40
-    with pytest.raises(ValueError, match=r"prompt 0 has ids outside \[0, 501\): from 501 to 501"):
+    with pytest.raises(ValueError, match=r"prompt 0 holds ids outside \[0, 501\): from 501 to 501"):
         engine.generate([Prompt(0, np.array([NUM_TOKENS], np.int32), "", "1")], SAMPLING, seed=0)
 
 

@@ -113,6 +113,7 @@ def _settings(args: argparse.Namespace, stored: RunConfig | None) -> RunConfig:
         "data": {"eval": args.data, "template": args.template, "num_train": base.rollout.prompts_per_step},
         "rollout": {"max_tokens": args.max_tokens, "engine": args.engine},
         "trainer": {"eval_samples": args.samples, "eval_temperature": args.temperature, "eval_top_p": args.top_p},
+        "warm_start": {"steps": 0 if base.trainer.steps else None},  # its solutions need not fit
     }
     sections: dict[str, Any] = {
         name: dataclasses.replace(getattr(base, name), **{key: x for key, x in settings.items() if x is not None})

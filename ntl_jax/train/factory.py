@@ -102,6 +102,9 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
     )
     longest = max(len(p.ids) for p in [*train_prompts, *eval_prompts])
     check_positions(longest, rollout.max_tokens, model.max_positions)
+    if config.warm_start.steps:
+        prompt, solution = max(examples, key=lambda example: len(example[0].ids) + len(example[1]))
+        check_positions(len(prompt.ids), len(solution), model.max_positions, setting="max_solution_tokens")
     decoder = _decoder(config, model, checkpoint, mesh)
     engine = _engine(rollout, decoder, digits, mesh, longest, tokenizer)
     shape = RowShape(row=longest + rollout.max_tokens, response=rollout.max_tokens)
@@ -190,16 +193,14 @@ def _decoder(config: RunConfig, model: ModelConfig, checkpoint: pathlib.Path | N
 
 
 def check_training(parts: Parts) -> None:
-    """Before anything is trained: are there enough prompts, do solutions fit, do rows divide over the devices?
+    """Before anything is trained: are there enough prompts, and do rows divide over the devices?
 
     Raises:
-        ValueError: an iteration asks more prompts than there are, a solution exceeds the policy's positions, or the
-            rows of an update do not divide over the devices.
+        ValueError: an iteration asks more prompts than there are, or the rows of an update do not divide over the
+            devices.
     """
     config, rollout, num_shards, rows = parts.config, parts.config.rollout, num_row_shards(parts.mesh), {}
     if config.warm_start.steps:
-        prompt, solution = max(parts.examples, key=lambda example: len(example[0].ids) + len(example[1]))
-        check_positions(len(prompt.ids), len(solution), parts.model.max_positions, setting="max_solution_tokens")
         rows["warm_start.batch_size"] = config.warm_start.batch_size
     if config.trainer.steps:
         if rollout.prompts_per_step > len(parts.train_prompts):

@@ -93,7 +93,7 @@ def is_time_of_day(kinds: str, numerals: list[str], value: int | Fraction, writt
 
 
 def _minutes(clock: int) -> int:
-    """Minutes from midnight to 1430, say."""
+    """Minutes since midnight of a time such as 1430."""
     return clock // _ONE_O_CLOCK * 60 + clock % _ONE_O_CLOCK
 
 

@@ -33,17 +33,17 @@ def has_many_decimals(value: int | Fraction) -> bool:
 
 
 def is_same(value: int | Fraction, written: int | Fraction) -> bool:
-    """Whether a written result is the value but for the last digits of a computer's floating-point number."""
+    """Whether a written result equals the value up to floating-point error."""
     return abs(value - written) * SAME <= abs(value)
 
 
 def is_rounded(value: int | Fraction, written: int | Fraction, num_decimals: int) -> bool:
-    """Whether a written result is the value rounded to its decimals, halves to either side: 15% of $32.50 = $4.88."""
+    """Whether a written result is the value rounded to its decimals, halves up or down: 15% of $32.50 = $4.88."""
     return abs(value - written) * 2 * 10**num_decimals <= 1
 
 
 def is_cut_off(value: int | Fraction, written: int | Fraction) -> bool:
-    """Whether a whole result may be meant as a quotient's whole part, or the next: 50/3 = 16 full boxes."""
+    """Whether an integer result may be a quotient rounded down or up: 50/3 = 16 full boxes."""
     return written.denominator == 1 and value.denominator != 1 and abs(value - written) < 1
 
 

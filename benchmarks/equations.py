@@ -43,7 +43,7 @@ def labeler(text: str, mode: Mode, *, fresh: bool) -> Callable[[], object]:
 
     def label() -> object:
         spans.find_answer.cache_clear()
-        spans.find_marked_answer.cache_clear()
+        spans._marked.cache_clear()
         if fresh:
             equations._equations_of_line.cache_clear()
         return label_response(text, starts, digits, "5", mode=mode)

@@ -73,7 +73,7 @@ _RANGES: tuple[_Check, ...] = (
 _COMBINATIONS: tuple[_Check, ...] = (
     ("must be a multiple of model.num_kv_heads={1}", lambda heads, kv_heads: heads % kv_heads == 0,
      ("model.num_heads", "model.num_kv_heads")),
-    ("or warm_start.steps must be at least 1: the run would have no steps",
+    ("with warm_start.steps=0 the run would have no steps: set one of them to at least 1",
      lambda iterations, updates: iterations or updates, ("trainer.steps", "warm_start.steps")),
     ("must be below trainer.steps={1}, or the policy gets no update",
      lambda warmup, iterations: not iterations or warmup < iterations, ("algorithm.critic_warmup", "trainer.steps")),

@@ -29,7 +29,7 @@ from ntl_jax.rollout.cache import (
     num_blocks_for,
 )
 from ntl_jax.rollout.engine import RolloutEngine, check_positions, check_prompts
-from ntl_jax.rollout.programs import PAGE, Draws, Geometry, Slots, decode, prefill
+from ntl_jax.rollout.programs import PAGE, Geometry, SamplingArrays, Slots, decode, prefill
 from ntl_jax.rollout.responses import Responses
 from ntl_jax.rollout.sampler import Method
 from ntl_jax.rollout.scheduler import Entry, Scheduler, num_places_for
@@ -115,7 +115,7 @@ class JaxEngine(RolloutEngine):
             num_places=geometry.num_places,
         )
         responses = Responses(len(prompts) * sampling.num_samples, sampling.max_tokens, self._length_to_stop(sampling))
-        draws = _draws(sampling, seed)
+        arrays = _arrays(sampling, seed)
         with jax.set_mesh(self._mesh):
             while scheduler.busy:
                 for batch in self._prefills(prompts, scheduler.admit(), geometry):
@@ -124,7 +124,9 @@ class JaxEngine(RolloutEngine):
                 num_own_blocks = num_blocks_for(int(slots.counts.max()), geometry.own_blocks)
                 num_blocks = (num_prompt_blocks, num_own_blocks)
                 slots = jax.device_put(slots, self._rows)
-                own, segment = decode(geometry, *num_blocks, self._params, self._table, prompt_cache, own, slots, draws)
+                own, segment = decode(
+                    geometry, *num_blocks, self._params, self._table, prompt_cache, own, slots, arrays
+                )
                 scheduler.release(responses.add(scheduler.sample_of_slot, jax.device_get(segment)))
         self.slot_use = responses.lengths.sum() / max(1, responses.num_steps * geometry.num_slots)
         return responses.trajectories(prompts, self._version)
@@ -192,8 +194,8 @@ def _method(sampling: Sampling) -> Method:
     )
 
 
-def _draws(sampling: Sampling, seed: int) -> Draws:
-    return Draws(
+def _arrays(sampling: Sampling, seed: int) -> SamplingArrays:
+    return SamplingArrays(
         seed=np.uint32(seed),
         temperature=np.float32(sampling.temperature),
         truncation=Truncation(np.float32(sampling.top_p), np.int32(sampling.top_k), np.float32(sampling.min_p)),

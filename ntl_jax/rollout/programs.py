@@ -74,7 +74,7 @@ class Slots(NamedTuple):
     """How many positions of the prompt in that place it attends to: those that were prefilled, or none."""
 
 
-class Draws(NamedTuple):
+class SamplingArrays(NamedTuple):
     """How to draw, as arrays."""
 
     seed: Int[Any, ""]
@@ -139,7 +139,7 @@ def decode(
     prompts: Cache,
     own: Cache,
     slots: Slots,
-    draws: Draws,
+    sampling: SamplingArrays,
 ) -> tuple[Cache, Segment]:
     """A page of tokens of every slot, or fewer where all have finished; returns the slots' cache with that page.
 
@@ -148,12 +148,12 @@ def decode(
     """
     decoder: Decoder = nnx.merge(geometry.graph, params)
     head = decoder.head()
-    random = uniforms(draws.seed, slots.prompt_draws, slots.sample_indices, slots.counts, PAGE)
+    random = uniforms(sampling.seed, slots.prompt_draws, slots.sample_indices, slots.counts, PAGE)
     read_prompts = tuple(blocks[:num_prompt_blocks] for blocks in prompts)
     read_own = tuple(blocks[:num_own_blocks] for blocks in own)
 
     def choose(hidden: Array, step: Array) -> Captured:
-        method, (_, temperature, truncation, _) = geometry.method, draws
+        method, (_, temperature, truncation, _) = geometry.method, sampling
         num_tokens = decoder.config.num_tokens
         return sample(method, hidden, head, table, random[step], temperature, truncation, num_tokens)
 
@@ -163,7 +163,7 @@ def decode(
     def decode_one(loop: _Loop) -> _Loop:
         hidden, page = _advance(decoder, geometry, loop, slots, read_prompts, read_own)
         captured = choose(hidden, loop.step)
-        segment = _record(loop.segment, loop.step, captured, slots.remaining, draws.stop_ids)
+        segment = _record(loop.segment, loop.step, captured, slots.remaining, sampling.stop_ids)
         return _Loop(loop.step + 1, captured.tokens, page, segment)
 
     hidden = jax.ShapeDtypeStruct((geometry.num_slots, decoder.config.width), geometry.dtype)

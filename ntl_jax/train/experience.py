@@ -123,7 +123,7 @@ class Experience:
             figures["reward/overlong_penalty"] = float(penalties.mean())
         if batch.reference_log_probs is not None:
             pair = jnp.asarray(batch.old_log_probs), jnp.asarray(batch.reference_log_probs)
-            figures |= {"actor/kl_weight": kl_weight}
+            figures["actor/kl_weight"] = kl_weight
             if batch.mask.any():  # without tokens, the controller has no measurement
                 figures["actor/kl"] = float(masked_mean(KL_STATISTICS[algorithm.kl.estimator](*pair), batch.mask))
             if algorithm.kl.place == "reward":

@@ -15,7 +15,7 @@ import jax
 
 # Doctests import every module; these need packages of the extra `tracking`.
 collect_ignore = [
-    f"ntl_jax/metrics/{package}_tracker.py"
+    f"ntl_jax/metrics/trackers/{package}_tracker.py"
     for package in ("mlflow", "tensorboard", "wandb")
     if importlib.util.find_spec(package) is None
 ]

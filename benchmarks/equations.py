@@ -19,7 +19,8 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.measure import RESULTS, machine, ratio, write
-from ntl_jax.numerals import equations, label_response, spans
+from ntl_jax.numerals import label_response, spans
+from ntl_jax.numerals.equations import finder
 from ntl_jax.numerals.labels import Mode
 
 LENGTH = 14_800
@@ -45,7 +46,7 @@ def labeler(text: str, mode: Mode, *, fresh: bool) -> Callable[[], object]:
         spans.find_answer.cache_clear()
         spans._marked.cache_clear()
         if fresh:
-            equations._equations_of_line.cache_clear()
+            finder._equations_of_line.cache_clear()
         return label_response(text, starts, digits, "5", mode=mode)
 
     return label

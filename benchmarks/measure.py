@@ -22,8 +22,8 @@ def median_ratio(ratios: Sequence[float] | np.ndarray) -> dict[str, float]:
     ratios, count = np.sort(ratios), len(ratios)
     spread = 0.98 * np.sqrt(count)  # ranks that enclose the median with 95%: n/2 -+ 1.96 sqrt(n)/2
     low, high = max(0, int(count / 2 - spread)), min(count - 1, int(np.ceil(count / 2 + spread)))
-    figures = {"ratio": np.median(ratios), "low": ratios[low], "high": ratios[high]}
-    return {name: round(float(value), 4) for name, value in figures.items()}
+    metrics = {"ratio": np.median(ratios), "low": ratios[low], "high": ratios[high]}
+    return {name: round(float(value), 4) for name, value in metrics.items()}
 
 
 def ratio(baseline: Callable[[], Any], candidate: Callable[[], Any], num_pairs: int) -> dict[str, float]:

@@ -32,14 +32,15 @@ from flax import nnx
 from benchmarks.measure import RESULTS, machine, ratio, write
 from benchmarks.peer import Peer, answer, requests
 from ntl_jax.host_memory import keep_freed_memory
+from ntl_jax.metrics.sums import MetricSums
 from ntl_jax.models import Decoder, ModelConfig, batch_sharding, make_mesh, shardings
 from ntl_jax.ops import vocab_head_loss
 from ntl_jax.records import TrainBatch
-from ntl_jax.train.batch import RowShape, pad_rows, weighed
-from ntl_jax.train.figures import Figures
-from ntl_jax.train.row_pass import predictor_states
-from ntl_jax.train.state import init_model_state, init_params, init_train_state
-from ntl_jax.train.step import Learner, Term, make_step
+from ntl_jax.rows.padding import RowShape, pad_rows
+from ntl_jax.rows.passes import predictor_states
+from ntl_jax.update.state import init_model_state, init_params, init_train_state
+from ntl_jax.update.step import Learner, Term, make_step
+from ntl_jax.update.weights import weighed
 
 MAX_NORM, LEARNING_RATE, WEIGHT_DECAY = 1.0, 1e-4, 0.01
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
@@ -92,7 +93,7 @@ def jax_step(case: Case) -> Callable[[], Any]:
         decoder = nnx.merge(graph, params["policy"])
         hidden = predictor_states(decoder, batch)
         loss = vocab_head_loss(_weighted, hidden, decoder.head(), batch.targets, jnp.arange(0), batch.weights)[0]
-        return loss, Figures({}, {})
+        return loss, MetricSums({}, {})
 
     state = init_train_state(init_model_state(params, optimizer, mesh), None, mesh)
     tokens, terms = case.num_rows * case.row_size, [Term(("policy",), cross_entropy)]
@@ -101,8 +102,8 @@ def jax_step(case: Case) -> Callable[[], Any]:
 
     def run() -> None:
         nonlocal state
-        state, figures = step(state, batch)
-        jax.block_until_ready((state, figures))
+        state, metrics = step(state, batch)
+        jax.block_until_ready((state, metrics))
 
     return run
 

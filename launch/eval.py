@@ -3,7 +3,7 @@
 
 RUN_OR_MODEL is a run folder of launch/train.py, or a Hugging Face model (a folder, such as launch/export.py makes, or a
 name on the hub). Settings are those of the run, or the defaults; the options below change them. Prints a table and
-leaves a folder with figures.json and examples.jsonl: every problem with its responses.
+leaves a folder with metrics.json and examples.jsonl: every problem with its responses.
 """
 
 import argparse
@@ -53,10 +53,10 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     from flax import nnx
 
     from ntl_jax.metrics import finite, print_comparison, print_header, write_rows, write_whole
-    from ntl_jax.train.checkpoint import restore_policy
-    from ntl_jax.train.describe import describe_evaluation, describe_prompt
-    from ntl_jax.train.evaluation import evaluate, evaluation_figures, examples
+    from ntl_jax.train.checkpoints.checkpointer import restore_policy
+    from ntl_jax.train.evaluation import evaluate, evaluation_metrics, examples
     from ntl_jax.train.factory import assemble
+    from ntl_jax.train.header import describe_evaluation, describe_prompt
 
     parts = assemble(config)
     params, policy = parts.params, args.source
@@ -68,12 +68,12 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     print_header(about)
     with contextlib.closing(parts.engine):
         evaluation = evaluate(parts, nnx.merge(parts.graph, params), version=0)
-    figures = evaluation_figures(evaluation)
-    print_comparison(("value",), {name: (f"{value:.4g}",) for name, value in figures.items()})
+    metrics = evaluation_metrics(evaluation)
+    print_comparison(("value",), {name: (f"{value:.4g}",) for name, value in metrics.items()})
     folder = args.output or pathlib.Path("runs") / f"eval-{config.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     write_rows(folder / "examples.jsonl", examples(evaluation))
-    summary = about | {"figures": finite(figures), "config": dataclasses.asdict(config)}
-    write_whole(folder / "figures.json", json.dumps(summary, indent=1) + "\n")
+    summary = about | {"metrics": finite(metrics), "config": dataclasses.asdict(config)}
+    write_whole(folder / "metrics.json", json.dumps(summary, indent=1) + "\n")
     return folder
 
 

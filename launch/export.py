@@ -53,7 +53,7 @@ def export(run: pathlib.Path, folder: pathlib.Path, which: Literal["newest", "be
     from flax import nnx
 
     from ntl_jax.models import save_hf
-    from ntl_jax.train.checkpoint import restore_policy
+    from ntl_jax.train.checkpoints.checkpointer import restore_policy
     from ntl_jax.train.factory import assemble
 
     parts = assemble(dataclasses.replace(config, model=dataclasses.replace(config.model, mesh=(1, 1, 1))))

@@ -12,7 +12,7 @@ import sys
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from ntl_jax.data.generator import generate_problems
+from ntl_jax.tasks.arithmetic.generator import generate_problems
 
 FOLDER = pathlib.Path(__file__).parents[1] / "ntl_jax" / "data" / "tokenizer"
 PAD, EOS = "<|pad|>", "<|endoftext|>"

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where problems come from, and how they become token ids and batches."""
+"""Problems as token ids and batches: tokenizer, prompts, solutions, the order of rows."""
 
-from ntl_jax.data.batching import DataCursor
-from ntl_jax.data.generator import generate_problems
-from ntl_jax.data.gsm8k import load_gsm8k
+from ntl_jax.data.cursor import DataCursor
 from ntl_jax.data.problems import Problem
 from ntl_jax.data.prompts import encode_prompts, encode_solutions
 from ntl_jax.data.special_tokens import plain_problems, special_tokens
@@ -14,8 +12,6 @@ __all__ = [
     "Problem",
     "encode_prompts",
     "encode_solutions",
-    "generate_problems",
-    "load_gsm8k",
     "load_tokenizer",
     "plain_problems",
     "special_tokens",

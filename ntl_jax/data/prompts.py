@@ -47,7 +47,8 @@ def encode_prompts(
             special tokens the tokenizer does not encode as special tokens, long prompts, or if none remains.
 
     Example:
-        >>> from ntl_jax.data import generate_problems, load_tokenizer
+        >>> from ntl_jax.tasks import generate_problems
+        >>> from ntl_jax.data import load_tokenizer
         >>> problems = generate_problems(2, seed=0)
         >>> prompts, skipped = encode_prompts(problems, load_tokenizer(), template="{question}\\n", max_tokens=64)
         >>> len(prompts), skipped, prompts[0].text == problems[0].question + "\\n"

@@ -72,7 +72,8 @@ def plain_problems(
         ValueError: naming problem and token, or if no problem remains.
 
     Example:
-        >>> from ntl_jax.data import generate_problems, load_tokenizer
+        >>> from ntl_jax.tasks import generate_problems
+        >>> from ntl_jax.data import load_tokenizer
         >>> problems = generate_problems(2, seed=0)
         >>> plain_problems(problems, load_tokenizer()) == (problems, 0)
         True

@@ -31,7 +31,7 @@ from ntl_jax.losses.kl import (
     kl_k3,
     kl_k3_plus,
 )
-from ntl_jax.losses.number_token import (
+from ntl_jax.losses.numbers.number_token import (
     number_token_huber,
     number_token_loss,
     number_token_mae,
@@ -39,7 +39,8 @@ from ntl_jax.losses.number_token import (
     number_token_wasserstein,
     with_number_mass,
 )
-from ntl_jax.losses.numeral import numeral_smape
+from ntl_jax.losses.numbers.numeral import numeral_smape
+from ntl_jax.losses.numbers.wasserstein import wasserstein_1
 from ntl_jax.losses.policy import (
     cispo_policy_loss,
     clipped_policy_loss,
@@ -49,7 +50,6 @@ from ntl_jax.losses.policy import (
     sapo_policy_loss,
 )
 from ntl_jax.losses.value import clipped_value_loss
-from ntl_jax.losses.wasserstein import wasserstein_1
 from ntl_jax.ops.masked import masked_whiten as whiten
 
 __all__ = [

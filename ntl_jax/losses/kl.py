@@ -193,6 +193,20 @@ def kl_k3_plus(log_probs: Float[Array, "..."], ref_log_probs: Float[Array, "..."
     return _straight_through(kl_k3(log_probs, ref_log_probs), kl_k2(log_probs, ref_log_probs))
 
 
+KL_ESTIMATORS = {
+    "k1": kl_k1,
+    "k2": kl_k2,
+    "k3": kl_k3,
+    "abs": kl_abs,
+    "k1+": kl_k1_plus,
+    "k3+": kl_k3_plus,
+}
+"""Terms of a loss or a reward, by name."""
+
+KL_STATISTICS = KL_ESTIMATORS | {"k3": k3_statistic, "k3+": k3_statistic}
+"""The same for metrics: without the clip that keeps one token from dominating the loss of a batch."""
+
+
 @dataclasses.dataclass(frozen=True)
 class FixedKLController:
     """A coefficient that stays what it is; `update` has the signature of the adaptive one.

@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run writes down and shows: metric lines, samples, curves, progress. Names and meanings: ``metrics.names``."""
 
+from ntl_jax.metrics.clock import Clock
 from ntl_jax.metrics.console import ProgressView, print_comparison, print_header
 from ntl_jax.metrics.curves import plot_curves
 from ntl_jax.metrics.names import STAGES
-from ntl_jax.metrics.repeated import majority, pass_at_k, repeated_figures
-from ntl_jax.metrics.tracking import Tracker, check_installed, finite, open_trackers
+from ntl_jax.metrics.repeated import majority, pass_at_k, repeated_metrics
+from ntl_jax.metrics.sums import Mean, MetricSums
+from ntl_jax.metrics.trackers.tracker import Tracker, check_installed, finite, open_trackers
 from ntl_jax.metrics.whole import write_rows, write_whole
 from ntl_jax.metrics.writer import MetricWriter, RewardErrorWriter, SampleRecord, SampleWriter, read_lines
 
 __all__ = [
     "STAGES",
+    "Clock",
+    "Mean",
+    "MetricSums",
     "MetricWriter",
     "ProgressView",
     "RewardErrorWriter",
@@ -26,7 +31,7 @@ __all__ = [
     "print_comparison",
     "print_header",
     "read_lines",
-    "repeated_figures",
+    "repeated_metrics",
     "write_rows",
     "write_whole",
 ]

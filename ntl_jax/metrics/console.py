@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run shows while it goes: a header, progress bars with time left and live figures, a table at the end.
+"""What a run shows while it goes: a header, progress bars with time left and live metrics, a table at the end.
 
 On a terminal the bars move; in a log they become one line every few seconds.
 """
@@ -34,11 +34,11 @@ def print_header(rows: Mapping[str, str], *, console: Console | None = None) -> 
 def print_comparison(
     columns: Sequence[str], rows: Mapping[str, Sequence[str]], *, console: Console | None = None
 ) -> None:
-    """Prints figures side by side, such as those before and after training.
+    """Prints metrics side by side, such as those before and after training.
 
     Args:
-        columns: titles of the figures' columns.
-        rows: the figures by name, one for each column.
+        columns: titles of the metrics' columns.
+        rows: the metrics by name, one for each column.
 
     Example:
         >>> print_comparison(["before", "after"], {"val/accuracy": ["30.1%", "57.4%"]})
@@ -51,13 +51,13 @@ def print_comparison(
     table = Table("", *columns)
     for column in table.columns[1:]:
         column.justify = "right"
-    for name, figures in rows.items():
-        table.add_row(name, *figures)
+    for name, metrics in rows.items():
+        table.add_row(name, *metrics)
     (console or Console(highlight=False)).print(table)
 
 
 class ProgressView:
-    """Progress of one stage, with time left and the figures of the last update.
+    """Progress of one stage, with time left and the metrics of the last update.
 
     Example:
         >>> import io
@@ -86,15 +86,15 @@ class ProgressView:
             MofNCompleteColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[metrics]}"),
             console=self._console,
         )
-        self._task = self._bars.add_task(title, total=total, completed=start, figures="")
+        self._task = self._bars.add_task(title, total=total, completed=start, metrics="")
 
-    def update(self, step: int, figures: Mapping[str, float]) -> None:
-        """Shows that ``step`` steps are done, and the figures they gave."""
-        text = "   ".join(f"{name} {_short(value)}" for name, value in figures.items())
-        self._bars.update(self._task, completed=step, figures=text)
+    def update(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Shows that ``step`` steps are done, and the metrics they gave."""
+        text = "   ".join(f"{name} {_short(value)}" for name, value in metrics.items())
+        self._bars.update(self._task, completed=step, metrics=text)
         now = time.monotonic()
         self._first = self._first or (step, now)
         ends = step in (self._start + 1, self._total)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of several samples a problem: how often one is right, at least one of k, the one that most agree on."""
+"""MetricSums of several samples a problem: how often one is right, at least one of k, the one that most agree on."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ def majority(answers: Sequence[str | None], correct: Sequence[bool]) -> float:
     return len(winners & right) / max(1, len(winners))
 
 
-def repeated_figures(
+def repeated_metrics(
     answers: Sequence[Sequence[str | None]], correct: Bool[np.ndarray, "problems n"]
 ) -> dict[str, float]:
     """``mean@n``, ``maj@n``, and ``pass@k`` for k = 2, 4, 8, ... and n, averaged over problems.
@@ -60,11 +60,11 @@ def repeated_figures(
         correct: whether each is right.
 
     Example:
-        >>> repeated_figures([["5", "6"], ["7", "7"]], np.array([[True, False], [True, True]]))
+        >>> repeated_metrics([["5", "6"], ["7", "7"]], np.array([[True, False], [True, True]]))
         {'mean@2': 0.75, 'maj@2': 0.75, 'pass@2': 1.0}
     """
     n = correct.shape[1]
     votes = [majority(given, right) for given, right in zip(answers, correct.tolist(), strict=True)]
     ks = sorted({min(2**i, n) for i in range(1, n.bit_length() + 1)})
-    figures = {f"mean@{n}": float(correct.mean()), f"maj@{n}": float(np.mean(votes))}
-    return figures | {f"pass@{k}": float(pass_at_k(correct.sum(axis=1), n, k).mean()) for k in ks}
+    metrics = {f"mean@{n}": float(correct.mean()), f"maj@{n}": float(np.mean(votes))}
+    return metrics | {f"pass@{k}": float(pass_at_k(correct.sum(axis=1), n, k).mean()) for k in ks}

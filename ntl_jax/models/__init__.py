@@ -4,11 +4,11 @@
 from ntl_jax.models.config import ModelConfig
 from ntl_jax.models.critic import Critic
 from ntl_jax.models.decoder import Decoder
-from ntl_jax.models.end_tokens import end_token_ids
-from ntl_jax.models.hf_names import hf_tensors
-from ntl_jax.models.load import hf_folder, load_hf
+from ntl_jax.models.hf.end_tokens import end_token_ids
+from ntl_jax.models.hf.load import hf_folder, load_hf
+from ntl_jax.models.hf.names import hf_tensors
+from ntl_jax.models.hf.save import save_hf
 from ntl_jax.models.rotary import RopeScaling
-from ntl_jax.models.save import save_hf
 from ntl_jax.models.sharding import batch_sharding, make_mesh, num_row_shards, shardings
 
 __all__ = [

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from ntl_jax.models.hf_config import ARCHITECTURES, fields_from_hf, fields_to_hf
+from ntl_jax.models.hf.config import ARCHITECTURES, fields_from_hf, fields_to_hf
 from ntl_jax.models.rotary import RopeScaling
 
 CHOICES = {

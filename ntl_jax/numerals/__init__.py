@@ -6,7 +6,7 @@
 """
 
 from ntl_jax.numerals.alignment import Alignment, align
-from ntl_jax.numerals.equations import Equation, find_equations
+from ntl_jax.numerals.equations.finder import Equation, find_equations
 from ntl_jax.numerals.labels import DigitLabels, label_response
 from ntl_jax.numerals.spans import Numeral, find_answer, find_marked_answer, find_numerals, parse_numeral
 from ntl_jax.numerals.table import NumberTable

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from ntl_jax.numerals.alignment import NONE, align
-from ntl_jax.numerals.equations import find_equations
+from ntl_jax.numerals.equations.finder import find_equations
 from ntl_jax.numerals.spans import Numeral, find_answer, find_marked_answer, parse_numeral
 
 Mode = Literal["final_answer", "all_tokens", "hybrid"]

@@ -20,9 +20,9 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 
-from ntl_jax.numerals.answer_reader import Written, read_box, read_field, read_reference
-from ntl_jax.numerals.answer_tokens import CURRENCY, MINUS, Unreadable
-from ntl_jax.numerals.last_number import read_last
+from ntl_jax.numerals.answers.last_number import read_last
+from ntl_jax.numerals.answers.reader import Written, read_box, read_field, read_reference
+from ntl_jax.numerals.answers.tokens import CURRENCY, MINUS, Unreadable
 
 _SIGN = "[-+\N{MINUS SIGN}]"
 _DIGITS = r"(?:[0-9]{1,3}(?:(?:,|\{,\})[0-9]{3})++(?![0-9])|[0-9]++)(?:\.[0-9]++)?"

@@ -18,22 +18,13 @@ from ntl_jax.rewards.final_answer import (
     find_final_answer_positions,
 )
 from ntl_jax.rewards.functions import compute_full_ntl_reward, exact_match, ntl_gated_reward, ntl_reward
-from ntl_jax.rewards.ntl_info import CONFIDENCE, blank_labels, build_ntl_info, confidence_ntl_info, number_ntl_info
 from ntl_jax.rewards.protocol import CALL, EXTRAS, load_reward
-from ntl_jax.rewards.readings import LOSSES, MAX_LOSS, Method, Readings, shares
 
 __all__ = [
     "CALL",
-    "CONFIDENCE",
     "EXTRAS",
-    "LOSSES",
-    "MAX_LOSS",
-    "Method",
-    "Readings",
     "RewardFunction",
     "RewardOutcome",
-    "blank_labels",
-    "build_ntl_info",
     "calculate_final_answer_confidence",
     "calculate_final_answer_digit_accuracy",
     "calculate_final_answer_prob_quality",
@@ -44,7 +35,6 @@ __all__ = [
     "compute_ntl_bonus_final_answer",
     "compute_score",
     "compute_score_ntl_enhanced",
-    "confidence_ntl_info",
     "exact_match",
     "extract_answer",
     "find_final_answer_positions",
@@ -52,6 +42,4 @@ __all__ = [
     "load_reward",
     "ntl_gated_reward",
     "ntl_reward",
-    "number_ntl_info",
-    "shares",
 ]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trainers, from a configuration."""
 
+from ntl_jax.experience.digit_source import ExtractionError
 from ntl_jax.train.create import (
     EXAMPLE_CONFIGS,
     create_all_tokens_ntl_trainer,
@@ -9,7 +10,6 @@ from ntl_jax.train.create import (
     create_ppo_trainer,
     create_standard_trainer,
 )
-from ntl_jax.train.extraction import ExtractionError
 from ntl_jax.train.run import run
 from ntl_jax.train.stops import NonFiniteError, RewardError, Terminated
 

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ntl_jax.config import NTLSection, RunConfig
 from ntl_jax.train.factory import assemble, check_training, ppo_trainer
-from ntl_jax.train.ppo import PPOTrainer
+from ntl_jax.train.policy_optimization import PPOTrainer
 
 EXAMPLE_CONFIGS: Mapping[str, Mapping[str, Any]] = {
     "final_answer_mode": {"reward_mode": "final_answer"},

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ntl_jax.metrics import repeated_figures
+from ntl_jax.experience.digit_source import captures_digits
+from ntl_jax.experience.scorer import Scored
+from ntl_jax.metrics import repeated_metrics
 from ntl_jax.models import Decoder
 from ntl_jax.records import Sampling
 from ntl_jax.rewards import extract_answer
-from ntl_jax.train.extraction import captures_digits
 from ntl_jax.train.factory import Parts
-from ntl_jax.train.reporting import ntl_figures
-from ntl_jax.train.scoring import Scored
+from ntl_jax.train.journal.samples import ntl_metrics
 
 
 class Evaluation(NamedTuple):
@@ -48,11 +48,11 @@ def evaluate(parts: Parts, decoder: Decoder, *, version: int) -> Evaluation:
     return Evaluation(greedy, sampled)
 
 
-def evaluation_figures(evaluation: Evaluation) -> dict[str, float]:
+def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
     """The ``val/`` group: of the greedy responses, and ``mean@n``, ``maj@n`` and ``pass@k`` of the samples."""
     greedy, sampled = evaluation
     scores = greedy.scores[greedy.valid]
-    figures = {
+    metrics = {
         "val/accuracy": float(greedy.correct.mean()),
         "val/num_problems": float(len(greedy.prompts)),
         "val/score/mean": float(scores.mean()) if len(scores) else float("nan"),
@@ -60,12 +60,12 @@ def evaluation_figures(evaluation: Evaluation) -> dict[str, float]:
         "val/answered": float(np.mean([extract_answer(text) is not None for text in greedy.texts])),
     }
     if greedy.ntl_info is not None:
-        figures["val/ntl_loss"] = ntl_figures(greedy.ntl_info, greedy.tau)["ntl/loss"]
+        metrics["val/ntl_loss"] = ntl_metrics(greedy.ntl_info, greedy.tau)["ntl/loss"]
     if sampled is not None:
         correct = sampled.correct.reshape(len(greedy.prompts), -1)
         answers = np.array([extract_answer(text) for text in sampled.texts], object).reshape(correct.shape)
-        figures |= {f"val/{name}": value for name, value in repeated_figures(answers.tolist(), correct).items()}
-    return figures
+        metrics |= {f"val/{name}": value for name, value in repeated_metrics(answers.tolist(), correct).items()}
+    return metrics
 
 
 def examples(evaluation: Evaluation) -> Iterator[dict[str, Any]]:

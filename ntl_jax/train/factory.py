@@ -14,27 +14,20 @@ from jax.sharding import Mesh
 from transformers import PreTrainedTokenizerBase
 
 from ntl_jax.config import DataSection, RolloutSection, RunConfig
-from ntl_jax.data import (
-    Problem,
-    encode_prompts,
-    encode_solutions,
-    generate_problems,
-    load_gsm8k,
-    load_tokenizer,
-    plain_problems,
-)
+from ntl_jax.data import Problem, encode_prompts, encode_solutions, load_tokenizer, plain_problems
+from ntl_jax.experience.digit_pass import PolicyPass
+from ntl_jax.experience.scorer import Scorer
 from ntl_jax.models import Critic, Decoder, ModelConfig, hf_folder, load_hf, make_mesh, num_row_shards, shardings
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Prompt
 from ntl_jax.rollout import JaxEngine, RolloutEngine, VllmEngine
 from ntl_jax.rollout.engine import check_positions
-from ntl_jax.train.batch import RowShape
-from ntl_jax.train.policy_pass import PolicyPass
-from ntl_jax.train.ppo import PPOTrainer
-from ntl_jax.train.scoring import Scorer
-from ntl_jax.train.state import init_params
+from ntl_jax.rollout.vocabulary import Vocabulary, agree
+from ntl_jax.rows.padding import RowShape
+from ntl_jax.tasks import generate_problems, load_gsm8k
+from ntl_jax.train.policy_optimization import PPOTrainer
 from ntl_jax.train.supervised import SupervisedTrainer
-from ntl_jax.train.vocabulary import Vocabulary, agree
+from ntl_jax.update.state import init_params
 
 VOCAB_MULTIPLE = 64  # the embedding's rows are rounded up to it, so that they divide over tensor shards
 CRITIC_SEED = 1  # added to the run's seed

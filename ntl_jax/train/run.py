@@ -12,17 +12,17 @@ from rich.console import Console
 
 from ntl_jax.config import RunConfig
 from ntl_jax.metrics import ProgressView, check_installed, plot_curves, print_comparison, print_header, read_lines
-from ntl_jax.train.average import averaged
-from ntl_jax.train.checkpoint import Checkpointer, newest_meta
-from ntl_jax.train.describe import describe, write_provenance
-from ntl_jax.train.digit_info import LOGGER
-from ntl_jax.train.evaluation import evaluate, evaluation_figures
+from ntl_jax.train.checkpoints.checkpointer import Checkpointer, newest_meta
+from ntl_jax.train.checkpoints.resume import FINGERPRINTS, check_data, check_schedule, fingerprints, record
+from ntl_jax.train.evaluation import evaluate, evaluation_metrics
 from ntl_jax.train.factory import Parts, assemble, check_training, ppo_trainer, supervised_trainer
-from ntl_jax.train.journal import Journal
-from ntl_jax.train.ppo import PPOTrainer
-from ntl_jax.train.resume import FINGERPRINTS, check_data, check_schedule, fingerprints, record
+from ntl_jax.train.header import describe, write_provenance
+from ntl_jax.train.journal.digits import LOGGER
+from ntl_jax.train.journal.journal import Journal
+from ntl_jax.train.policy_optimization import PPOTrainer
 from ntl_jax.train.stops import Terminated, Termination, noticing_sigterm, stop_if_not_finite, stop_if_unrewarded
 from ntl_jax.train.supervised import SupervisedTrainer
+from ntl_jax.update.average import averaged
 
 WARM_START, PPO = "warm_start", "ppo"
 LIVE = {
@@ -34,7 +34,7 @@ LIVE = {
     "val/accuracy": "held-out accuracy",
     "perf/throughput": "tokens/s",
 }
-"""Figures of the progress bars and how they are called there."""
+"""MetricSums of the progress bars and how they are called there."""
 
 Trainer = SupervisedTrainer | PPOTrainer
 
@@ -136,7 +136,7 @@ class Driver:
         self._termination, self._data, self._resume = termination, data, resume
         self._settings = parts.config.trainer
         self._held_out: dict[str, float] = {}
-        """Figures of the newest policy, where it was evaluated."""
+        """MetricSums of the newest policy, where it was evaluated."""
 
     def train(self, stage: str, trainer: Trainer, total: int) -> Trainer:
         """Runs the stage to its end, from its newest checkpoint if the run resumes."""
@@ -146,8 +146,8 @@ class Driver:
             with ProgressView(stage, total, start=step, console=self._console) as view:
                 while not finished:
                     step += 1
-                    figures = self._step(stage, step, trainer, total)
-                    view.update(step, {LIVE[name]: figures[name] for name in LIVE if name in figures})
+                    metrics = self._step(stage, step, trainer, total)
+                    view.update(step, {LIVE[name]: metrics[name] for name in LIVE if name in metrics})
                     finished = step == total or self._target_reached(stage)
                     ends = finished or self._termination.requested
                     if ends or step % self._settings.save_every == 0 or self._improved(checkpoints):
@@ -160,7 +160,7 @@ class Driver:
         return trainer
 
     def _begin(self, stage: str, trainer: Trainer, checkpoints: Checkpointer, total: int) -> int:
-        """The step to go on from. A fresh PPO stage starts with the held-out figures of what it was given."""
+        """The step to go on from. A fresh PPO stage starts with the held-out metrics of what it was given."""
         if self._resume and checkpoints.latest_step() is not None:
             step, state, position, self._held_out = checkpoints.restore(trainer.state)
             if FINGERPRINTS in position:  # the rows are unchanged, or changes are allowed and their number may differ
@@ -176,23 +176,23 @@ class Driver:
         return 0
 
     def _step(self, stage: str, step: int, trainer: Trainer, total: int) -> dict[str, float]:
-        """One step of the trainer, with everything that is written of it; returns its figures."""
-        figures, scored = trainer.step()
+        """One step of the trainer, with everything that is written of it; returns its metrics."""
+        metrics, scored = trainer.step()
         if scored is not None:
             self._journal.write_reward_errors(stage, step, scored)
             stop_if_unrewarded(stage, step, scored, self._folder)
-        stop_if_not_finite(stage, step, figures, trainer.last_prompts, self._folder)
+        stop_if_not_finite(stage, step, metrics, trainer.last_prompts, self._folder)
         due = step == total or (stage == PPO and step % self._settings.eval_every == 0)
         self._held_out = self._evaluate(stage, step, trainer) if due else {}
-        figures |= self._held_out
-        self._journal.write(stage, step, figures, scored)
-        return figures
+        metrics |= self._held_out
+        self._journal.write(stage, step, metrics, scored)
+        return metrics
 
     def _evaluate(self, stage: str, step: int, trainer: Trainer) -> dict[str, float]:
         decoder = nnx.merge(self._parts.graph, policy_of(trainer))
         evaluation = evaluate(self._parts, decoder, version=step if stage == PPO else 0)
         self._journal.write_evaluation(stage, step, evaluation)
-        return evaluation_figures(evaluation)
+        return evaluation_metrics(evaluation)
 
     def _target_reached(self, stage: str) -> bool:
         target = self._settings.target_accuracy
@@ -203,7 +203,7 @@ class Driver:
 
 
 def report(workdir: Path, console: Console) -> dict[str, float]:
-    """Prints the held-out figures before and after PPO, read from ``metrics.jsonl``, and where everything is."""
+    """Prints the held-out metrics before and after PPO, read from ``metrics.jsonl``, and where everything is."""
     lines = [line for line in read_lines(workdir / "metrics.jsonl") if "val/accuracy" in line]
     before = next((line for line in lines if line["stage"] == PPO), lines[-1])
     after = lines[-1]

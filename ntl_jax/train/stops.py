@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 
-from ntl_jax.train.scoring import Scored
+from ntl_jax.experience.scorer import Scored
 
 
 class NonFiniteError(RuntimeError):
@@ -76,25 +76,25 @@ def stop_if_unrewarded(stage: str, step: int, scored: Scored, folder: pathlib.Pa
 
 
 def stop_if_not_finite(
-    stage: str, step: int, figures: dict[str, float], prompts: Sequence[int], folder: pathlib.Path
+    stage: str, step: int, metrics: dict[str, float], prompts: Sequence[int], folder: pathlib.Path
 ) -> None:
-    """Ends the run where a loss or gradient was not finite; takes that mark out of the figures.
+    """Ends the run where a loss or gradient was not finite; takes that mark out of the metrics.
 
     Args:
         stage, step: where the run is.
-        figures: metrics of the step, with ``non_finite`` if it made an update.
+        metrics: metrics of the step, with ``non_finite`` if it made an update.
         prompts: indices of the step's prompts.
         folder: the run folder, for the dump.
 
     Raises:
         NonFiniteError: naming the dump.
     """
-    if not figures.pop("non_finite", 0.0):
+    if not metrics.pop("non_finite", 0.0):
         return
     path = folder / "non_finite.json"
-    path.write_text(json.dumps({"stage": stage, "step": step, "prompts": prompts, "figures": figures}, indent=1))
+    path.write_text(json.dumps({"stage": stage, "step": step, "prompts": prompts, "metrics": metrics}, indent=1))
     section = "algorithm" if stage == "ppo" else stage
     raise NonFiniteError(
         f"{stage} step {step}: a loss or gradient is not finite. The state before it is kept; {path} holds the "
-        f"figures and the prompts of the step. A lower {section}.optimizer.learning_rate usually helps."
+        f"metrics and the prompts of the step. A lower {section}.optimizer.learning_rate usually helps."
     )

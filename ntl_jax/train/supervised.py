@@ -16,13 +16,14 @@ from ntl_jax.losses import token_weights
 from ntl_jax.models import Decoder, batch_sharding, shardings
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Prompt
-from ntl_jax.train.average import with_average
-from ntl_jax.train.batch import RowShape, has_number, pad_rows
-from ntl_jax.train.objectives import NumberLoss, supervised_objective
-from ntl_jax.train.optimizer import make_optimizer, planned_updates
-from ntl_jax.train.row_pass import predictor_states
-from ntl_jax.train.state import TrainState, init_model_state, init_train_state
-from ntl_jax.train.step import Learner, Term, make_step
+from ntl_jax.rows.padding import RowShape, pad_rows
+from ntl_jax.rows.passes import predictor_states
+from ntl_jax.update.average import with_average
+from ntl_jax.update.objectives import NumberLoss, supervised_objective
+from ntl_jax.update.optimizer import make_optimizer, planned_updates
+from ntl_jax.update.state import TrainState, init_model_state, init_train_state
+from ntl_jax.update.step import Learner, Term, make_step
+from ntl_jax.update.weights import has_number
 
 STREAM = 1  # of the run's random numbers: keeps this stage's apart from the others'
 
@@ -76,7 +77,7 @@ class SupervisedTrainer:
         )
 
     def step(self) -> tuple[dict[str, float], None]:
-        """One update; returns its figures (and no samples)."""
+        """One update; returns its metrics (and no samples)."""
         began = time.perf_counter()
         rows = [self._examples[i] for i in self.cursor.next()]
         self.last_prompts = [prompt.index for prompt, _ in rows]
@@ -90,11 +91,11 @@ class SupervisedTrainer:
         batch = batch._replace(
             weights=np.asarray(token_weights(batch.mask)), number_weights=np.asarray(token_weights(has_number(batch)))
         )
-        self.state, figures = self._step(self.state, jax.device_put(batch, self._sharding))
-        figures = figures.to_dict()
+        self.state, metrics = self._step(self.state, jax.device_put(batch, self._sharding))
+        metrics = metrics.to_dict()
         seconds = time.perf_counter() - began
         num_tokens = sum(len(prompt.ids) + len(solution) for prompt, solution in rows)
-        return figures | {"perf/throughput": num_tokens / seconds, "timing_s/step": seconds}, None
+        return metrics | {"perf/throughput": num_tokens / seconds, "timing_s/step": seconds}, None
 
     def decoder(self) -> Decoder:
         """The policy as it is now."""

@@ -9,7 +9,7 @@ import pytest
 
 from ntl_jax.config import DataSection, NTLSection, RolloutSection, RunConfig, flatten
 from ntl_jax.config.validation import find_problems
-from ntl_jax.data.generator import generate_problems
+from ntl_jax.tasks.arithmetic.generator import generate_problems
 
 DEFAULTS = flatten(RunConfig())
 

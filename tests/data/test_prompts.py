@@ -4,10 +4,10 @@
 import numpy as np
 import pytest
 
-from ntl_jax.data.generator import generate_problems
 from ntl_jax.data.problems import Problem
 from ntl_jax.data.prompts import encode_prompts, encode_solutions
 from ntl_jax.data.tokenizer import load_tokenizer
+from ntl_jax.tasks.arithmetic.generator import generate_problems
 
 SHORT = Problem(4, "2+3?", "2+3=<<2+3=5>>5.\n#### 5", "5", "gsm8k")
 LONG = Problem(9, "one two three four five six?", "Count" + " on" * 30 + ".\n#### 7", "7", "mine")

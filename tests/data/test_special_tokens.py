@@ -10,13 +10,13 @@ from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 
 from ntl_jax.config import RunConfig
-from ntl_jax.data.generator import generate_problems
 from ntl_jax.data.problems import Problem
 from ntl_jax.data.prompts import encode_prompts, encode_solutions
 from ntl_jax.data.special_tokens import find_special_tokens, plain_problems, start_tokens
 from ntl_jax.data.tokenizer import BUILT_IN, load_tokenizer
 from ntl_jax.records import Prompt
-from ntl_jax.train.describe import describe_prompt
+from ntl_jax.tasks.arithmetic.generator import generate_problems
+from ntl_jax.train.header import describe_prompt
 
 SPECIAL = ("<s>", "</s>", "<|im_start|>", "<|im_end|>")
 PUTS_AROUND = {

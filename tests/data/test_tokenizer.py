@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ntl_jax.data.generator import generate_problems
-from ntl_jax.data.gsm8k import load_gsm8k
 from ntl_jax.data.tokenizer import BUILT_IN, load_tokenizer
 from ntl_jax.numerals import NumberTable, TokenDecoder
+from ntl_jax.tasks.arithmetic.generator import generate_problems
+from ntl_jax.tasks.gsm8k import load_gsm8k
 
 ROOT = pathlib.Path(__file__).parents[2]
 REAL = ROOT.parent / "shared" / "data"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluating runs and models from the command line: the same figures as the run's own."""
+"""Evaluating runs and models from the command line: the same metrics as the run's own."""
 
 import json
 
@@ -31,17 +31,17 @@ def run(tmp_path_factory):
 
 
 def evaluated(source, folder, *options):
-    """Figures and examples of a command that succeeds."""
+    """MetricSums and examples of a command that succeeds."""
     assert evaluation.main([str(source), f"--output={folder}", *options]) == 0
     examples = [json.loads(line) for line in (folder / "examples.jsonl").read_text().splitlines()]
-    return json.loads((folder / "figures.json").read_text()), examples
+    return json.loads((folder / "metrics.json").read_text()), examples
 
 
-def test_a_run_is_evaluated_to_its_own_figures_and_examples(run, tmp_path, capsys):
+def test_a_run_is_evaluated_to_its_own_metrics_and_examples(run, tmp_path, capsys):
     summary, _ = evaluated(run, tmp_path)
     last = read_lines(run / "metrics.jsonl")[-1]
-    assert summary["figures"] == {name: last[name] for name in summary["figures"]}
-    assert {"val/accuracy", "val/mean@2", "val/maj@2", "val/pass@2"} <= summary["figures"].keys()
+    assert summary["metrics"] == {name: last[name] for name in summary["metrics"]}
+    assert {"val/accuracy", "val/mean@2", "val/maj@2", "val/pass@2"} <= summary["metrics"].keys()
     assert summary["policy"] == f"{run} after step 1 of stage ppo"
     assert (tmp_path / "examples.jsonl").read_text() == (run / "evaluations" / "ppo-000001.jsonl").read_text()
     assert "val/accuracy" in capsys.readouterr().out
@@ -53,11 +53,11 @@ def test_an_exported_model_is_evaluated_on_the_whole_of_a_file(run, tmp_path):
     (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     options = [f"--data={tmp_path / 'test.jsonl'}", "--max-tokens=8", "--samples=3", "--top-p=0.9"]
     summary, examples = evaluated(tmp_path / "policy", tmp_path / "all", *options)
-    assert summary["figures"]["val/num_problems"] == 5
+    assert summary["metrics"]["val/num_problems"] == 5
     assert [example["ground_truth"] for example in examples] == ["3", "4", "5", "6", "7"]
     assert all(len(example["samples"]) == 3 for example in examples)
     few, _ = evaluated(run, tmp_path / "few", *options, "--problems=2", "--checkpoint=best")
-    assert few["figures"]["val/num_problems"] == 2
+    assert few["metrics"]["val/num_problems"] == 2
 
 
 def test_mistakes_are_named(run, tmp_path, capsys):

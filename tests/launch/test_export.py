@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from launch import export
 from ntl_jax.config import DataSection, ModelSection, RolloutSection, RunConfig, TrainerSection, WarmStartSection
 from ntl_jax.models import Decoder, load_hf
-from ntl_jax.train.checkpoint import Checkpointer
+from ntl_jax.train.checkpoints.checkpointer import Checkpointer
 from ntl_jax.train.factory import assemble, supervised_trainer
 
 CONFIG = RunConfig(

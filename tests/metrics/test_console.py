@@ -40,7 +40,7 @@ def test_a_line_of_a_log_is_never_broken_in_two(log):
     assert len(lines_of(log)) == 1 and "figure_29" in lines_of(log)[0]
 
 
-def test_a_terminal_shows_bar_steps_and_figures():
+def test_a_terminal_shows_bar_steps_and_metrics():
     screen = io.StringIO()
     terminal = Console(file=screen, width=100, force_terminal=True, color_system=None)
     with ProgressView("ppo", total=4, start=1, console=terminal) as view:

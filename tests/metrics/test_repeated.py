@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from ntl_jax.metrics import majority, pass_at_k, repeated_figures
+from ntl_jax.metrics import majority, pass_at_k, repeated_metrics
 
 
 @pytest.mark.parametrize(("n", "k"), [(1, 1), (5, 2), (6, 6), (7, 3)])
@@ -38,5 +38,5 @@ def test_the_most_frequent_answer_wins_and_ties_count_in_part(answers, truth, ex
 
 @pytest.mark.parametrize(("n", "ks"), [(1, [1]), (2, [2]), (6, [2, 4, 6]), (8, [2, 4, 8])])
 def test_pass_at_k_is_reported_for_powers_of_two_and_all_samples(n, ks):
-    figures = repeated_figures([["1"] * n], np.ones((1, n), bool))
-    assert figures == {f"mean@{n}": 1.0, f"maj@{n}": 1.0} | {f"pass@{k}": 1.0 for k in ks}
+    metrics = repeated_metrics([["1"] * n], np.ones((1, n), bool))
+    assert metrics == {f"mean@{n}": 1.0, f"maj@{n}": 1.0} | {f"pass@{k}": 1.0 for k in ks}

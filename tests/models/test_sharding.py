@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec as P
 from ntl_jax.models import Decoder, ModelConfig, batch_sharding, make_mesh, shardings
 from ntl_jax.models.sharding import PARAMETER_AXES, RULES
 from ntl_jax.ops import vocab_head
-from ntl_jax.train.state import init_params
+from ntl_jax.update.state import init_params
 
 CONFIG = ModelConfig(vocab_size=64, num_layers=1, width=32, num_heads=4, num_kv_heads=2, head_dim=8, feed_forward=64)
 

@@ -119,7 +119,7 @@ def test_the_vocabulary_may_have_holes_and_the_model_more_tokens_than_it():
         ({"a": 0, "4.5": 1}, {"kind": "numbers"}, "none of the vocabulary's 2 tokens"),
         ({}, {"kind": "numbers"}, "none of the vocabulary's 0 tokens"),
         ({str(d): d for d in range(9)}, {"kind": "digits"}, r"no token for the digits \[9\]"),
-        (DIGITS, {"kind": "figures"}, r"kind='figures' is unknown: use one of \['digits', 'numbers'\]"),
+        (DIGITS, {"kind": "metrics"}, r"kind='metrics' is unknown: use one of \['digits', 'numbers'\]"),
         (DIGITS, {"vocab_size": 8}, r"ids \[8, 9\] lie outside \[0, 8\): pass vocab_size=logits.shape"),
         (DIGITS | {"Ġ7": 3}, {}, "id 3 stands for both 3 and 7"),
     ],

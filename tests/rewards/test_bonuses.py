@@ -6,11 +6,10 @@ import math
 import numpy as np
 import pytest
 
+from ntl_jax.experience.ntl_record import blank_labels, build_ntl_info
 from ntl_jax.numerals import label_response
 from ntl_jax.rewards import (
     RewardFunction,
-    blank_labels,
-    build_ntl_info,
     calculate_final_answer_confidence,
     calculate_final_answer_digit_accuracy,
     calculate_final_answer_prob_quality,
@@ -48,7 +47,7 @@ def reward(name: str, info, *, right: bool = False, **kwargs) -> dict[str, float
     return {"score": float(outcome.score), **outcome.metrics}
 
 
-def test_the_answers_own_figures(info):
+def test_the_answers_own_metrics(info):
     assert [positions.tolist() for positions in find_final_answer_positions(info)] == [[11, 12]]
     # 7 and 2 are most likely and right; the hundreds are missing: 2 of 3.
     assert calculate_final_answer_digit_accuracy(info) == pytest.approx([2 / 3])
@@ -56,7 +55,7 @@ def test_the_answers_own_figures(info):
     assert calculate_final_answer_prob_quality(info) == pytest.approx([(0.9 + 0.6) / 2])
 
 
-def test_the_answers_figures_of_a_response_without_digits_are_zero():
+def test_the_answers_metrics_of_a_response_without_digits_are_zero():
     blank = build_ntl_info([np.zeros((2, 10), np.float32)], [blank_labels(2)], ["no"])
     for figure in (
         calculate_final_answer_digit_accuracy,

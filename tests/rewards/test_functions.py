@@ -7,16 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from ntl_jax.experience.ntl_record import blank_labels, build_ntl_info
 from ntl_jax.records import NTLInfo
-from ntl_jax.rewards import (
-    RewardFunction,
-    blank_labels,
-    build_ntl_info,
-    compute_full_ntl_reward,
-    exact_match,
-    ntl_gated_reward,
-    ntl_reward,
-)
+from ntl_jax.rewards import RewardFunction, compute_full_ntl_reward, exact_match, ntl_gated_reward, ntl_reward
 
 
 def info_with_loss(ntl_loss: float) -> NTLInfo:

@@ -8,8 +8,9 @@ import pathlib
 import numpy as np
 import pytest
 
+from ntl_jax.experience.ntl_record import blank_labels, build_ntl_info
 from ntl_jax.numerals import label_response
-from ntl_jax.rewards import RewardFunction, blank_labels, build_ntl_info
+from ntl_jax.rewards import RewardFunction
 
 FILES = pathlib.Path(__file__).parent / "files"
 GUIDE = pathlib.Path(__file__).parents[2] / "docs" / "migrating_from_verl.md"

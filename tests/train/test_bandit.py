@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from ntl_jax.config import AlgorithmSection
+from ntl_jax.experience.credit import Rewards, with_advantages
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import TrainBatch
-from ntl_jax.train.advantage import Rewards, with_advantages
-from ntl_jax.train.batch import weighed
-from ntl_jax.train.objectives import NumberLoss, PolicyObjective, value_objective
+from ntl_jax.update.objectives import NumberLoss, PolicyObjective, value_objective
+from ntl_jax.update.weights import weighed
 
 QUESTIONS, SAMPLES, TOKENS, VOCAB = 4, 8, 2, 10
 ROWS = np.repeat(np.arange(QUESTIONS), SAMPLES)

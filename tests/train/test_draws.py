@@ -8,9 +8,9 @@ import pytest
 
 from ntl_jax.config import RolloutSection
 from ntl_jax.data import DataCursor
-from ntl_jax.train.collect import STREAM, Collector, Samples
+from ntl_jax.experience.collector import STREAM, Collector, Samples
+from ntl_jax.metrics import Clock
 from ntl_jax.train.factory import assemble, check_training, ppo_trainer
-from ntl_jax.train.reporting import Clock
 
 NUM_PROMPTS = 6
 # With this seed the second iteration of four prompts spans two epochs and draws one of the six prompts twice.
@@ -72,7 +72,7 @@ def test_a_baseline_uses_only_the_samples_of_its_draw(parts, advantage):
     scores = [10.0] * 4 + [1.0, 0.0, 0.0, 0.0]
     outcomes = [o._replace(score=s) for o, s in zip(scored.outcomes, scores, strict=True)]
     samples = Samples(scored._replace(outcomes=outcomes), np.ones(8, bool), None, {})
-    batch = trainer.experience(trainer.state, samples, 0.0, Clock())[0]
+    batch = trainer.experience(trainer.state.policy.params, None, samples, 0.0, Clock())[0]
     found = np.asarray(batch.advantages)[:, 0]
     expected = {"group": [0.75, -0.25, -0.25, -0.25], "leave_one_out": [1, -1 / 3, -1 / 3, -1 / 3]}
     if advantage in expected:

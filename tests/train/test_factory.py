@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from ntl_jax.train.describe import describe
 from ntl_jax.train.factory import assemble
+from ntl_jax.train.header import describe
 
 ROW = {"question": "Tom has 2 cups and buys 3 more.", "answer": "2+3=5.\n#### 5"}
 BAD = {"question": "Tom has 2 cups.<|endoftext|>", "answer": "#### 2"}

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ntl_jax.config import CorrectionSection, KLSection, OptimizerSection, RewardSection
+from ntl_jax.experience.scorer import Scorer
 from ntl_jax.train.factory import assemble, ppo_trainer
-from ntl_jax.train.scoring import Scorer
 
 EVERYTHING_MOVES = OptimizerSection(
     learning_rate=1e-3, warmup_steps=0, schedule="cosine", weight_decay=0.1, ema_decay=0.5
@@ -54,12 +54,12 @@ def state_of(trainer):
 @pytest.mark.parametrize("pack", [False, True])
 def test_equal_rewards_change_nothing_with_dynamic_sampling(trainer_with, pack):
     trainer = trainer_with("number < 16 and number % 2", pack=pack, dynamic_sampling=True, max_refills=1)
-    figures, _ = trainer.step()
-    assert figures["actor/skipped_updates"] == 0 and figures["actor/update_norm"] > 0
+    metrics, _ = trainer.step()
+    assert metrics["actor/skipped_updates"] == 0 and metrics["actor/update_norm"] > 0
     before, position = state_of(trainer), trainer.position()
-    figures, _ = trainer.step()
-    assert figures["actor/skipped_updates"] == 4
-    assert not {"actor/kl", "actor/loss", "actor/update_norm"} & figures.keys()
+    metrics, _ = trainer.step()
+    assert metrics["actor/skipped_updates"] == 4
+    assert not {"actor/kl", "actor/loss", "actor/update_norm"} & metrics.keys()
     assert trainer.position()["kl_weight"] == position["kl_weight"]
     jax.tree.map(np.testing.assert_array_equal, state_of(trainer), before)
 
@@ -74,8 +74,8 @@ def test_truncated_responses_change_nothing_if_all_are_masked(trainer_with, monk
         return samples._replace(scored=samples.scored._replace(trajectories=trajectories))
 
     monkeypatch.setattr(trainer, "collect", cut_off)
-    figures, _ = trainer.step()
-    assert figures["actor/skipped_updates"] == 4
+    metrics, _ = trainer.step()
+    assert metrics["actor/skipped_updates"] == 4
     jax.tree.map(np.testing.assert_array_equal, state_of(trainer), before)
 
 
@@ -94,8 +94,8 @@ def test_corrections_of_weight_0_change_nothing(trainer_with, monkeypatch):
         return samples._replace(scored=samples.scored._replace(trajectories=trajectories))
 
     monkeypatch.setattr(trainer, "collect", far_off)
-    figures, _ = trainer.step()
-    assert figures["correction/out_of_band_fraction"] == 1 and figures["actor/skipped_updates"] == 4
+    metrics, _ = trainer.step()
+    assert metrics["correction/out_of_band_fraction"] == 1 and metrics["actor/skipped_updates"] == 4
     jax.tree.map(np.testing.assert_array_equal, state_of(trainer), before)
 
 
@@ -111,16 +111,16 @@ def test_a_divergence_that_is_not_finite_leaves_its_weight_and_the_update_says_s
 
     with monkeypatch.context() as patch:
         patch.setattr(trainer, "collect", broken)
-        figures, _ = trainer.step()
-    assert figures["non_finite"] == 1 and trainer.position()["kl_weight"] == ADAPTIVE.weight
+        metrics, _ = trainer.step()
+    assert metrics["non_finite"] == 1 and trainer.position()["kl_weight"] == ADAPTIVE.weight
 
 
 def test_of_one_prompt_that_teaches_only_the_updates_with_its_samples_are_made(trainer_with):
     trainer = trainer_with("number == 3", dynamic_sampling=True, max_refills=1)
-    figures, _ = trainer.step()
+    metrics, _ = trainer.step()
     rows = np.random.default_rng([trainer.config.seed, 2, 0]).permutation(16).reshape(4, 4)
     made = (rows < 4).any(axis=1).sum()  # the first four samples are those of the prompt with a signal
     assert 0 < made < 4
-    assert figures["actor/skipped_updates"] == 4 - made
+    assert metrics["actor/skipped_updates"] == 4 - made
     assert trainer.state.step == made
-    assert figures["actor/first_ratio_deviation"] <= 1e-4
+    assert metrics["actor/first_ratio_deviation"] <= 1e-4

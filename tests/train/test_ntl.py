@@ -12,9 +12,15 @@ import numpy as np
 import pytest
 
 from ntl_jax.config import NTLSection, RewardSection
+from ntl_jax.experience.digit_pass import PolicyPass
+from ntl_jax.experience.ntl_record import CONFIDENCE
+from ntl_jax.experience.scorer import Scorer
+from ntl_jax.losses.numbers import LOSSES
+from ntl_jax.losses.numbers.widths import of_same_width, to_digit_scale
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Sampling
-from ntl_jax.rewards import CONFIDENCE, LOSSES, extract_answer
+from ntl_jax.rewards import extract_answer
+from ntl_jax.rows.padding import RowShape
 from ntl_jax.train import (
     EXAMPLE_CONFIGS,
     ExtractionError,
@@ -25,12 +31,8 @@ from ntl_jax.train import (
     create_ppo_trainer,
     create_standard_trainer,
 )
-from ntl_jax.train.batch import RowShape
-from ntl_jax.train.digit_info import log_samples, save_digit_info
 from ntl_jax.train.factory import assemble, ppo_trainer
-from ntl_jax.train.number_tokens import of_same_width, to_digit_scale
-from ntl_jax.train.policy_pass import PolicyPass
-from ntl_jax.train.scoring import Scorer
+from ntl_jax.train.journal.digits import log_samples, save_digit_info
 
 GPT2 = pathlib.Path(__file__).parents[3] / "shared" / "data" / "tokenizers" / "gpt2"
 SOURCES = ("extract_during_generation", "extract_during_log_prob")
@@ -221,9 +223,9 @@ def test_the_record_is_saved_for_numpy_and_logged_digit_by_digit(tiny_parts, sam
 
 def test_metrics_of_the_group_can_be_left_out(tiny_parts):
     parts = with_settings(tiny_parts, log_metrics=False)
-    figures, scored = ppo_trainer(parts, assemble(parts.config).params).step()
-    assert not [name for name in figures if name.startswith("ntl/")]
-    assert "actor/ntl_loss" in figures and scored.ntl_info is not None
+    metrics, scored = ppo_trainer(parts, assemble(parts.config).params).step()
+    assert not [name for name in metrics if name.startswith("ntl/")]
+    assert "actor/ntl_loss" in metrics and scored.ntl_info is not None
 
 
 @pytest.mark.slow
@@ -318,12 +320,12 @@ def gpt2_parts(tiny):
 def test_tokens_of_several_digits_train_in_the_same_way(gpt2_parts):
     assert gpt2_parts.table.kind == "numbers"
     trainer = ppo_trainer(gpt2_parts, jax.tree.map(lambda x: x.copy(), gpt2_parts.params))
-    figures, scored = trainer.step()
+    metrics, scored = trainer.step()
     assert all(t.digit_log_probs is None for t in scored.trajectories)
     assert scored.ntl_info is not None
     assert scored.ntl_info.digit_log_probs is None and not scored.fallbacks
-    assert figures["ntl/loss"] <= 9.0
-    assert figures["non_finite"] == 0
+    assert metrics["ntl/loss"] <= 9.0
+    assert metrics["non_finite"] == 0
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from launch.export import export
 from ntl_jax.config import ModelSection, OptimizerSection, RewardSection
 from ntl_jax.metrics import read_lines
 from ntl_jax.train import NonFiniteError, RewardError, run
-from ntl_jax.train.journal import Journal
+from ntl_jax.train.journal.journal import Journal
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -79,8 +79,8 @@ def run_until_it_dies(config, folder: pathlib.Path, monkeypatch, checkpoint: tup
 
     names = {"warm_start": "a", "ppo": "b"}  # the order of the stages
 
-    def die_after(self, at_stage, at_step, figures, scored):
-        write(self, at_stage, at_step, figures, scored)
+    def die_after(self, at_stage, at_step, metrics, scored):
+        write(self, at_stage, at_step, metrics, scored)
         if (names[at_stage], at_step) > (names[stage], step):
             raise KeyboardInterrupt
 

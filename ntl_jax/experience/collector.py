@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scored samples of an iteration: one call of the engine, or as many as it takes to find prompts that teach."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from ntl_jax.config import RunConfig
+from ntl_jax.data import DataCursor
+from ntl_jax.experience.scorer import Scored, Scorer, join_scored
+from ntl_jax.metrics import Clock
+from ntl_jax.models import Decoder
+from ntl_jax.records import Prompt, Sampling
+from ntl_jax.rollout import RolloutEngine
+
+STREAM = 2  # of the run's random numbers: keeps this stage's apart from the others'
+
+
+class Samples(NamedTuple):
+    """What an iteration learns from.
+
+    Args:
+        scored: the same number of samples for each prompt.
+        learned: samples that the update may use.
+        greedy_scores: reward of the greedy response to each sample's prompt, for remax.
+        metrics: of how they were found.
+    """
+
+    scored: Scored
+    learned: Bool[np.ndarray, "B"]
+    greedy_scores: Float[np.ndarray, "B"] | None
+    metrics: dict[str, float]
+
+
+class Collector:
+    """Draws prompts, samples and scores.
+
+    Dynamic sampling leaves out prompts whose samples all score the same, and draws others: Yu et al., "DAPO", section
+    3.2, https://arxiv.org/abs/2503.14476. Here with a bound, and the shape of an iteration stays what it is: where too
+    few are found, some that teach nothing fill it up and are left out of the update.
+
+    Args:
+        config: its ``algorithm``, ``rollout`` and ``seed``.
+        prompts: what to ask.
+        engine: samples.
+        scorer: gives rewards.
+        sampling: how to draw.
+    """
+
+    def __init__(
+        self, config: RunConfig, prompts: Sequence[Prompt], engine: RolloutEngine, scorer: Scorer, sampling: Sampling
+    ):
+        self._seed, self._algorithm = config.seed, config.algorithm
+        self._prompts, self._engine, self._scorer, self._sampling = prompts, engine, scorer, sampling
+        self._num_prompts = config.rollout.prompts_per_step
+        self._draws_per_epoch = 1 + max(prompt.index for prompt in prompts)
+        self.cursor = DataCursor(len(prompts), self._num_prompts, seed=config.seed + STREAM)
+        self.last_prompts: list[int] = []
+        """Indices of the prompts of the last iteration."""
+
+    def __call__(self, decoder: Decoder, iteration: int, clock: Clock) -> Samples:
+        """Samples of the policy, whose weights the engine is given: it may hold those of an evaluation.
+
+        Args:
+            decoder: the policy.
+            iteration: counts from 0; the version of its weights.
+            clock: laps for each part.
+        """
+        self._engine.load_weights(iteration, decoder)
+        clock.lap("update_weights")
+        rounds, teaches = [], []
+        bound = 1 + self._algorithm.max_refills if self._algorithm.dynamic_sampling else 1
+        while len(rounds) < bound and np.sum(teaches) < self._num_prompts:
+            rounds.append(self._round(decoder, iteration, len(rounds), clock))
+            teaches.append(self._teaching(rounds[-1]))
+        found = np.concatenate(teaches)
+        # Prompts that teach come first; sorting by a bool keeps the order otherwise.
+        chosen = np.argsort(~found, kind="stable")[: self._num_prompts]
+        of_samples = chosen[:, None] * self._sampling.num_samples + np.arange(self._sampling.num_samples)
+        scored = rounds[0] if len(rounds) == 1 and found.all() else join_scored(rounds, of_samples.ravel())
+        learned = np.repeat(found[chosen], self._sampling.num_samples)
+        self.last_prompts = [p.index for p in scored.prompts[:: self._sampling.num_samples]]
+        metrics = {}
+        if self._algorithm.dynamic_sampling:
+            metrics = {"sampling/refills": float(len(rounds) - 1), "sampling/equal_groups": float((~found).sum())}
+        greedy = None
+        if self._algorithm.advantage == "remax":
+            responses = self._greedy(scored, decoder, iteration, clock)
+            scored = scored._replace(reward_errors=[*scored.reward_errors, *responses.reward_errors])
+            learned &= np.repeat(responses.valid, self._sampling.num_samples)
+            greedy = np.repeat(responses.scores, self._sampling.num_samples)
+        return Samples(scored, learned, greedy, metrics)
+
+    def _round(self, decoder: Decoder, iteration: int, refill: int, clock: Clock) -> Scored:
+        epochs, rows = self.cursor.next_of_epochs()
+        prompts = [self._drawn(epoch, row) for epoch, row in zip(epochs.tolist(), rows.tolist(), strict=True)]
+        return self._scored(prompts, self._sampling, decoder, iteration, refill, clock)
+
+    def _drawn(self, epoch: int, row: int) -> Prompt:
+        prompt = self._prompts[row]
+        return dataclasses.replace(prompt, draw=epoch * self._draws_per_epoch + prompt.index)
+
+    def _scored(
+        self, prompts: Sequence[Prompt], sampling: Sampling, decoder: Decoder, iteration: int, call: int, clock: Clock
+    ) -> Scored:
+        # numpy pads a seed with zeros: the first call's is that of (seed, STREAM, iteration).
+        seed = int(np.random.SeedSequence([self._seed, STREAM, iteration, call]).generate_state(1)[0])
+        trajectories = self._engine.generate(prompts, sampling, seed=seed)
+        clock.lap("gen")
+        temperature = sampling.temperature or 1.0
+        scored = self._scorer(prompts, trajectories, decoder, temperature=temperature, iteration=iteration)
+        clock.lap("reward")
+        return scored
+
+    def _teaching(self, scored: Scored) -> Bool[np.ndarray, "prompts"]:
+        """Which prompts have samples that differ; all of them without dynamic sampling."""
+        if not self._algorithm.dynamic_sampling:
+            return np.ones(self._num_prompts, bool)
+        scores, valid = (x.reshape(self._num_prompts, -1) for x in (scored.scores, scored.valid))
+        return np.max(scores, axis=1, where=valid, initial=-np.inf) > np.min(
+            scores, axis=1, where=valid, initial=np.inf
+        )
+
+    def _greedy(self, scored: Scored, decoder: Decoder, iteration: int, clock: Clock) -> Scored:
+        """The greedy response to each prompt."""
+        sampling = dataclasses.replace(self._sampling, num_samples=1, temperature=0.0)
+        return self._scored(scored.prompts[:: self._sampling.num_samples], sampling, decoder, iteration, 0, clock)

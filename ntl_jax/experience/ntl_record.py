@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The NTL record of a batch: how far the digits that were sampled from lay from the true ones.
+
+Three ways to it: from the log-probs of the ten digits; from what the trainer's own pass read off (the only way where
+tokens hold several digits); from the log-probs of the sampled tokens alone, which says how sure the policy was, not how
+right.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ntl_jax.losses.numbers.readings import LOSSES, MAX_LOSS, Method, Readings, shares
+from ntl_jax.numerals import DigitLabels
+from ntl_jax.records import NTLInfo
+
+CONFIDENCE = "simplified_from_rollout_log_probs"
+"""The record's ``method`` where nothing but the sampled tokens' log-probs was at hand."""
+
+# Digits are padded to powers of two from here on, so that batches share a few compiled programs.
+_SMALLEST_BUCKET = 256
+
+
+def build_ntl_info(
+    digit_log_probs: Sequence[Float[np.ndarray, "T 10"]],
+    labels: Sequence[DigitLabels],
+    texts: Sequence[str],
+    *,
+    method: Method = "mse",
+) -> NTLInfo:
+    """Gathers the log-probs of the ten digits and the labels of B responses into one record.
+
+    ``ntl_loss`` of a response is the mean over its digits with truth and its missing and surplus places, the latter two
+    at the largest possible loss; inf if it has none of them or gives no answer, so it gets no partial reward.
+
+    Args:
+        digit_log_probs: of each response, the log-probs of the ten digits at every position, as sampled from.
+        labels: of each response, see `ntl_jax.numerals.label_response`.
+        texts: the responses.
+        method: squared error of the expected digit, or Wasserstein-1 distance to the true one.
+
+    Returns:
+        The record, padded to the longest response.
+
+    Raises:
+        ValueError: an unknown method, or inputs that do not belong together.
+
+    Example: the policy was sure of its 7 and 6 where 7 and 2 were due: errors of 0 and 16.
+        >>> from ntl_jax.numerals import label_response
+        >>> sure = np.where(np.arange(10) == [[0], [7], [6]], 0.0, -30.0).astype(np.float32)
+        >>> label = label_response("#### 76", np.array([0, 5, 6]), np.array([-1, 7, 6]), "72")
+        >>> build_ntl_info([sure], [label], ["#### 76"]).ntl_loss.round(4).tolist()
+        [8.0]
+    """
+    if method not in MAX_LOSS:
+        raise ValueError(f"method={method!r}: one of {sorted(MAX_LOSS)} is needed")
+    shapes = [row.shape for row in digit_log_probs]
+    expected = [(len(label.digits), 10) for label in labels]
+    if shapes != expected or len(texts) != len(labels):
+        raise ValueError(
+            f"{len(texts)} texts and digit_log_probs of shapes {shapes[:3]}... do not belong to labels for which "
+            f"{expected[:3]}... are needed: pass the three of the same responses in the same order"
+        )
+    digits, truth = (_padded([getattr(label, name) for label in labels], -1) for name in ("digits", "truth"))
+    log_probs = _padded(digit_log_probs, 0.0)
+    sampled = np.take_along_axis(log_probs, np.maximum(digits, 0)[..., None].astype(np.int64), axis=-1)[..., 0]
+    return _record(labels, texts, _read_digits(log_probs, digits, truth, method), sampled, log_probs, method)
+
+
+def number_ntl_info(
+    readings: Sequence[Readings],
+    rollout_log_probs: Sequence[Float[np.ndarray, "T"]],
+    labels: Sequence[DigitLabels],
+    texts: Sequence[str],
+    *,
+    method: Method = "mse",
+) -> NTLInfo:
+    """The record for tokens of several digits, from what was read off at every position; see `build_ntl_info`.
+
+    Args:
+        readings: of each response, [T] each, losses on a digit's scale.
+        rollout_log_probs: of each response's sampled tokens.
+        labels, texts, method: as in `build_ntl_info`.
+    """
+    by_name = [_padded(rows, 0.0) for rows in zip(*readings, strict=True)]
+    return _record(labels, texts, Readings(*by_name), _padded(rollout_log_probs, 0.0), None, method)
+
+
+def confidence_ntl_info(
+    rollout_log_probs: Sequence[Float[np.ndarray, "T"]], labels: Sequence[DigitLabels], texts: Sequence[str]
+) -> NTLInfo:
+    """The record where no digit's distribution is known: ``ntl_loss = -mean log P(sampled digit)``, and no truth.
+
+    ``ntl_loss`` is inf if a response has no digit or gives no answer.
+
+    Args:
+        rollout_log_probs: of each response's sampled tokens.
+        labels, texts: as in `build_ntl_info`.
+
+    Example: three digits of log-prob -0.05, -0.1 and -0.2
+        >>> from ntl_jax.numerals import label_response
+        >>> label = label_response("186", np.arange(3), np.array([1, 8, 6]), "186")
+        >>> confidence_ntl_info([np.array([-0.05, -0.1, -0.2])], [label], ["186"]).ntl_loss.round(5).tolist()
+        [0.11667]
+    """
+    unknown = [
+        blank_labels(len(label.digits))._replace(digits=label.digits, is_answer=label.is_answer) for label in labels
+    ]
+    has_answer = np.array([label.has_answer for label in labels], bool)
+    sampled = _padded(rollout_log_probs, 0.0)
+    nothing = Readings(*(np.zeros_like(sampled) for _ in Readings._fields))
+    info = _record(unknown, texts, nothing, sampled, None, "mse")
+    ntl_loss = np.where(has_answer, -info.avg_digit_log_prob, np.inf)
+    return dataclasses.replace(info, method=CONFIDENCE, ntl_loss=ntl_loss)
+
+
+def blank_labels(length: int) -> DigitLabels:
+    """Labels of a response of which nothing is known: no digit, no truth."""
+    none, no = np.full(length, -1, np.int32), np.zeros(length, bool)
+    return DigitLabels(none, none, no, 0, none, no, 0)
+
+
+def _record(
+    labels: Sequence[DigitLabels],
+    texts: Sequence[str],
+    readings: Readings,
+    sampled: Float[np.ndarray, "B T"],
+    digit_log_probs: Float[np.ndarray, "B T 10"] | None,
+    method: Method,
+) -> NTLInfo:
+    digits, truth = (_padded([getattr(label, name) for label in labels], -1) for name in ("digits", "truth"))
+    surplus, is_answer = (_padded([getattr(label, name) for label in labels], 0) for name in ("surplus", "is_answer"))
+    missing, missing_answer = (
+        np.array([getattr(label, name) for label in labels], np.int32)
+        for name in ("missing_places", "missing_answer_places")
+    )
+    is_digit, has_truth = digits >= 0, truth >= 0
+    unmatched = surplus.sum(axis=1) + missing
+    losses = np.where(has_truth, readings.loss, np.float32(0))
+    total = losses.sum(axis=1, dtype=np.float64) + MAX_LOSS[method] * unmatched
+    places = has_truth.sum(axis=1) + unmatched
+    has_loss = (places > 0) & np.array([label.has_answer for label in labels], bool)
+    return NTLInfo(
+        digit_log_probs=digit_log_probs,
+        digit_values=digits,
+        digit_ground_truth=truth,
+        surplus=surplus,
+        is_answer=is_answer,
+        missing_places=missing,
+        missing_answer_places=missing_answer,
+        digit_log_probs_selected=np.where(is_digit, sampled, np.float32(0)),
+        predicted=np.where(is_digit, readings.predicted, -1).astype(np.int32),
+        top_probability=np.where(is_digit, readings.top_probability, np.float32(0)),
+        truth_probability=np.where(has_truth, readings.truth_probability, np.float32(0)),
+        digit_losses=losses,
+        ntl_loss=np.where(has_loss, total / np.maximum(places, 1), np.inf).astype(np.float32),
+        sequence_strings=tuple(texts),
+        method=method,
+    )
+
+
+def _padded(rows: Sequence[np.ndarray], fill: float) -> np.ndarray:
+    """[B, T, *] of ragged rows [T, *]."""
+    length = max(map(len, rows), default=0)
+    first = rows[0] if rows else np.zeros(0)
+    out = np.full((len(rows), length, *first.shape[1:]), fill, first.dtype)
+    for b, row in enumerate(rows):
+        out[b, : len(row)] = row
+    return out
+
+
+def _read_digits(log_probs: np.ndarray, digits: np.ndarray, truth: np.ndarray, method: Method) -> Readings:
+    """Reads off what the ten digits say at the sampled digits; zeros elsewhere."""
+
+    def at(where: np.ndarray, function: Callable[..., tuple[jax.Array, ...]]) -> list[np.ndarray]:
+        rows, columns = np.nonzero(where)
+        count = len(rows)
+        size = max(_SMALLEST_BUCKET, 1 << (count - 1).bit_length()) if count else _SMALLEST_BUCKET
+        logits, targets = np.zeros((size, 10), np.float32), np.full(size, np.nan, np.float32)
+        true = truth[rows, columns]
+        logits[:count], targets[:count] = log_probs[rows, columns], np.where(true >= 0, true, np.nan)
+        results = []
+        for part in function(logits, targets):
+            whole = np.zeros(where.shape, np.float32)
+            whole[rows, columns] = np.asarray(part)[:count]
+            results.append(whole)
+        return results
+
+    return Readings(*at(truth >= 0, _LOSSES[method]), *at(digits >= 0, _shares))
+
+
+@jax.jit
+def _mse(logits: Float[Array, "K 10"], targets: Float[Array, "K"]) -> tuple[Float[Array, "K"]]:
+    return (LOSSES["mse"](logits, targets, jnp.arange(10.0)),)
+
+
+@jax.jit
+def _wasserstein(logits: Float[Array, "K 10"], targets: Float[Array, "K"]) -> tuple[Float[Array, "K"]]:
+    return (LOSSES["wasserstein"](logits, targets, jnp.arange(10.0)),)
+
+
+@jax.jit
+def _shares(logits: Float[Array, "K 10"], targets: Float[Array, "K"]) -> tuple[Array, Array, Array]:
+    return shares(logits, targets, np.arange(10.0))
+
+
+_LOSSES = {"mse": _mse, "wasserstein": _wasserstein}

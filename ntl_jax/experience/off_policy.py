@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What sampler and trainer disagree about, by setting: `ntl_jax.losses.correction` behind one call."""
+
+import functools
+from math import inf
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from ntl_jax.config import CorrectionSection
+from ntl_jax.losses import (
+    banded_importance_weights,
+    correction_metrics,
+    correction_sums,
+    sequence_rejection_mask,
+    truncated_importance_weights,
+)
+
+
+class Corrected(NamedTuple):
+    """Weight of each token's loss, the tokens that are learnt from, and the metrics of the group ``correction``."""
+
+    weights: Float[Array, "B T"]
+    mask: Bool[Array, "B T"]
+    metrics: dict[str, Float[Array, ""]]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def correct(
+    section: CorrectionSection,
+    old_log_probs: Float[Array, "B T"],
+    rollout_log_probs: Float[Array, "B T"],
+    mask: Bool[Array, "B T"],
+) -> Corrected:
+    """Weights and mask for responses that were sampled with other log-probs than the trainer's.
+
+    Args:
+        section: how.
+        old_log_probs: the trainer's, from before the first update.
+        rollout_log_probs: those captured while sampling.
+        mask: response tokens; a row is a response.
+
+    Example: the sampler gave the second token a ninth of the trainer's probability
+        >>> old, rollout, mask = jnp.full((1, 2), -1.0), jnp.array([[-1.0, -3.2]]), jnp.ones((1, 2), bool)
+        >>> correct(CorrectionSection(high=2.0), old, rollout, mask).weights.tolist()
+        [[1.0, 2.0]]
+        >>> correct(CorrectionSection(weights="banded", low=0.5, high=5.0), old, rollout, mask).weights.tolist()
+        [[1.0, 0.0]]
+    """
+    pair, low = (old_log_probs, rollout_log_probs), section.low if section.weights == "banded" else 0.0
+    match section.weights:
+        case "none":
+            weights = mask.astype(jnp.float32)
+        case "truncated":
+            weights = truncated_importance_weights(*pair, mask, cap=section.high, level=section.level)
+        case "banded":
+            weights = banded_importance_weights(*pair, mask, low=low, high=section.high, level=section.level)
+    kept = _kept(section, *pair, mask)
+    applied = jnp.where(kept, weights, 0.0)
+    sums = correction_sums(*pair, mask, applied=applied, low=low, high=section.high, level=section.level)
+    metrics = {f"correction/{name}": value for name, value in correction_metrics(sums).items()}
+    if section.rejection != "none":
+        rejected = jnp.any(mask, axis=1) & ~jnp.any(kept, axis=1)
+        metrics["correction/rejected"] = jnp.sum(rejected, dtype=jnp.float32)
+    return Corrected(weights, kept, metrics)
+
+
+def _kept(section: CorrectionSection, old_log_probs: Array, rollout_log_probs: Array, mask: Array) -> Array:
+    """The mask without the responses that are rejected."""
+    if section.rejection == "none":
+        return mask
+    low = -inf if section.reject_below is None else section.reject_below
+    high = inf if section.reject_above is None else section.reject_above
+    return sequence_rejection_mask(
+        old_log_probs, rollout_log_probs, mask, statistic=section.rejection, low=low, high=high
+    )

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Metrics of a step that combine: means travel as (sum, weight), so that micro-batches and minibatches add up."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+
+class Mean(NamedTuple):
+    """A mean that is not divided yet."""
+
+    total: Float[Array, ""]
+    weight: Float[Array, ""]
+
+
+class MetricSums(NamedTuple):
+    """Metrics by name: weighted means, and maxima.
+
+    Example:
+        >>> a = MetricSums({"loss": Mean(jnp.float32(3.0), jnp.float32(1.0))}, {"ratio": jnp.float32(1.5)})
+        >>> b = MetricSums({"loss": Mean(jnp.float32(1.0), jnp.float32(3.0))}, {"ratio": jnp.float32(1.2)})
+        >>> (a + b).to_dict()
+        {'loss': 1.0, 'ratio': 1.5}
+    """
+
+    means: dict[str, Mean]
+    maxima: dict[str, Float[Array, ""]]
+
+    def __add__(self, other: "MetricSums") -> "MetricSums":  # pyright: ignore[reportIncompatibleMethodOverride]
+        return MetricSums(
+            jax.tree.map(lambda a, b: a + b, self.means, other.means),
+            jax.tree.map(jnp.maximum, self.maxima, other.maxima),
+        )
+
+    def to_dict(self) -> dict[str, float]:
+        """Plain floats on the host; a mean over nothing is NaN."""
+        means, maxima = jax.device_get((self.means, self.maxima))
+        with np.errstate(invalid="ignore"):
+            return {name: float(np.float32(m.total) / np.float32(m.weight)) for name, m in means.items()} | {
+                name: float(value) for name, value in maxima.items()
+            }

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tensors of a checkpoint folder, in one file or many, checked against what a decoder needs."""
+
+import json
+import pathlib
+import re
+from collections.abc import Iterable
+
+import numpy as np
+
+from ntl_jax.models.hf.names import Tensor
+from ntl_jax.models.hf.safetensors import read_tensors
+
+SINGLE_FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
+WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # of a hub repository: no other form of the weights
+IGNORED = re.compile(r"\.rotary_emb\.inv_freq$")  # Llama-2 checkpoints store what follows from their configuration
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
+
+
+def stored_tensors(folder: pathlib.Path, layout: Iterable[Tensor], *, tied: bool) -> dict[str, np.ndarray]:
+    """Every tensor of the layout as a view of its file.
+
+    Raises:
+        ValueError: naming all missing, unexpected, doubled, wrong-shaped and unreadable tensors; for a folder without
+            safetensors; for a damaged file.
+    """
+    found, problems = {}, []
+    for path in _files(folder):
+        tensors, unreadable = read_tensors(path)
+        problems += unreadable
+        problems += [f"{name}: twice, the second time in {path.name}" for name in tensors.keys() & found.keys()]
+        found |= tensors
+    if tied and HEAD in found and EMBEDDING in found:  # some tied checkpoints store their one matrix twice
+        if np.array_equal(found[HEAD], found[EMBEDDING]):
+            del found[HEAD]
+        else:
+            problems.append(f"{HEAD}: differs from {EMBEDDING}, but tie_word_embeddings is true in config.json")
+    expected = {tensor.name: tensor.stored_shape for tensor in layout}
+    read = found.keys() | {problem.split(":")[0] for problem in problems}
+    problems += [f"{name}: missing" for name in expected if name not in read]
+    problems += [f"{name}: unexpected" for name in found if name not in expected and not IGNORED.search(name)]
+    problems += [
+        f"{name}: shape {found[name].shape}, config.json asks for {shape}"
+        for name, shape in expected.items()
+        if name in found and found[name].shape != shape
+    ]
+    if problems:
+        raise ValueError(f"{folder}: {len(problems)} tensors that do not fit:\n  " + "\n  ".join(problems))
+    return found
+
+
+def _files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The files that together hold the checkpoint."""
+    index = folder / INDEX
+    if (folder / SINGLE_FILE).is_file():
+        return [folder / SINGLE_FILE]
+    if not index.is_file():
+        raise ValueError(
+            f"{folder} holds neither {SINGLE_FILE} nor {INDEX}: give a folder that transformers' save_pretrained wrote"
+        )
+    try:
+        files = sorted({folder / name for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{index} cannot be read: {error}") from error
+    if absent := [path.name for path in files if not path.is_file()]:
+        raise ValueError(f"{folder} lacks {', '.join(absent)}, which {INDEX} names")
+    return files

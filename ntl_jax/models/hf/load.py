@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a Hugging Face checkpoint to a sharded decoder."""
+
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError
+from jax.sharding import Mesh, SingleDeviceSharding
+
+from ntl_jax.models.config import ModelConfig
+from ntl_jax.models.decoder import Decoder
+from ntl_jax.models.hf.files import WANTED, stored_tensors
+from ntl_jax.models.hf.names import hf_layout
+from ntl_jax.models.sharding import shardings
+
+
+def load_hf(path_or_hub_id: str | pathlib.Path, *, mesh: Mesh | None = None, dtype=None, **settings: Any) -> Decoder:
+    """Loads a decoder, each tensor straight from the file to where its shards belong.
+
+    Args:
+        path_or_hub_id: a folder with config.json and safetensors, or a name on the Hugging Face hub.
+        mesh: where the parameters lie; None: on the first device.
+        dtype: of the parameters, "float32" (the default) or "bfloat16".
+        settings: other fields of ``ModelConfig``: num_tokens, compute_dtype, attention, remat.
+
+    Raises:
+        ValueError: for an unsupported configuration; for a checkpoint with missing, unexpected, doubled or wrong-shaped
+            tensors, all of them named; for a damaged file; for a name that is neither a folder nor to be had.
+
+    Example:
+        >>> import tempfile
+        >>> from ntl_jax.models import save_hf
+        >>> sizes = {"width": 16, "num_heads": 2, "num_kv_heads": 1, "head_dim": 8, "feed_forward": 32}
+        >>> decoder = Decoder(ModelConfig(vocab_size=32, num_layers=1, **sizes), rngs=nnx.Rngs(0))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_hf(decoder, f"{folder}/policy")
+        ...     bool((load_hf(f"{folder}/policy").head() == decoder.head()).all())
+        True
+    """
+    folder = hf_folder(path_or_hub_id)
+    if dtype is not None:
+        settings["param_dtype"] = np.dtype(dtype).name
+    config = ModelConfig.from_hf(folder, source=str(folder), **settings)
+    graph, params = nnx.split(nnx.eval_shape(lambda: Decoder(config, rngs=nnx.Rngs(0))), nnx.Param)
+    shapes, structure = jax.tree.flatten(params)
+    first = SingleDeviceSharding(jax.devices()[0])
+    placement = [first] * len(shapes) if mesh is None else jax.tree.leaves(shardings(params, mesh))
+    layout = hf_layout(params)
+    stored = stored_tensors(folder, layout, tied=config.tie_embeddings)
+    arrays = [
+        _place(tensor.to_ours(stored[tensor.name]), like.dtype, sharding)
+        for tensor, like, sharding in zip(layout, shapes, placement, strict=True)
+    ]
+    return nnx.merge(graph, jax.tree.unflatten(structure, arrays))
+
+
+def hf_folder(path_or_hub_id: str | pathlib.Path) -> pathlib.Path:
+    """The folder itself, or that of the hub's snapshot, downloaded where the cache lacks it.
+
+    Raises:
+        ValueError: for a name that is neither a folder nor to be had from the hub.
+    """
+    name = str(path_or_hub_id)
+    if pathlib.Path(name).is_dir():
+        return pathlib.Path(name).absolute()
+    try:
+        return pathlib.Path(snapshot_download(name, allow_patterns=list(WANTED)))
+    except (OSError, HFValidationError) as error:
+        raise ValueError(
+            f"{name!r} is no folder here, and the Hugging Face hub did not give it (offline, or HF_HUB_OFFLINE is set, "
+            f"and the cache does not hold it; or there is no such model): give the path of a folder with config.json "
+            f"and safetensors, or download it first with `hf download {name}`. {error}"
+        ) from error
+
+
+def _place(view: np.ndarray, dtype, sharding: jax.sharding.Sharding) -> jax.Array:
+    """Copies each device's part out of the file, and no more than that."""
+    return jax.make_array_from_callback(
+        view.shape, sharding, lambda index: np.array(view[index], dtype, order="C", copy=True)
+    )

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The answer of a text: where it stands and which number it is."""

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A sampled response, with the values captured while it was sampled."""
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trajectory:
+    """One sampled response with the values captured while sampling; ragged host data, never recomputed.
+
+    ``rollout_log_probs[t]`` is the log-probability of ``response_ids[t]`` under the sampling distribution, and
+    ``digit_log_probs[t, d]`` that of the digit d there (all ids of value d together), over the full vocabulary.
+    ``draw`` is that of the prompt; samples of one draw are a group.
+
+    Example: for ``#### 6``, at the position of ``6`` the policy gave 5 and 6 almost equal probabilities.
+        >>> digits = np.full((3, 10), -9.0, np.float32); digits[1, 5], digits[1, 6] = -0.8, -0.6
+        >>> t = Trajectory(0, 0, np.array([7, 11, 8, 12]), np.array([20, 6, 1]),
+        ...                np.array([-0.1, -0.6, -0.01], np.float32), digits, "stop", policy_version=3)
+        >>> t.response_ids.shape, t.digit_log_probs[1].argmax().item()
+        ((3,), 6)
+    """
+
+    prompt_index: int
+    sample_index: int
+    prompt_ids: Int[np.ndarray, "P"]
+    response_ids: Int[np.ndarray, "T"]
+    rollout_log_probs: Float[np.ndarray, "T"]
+    digit_log_probs: Float[np.ndarray, "T 10"] | None
+    finish_reason: Literal["stop", "length"]
+    policy_version: int
+    entropy: Float[np.ndarray, "T"] | None = None
+    alternative_ids: Int[np.ndarray, "T 5"] | None = None
+    alternative_log_probs: Float[np.ndarray, "T 5"] | None = None
+    draw: int = -1
+
+    def __post_init__(self) -> None:
+        if self.draw < 0:
+            object.__setattr__(self, "draw", self.prompt_index)

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two compiled programs: prefill of a few prompts, and a segment of decode steps of all slots.
+
+Their shapes are fixed by the engine and the sampling settings. What varies is how many blocks of the cache are read:
+as many programs as there are blocks, and no more, for any workload. A prompt's last token is not prefilled: it is the
+first token that each of its samples decodes.
+"""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+from ntl_jax.models import Decoder
+from ntl_jax.models.attention import row_attention
+from ntl_jax.numerals import NumberTable
+from ntl_jax.rollout.jax.cache import Block, Cache, visible, write_page
+from ntl_jax.rollout.jax.decode_attention import Partial, attend_block, merge, normalised
+from ntl_jax.rollout.jax.draw import uniforms
+from ntl_jax.rollout.jax.sampler import Captured, Method, sample
+from ntl_jax.rollout.jax.truncation import Truncation
+
+PAGE = 16
+"""Decode steps of a segment, after which finished samples leave."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Geometry:
+    """Everything that a program is compiled for, but for the number of blocks that are read.
+
+    Args:
+        graph: the decoder's.
+        num_groups: of slots.
+        num_samples: slots of a group, G.
+        num_places: prompts of a group at a time; they lie side by side in the blocks of the prompt cache.
+        prompt_blocks: sizes of the prompt cache's blocks, for one place.
+        own_blocks: sizes of the slots' blocks.
+        dtype: of keys and values.
+        sharding: of the caches.
+        method: how tokens are drawn, and what is captured.
+    """
+
+    graph: nnx.GraphDef
+    num_groups: int
+    num_samples: int
+    num_places: int
+    prompt_blocks: tuple[int, ...]
+    own_blocks: tuple[int, ...]
+    dtype: jnp.dtype
+    sharding: jax.sharding.NamedSharding
+    method: Method
+
+    @property
+    def num_slots(self) -> int:
+        return self.num_groups * self.num_samples
+
+
+class Slots(NamedTuple):
+    """What the host says of each slot (X) and of each group's places before a segment."""
+
+    tokens: Int[Any, "X"]
+    counts: Int[Any, "X"]
+    """Tokens it has decoded; a multiple of the page."""
+    remaining: Int[Any, "X"]
+    """Tokens it may still decode; 0: the slot is empty."""
+    positions: Int[Any, "X"]
+    prompt_draws: Int[Any, "X"]
+    sample_indices: Int[Any, "X"]
+    prompt_bounds: Int[Any, "X places"]
+    """How many positions of the prompt in that place it attends to: those that were prefilled, or none."""
+
+
+class SamplingArrays(NamedTuple):
+    """How to draw, as arrays."""
+
+    seed: Int[Any, ""]
+    temperature: Float[Any, ""]
+    truncation: Truncation
+    stop_ids: Int[Any, "n"]
+
+
+class Segment(NamedTuple):
+    """What a segment of decode steps gave; entries at and past a slot's length mean nothing."""
+
+    captured: Captured  # each [PAGE, X, ...]
+    lengths: Int[Any, "X"]
+    stopped: Bool[Any, "X"]
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
+def prefill(
+    geometry: Geometry,
+    params: Any,
+    cache: Cache,
+    ids: Int[Array, "n P"],
+    groups: Int[Array, "n"],
+    places: Int[Array, "n"],
+) -> Cache:
+    """Puts keys and values of n prompts into the prompt cache; groups past the last are dropped."""
+    decoder: Decoder = nnx.merge(geometry.graph, params)
+    attend_rows = row_attention(decoder.config.attention, None)  # padding stands behind, where no real token looks
+    positions = jnp.broadcast_to(jnp.arange(ids.shape[1])[None, :], ids.shape)
+
+    def attend(layer, q, k, v):
+        return attend_rows(q, k, v), (k.transpose(0, 2, 3, 1), v.swapaxes(1, 2))
+
+    def put(block: Block, start: int, new: Block) -> Block:
+        if start >= ids.shape[1]:
+            return block
+        keys, values = block
+        r, k, n, h = values.shape
+        size = n // geometry.num_places
+        by_place = keys.reshape(r, k, h, -1, size), values.reshape(r, k, -1, size, h)
+        new_keys, new_values = new[0][..., start : start + size], new[1][:, :, start : start + size]
+        keys = by_place[0].at[groups, :, :, places].set(new_keys, mode="drop")
+        values = by_place[1].at[groups, :, places].set(new_values, mode="drop")
+        return keys.reshape(r, k, h, n), values.reshape(r, k, n, h)
+
+    kept = decoder.run(ids, positions, attend)[1]
+    starts = _starts(geometry.prompt_blocks)
+    filled = tuple(
+        tuple(put(block, start, new) for start, block in zip(starts, blocks, strict=True))
+        for blocks, new in zip(cache, kept, strict=True)
+    )
+    return jax.lax.with_sharding_constraint(filled, geometry.sharding)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=6)
+def decode(
+    geometry: Geometry,
+    num_prompt_blocks: int,
+    num_own_blocks: int,
+    params: Any,
+    table: NumberTable,
+    prompts: Cache,
+    own: Cache,
+    slots: Slots,
+    sampling: SamplingArrays,
+) -> tuple[Cache, Segment]:
+    """A page of tokens of every slot, or fewer where all have finished; returns the slots' cache with that page.
+
+    Reads the first ``num_prompt_blocks`` and ``num_own_blocks`` of the caches: the caller sees to it that they hold all
+    that any slot needs.
+    """
+    decoder: Decoder = nnx.merge(geometry.graph, params)
+    head = decoder.head()
+    random = uniforms(sampling.seed, slots.prompt_draws, slots.sample_indices, slots.counts, PAGE)
+    read_prompts = tuple(blocks[:num_prompt_blocks] for blocks in prompts)
+    read_own = tuple(blocks[:num_own_blocks] for blocks in own)
+
+    def choose(hidden: Array, step: Array) -> Captured:
+        method, (_, temperature, truncation, _) = geometry.method, sampling
+        num_tokens = decoder.config.num_tokens
+        return sample(method, hidden, head, table, random[step], temperature, truncation, num_tokens)
+
+    def keep_going(loop: _Loop) -> Bool[Array, ""]:
+        return (loop.step < PAGE) & jnp.any(~loop.segment.stopped & (loop.step < slots.remaining))
+
+    def decode_one(loop: _Loop) -> _Loop:
+        hidden, page = _advance(decoder, geometry, loop, slots, read_prompts, read_own)
+        captured = choose(hidden, loop.step)
+        segment = _record(loop.segment, loop.step, captured, slots.remaining, sampling.stop_ids)
+        return _Loop(loop.step + 1, captured.tokens, page, segment)
+
+    hidden = jax.ShapeDtypeStruct((geometry.num_slots, decoder.config.width), geometry.dtype)
+    start = _empty_loop(geometry, decoder, slots, jax.eval_shape(choose, hidden, jnp.int32(0)))
+    loop = jax.lax.while_loop(keep_going, decode_one, start)
+    num_written = num_own_blocks + 1
+    own = tuple(
+        (*write_page(blocks[:num_written], page, slots.counts // PAGE), *blocks[num_written:])
+        for blocks, page in zip(own, loop.page, strict=True)
+    )
+    return jax.lax.with_sharding_constraint(own, geometry.sharding), loop.segment
+
+
+class _Loop(NamedTuple):
+    """State of a segment: the page that is being written (keys and values by layer), what was captured."""
+
+    step: Int[Array, ""]
+    tokens: Int[Array, "X"]
+    page: tuple[Block, ...]
+    segment: Segment
+
+
+def _empty_loop(geometry: Geometry, decoder: Decoder, slots: Slots, captured: Captured) -> _Loop:
+    shape = (geometry.num_slots, decoder.config.num_kv_heads)
+    keys = jnp.zeros((*shape, decoder.config.head_dim, PAGE), geometry.dtype)
+    values = jnp.zeros((*shape, PAGE, decoder.config.head_dim), geometry.dtype)
+    segment = Segment(
+        captured=jax.tree.map(lambda x: jnp.zeros((PAGE, *x.shape), x.dtype), captured),
+        lengths=jnp.zeros_like(slots.tokens),
+        stopped=jnp.zeros(slots.tokens.shape, bool),
+    )
+    return _Loop(jnp.int32(0), jnp.asarray(slots.tokens), ((keys, values),) * decoder.config.num_layers, segment)
+
+
+def _record(segment: Segment, step, captured: Captured, remaining, stop_ids) -> Segment:
+    """Writes one position of every slot, and ends those that drew a stop token."""
+    alive = ~segment.stopped & (step < remaining)
+    is_stop = jnp.any(captured.tokens[:, None] == stop_ids[None, :], axis=-1)
+    return Segment(
+        captured=jax.tree.map(lambda all_steps, x: all_steps.at[step].set(x), segment.captured, captured),
+        lengths=segment.lengths + alive,
+        stopped=segment.stopped | (alive & is_stop),
+    )
+
+
+def _advance(
+    decoder: Decoder, geometry: Geometry, loop: _Loop, slots: Slots, prompts: Cache, own: Cache
+) -> tuple[Float[Array, "X D"], tuple[Block, ...]]:
+    """Runs the decoder on one token of every slot; returns its hidden states [X, D] and the page with that token."""
+    num_kv_heads, head_dim = decoder.config.num_kv_heads, decoder.config.head_dim
+
+    def attend(layer, q, k, v):
+        page_keys, page_values = loop.page[layer]
+        k, v = k.transpose(0, 2, 3, 1), v.swapaxes(1, 2)
+        page_keys = jax.lax.dynamic_update_slice_in_dim(page_keys, k, loop.step, axis=3)
+        page_values = jax.lax.dynamic_update_slice_in_dim(page_values, v, loop.step, axis=2)
+        queries = q.reshape(q.shape[0], num_kv_heads, -1, head_dim)
+        is_written = (jnp.arange(PAGE) <= loop.step)[None, None, None, :]
+        parts = [
+            *_over_prompts(geometry, queries, prompts[layer], slots),
+            *_over_own(geometry, queries, own[layer], slots),
+            attend_block(queries, page_keys, page_values, is_written),
+        ]
+        return normalised(merge(parts)).astype(q.dtype).reshape(q.shape), (page_keys, page_values)
+
+    hidden, page = decoder.run(loop.tokens[:, None], (slots.positions + loop.step)[:, None], attend)
+    return hidden[:, 0], tuple(page)
+
+
+def _over_own(geometry: Geometry, queries, blocks: tuple[Block, ...], slots: Slots) -> list[Partial]:
+    return [
+        attend_block(queries, keys, values, visible(slots.counts[:, None], start, values.shape[2]))
+        for start, (keys, values) in zip(_starts(geometry.own_blocks), blocks, strict=False)
+    ]
+
+
+def _over_prompts(geometry: Geometry, queries, blocks: tuple[Block, ...], slots: Slots) -> list[Partial]:
+    """Keys and values of a prompt are read once for all queries of its group."""
+    if not blocks:
+        return []
+    _, num_kv_heads, group, head_dim = queries.shape
+    by_slot = (geometry.num_groups, geometry.num_samples, num_kv_heads, group)
+    queries = (
+        queries.reshape(*by_slot, head_dim).swapaxes(1, 2).reshape(geometry.num_groups, num_kv_heads, -1, head_dim)
+    )
+    bounds = jnp.repeat(slots.prompt_bounds.reshape(*by_slot[:2], -1), group, axis=1)
+    parts = []
+    for start, (keys, values) in zip(_starts(geometry.prompt_blocks), blocks, strict=False):
+        size = values.shape[2] // geometry.num_places
+        mask = [visible(bounds[:, :, place], start, size) for place in range(geometry.num_places)]
+        mask = jnp.concatenate(mask, axis=-1)
+        parts.append(attend_block(queries, keys, values, mask, num_places=geometry.num_places))
+
+    def to_slots(x: Array) -> Array:
+        x = x.reshape(geometry.num_groups, num_kv_heads, geometry.num_samples, group, *x.shape[3:])
+        return x.swapaxes(1, 2).reshape(-1, num_kv_heads, group, *x.shape[4:])
+
+    return [Partial(*map(to_slots, merge(parts)))]
+
+
+def _starts(sizes: tuple[int, ...]) -> list[int]:
+    """First position of each block."""
+    return [sum(sizes[:i]) for i in range(len(sizes))]

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From hidden states to tokens and what is captured with them, all from the one softmax that was drawn from."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ntl_jax.numerals import NumberTable
+from ntl_jax.ops import head_logits
+from ntl_jax.rollout.jax.draw import draw
+from ntl_jax.rollout.jax.truncation import Truncation, truncate
+
+NUM_ALTERNATIVES = 5
+
+
+class Method(NamedTuple):
+    """What is compiled into a program: how to choose a token, and what to capture."""
+
+    greedy: bool
+    truncated: bool
+    capture_digits: bool
+    capture_entropy: bool
+    capture_alternatives: bool
+
+
+class Captured(NamedTuple):
+    """One position of every slot."""
+
+    tokens: Int[Array, "X"]
+    log_probs: Float[Array, "X"]
+    digit_log_probs: Float[Array, "X 10"] | None
+    entropy: Float[Array, "X"] | None
+    alternative_ids: Int[Array, "X 5"] | None
+    alternative_log_probs: Float[Array, "X 5"] | None
+
+
+def sample(
+    method: Method,
+    hidden: Float[Array, "X D"],
+    head: Float[Array, "D V"],
+    table: NumberTable,
+    uniform: Float[Array, "X"],
+    temperature: Float[Array, ""],
+    truncation: Truncation,
+    num_tokens: int | None,
+) -> Captured:
+    """Draws a token per row; float32. Greedy choice reports the distribution of temperature 1, whole."""
+    logits = head_logits(hidden, head, 1.0 if method.greedy else temperature, num_tokens)
+    if method.truncated:
+        logits = truncate(logits, truncation)
+    peak = jnp.max(logits, axis=-1)
+    weights = jnp.exp(logits - peak[:, None])
+    total = jnp.sum(weights, axis=-1)
+    log_normalizer = peak + jnp.log(total)
+    tokens = jnp.argmax(logits, axis=-1).astype(jnp.int32) if method.greedy else draw(weights, uniform)
+    digits = entropy = ids = alternatives = None
+    if method.capture_digits:
+        digits = table.merge_by_value(logits[:, table.ids] - log_normalizer[:, None])
+    if method.capture_entropy:
+        surprise = jnp.where(weights > 0, log_normalizer[:, None] - logits, 0.0)
+        entropy = jnp.sum(weights * surprise, axis=-1) / total
+    if method.capture_alternatives:
+        alternatives, ids = jax.lax.top_k(logits, NUM_ALTERNATIVES)
+        alternatives -= log_normalizer[:, None]
+    chosen = jnp.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0] - log_normalizer
+    return Captured(tokens, chosen, digits, entropy, ids, alternatives)

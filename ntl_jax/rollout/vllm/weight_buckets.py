@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A policy's weights on their way to another engine: under Hugging Face's names, in Hugging Face's layout, in buckets.
+
+One bucket at a time is gathered from the devices, so that the host never holds a second copy of the policy. Within one
+process buckets are handed over as they are; between processes, as safetensors files.
+"""
+
+import pathlib
+from collections.abc import Iterator, Mapping
+
+import jax
+import numpy as np
+from flax import nnx
+
+from ntl_jax.models import Decoder
+from ntl_jax.models.hf.files import EMBEDDING, HEAD
+from ntl_jax.models.hf.names import hf_layout
+from ntl_jax.models.hf.safetensors import read_tensors, write_tensors
+
+Bucket = Mapping[str, np.ndarray]
+"""Some of the tensors, by name."""
+
+
+def sent_shapes(decoder: Decoder) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor as sent, by name; no tensor is fetched."""
+    shapes = {tensor.name: tensor.stored_shape for tensor in hf_layout(nnx.state(decoder, nnx.Param))}
+    rows_of_ids = {name: (decoder.config.num_ids, *shapes[name][1:]) for name in (EMBEDDING, HEAD) if name in shapes}
+    return shapes | rows_of_ids
+
+
+def weight_buckets(decoder: Decoder, *, dtype: str, bucket_bytes: int) -> Iterator[Bucket]:
+    """Every tensor once, in buckets of at most ``bucket_bytes``; a larger tensor is a bucket of its own.
+
+    Embedding and head are sent without their padding rows, so that an engine with that many rows cannot sample them.
+
+    Args:
+        decoder: on any mesh whose devices this process reaches.
+        dtype: what they are cast to, on the devices: "float32" or "bfloat16".
+        bucket_bytes: of the cast tensors.
+
+    Returns:
+        Buckets in the order of the decoder's parameters, each gathered when it is asked for.
+
+    Example:
+        >>> from ntl_jax.models import ModelConfig
+        >>> sizes = {"width": 16, "num_heads": 2, "num_kv_heads": 1, "head_dim": 8, "feed_forward": 32}
+        >>> decoder = Decoder(ModelConfig(vocab_size=32, num_layers=1, **sizes), rngs=nnx.Rngs(0))
+        >>> buckets = weight_buckets(decoder, dtype="bfloat16", bucket_bytes=2048)
+        >>> [sum(array.nbytes for array in bucket.values()) for bucket in buckets]
+        [1840, 1872, 2048, 32]
+    """
+    params = nnx.state(decoder, nnx.Param)
+    tensors = list(zip(hf_layout(params), jax.tree.leaves(params), strict=True))
+    shapes, itemsize = sent_shapes(decoder), jax.numpy.dtype(dtype).itemsize
+
+    def gathered(first: int, last: int) -> Bucket:
+        arrays = jax.device_get([leaf.astype(dtype) for _, leaf in tensors[first:last]])
+        stored = {t.name: t.to_theirs(array) for (t, _), array in zip(tensors[first:last], arrays, strict=True)}
+        return {name: array[: shapes[name][0]] for name, array in stored.items()}
+
+    first, size = 0, 0
+    for index, (_, leaf) in enumerate(tensors):
+        num_bytes = leaf.size * itemsize
+        if size and size + num_bytes > bucket_bytes:
+            yield gathered(first, index)
+            first, size = index, 0
+        size += num_bytes
+    yield gathered(first, len(tensors))
+
+
+def write_bucket(bucket: Bucket, path: pathlib.Path) -> None:
+    """Writes a bucket for another process."""
+    layout = {name: (array.dtype.name, array.shape) for name, array in bucket.items()}
+    write_tensors(path, layout, bucket.values())
+
+
+def read_bucket(path: pathlib.Path) -> Bucket:
+    """The bucket in a file, as views of it.
+
+    Raises:
+        ValueError: for a file that is damaged.
+    """
+    tensors, problems = read_tensors(path)
+    if problems:
+        raise ValueError(f"{path}: {'; '.join(problems)}")
+    return tensors

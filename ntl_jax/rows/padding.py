@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From ragged prompts and responses to the rectangular rows of a TrainBatch, in few shapes."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from ntl_jax.records import TrainBatch
+
+NUM_BUCKETS = 4  # shapes between a quarter of the longest row and the longest: compilations are bounded by it
+ROUND_TO = 8  # lengths are multiples of it: whole vector registers, whole tiles
+
+
+@dataclasses.dataclass(frozen=True)
+class RowShape:
+    """Longest row S and longest response T that a stage can meet; batches are padded to quarters of both.
+
+    Example:
+        >>> shape = RowShape(row=96, response=64)
+        >>> shape.bucket(row=50, response=20), shape.bucket(row=50, response=60)
+        ((72, 48), (96, 64))
+    """
+
+    row: int
+    response: int
+
+    def bucket(self, row: int, response: int) -> tuple[int, int]:
+        """The smallest padded (S, T) that holds rows and responses of these lengths."""
+        assert row <= self.row and response <= self.response, f"({row}, {response}) exceeds {self}"
+        for quarter in range(1, NUM_BUCKETS + 1):
+            share = quarter / NUM_BUCKETS
+            row_size, response_size = _round_up(share * self.row), _round_up(share * self.response)
+            if row <= row_size and response <= response_size:
+                return row_size, response_size
+        raise AssertionError("the last bucket holds everything")
+
+
+def pad_rows(
+    prompts: Sequence[np.ndarray],
+    responses: Sequence[np.ndarray],
+    shape: RowShape,
+    *,
+    number_targets: Sequence[np.ndarray],
+    keep: np.ndarray | None = None,
+) -> TrainBatch:
+    """One row per prompt and response, on the host; what an algorithm adds is ``None`` until it adds it.
+
+    Args:
+        prompts: ids of each prompt.
+        responses: ids of each response, at least one token.
+        shape: bounds of both.
+        number_targets: true value at each response token, NaN where there is none.
+        keep: [B] bool; a row that is not kept has an empty mask.
+    """
+    num_rows = len(prompts)
+    lengths = [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)]
+    row_size, response_size = shape.bucket(max(lengths), max(map(len, responses)))
+    tokens = np.zeros((num_rows, row_size), np.int32)
+    for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
+        tokens[row, : lengths[row]] = np.concatenate([prompt, response])
+    first = np.array([len(p) - 1 for p in prompts])[:, None]
+    steps = np.arange(response_size)[None, :]
+    mask = steps < np.array([len(r) for r in responses])[:, None]
+    return TrainBatch(
+        tokens=tokens,
+        positions=np.broadcast_to(np.arange(row_size, dtype=np.int32), tokens.shape),
+        segment_ids=None,
+        predictors=np.where(mask, first + steps, 0).astype(np.int32),
+        targets=pad_tokens(responses, response_size, 0, np.int32),
+        mask=mask if keep is None else mask & keep[:, None],
+        number_targets=pad_tokens(number_targets, response_size, np.nan, np.float32),
+    )
+
+
+def pad_tokens(rows: Sequence[np.ndarray], size: int, fill: float, dtype: type) -> np.ndarray:
+    """[B, size] of ragged per-token values."""
+    padded = np.full((len(rows), size), fill, dtype)
+    for row, values in enumerate(rows):
+        padded[row, : len(values)] = values
+    return padded
+
+
+def take_rows(batch: TrainBatch, rows: np.ndarray) -> TrainBatch:
+    """Some rows of a batch."""
+    return jax.tree.map(lambda x: x[rows], batch)
+
+
+def _round_up(size: float) -> int:
+    return -int(-size // ROUND_TO) * ROUND_TO

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes GSM8K-format word problems: exact integer answers, any number of them, the same for the same seed.
+
+Whether a question is a training or a held-out one is decided by a checksum of its text, so that no seed, count or
+tier can put a training question into an evaluation.
+"""
+
+import random
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Literal, get_args
+
+from ntl_jax.data.problems import Problem
+from ntl_jax.tasks.arithmetic.catalogue import ITEMS, NAMES, TEMPLATES
+from ntl_jax.tasks.arithmetic.templates import SMALLEST, Template
+
+Split = Literal["train", "held_out"]
+
+HELD_OUT_ONE_IN = 4
+"""Share of all questions that are held out."""
+
+LARGEST_SMALL = 9
+"""Largest multiplier and divisor: one digit."""
+
+LOW_TIER_LIMIT = 3
+"""Results of tiers 1 and 2 go up to this many times max_number: no more digits than a small model can learn."""
+
+HIGH_TIER_SCALE = 10
+"""Numbers of tiers 3 and 4 go up to this many times max_number."""
+
+HIGH_TIER_LIMIT = 10**9
+"""Largest result of tiers 3 and 4."""
+
+LEAST_MAX_NUMBER = 5
+"""Below it some templates have no solution."""
+
+PATIENCE = 1_000
+"""Repeated questions in a row before the supply counts as used up: then fewer than one in a hundred are left."""
+
+
+def generate_problems(
+    num: int, *, seed: int, split: Split = "train", tiers: Sequence[int] = (1, 2), max_number: int = 40
+) -> list[Problem]:
+    """Different problems, drawn from the templates of some tiers in equal shares.
+
+    The first problems of a longer list are those of a shorter one: ``index`` stands for the same problem wherever
+    seed, split, tiers and max_number are the same.
+
+    Args:
+        num: how many.
+        seed: of the random draws.
+        split: ``train`` or ``held_out``; no question is in both, whatever the seeds.
+        tiers: numbers of reasoning steps, of 1 to 4.
+        max_number: largest number in a question of tiers 1 and 2; tiers 3 and 4 go to ten times that.
+
+    Raises:
+        ValueError: for a setting out of range, or when there are fewer than ``num`` different problems, give or take
+            one in a hundred.
+
+    Example:
+        >>> problem = generate_problems(1, seed=0, tiers=(1,))[0]
+        >>> problem.solution.endswith(f"#### {problem.ground_truth}")
+        True
+    """
+    _check(num, split, tiers, max_number)
+    templates = {tier: [t for t in TEMPLATES if t.tier == tier] for tier in sorted(set(tiers))}
+    stream = _texts(random.Random(seed), templates, max_number)
+    found: dict[str, tuple[str, str]] = {}
+    misses = 0
+    while len(found) < num:
+        question, solution, answer = next(stream)
+        if _split_of(question) != split:
+            continue
+        misses = misses + 1 if question in found else 0
+        found[question] = solution, answer
+        if misses > PATIENCE:
+            raise ValueError(
+                f"num={num} problems of tiers {tuple(tiers)} up to max_number={max_number} asked for, but only "
+                f"{len(found)} different ones were found in split={split!r}: raise max_number or add tiers"
+            )
+    return [Problem(i, question, *rest, "generated") for i, (question, rest) in enumerate(found.items())]
+
+
+def _check(num: int, split: str, tiers: Sequence[int], max_number: int) -> None:
+    known = sorted({template.tier for template in TEMPLATES})
+    checks = {
+        f"num={num}: must be at least 0": num >= 0,
+        f"split={split!r}: must be one of {get_args(Split)}": split in get_args(Split),
+        f"tiers={tuple(tiers)}: one or more of {known}": bool(tiers) and set(tiers) <= set(known),
+        f"max_number={max_number}: must be at least {LEAST_MAX_NUMBER}": max_number >= LEAST_MAX_NUMBER,
+    }
+    if wrong := [text for text, ok in checks.items() if not ok]:
+        raise ValueError("The generator cannot do this: " + "; ".join(wrong))
+
+
+def _split_of(question: str) -> Split:
+    return "held_out" if zlib.crc32(question.encode()) % HELD_OUT_ONE_IN == 0 else "train"
+
+
+def _texts(rng: random.Random, templates: dict[int, list[Template]], max_number: int) -> Iterator[tuple[str, str, str]]:
+    """Endless (question, solution, answer), with repetitions."""
+    tiers = list(templates)
+    while True:
+        template = rng.choice(templates[rng.choice(tiers)])
+        name, other = rng.sample(NAMES, 2)
+        words = {"name": name, "other": other, "items": rng.choice(ITEMS)}
+        yield template.write(words, _numbers(rng, template, max_number))
+
+
+def _numbers(rng: random.Random, template: Template, max_number: int) -> dict[str, int]:
+    """Numbers of the template's question and of its steps: drawn until the whole solution is in range."""
+    low = template.tier <= 2
+    largest = max_number if low else HIGH_TIER_SCALE * max_number
+    limit = LOW_TIER_LIMIT * max_number if low else HIGH_TIER_LIMIT
+    values = None
+    while values is None:
+        tops = ((x, min(largest, LARGEST_SMALL) if x in template.small else largest) for x in template.numbers)
+        values = template.solve({x: rng.randint(SMALLEST, top) for x, top in tops}, limit=limit)
+    return values

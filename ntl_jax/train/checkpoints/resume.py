@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a checkpoint records about its run, and checks that a resumed run matches it.
+
+Settings are compared when the command line is read. This module checks settings that may be raised, and the contents of
+the files that settings name.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from ntl_jax.config import RunConfig, flatten
+from ntl_jax.records import Prompt
+from ntl_jax.train.factory import Parts
+from ntl_jax.update.optimizer import planned_updates
+
+PLANNED_UPDATES, FINGERPRINTS = "planned_updates", "fingerprints"
+"""Keys in a checkpoint's meta."""
+
+
+def record(config: RunConfig, stage: str, found: Mapping[str, str]) -> dict[str, Any]:
+    """The record of the run in the checkpoints of a stage, as JSON.
+
+    Args:
+        config: the run's configuration.
+        stage: the stage that writes the checkpoints.
+        found: the run's `fingerprints`.
+    """
+    return {PLANNED_UPDATES: planned_updates(config)[stage], FINGERPRINTS: dict(found)}
+
+
+def check_schedule(config: RunConfig, stage: str, meta: Mapping[str, Any]) -> None:
+    """Raises if the learning-rate schedule would change; called before anything is loaded.
+
+    A constant schedule has no length, so more steps do not change it.
+
+    Args:
+        config: configuration of the resumed run.
+        stage: stage of the newest checkpoint.
+        meta: meta of that checkpoint; without a record, nothing is checked.
+
+    Raises:
+        ValueError: with the old and the new number of updates.
+
+    Example: twice as many iterations would stretch a cosine schedule
+        >>> from ntl_jax.config import AlgorithmSection, OptimizerSection, TrainerSection
+        >>> algorithm = AlgorithmSection(optimizer=OptimizerSection(schedule="cosine"))
+        >>> config = RunConfig(algorithm=algorithm, trainer=TrainerSection(steps=20))
+        >>> check_schedule(config, "ppo", {PLANNED_UPDATES: {"policy": 20}})
+        Traceback (most recent call last):
+        ...
+        ValueError: the cosine schedule of stage ppo spans 20 updates of the policy in this run and would span 40 ...
+    """
+    optimizer = {"warm_start": config.warm_start, "ppo": config.algorithm}[stage].optimizer
+    planned = planned_updates(config)[stage]
+    began = meta.get(PLANNED_UPDATES, planned)
+    if optimizer.schedule == "constant" or began == planned:
+        return
+    raise ValueError(
+        f"the {optimizer.schedule} schedule of stage {stage} spans {_spans(began)} in this run and would span "
+        f"{_spans(planned)} with these settings, which changes its learning rates: keep the number of steps, or "
+        "continue with --allow-changed-schedule"
+    )
+
+
+def check_data(config: RunConfig, found: Mapping[str, str], meta: Mapping[str, Any]) -> None:
+    """Raises if the contents of the files that the settings name have changed.
+
+    Args:
+        config: configuration of the resumed run.
+        found: the resumed run's `fingerprints`.
+        meta: meta of the newest checkpoint; only fingerprints in it are checked.
+
+    Raises:
+        ValueError: naming all settings whose contents differ.
+
+    Example:
+        >>> check_data(RunConfig(), {"data.eval": "5e1f", "data.train": "77aa"}, {FINGERPRINTS: {"data.train": "03bc"}})
+        Traceback (most recent call last):
+        ...
+        ValueError: the contents of data.train=None have changed since the run started: restore them, or continue ...
+    """
+    began = meta.get(FINGERPRINTS, {})
+    settings = flatten(config)
+    differing = [
+        f"{name}={settings[name]!r}" if name in settings else name
+        for name in found
+        if began.get(name, found[name]) != found[name]
+    ]
+    if differing:
+        raise ValueError(
+            f"the contents of {', '.join(differing)} have changed since the run started: restore them, or continue "
+            "with the new ones by --allow-changed-data"
+        )
+
+
+def fingerprints(parts: Parts) -> dict[str, str]:
+    """A hash of each input of a run, by the setting that names it; values computed from the inputs are not hashed.
+
+    Args:
+        parts: parts of the run. For a reward function, the files that name and define it are hashed, not its imports.
+    """
+    found = {
+        "data.train": _hash(map(_row, parts.train_prompts)),
+        "data.eval": _hash(map(_row, parts.eval_prompts)),
+        "data.tokenizer": _hash(_tokenizer(parts.tokenizer)),
+        "stop tokens": _hash([str(parts.stop_token_ids)]),
+    }
+    if parts.scorer.reward.files:
+        found["reward.function"] = _hash(path.read_bytes() for path in parts.scorer.reward.files)
+    if parts.config.model.path is not None:  # the initial policy is also the reference policy
+        found["model.path"] = _hash([repr(parts.model), str(jax.device_get(_checksums(parts.params)))])
+    return found
+
+
+def _spans(updates: Mapping[str, int]) -> str:
+    return " and ".join(f"{count} updates of the {model}" for model, count in updates.items())
+
+
+def _row(prompt: Prompt) -> str:
+    row = [prompt.index, prompt.text, prompt.ground_truth, prompt.data_source, prompt.extra_info]
+    return json.dumps(row, sort_keys=True, default=repr)
+
+
+def _tokenizer(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Everything that determines the ids."""
+    fast = isinstance(tokenizer, PreTrainedTokenizerFast)
+    ids = tokenizer.backend_tokenizer.to_str() if fast else json.dumps(sorted(tokenizer.get_vocab().items()))
+    return [ids, json.dumps(tokenizer.special_tokens_map, sort_keys=True, default=str), str(tokenizer.chat_template)]
+
+
+@jax.jit
+def _checksums(params: Any) -> list[jax.Array]:
+    """A checksum of each parameter's bits in their order, computed on its own devices."""
+
+    def checksum(x: jax.Array) -> jax.Array:
+        bits = jax.lax.bitcast_convert_type(x, f"uint{8 * x.dtype.itemsize}").astype(jnp.uint32)
+        places = jax.lax.iota(jnp.uint32, x.size).reshape(x.shape)
+        mixed = (bits ^ (places * 0x27D4EB2F)) * 0x5BD1E995  # multiplication moves bits up, the shift moves them down
+        return jnp.sum((mixed ^ (mixed >> 15)) * 0x165667B1, dtype=jnp.uint32)
+
+    return [checksum(leaf) for leaf in jax.tree.leaves(params)]
+
+
+def _hash(parts: Iterable[str | bytes]) -> str:
+    """A hash of a sequence of parts, which also depends on where each part ends."""
+    whole = hashlib.sha256()
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        whole.update(len(data).to_bytes(8, "big") + data)
+    return whole.hexdigest()

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that a run writes down while it goes."""
+
+import contextlib
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+from ntl_jax.config import RunConfig
+from ntl_jax.experience.scorer import Scored
+from ntl_jax.metrics import (
+    MetricWriter,
+    RewardErrorWriter,
+    SampleWriter,
+    Tracker,
+    finite,
+    open_trackers,
+    write_rows,
+)
+from ntl_jax.train.evaluation import Evaluation, examples
+from ntl_jax.train.journal.digits import save_digit_info
+from ntl_jax.train.journal.samples import sample_record, shown_rows
+
+
+class Journal:
+    """The lines, samples, errors and evaluations of a run folder, and the trackers; a context manager.
+
+    Args:
+        config: of the run.
+        folder: the run folder.
+    """
+
+    def __init__(self, config: RunConfig, folder: pathlib.Path):
+        self._config, self._folder = config, folder
+        self._open = contextlib.ExitStack()
+        self._metrics = self._open.enter_context(MetricWriter(folder))
+        self._samples = self._open.enter_context(SampleWriter(folder))
+        self._reward_errors = self._open.enter_context(RewardErrorWriter(folder))
+        self._trackers: Sequence[Tracker] = open_trackers(config, folder)
+        for tracker in self._trackers:
+            self._open.callback(tracker.close)
+
+    def write(self, stage: str, step: int, metrics: Mapping[str, float], scored: Scored | None) -> None:
+        """One step: its metrics, a few of its samples, and with ``ntl.save_digit_info`` its NTL record."""
+        self._metrics.write(stage, step, metrics)
+        for tracker in self._trackers:
+            tracker.log(self._position(stage, step), finite(metrics))
+        if scored is None:
+            return
+        for row in shown_rows(scored, self._config.trainer.samples_per_step):
+            self._samples.write(stage, step, sample_record(scored, row))
+        if scored.ntl_info is not None and self._config.ntl.save_digit_info:
+            save_digit_info(scored, self._folder / "digit_info" / f"{step:06}.npz")
+
+    def write_reward_errors(self, stage: str, step: int, scored: Scored) -> None:
+        """Why samples of a step have no reward, those included that were replaced."""
+        for prompt, error in scored.reward_errors:
+            self._reward_errors.write(stage, step, prompt, error)
+
+    def write_evaluation(self, stage: str, step: int, evaluation: Evaluation) -> None:
+        """Every held-out problem with its responses: ``evaluations/STAGE-STEP.jsonl``."""
+        write_rows(self._folder / "evaluations" / f"{stage}-{step:06}.jsonl", examples(evaluation))
+
+    def cut_back(self, stage: str, step: int) -> None:
+        """What was written past a checkpoint is written again."""
+        for writer in (self._metrics, self._samples, self._reward_errors):
+            writer.truncate_after(stage, step)
+        for tracker in self._trackers:
+            tracker.cut_back(self._position(stage, step))
+
+    def _position(self, stage: str, step: int) -> int:
+        """Steps counted on through both stages: trackers know one axis. PPO's step 0 has a place of its own."""
+        warm_start = self._config.warm_start.steps
+        return step if stage == "warm_start" or not warm_start else warm_start + 1 + step
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()

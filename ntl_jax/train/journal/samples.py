@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MetricSums of an iteration that are read off the samples on the host."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ntl_jax.experience.scorer import Scored
+from ntl_jax.metrics import SampleRecord
+from ntl_jax.records import NTLInfo, TrainBatch
+from ntl_jax.rewards import extract_answer
+
+
+def iteration_metrics(
+    scored: Scored, batch: TrainBatch, seconds: Mapping[str, float], *, log_ntl: bool
+) -> dict[str, float]:
+    """Rewards, lengths, speed and, with ``log_ntl``, NTL of one iteration."""
+    valid = scored.valid
+    scores = scored.scores[valid]
+    lengths = np.array([len(t.response_ids) for t in scored.trajectories])
+    num_tokens = int(lengths.sum()) + sum(len(p.ids) for p in scored.prompts)
+    total = sum(seconds.values())
+    metrics = {
+        "critic/score/mean": _mean(scores),
+        "critic/score/max": float(scores.max(initial=-np.inf)),
+        "critic/score/min": float(scores.min(initial=np.inf)),
+        "reward/accuracy": float(scored.correct.mean()),
+        "reward/dropped": float((~valid).sum()),
+        "response_length/mean": float(lengths.mean()),
+        "response_length/max": float(lengths.max()),
+        "response_length/clip_ratio": float(np.mean([t.finish_reason == "length" for t in scored.trajectories])),
+        "prompt_length/mean": float(np.mean([len(p.ids) for p in scored.prompts])),
+        "perf/total_num_tokens": float(num_tokens),
+        "perf/throughput": num_tokens / total,
+        "timing_s/step": total,
+    }
+    metrics |= {f"timing_s/{part}": value for part, value in seconds.items()}
+    metrics |= _reward_metrics(scored)
+    if batch.returns is not None and batch.old_values is not None:
+        mask = np.asarray(batch.mask)
+        metrics |= _critic_metrics(np.asarray(batch.old_values)[mask], np.asarray(batch.returns)[mask])
+    if scored.ntl_info is not None and log_ntl:
+        metrics |= ntl_metrics(scored.ntl_info, scored.tau) | {"ntl/fallbacks": float(len(scored.fallbacks))}
+    return metrics
+
+
+def ntl_metrics(info: NTLInfo, tau: float) -> dict[str, float]:
+    """The ``ntl/`` group; a mean over no sample is NaN."""
+    loss = _mean(info.ntl_loss[np.isfinite(info.ntl_loss)])
+    reward = float(np.exp(-info.ntl_loss / tau).mean())
+    places = info.has_truth.sum() + info.missing_places.sum()
+    return {
+        "ntl/loss": loss,
+        "ntl/ntl_loss": loss,
+        "ntl/reward": reward,
+        "ntl/ntl_reward": reward,
+        "ntl/digit_accuracy": float(info.correct_digits.sum() / max(places, 1)),
+        "ntl/total_digits": float(info.total_digits.sum()),
+        "ntl/untruthed_digits": float(info.untruthed.sum()),
+        "ntl/confidence": _mean(info.top_probability[info.is_digit]),
+        "ntl/temperature": tau,
+    }
+
+
+def shown_rows(scored: Scored, count: int) -> list[int]:
+    """Rows of the samples that are written down, spread over all."""
+    return np.linspace(0, len(scored.texts) - 1, count).astype(int).tolist()
+
+
+def sample_record(scored: Scored, row: int) -> SampleRecord:
+    """One line of ``samples.jsonl``."""
+    prompt, info, outcome = scored.prompts[row], scored.ntl_info, scored.outcomes[row]
+    positions, probabilities = np.zeros(0, int), np.zeros((0, 10))
+    if info is not None and info.digit_log_probs is not None:
+        positions = info.digit_positions[row]
+        probabilities = np.exp(info.digit_log_probs[row, positions])
+    return SampleRecord(
+        prompt=prompt.text,
+        response=scored.texts[row],
+        extracted_answer=extract_answer(scored.texts[row]),
+        ground_truth=prompt.ground_truth,
+        reward=float(outcome.score),
+        digit_positions=positions,
+        digit_probabilities=probabilities,
+    )
+
+
+def _critic_metrics(values: np.ndarray, returns: np.ndarray) -> dict[str, float]:
+    if not len(returns):
+        return {}
+    variance = returns.var()
+    return {
+        "critic/values/mean": _mean(values),
+        "critic/returns/mean": _mean(returns),
+        "critic/vf_explained_var": float(1.0 - (returns - values).var() / variance) if variance > 0 else float("nan"),
+    }
+
+
+def _reward_metrics(scored: Scored) -> dict[str, float]:
+    """Means of what the reward function returned beside the score, over the samples that have it."""
+    names = sorted({name for outcome in scored.outcomes for name in outcome.metrics})
+    return {
+        f"reward/{name}": _mean(np.array([o.metrics[name] for o in scored.outcomes if name in o.metrics]))
+        for name in names
+    }
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else float("nan")

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Optax optimizers from the optimizer section, and the number of updates of each schedule."""
+
+from typing import Any
+
+import jax
+import optax
+from optax import contrib
+
+from ntl_jax.config import OptimizerSection, RunConfig
+from ntl_jax.models.hf.names import TABLE
+from ntl_jax.models.sharding import PARAMETER_AXES
+
+ADAMS_RMS = 0.2  # of an AdamW update in units of the learning rate; Muon's are scaled to it, arXiv:2502.16982
+MAX_UPDATE_RMS = 1.0  # of Adafactor's update of one parameter, its paper's d
+# Number of leading input axes of a parameter, by name: None for embeddings, 0 for parameters that are not matrices. The
+# number of axes does not decide this: biases of heads have two axes but are not matrices. The value head is a vector.
+NUM_INPUTS: dict[str, int | None] = dict.fromkeys(PARAMETER_AXES, 0) | {
+    row.ours.rpartition(".")[2]: row.num_inputs for row in TABLE
+}
+
+
+def make_optimizer(
+    section: OptimizerSection, total_steps: int, *, learning_rate: float | None = None
+) -> optax.GradientTransformation:
+    """Clipping by global norm, then the optimizer of the section.
+
+    Weight decay applies to the layers' matrices and the embeddings, including a separate head, but not to biases, norms
+    and the critic's value head. Muon orthogonalizes only the layers' matrices.
+
+    AdamW: https://arxiv.org/abs/1711.05101; Adafactor: https://arxiv.org/abs/1804.04235, without relative step sizes;
+    Muon: https://kellerjordan.github.io/posts/muon.
+
+    Args:
+        section: its settings.
+        total_steps: updates of this model in the stage; a decaying schedule ends there.
+        learning_rate: instead of the section's.
+
+    Raises:
+        ValueError: from ``init`` and ``update``, for a parameter whose name is not in ``PARAMETER_AXES``.
+
+    Example:
+        >>> optimizer = make_optimizer(OptimizerSection(name="adafactor", warmup_steps=0), total_steps=10)
+        >>> weights = {"up": jax.numpy.ones((2, 2))}
+        >>> updates, _ = optimizer.update(weights, optimizer.init(weights), weights)
+        >>> print(updates["up"].round(4))
+        [[-0.001 -0.001]
+         [-0.001 -0.001]]
+    """
+    rate = learning_rate_schedule(section, total_steps, learning_rate)
+    return optax.chain(optax.clip_by_global_norm(section.max_grad_norm), _transformation(section, rate))
+
+
+def learning_rate_schedule(
+    section: OptimizerSection, total_steps: int, learning_rate: float | None = None
+) -> optax.Schedule:
+    """Linear warm-up, then constant, or linear or cosine decay to 0. Updates count from 0.
+
+    With peak p, W warm-up updates and N = ``total_steps``, so that N - 1 is the last update:
+
+    rate_n = p (n + 1) / W  for n < W;  after it p f((n - W) / (N - W)) with f(x) = 1, 1 - x, or (1 + cos(pi x)) / 2
+
+    So the first and the last update have rates above 0, and update W - 1 has the peak.
+
+    Args:
+        section, total_steps, learning_rate: as in `make_optimizer`.
+
+    Example:
+        >>> schedule = learning_rate_schedule(OptimizerSection(learning_rate=0.5, warmup_steps=10), total_steps=100)
+        >>> [schedule(n).item() for n in (1, 4, 9, 50)]
+        [0.10000000149011612, 0.25, 0.5, 0.5]
+    """
+    peak, warmup = section.learning_rate if learning_rate is None else learning_rate, section.warmup_steps
+    steps = max(1, total_steps - warmup)
+    match section.schedule:
+        case "constant":
+            after = optax.constant_schedule(peak)
+        case "linear":
+            after = optax.linear_schedule(peak, 0.0, steps)
+        case "cosine":
+            after = optax.cosine_decay_schedule(peak, steps)
+    return optax.join_schedules([lambda n: peak * (n + 1) / warmup, after], [warmup]) if warmup else after
+
+
+def planned_updates(config: RunConfig) -> dict[str, dict[str, int]]:
+    """The planned number of updates of each model in each stage, which is the length of the schedules.
+
+    The policy gets no updates during ``algorithm.critic_warmup``. Skipped updates, in which all weights are 0, are
+    included here, but do not advance the schedule.
+
+    Args:
+        config: the run's configuration.
+
+    Returns:
+        Number of updates, by stage and model.
+
+    Example: 10 iterations of 2 updates each, the first 4 with the critic only
+        >>> from ntl_jax.config import AlgorithmSection, TrainerSection
+        >>> algorithm = AlgorithmSection(advantage="gae", critic_warmup=4)
+        >>> planned_updates(RunConfig(algorithm=algorithm, trainer=TrainerSection(steps=10)))
+        {'warm_start': {'policy': 300}, 'ppo': {'policy': 12, 'critic': 20}}
+    """
+    algorithm, iterations = config.algorithm, config.trainer.steps
+    updates = algorithm.epochs * algorithm.minibatches
+    ppo = {"policy": max(0, iterations - algorithm.critic_warmup) * updates}
+    if algorithm.advantage == "gae":
+        ppo["critic"] = iterations * updates
+    return {"warm_start": {"policy": config.warm_start.steps}, "ppo": ppo}
+
+
+def _transformation(section: OptimizerSection, rate: optax.Schedule) -> optax.GradientTransformation:
+    decay = optax.add_decayed_weights(section.weight_decay, _are_matrices)
+    by_rate = optax.scale_by_learning_rate(rate)
+    match section.name:
+        case "adamw":
+            return optax.adamw(rate, section.b1, section.b2, weight_decay=section.weight_decay, mask=_are_matrices)
+        case "adafactor":
+            return optax.chain(optax.scale_by_factored_rms(), optax.clip_by_block_rms(MAX_UPDATE_RMS), decay, by_rate)
+        case "muon":
+            directions = contrib.muon(
+                -1.0,  # optax flips the sign of updates that it scales by a learning rate
+                beta=section.b1,
+                adam_b1=section.b1,
+                adam_b2=section.b2,
+                muon_weight_dimension_numbers=_axes_of_layers_matrices,
+                consistent_rms=ADAMS_RMS,
+            )
+            return optax.chain(directions, decay, by_rate)
+
+
+def _are_matrices(params: Any) -> Any:
+    return jax.tree.map_with_path(lambda path, _: NUM_INPUTS[_name(path)] != 0, params)
+
+
+def _axes_of_layers_matrices(params: Any) -> Any:
+    """The axes of each matrix for Muon; None for embeddings, norms, biases and the value head."""
+
+    def axes(path, _):
+        name = _name(path)
+        num_inputs, every = NUM_INPUTS[name], tuple(range(len(PARAMETER_AXES[name])))
+        return contrib.MuonDimensionNumbers(every[:num_inputs], every[num_inputs:]) if num_inputs else None
+
+    return jax.tree.map_with_path(axes, params)
+
+
+def _name(path: tuple) -> str:
+    """Name of the parameter at a path: the innermost key that is a string."""
+    words = [key.key for key in path if isinstance(key, jax.tree_util.DictKey) and isinstance(key.key, str)]
+    if not words or words[-1] not in NUM_INPUTS:
+        raise ValueError(
+            f"parameter {jax.tree_util.keystr(path)}: it is not known whether it is a matrix; add its axes to "
+            f"PARAMETER_AXES, which has {', '.join(PARAMETER_AXES)}"
+        )
+    return words[-1]

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What PPO teaches which model: the policy, a critic of its own or with the policy's trunk, or at first the critic."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from flax import nnx
+
+from ntl_jax.config import RunConfig
+from ntl_jax.metrics.sums import MetricSums
+from ntl_jax.numerals import NumberTable
+from ntl_jax.records import TrainBatch
+from ntl_jax.rows.passes import predicted_values, predictor_states
+from ntl_jax.update.objectives import NumberLoss, PolicyObjective, value_objective
+from ntl_jax.update.step import Params, Term
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PPOTerms:
+    """The losses of an update.
+
+    Args:
+        config: its ``algorithm``, ``ntl`` and ``rollout`` sections.
+        table: number tokens of the vocabulary.
+        policy: its graph.
+        critic: its graph; None without one. With ``algorithm.critic=shared`` its parameters are the value head alone.
+    """
+
+    config: RunConfig
+    table: NumberTable
+    policy: nnx.GraphDef
+    critic: nnx.GraphDef | None
+
+    def of_update(self) -> Sequence[Term]:
+        """One term a model, or one for both where they share a trunk."""
+        if self.critic is None:
+            return [Term(("policy",), self._policy_loss)]
+        if self.config.algorithm.critic == "shared":
+            return [Term(("policy", "critic"), self._joint_loss)]
+        return [Term(("policy",), self._policy_loss), *self.of_warmup()]
+
+    def of_warmup(self) -> Sequence[Term]:
+        """The critic learns alone; of a shared trunk its value head."""
+        return [Term(("critic",), self._value_loss)]
+
+    def have_weight(self, batch: TrainBatch) -> bool:
+        """Whether anything in an update, its rows weighed, has a weight other than 0 in one of the losses."""
+        algorithm, ntl, weights = self.config.algorithm, self.config.ntl, batch.weights
+        of_policy_gradient_alone = self.critic is None and not algorithm.entropy_weight
+        if of_policy_gradient_alone and batch.correction_weights is not None:
+            weights = batch.weights * batch.correction_weights
+        of_numbers = batch.number_weights if ntl.enabled and ntl.weight else None
+        return any(x is not None and x.any() for x in (weights, of_numbers, batch.reference_weights))
+
+    def critic_params(self, params: Params) -> Any:
+        """The critic's parameters, with those of the trunk that it shares."""
+        if self.config.algorithm.critic == "own":
+            return params["critic"]
+        return nnx.State({"trunk": params["policy"], **params["critic"]})
+
+    def _objective(self, num_tokens: int | None) -> PolicyObjective:
+        ntl = self.config.ntl
+        number_loss = NumberLoss(self.table, ntl.method, ntl.weight if ntl.enabled else 0.0)
+        return PolicyObjective(self.config.algorithm, number_loss, self.config.rollout.temperature, num_tokens)
+
+    def _policy_loss(self, params: Params, batch: TrainBatch):
+        decoder = nnx.merge(self.policy, params["policy"])
+        return self._objective(decoder.config.num_tokens)(predictor_states(decoder, batch), decoder.head(), batch)
+
+    def _value_loss(self, params: Params, batch: TrainBatch):
+        assert self.critic is not None
+        values = predicted_values(self.critic, self.critic_params(params), batch)
+        return value_objective(values, batch, self.config.algorithm)
+
+    def _joint_loss(self, params: Params, batch: TrainBatch):
+        assert self.critic is not None
+        critic = nnx.merge(self.critic, self.critic_params(params))
+        hidden = predictor_states(critic.trunk, batch)
+        objective = self._objective(critic.trunk.config.num_tokens)
+        policy_loss, metrics = objective(hidden, critic.trunk.head(), batch)
+        value_loss, of_values = value_objective(critic.values(hidden), batch, self.config.algorithm)
+        return policy_loss + value_loss, MetricSums(metrics.means | of_values.means, metrics.maxima)

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a saved folder holds, and when there is none."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+
+import pytest
+from flax import nnx
+from transformers import AutoTokenizer
+
+from ntl_jax.data.tokenizer import BUILT_IN
+from ntl_jax.models import Decoder, ModelConfig, end_token_ids, load_hf, make_mesh, save_hf
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+CONFIG = ModelConfig(vocab_size=64, num_layers=1, width=32, num_heads=4, num_kv_heads=2, head_dim=8, feed_forward=64)
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Decoder:
+    return Decoder(CONFIG, rngs=nnx.Rngs(0))
+
+
+def test_a_tokenizer_goes_along_with_its_special_tokens(decoder, tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(BUILT_IN)
+    save_hf(decoder, tmp_path / "saved", tokenizer=tokenizer)
+    assert AutoTokenizer.from_pretrained(tmp_path / "saved").encode("12+7") == tokenizer.encode("12+7")
+    for name in ("config.json", "generation_config.json"):
+        assert json.loads((tmp_path / "saved" / name).read_text())["eos_token_id"] == tokenizer.eos_token_id
+
+
+def test_tokenizer_and_generation_settings_of_a_loaded_model_go_along(tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(GOLDEN / "qwen3-tied", source)
+    AutoTokenizer.from_pretrained(BUILT_IN).save_pretrained(source)
+    (source / "generation_config.json").write_text('{"eos_token_id": [1, 2], "top_k": 20}')
+    settings = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps(settings | {"eos_token_id": 1}))
+    save_hf(load_hf(source), tmp_path / "saved")
+    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+        assert (tmp_path / "saved" / name).read_bytes() == (source / name).read_bytes()
+    assert json.loads((tmp_path / "saved/config.json").read_text())["eos_token_id"] == 1
+    assert not (tmp_path / "saved/golden.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("in_config", "in_generation", "with_tokenizer", "ends"),
+    [
+        ([5, 7], None, False, [5, 7]),  # no generation_config.json: the list of config.json
+        ([5, 7], {"eos_token_id": 7, "top_k": 20}, False, [7, 5]),
+        (5, {"eos_token_id": [7, 5]}, False, [7, 5]),
+        (None, {"top_k": 20}, True, 1),
+        ([5, 7], {"top_k": 20}, True, [1, 5, 7]),
+        (5, None, True, [1, 5]),
+    ],
+)
+def test_the_saved_folder_lists_the_end_tokens_of_both_files_and_the_tokenizer(
+    tmp_path, in_config, in_generation, with_tokenizer, ends
+):
+    source, saved = tmp_path / "source", tmp_path / "saved"
+    shutil.copytree(GOLDEN / "qwen3-tied", source, ignore=shutil.ignore_patterns("generation_config.json"))
+    settings = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps(settings | {"eos_token_id": in_config}))
+    if in_generation is not None:
+        (source / "generation_config.json").write_text(json.dumps(in_generation))
+    tokenizer = AutoTokenizer.from_pretrained(BUILT_IN) if with_tokenizer else None
+    save_hf(load_hf(source), saved, tokenizer=tokenizer)
+    written = json.loads((saved / "generation_config.json").read_text())
+    assert written["eos_token_id"] == ends
+    assert written.get("top_k") == (in_generation or {}).get("top_k")
+    expected = tuple(ends) if isinstance(ends, list) else (ends,)
+    assert end_token_ids(source, tokenizer) == expected
+    assert set(end_token_ids(saved)) == set(expected)
+
+
+@pytest.mark.parametrize("named", ["<|im_end|>", [1, None], -1, True, {"id": 1}])
+def test_end_tokens_that_are_not_ids_are_refused_with_the_file_name(tmp_path, named):
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": named}))
+    with pytest.raises(ValueError, match=r"generation_config\.json: eos_token_id=.* must be a token id or a list"):
+        end_token_ids(tmp_path)
+    (tmp_path / "generation_config.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"generation_config\.json is not a JSON object"):
+        end_token_ids(tmp_path)
+
+
+def test_further_end_tokens_of_training_are_saved(decoder, tmp_path):
+    save_hf(decoder, tmp_path / "model", tokenizer=AutoTokenizer.from_pretrained(BUILT_IN), stop_token_ids=(1, 0))
+    assert end_token_ids(tmp_path / "model") == (1, 0)
+
+
+def test_a_source_that_is_gone_is_named_before_anything_is_written(tmp_path):
+    shutil.copytree(GOLDEN / "qwen3-tied", tmp_path / "source")
+    decoder = load_hf(tmp_path / "source")
+    shutil.rmtree(tmp_path / "source")
+    with pytest.raises(ValueError, match=r"source, where this model's tokenizer .* came from, is gone"):
+        save_hf(decoder, tmp_path / "saved")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_something_in_it_is_never_written_over(decoder, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"exists already: name another folder"):
+        save_hf(decoder, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_failure_half_way_leaves_nothing_behind(decoder, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("ntl_jax.models.hf.save.write_tensors", fail)
+    with pytest.raises(OSError, match="no space left"):
+        save_hf(decoder, tmp_path / "saved")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sharded_decoder_is_saved_as_an_unsharded_one(tmp_path):
+    save_hf(load_hf(GOLDEN / "qwen3-untied"), tmp_path / "alone")
+    save_hf(load_hf(GOLDEN / "qwen3-untied", mesh=make_mesh((1, 4, 2))), tmp_path / "sharded")
+    for name in ("model.safetensors", "config.json"):
+        assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "sharded" / name).read_bytes()
+
+
+def test_the_source_is_forgotten_where_the_configuration_says_so(decoder, tmp_path):
+    assert decoder.config.source is None
+    loaded = load_hf(GOLDEN / "qwen3-tied")
+    assert loaded.config.source == str(GOLDEN / "qwen3-tied")
+    assert dataclasses.replace(loaded.config, source=None).to_hf() == loaded.config.to_hf()

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What shares the slots with a sample changes no bit of it, and few programs serve any workload."""
+
+import chex
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from ntl_jax.models import Decoder, make_mesh
+from ntl_jax.records import Prompt, Sampling, Trajectory
+from ntl_jax.rollout import JaxEngine
+from ntl_jax.rollout.jax.programs import PAGE
+
+SAMPLING = Sampling(num_samples=4, max_tokens=100, stop_token_ids=(3, 5))
+MAX_PROMPT_TOKENS = 100  # two blocks of the prompt cache; two blocks of own tokens
+
+
+def make_engine(decoder, table, slots: int) -> JaxEngine:
+    mesh = make_mesh((1, 1, 1), jax.devices()[:1])
+    return JaxEngine(decoder, table, mesh=mesh, slots=slots, max_prompt_tokens=MAX_PROMPT_TOKENS)
+
+
+@pytest.fixture(scope="module")
+def engine(decoder, table) -> JaxEngine:
+    return make_engine(decoder, table, slots=24)
+
+
+@pytest.fixture(scope="module")
+def prompts() -> list[Prompt]:
+    rng = np.random.default_rng(0)
+    lengths = [3, 33, 70, 100, 1, 66]
+    return [Prompt(i, rng.integers(0, 40, lengths[i % 6]).astype(np.int32), "", "1") for i in range(20)]
+
+
+def as_bytes(trajectories: list[Trajectory]) -> dict[tuple[int, int], tuple]:
+    return {
+        (t.prompt_index, t.sample_index): (
+            t.response_ids.tobytes(),
+            t.rollout_log_probs.tobytes(),
+            None if t.digit_log_probs is None else t.digit_log_probs.tobytes(),
+            t.finish_reason,
+        )
+        for t in trajectories
+    }
+
+
+@pytest.mark.slow
+def test_samples_are_the_same_bits_in_any_order_and_among_any_neighbours(engine, prompts):
+    for seed in range(20):
+        expected = as_bytes(engine.generate(prompts, SAMPLING, seed=seed))
+        assert max(len(ids) for ids, *_ in expected.values()) // 4 > 48  # some reached the second block
+        for chosen in (prompts[::-1], prompts[7:8], prompts[:6], prompts[3:20:4], [prompts[4], prompts[9]]):
+            for sample, found in as_bytes(engine.generate(chosen, SAMPLING, seed=seed)).items():
+                assert found == expected[sample]
+
+
+@pytest.mark.slow
+def test_across_slot_counts_at_least_99_percent_of_the_samples_are_identical(decoder, table, engine, prompts):
+    same = []
+    for slots in (8, 60, 128):
+        other = make_engine(decoder, table, slots)
+        for seed in range(3):
+            pairs = zip(
+                engine.generate(prompts, SAMPLING, seed=seed), other.generate(prompts, SAMPLING, seed=seed), strict=True
+            )
+            for a, b in pairs:
+                same.append(np.array_equal(a.response_ids, b.response_ids))
+                if same[-1]:
+                    np.testing.assert_allclose(a.rollout_log_probs, b.rollout_log_probs, atol=1e-4)
+    assert np.mean(same) >= 0.99
+
+
+def test_a_handful_of_programs_serves_any_workload(decoder, table, prompts):
+    """Two lengths of prefill, and decoding with one or two blocks of prompts and of own tokens, in one or four places.
+
+    Each traces the decoder at most three times: its shapes, and the loop's body, which JAX may trace twice.
+    """
+
+    class Counted(Decoder):
+        run = chex.assert_max_traces(Decoder.run, n=3 * (2 * 2 + 2 * 2 * 2))
+
+    chex.clear_trace_counter()
+    counted = Counted(decoder.config, rngs=nnx.Rngs(0))
+    engine = make_engine(counted, table, slots=16)
+    for count in (1, 2, 3, 5, 8, 13, 20):
+        for seed in range(2):
+            engine.load_weights(seed, Counted(decoder.config, rngs=nnx.Rngs(seed)))
+            trajectories = engine.generate(prompts[:count], SAMPLING, seed=seed)
+            assert len(trajectories) == 4 * count
+
+
+def test_slots_are_kept_busy_where_lengths_differ(engine, prompts):
+    many = [Prompt(100 * copy + p.index, p.ids, "", "1") for copy in range(6) for p in prompts]
+    lengths = np.array([len(t.response_ids) for t in engine.generate(many, SAMPLING, seed=0)])
+    assert np.quantile(lengths, 0.9) > 5 * np.median(lengths)
+    of_whole_pages = lengths.sum() / (-(-lengths // PAGE) * PAGE).sum()
+    assert engine.slot_use >= 0.85 * of_whole_pages
+
+
+def test_no_prompts_give_no_trajectories(engine):
+    assert engine.generate([], SAMPLING, seed=0) == []

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which parameters decay, which ones Muon updates, and the learning rate of every update."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from ntl_jax.config import OptimizerSection
+from ntl_jax.models import Critic, ModelConfig
+from ntl_jax.update.optimizer import learning_rate_schedule, make_optimizer
+
+MODEL = ModelConfig(
+    vocab_size=64,
+    num_layers=1,
+    width=32,
+    num_heads=2,
+    num_kv_heads=1,
+    head_dim=16,
+    feed_forward=32,
+    tie_embeddings=False,
+)
+OF_LAYERS = {"query", "key", "value", "output", "gate", "up", "down"}
+MATRICES = OF_LAYERS | {"embedding", "unembedding"}
+VECTORS = {"query_bias", "key_bias", "value_bias", "scale", "value_head"}
+
+
+@pytest.fixture(scope="module")
+def critic():
+    """Parameters of a critic, which has every parameter of a policy and a value head; all of them 1."""
+    params = nnx.eval_shape(lambda: nnx.state(Critic(MODEL, rngs=nnx.Rngs(0)), nnx.Param))
+    return jax.tree.map(lambda x: jnp.ones(x.shape, x.dtype), params)
+
+
+def by_name(params):
+    """Values by parameter name: the innermost key that is a string."""
+    found = {}
+    for path, leaf in jax.tree.leaves_with_path(params):
+        words = [key.key for key in path if isinstance(getattr(key, "key", None), str)]
+        found.setdefault(words[-1], []).append(np.asarray(leaf))
+    return {name: np.concatenate([x.ravel() for x in leaves]) for name, leaves in found.items()}
+
+
+@pytest.mark.parametrize("name", ["adamw", "adafactor", "muon"])
+def test_weight_decay_applies_to_matrices_and_embeddings_only(critic, name):
+    section = OptimizerSection(name=name, learning_rate=0.5, warmup_steps=0, weight_decay=0.25)
+    optimizer = make_optimizer(section, total_steps=10)
+    no_gradient = jax.tree.map(jnp.zeros_like, critic)
+    updates, _ = jax.jit(optimizer.update)(no_gradient, optimizer.init(critic), critic)
+    moved = by_name(updates)
+    assert moved.keys() == MATRICES | VECTORS
+    for parameter, update in moved.items():
+        np.testing.assert_allclose(update, -0.5 * 0.25 if parameter in MATRICES else 0.0, err_msg=parameter)
+
+
+def test_muon_orthogonalizes_matrices_of_layers_and_the_rest_uses_adam(critic):
+    optimizer = make_optimizer(OptimizerSection(name="muon", warmup_steps=0), total_steps=10)
+    moments = optimizer.init(critic)
+    # Adam alone keeps a variance.
+    leaves = [path for path, _ in jax.tree.leaves_with_path(moments) if ".nu" in jax.tree_util.keystr(path)]
+    adams = {[key.key for key in path if isinstance(getattr(key, "key", None), str)][-1] for path in leaves}
+    assert adams == (MATRICES | VECTORS) - OF_LAYERS
+
+
+@pytest.mark.parametrize("name", ["adamw", "adafactor", "muon"])
+def test_a_parameter_with_an_unknown_name_is_an_error(name):
+    optimizer = make_optimizer(OptimizerSection(name=name, warmup_steps=0), total_steps=10)
+    with pytest.raises(ValueError, match=r"'router'.*not known whether it is a matrix.*query_bias"):
+        optimizer.init({"layers": {0: {"router": jnp.ones((4, 4))}}})
+
+
+@pytest.mark.parametrize(
+    ("schedule", "warmup", "rates"),
+    [
+        ("constant", 0, [8, 8, 8, 8, 8, 8]),
+        ("constant", 4, [2, 4, 6, 8, 8, 8]),
+        ("constant", 8, [1, 2, 3, 4, 5, 6]),
+        ("linear", 0, [8, 8 * 5 / 6, 8 * 4 / 6, 8 * 3 / 6, 8 * 2 / 6, 8 / 6]),
+        ("linear", 2, [4, 8, 8, 6, 4, 2]),
+        ("cosine", 1, [8, 8, 4 + 4 * np.cos(np.pi / 5), 4 + 4 * np.cos(2 * np.pi / 5), 4 - 4 * np.cos(2 * np.pi / 5),
+                       4 - 4 * np.cos(np.pi / 5)]),
+    ],
+)  # fmt: skip
+def test_every_update_has_its_rate_and_the_end_value_follows_the_last(schedule, warmup, rates):
+    section = OptimizerSection(learning_rate=8.0, warmup_steps=warmup, schedule=schedule)
+    rate = learning_rate_schedule(section, total_steps=len(rates))
+    np.testing.assert_allclose([np.asarray(rate(n)) for n in range(len(rates))], rates, rtol=1e-6)
+    if schedule != "constant":
+        assert rate(len(rates)) == 0
+
+
+@pytest.mark.parametrize("name", ["adamw", "adafactor", "muon"])
+def test_the_first_update_of_a_warm_up_moves_the_parameters(critic, name):
+    """By the first rate: half as much if the warm-up is twice as long."""
+    updates = []
+    for warmup in (5, 10):
+        optimizer = make_optimizer(OptimizerSection(name=name, warmup_steps=warmup), total_steps=20)
+        updates.append(jax.jit(optimizer.update)(critic, optimizer.init(critic), critic)[0])
+    for five, ten in zip(*map(jax.tree.leaves, updates), strict=True):
+        assert (five < 0).any()
+        np.testing.assert_allclose(five, 2 * ten, rtol=1e-5, atol=1e-9)

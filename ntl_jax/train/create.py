@@ -9,8 +9,10 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from ntl_jax.config import NTLSection, RunConfig
-from ntl_jax.train.factory import assemble, check_training, ppo_trainer
+from ntl_jax.train.factory import build_engine, build_scoring, check_run, ppo_trainer
+from ntl_jax.train.policy import build_params, build_policy
 from ntl_jax.train.policy_optimization import PPOTrainer
+from ntl_jax.train.prompts import build_prompts
 
 EXAMPLE_CONFIGS: Mapping[str, Mapping[str, Any]] = {
     "final_answer_mode": {"reward_mode": "final_answer"},
@@ -59,9 +61,14 @@ def create_ppo_trainer(
     config = dataclasses.replace(config, ntl=_changed(config.ntl, settings))
     if use_ntl is not None:
         config = dataclasses.replace(config, use_ntl_trainer=None, ntl=dataclasses.replace(config.ntl, enabled=use_ntl))
-    parts = assemble(config, tokenizer)
-    check_training(parts)
-    return ppo_trainer(parts, parts.params)
+    config.validate()
+    policy = build_policy(config, tokenizer)
+    prompts = build_prompts(config, policy.tokenizer)
+    scorer, digits = build_scoring(config, policy, prompts.shape(config.rollout.max_tokens))
+    check_run(config, policy, prompts)
+    engine = build_engine(config.rollout, policy, max_prompt_tokens=prompts.longest)
+    params = build_params(policy, seed=config.seed)
+    return ppo_trainer(config, policy, params, prompts, engine, scorer, digits)
 
 
 def create_standard_trainer(

@@ -108,6 +108,11 @@ def planned_updates(config: RunConfig) -> dict[str, dict[str, int]]:
     return {"warm_start": {"policy": config.warm_start.steps}, "ppo": ppo}
 
 
+def optimizers(config: RunConfig) -> dict[str, OptimizerSection]:
+    """The optimizer's settings of each stage."""
+    return {"warm_start": config.warm_start.optimizer, "ppo": config.algorithm.optimizer}
+
+
 def _transformation(section: OptimizerSection, rate: optax.Schedule) -> optax.GradientTransformation:
     decay = optax.add_decayed_weights(section.weight_decay, _are_matrices)
     by_rate = optax.scale_by_learning_rate(rate)

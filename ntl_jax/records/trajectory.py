@@ -16,8 +16,8 @@ class Trajectory:
 
     ``rollout_log_probs[t]`` is the log-probability of ``response_ids[t]`` under the sampling distribution, and
     ``digit_log_probs[t, d]`` that of the digit d there (all ids of value d together), over the full vocabulary.
-    ``number_readings`` stand in their place where tokens hold several digits. ``draw`` is that of the prompt; samples of
-    one draw are a group.
+    ``number_readings`` stand in their place where tokens hold several digits. ``draw`` is that of the prompt; samples
+    of one draw are a group.
 
     Example: for ``#### 6``, at the position of ``6`` the policy gave 5 and 6 almost equal probabilities.
         >>> digits = np.full((3, 10), -9.0, np.float32); digits[1, 5], digits[1, 6] = -0.8, -0.6

@@ -53,6 +53,7 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     from flax import nnx
 
     from ntl_jax.metrics import finite, print_comparison, print_header, write_rows, write_whole
+    from ntl_jax.records import Version
     from ntl_jax.train.checkpoints.checkpointer import restore_policy
     from ntl_jax.train.evaluation import evaluate, evaluation_metrics, examples
     from ntl_jax.train.factory import assemble
@@ -67,7 +68,7 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     about = {"policy": policy, "first prompt": first_prompt, "evaluation": describe_evaluation(parts)}
     print_header(about)
     with contextlib.closing(parts.engine):
-        evaluation = evaluate(parts, nnx.merge(parts.graph, params), version=0)
+        evaluation = evaluate(parts, nnx.merge(parts.graph, params), version=Version(0))
     metrics = evaluation_metrics(evaluation)
     print_comparison(("value",), {name: (f"{value:.4g}",) for name, value in metrics.items()})
     folder = args.output or pathlib.Path("runs") / f"eval-{config.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"

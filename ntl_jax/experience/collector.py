@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from flax import nnx
 from jaxtyping import Bool, Float
 
 from ntl_jax.config import RunConfig
@@ -13,7 +14,7 @@ from ntl_jax.data import DataCursor
 from ntl_jax.experience.scorer import Scored, Scorer, join_scored
 from ntl_jax.metrics import Clock
 from ntl_jax.models import Decoder
-from ntl_jax.records import Prompt, Sampling
+from ntl_jax.records import Prompt, Sampling, Version, Weights
 from ntl_jax.rollout import RolloutEngine
 
 STREAM = 2  # of the run's random numbers: keeps this stage's apart from the others'
@@ -69,7 +70,7 @@ class Collector:
             iteration: counts from 0; the version of its weights.
             clock: laps for each part.
         """
-        self._engine.load_weights(iteration, decoder)
+        self._engine.publish(Weights(Version(iteration), nnx.state(decoder, nnx.Param)))
         clock.lap("update_weights")
         rounds, teaches = [], []
         bound = 1 + self._algorithm.max_refills if self._algorithm.dynamic_sampling else 1
@@ -92,6 +93,7 @@ class Collector:
             scored = scored._replace(reward_errors=[*scored.reward_errors, *responses.reward_errors])
             learned &= np.repeat(responses.valid, self._sampling.num_samples)
             greedy = np.repeat(responses.scores, self._sampling.num_samples)
+        self._engine.retract()
         return Samples(scored, learned, greedy, metrics)
 
     def _round(self, decoder: Decoder, iteration: int, refill: int, clock: Clock) -> Scored:

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from flax import nnx
 
 from ntl_jax.experience.digit_source import captures_digits
 from ntl_jax.experience.scorer import Scored
 from ntl_jax.metrics import repeated_metrics
 from ntl_jax.models import Decoder
-from ntl_jax.records import Sampling
+from ntl_jax.records import Sampling, Version, Weights
 from ntl_jax.rewards import extract_answer
 from ntl_jax.train.factory import Parts
 from ntl_jax.train.journal.samples import ntl_metrics
@@ -31,7 +32,7 @@ class Evaluation(NamedTuple):
     sampled: Scored | None
 
 
-def evaluate(parts: Parts, decoder: Decoder, *, version: int) -> Evaluation:
+def evaluate(parts: Parts, decoder: Decoder, *, version: Version) -> Evaluation:
     """Responds to ``parts.eval_prompts`` as the settings ``trainer.eval_*`` say; the same policy in the same way.
 
     Args:
@@ -40,11 +41,12 @@ def evaluate(parts: Parts, decoder: Decoder, *, version: int) -> Evaluation:
         version: of its weights, for the engine.
     """
     trainer, sampled = parts.config.trainer, None
-    parts.engine.load_weights(version, decoder)
+    parts.engine.publish(Weights(version, nnx.state(decoder, nnx.Param)))
     greedy = _respond(parts, decoder, num_samples=1, temperature=0.0)
     if trainer.eval_samples:
         drawn = {"temperature": trainer.eval_temperature, "top_p": trainer.eval_top_p}
         sampled = _respond(parts, decoder, num_samples=trainer.eval_samples, **drawn)
+    parts.engine.retract()
     return Evaluation(greedy, sampled)
 
 

@@ -99,7 +99,7 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
         prompt, solution = max(examples, key=lambda example: len(example[0].ids) + len(example[1]))
         check_positions(len(prompt.ids), len(solution), model.max_positions, setting="max_solution_tokens")
     decoder = _decoder(config, model, checkpoint, mesh)
-    engine = _engine(rollout, decoder, digits, mesh, longest, tokenizer)
+    engine = _engine(rollout, decoder.config, digits, mesh, longest, tokenizer)
     shape = RowShape(row=longest + rollout.max_tokens, response=rollout.max_tokens)
     policy_pass = PolicyPass(table, config.ntl.method, shape, mesh, config.trainer.max_tokens_per_micro_batch)
     skipped = {
@@ -128,7 +128,7 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
 
 def _engine(
     rollout: RolloutSection,
-    decoder: Decoder,
+    model: ModelConfig,
     digits: NumberTable,
     mesh: Mesh,
     max_prompt_tokens: int,
@@ -137,7 +137,7 @@ def _engine(
     match rollout.engine:
         case "jax":
             return JaxEngine(
-                decoder,
+                model,
                 digits,
                 mesh=mesh,
                 slots=rollout.slots or rollout.prompts_per_step * rollout.num_samples,
@@ -146,7 +146,7 @@ def _engine(
             )
         case "vllm":
             return VllmEngine(
-                decoder,
+                model,
                 digits,
                 max_prompt_tokens=max_prompt_tokens,
                 max_tokens=rollout.max_tokens,

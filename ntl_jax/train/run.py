@@ -12,6 +12,7 @@ from rich.console import Console
 
 from ntl_jax.config import RunConfig
 from ntl_jax.metrics import ProgressView, check_installed, plot_curves, print_comparison, print_header, read_lines
+from ntl_jax.records import Version
 from ntl_jax.train.checkpoints.checkpointer import Checkpointer, newest_meta
 from ntl_jax.train.checkpoints.resume import FINGERPRINTS, check_data, check_schedule, fingerprints, record
 from ntl_jax.train.evaluation import evaluate, evaluation_metrics
@@ -190,7 +191,10 @@ class Driver:
 
     def _evaluate(self, stage: str, step: int, trainer: Trainer) -> dict[str, float]:
         decoder = nnx.merge(self._parts.graph, policy_of(trainer))
-        evaluation = evaluate(self._parts, decoder, version=step if stage == PPO else 0)
+        averages = stage == PPO and self._parts.config.algorithm.optimizer.ema_decay > 0
+        # The policy optimization begins with what the warm start has come to.
+        version = Version(step if stage == PPO else 0, "average" if averages else "newest")
+        evaluation = evaluate(self._parts, decoder, version=version)
         self._journal.write_evaluation(stage, step, evaluation)
         return evaluation_metrics(evaluation)
 

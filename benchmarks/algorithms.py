@@ -19,11 +19,12 @@ import runpy
 from typing import Any
 
 import jax
+from flax import nnx
 
 from benchmarks.measure import RESULTS, machine, write
 from ntl_jax.config import AlgorithmSection, CorrectionSection, KLSection, OptimizerSection, RunConfig
 from ntl_jax.models import Decoder
-from ntl_jax.records import Sampling
+from ntl_jax.records import Sampling, Version, Weights
 from ntl_jax.train.factory import Parts, assemble, ppo_trainer, supervised_trainer
 
 CONFIG = RESULTS.parents[1] / "configs" / "gsm8k_ntl.py"
@@ -68,8 +69,9 @@ def accuracy(parts: Parts, decoder: Decoder) -> float:
         temperature=0.0,
         stop_token_ids=parts.stop_token_ids,
     )
-    parts.engine.load_weights(0, decoder)
+    parts.engine.publish(Weights(Version(0), nnx.state(decoder, nnx.Param)))
     trajectories = parts.engine.generate(parts.eval_prompts, sampling, seed=0)
+    parts.engine.retract()
     return float(parts.scorer(parts.eval_prompts, trajectories, decoder).correct.mean())
 
 

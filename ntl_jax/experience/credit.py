@@ -106,7 +106,7 @@ def overlong_penalties(
     https://arxiv.org/abs/2503.14476.
 
     Example:
-        >>> sampled = [Trajectory(0, 0, np.zeros(1), np.zeros(n), np.zeros(n), None, "stop", 0) for n in (6, 8, 10)]
+        >>> sampled = [Trajectory(0, 0, np.zeros(1), np.zeros(n), np.zeros(n), None, "stop", ()) for n in (6, 8, 10)]
         >>> section = AlgorithmSection(overlong="penalty", overlong_buffer=4, overlong_penalty=0.5)
         >>> overlong_penalties(section, sampled, max_tokens=10).tolist()
         [0.0, -0.25, -0.5]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The records exchanged between the parts: prompts, samples and training batches.
+"""The records exchanged between the parts: prompts, requests, weights, samples and training batches.
 
 Dimension letters, with one meaning in all modules: B rows, S whole-sequence positions, P prompt positions, T response
 positions, V vocabulary, D width, L layers, N query heads, K key/value heads, H head size, F feed-forward width,
@@ -13,9 +13,10 @@ from ntl_jax.records.experience import Experience, Values
 from ntl_jax.records.ntl_info import NTLInfo
 from ntl_jax.records.prompt import Prompt
 from ntl_jax.records.readings import NumberReadings
+from ntl_jax.records.request import Request
 from ntl_jax.records.rows import AnyArray, Rows, Targets
 from ntl_jax.records.sampling import Sampling
-from ntl_jax.records.trajectory import Trajectory
+from ntl_jax.records.trajectory import Trajectory, VersionSpan
 from ntl_jax.records.update import Batch, TokenOutputs, TokenWeights
 from ntl_jax.records.weights import Params, Version, Weights
 
@@ -27,6 +28,7 @@ __all__ = [
     "NumberReadings",
     "Params",
     "Prompt",
+    "Request",
     "Rows",
     "Sampling",
     "Targets",
@@ -35,5 +37,6 @@ __all__ = [
     "Trajectory",
     "Values",
     "Version",
+    "VersionSpan",
     "Weights",
 ]

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from ntl_jax.config import NTLSection, RewardSection
 from ntl_jax.experience.digit_pass import PolicyPass
@@ -18,7 +19,7 @@ from ntl_jax.experience.scorer import Scorer
 from ntl_jax.losses.numbers import LOSSES
 from ntl_jax.losses.numbers.widths import of_same_width, to_digit_scale
 from ntl_jax.numerals import NumberTable
-from ntl_jax.records import Sampling
+from ntl_jax.records import Sampling, Version, Weights
 from ntl_jax.rewards import extract_answer
 from ntl_jax.rows.padding import RowShape
 from ntl_jax.train import (
@@ -60,8 +61,10 @@ def sampled(request, tiny_parts, decoder):
     temperature = request.param
     sampling = Sampling(4, 24, temperature=temperature, stop_token_ids=tiny_parts.stop_token_ids)
     prompts = tiny_parts.train_prompts[:4]
-    tiny_parts.engine.load_weights(0, decoder)
-    return prompts, tiny_parts.engine.generate(prompts, sampling, seed=1), temperature
+    tiny_parts.engine.publish(Weights(Version(0), nnx.state(decoder, nnx.Param)))
+    trajectories = tiny_parts.engine.generate(prompts, sampling, seed=1)
+    tiny_parts.engine.retract()
+    return prompts, trajectories, temperature
 
 
 def without_capture(trajectories, rows=None):
@@ -336,8 +339,9 @@ def test_readings_of_long_tokens_equal_those_of_the_dense_softmax(gpt2_parts):
     position = len(ids) - 1
     sampling = Sampling(num_samples=1, max_tokens=8, stop_token_ids=gpt2_parts.stop_token_ids)
     decoder = ppo_trainer(gpt2_parts, jax.tree.map(lambda x: x.copy(), gpt2_parts.params)).decoder()
-    gpt2_parts.engine.load_weights(0, decoder)
+    gpt2_parts.engine.publish(Weights(Version(0), nnx.state(decoder, nnx.Param)))
     (trajectory,) = gpt2_parts.engine.generate([prompt], sampling, seed=0)
+    gpt2_parts.engine.retract()
     trajectory = dataclasses.replace(
         trajectory, response_ids=ids, rollout_log_probs=np.full(len(ids), -1.0, np.float32), digit_log_probs=None
     )

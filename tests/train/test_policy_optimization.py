@@ -12,6 +12,7 @@ from ntl_jax.config import CorrectionSection, KLSection, NTLSection, OptimizerSe
 from ntl_jax.experience.collector import Samples
 from ntl_jax.experience.scorer import Scorer
 from ntl_jax.metrics import Clock
+from ntl_jax.records import Version, Weights
 from ntl_jax.train.factory import assemble, ppo_trainer
 
 
@@ -31,8 +32,9 @@ def with_algorithm(parts, **settings):
 
 def scored_samples(trainer) -> Samples:
     """Of the first four prompts."""
-    trainer.engine.load_weights(0, trainer.decoder())
+    trainer.engine.publish(Weights(Version(0), trainer.state.policy.params))
     trajectories = trainer.engine.generate(trainer.prompts[:4], trainer.sampling, seed=0)
+    trainer.engine.retract()
     scored = trainer.scorer(trainer.prompts[:4], trajectories)
     return Samples(scored, np.ones(16, bool), None, {})
 

@@ -83,7 +83,7 @@ def make_step(
     """
     mesh = jax.tree.leaves(state_sharding)[0].mesh
 
-    def step(state: TrainState, batch: Batch) -> Updated:
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, MetricSums, TokenOutputs | None]:
         num_rows, row_size = batch.rows.tokens.shape
         parts = micro_batches(num_rows, row_size, max_tokens_per_micro_batch, num_row_shards(mesh))
         grads, metrics, checked, tokens = {}, MetricSums({}, {}), [], None
@@ -100,13 +100,13 @@ def make_step(
         finite = jnp.all(jnp.isfinite(jnp.array(checked)))
         # A branch and not a choice between two states: that would read and write every moment once more.
         state, norms = jax.lax.cond(finite, *_branches(learners, grads), state)
-        return Updated(state, MetricSums(metrics.means | norms, metrics.maxima | {"non_finite": 1.0 - finite}), tokens)
+        return state, MetricSums(metrics.means | norms, metrics.maxima | {"non_finite": 1.0 - finite}), tokens
 
     jitted = jax.jit(step, donate_argnums=0, out_shardings=(state_sharding, None, None))
 
     def on_mesh(state: TrainState, batch: Batch) -> Updated:
         with jax.set_mesh(mesh):  # activations are placed too, not only what goes in and out
-            return jitted(state, batch)
+            return Updated(*jitted(state, batch))
 
     return on_mesh
 

@@ -57,8 +57,11 @@ def create_ppo_trainer(
     if processor is not None:
         raise ValueError(f"processor={processor!r:.80}: policies read text only; leave it out or pass None")
     config = dataclasses.replace(config, ntl=_changed(config.ntl, settings))
+    # Without NTL what belongs to it has no effect, and is not refused for that: the same call creates both kinds.
+    base = None if use_ntl is not False else dataclasses.replace(RunConfig(), ntl=config.ntl, reward=config.reward)
     if use_ntl is not None:
         config = dataclasses.replace(config, use_ntl_trainer=None, ntl=dataclasses.replace(config.ntl, enabled=use_ntl))
+    config.validate(base)
     parts = assemble(config, tokenizer)
     check_training(parts)
     return ppo_trainer(parts, parts.params)

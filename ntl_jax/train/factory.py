@@ -70,13 +70,13 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
     """Builds everything but the trainers.
 
     Args:
-        config: validated here.
+        config: validated here; whether its settings have an effect was the question where they were given.
         tokenizer: instead of that of ``config.data.tokenizer`` or ``config.model.path``.
 
     Raises:
         ValueError: for settings, files or reward functions that do not fit.
     """
-    config.validate()
+    config.validate(base=config)
     data, rollout = config.data, config.rollout
     checkpoint = None if config.model.path is None else hf_folder(config.model.path)
     if tokenizer is None:

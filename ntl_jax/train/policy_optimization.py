@@ -108,7 +108,7 @@ class PPOTrainer:
         )
         rest = learners, self.config.trainer.max_tokens_per_micro_batch, shardings(self.state, mesh)
         self._step = make_step(terms.of_update(), *rest)
-        self._warmup_step = make_step(terms.of_warmup(), *rest) if algorithm.critic_warmup else self._step
+        self._warmup_step = make_step(terms.of_warmup(), *rest) if algorithm.warmup_iterations else self._step
 
     def step(self) -> tuple[dict[str, float], Scored]:
         """One iteration; returns its metrics and its scored samples."""
@@ -133,7 +133,7 @@ class PPOTrainer:
         An update in which all weights are 0 is skipped: the optimizer would apply only momentum and weight decay.
         """
         algorithm, num_rows = self.config.algorithm, len(batch.mask)
-        step = self._warmup_step if self.iteration < algorithm.critic_warmup else self._step
+        step = self._warmup_step if self.iteration < algorithm.warmup_iterations else self._step
         rng = np.random.default_rng([self.config.seed, STREAM, self.iteration])
         minibatches = [
             rows

@@ -35,7 +35,7 @@ def run(tmp_path_factory):
     """A run folder with checkpoints of two steps, made on eight devices, and the policy of the second."""
     folder = tmp_path_factory.mktemp("runs") / "run"
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(dataclasses.asdict(CONFIG)))
+    (folder / "config.json").write_text(config_to_json(CONFIG))
     parts = assemble(CONFIG)
     trainer = supervised_trainer(parts)
     with contextlib.closing(Checkpointer(folder, "warm_start")) as checkpoints:

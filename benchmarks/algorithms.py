@@ -40,7 +40,12 @@ SEQUENCE_MEAN = "seq-mean-token-mean"
 ALGORITHMS: dict[str, dict[str, Any]] = {
     "group": {},
     "group-without-deviation": {"normalize_groups": False, "aggregation": "seq-mean-token-sum-norm"},
-    "dapo": {"clipped": ClippedSection(clip_high=0.28), "dynamic_sampling": True, "overlong": "penalty", "overlong_buffer": 4},
+    "dapo": {
+        "clipped": ClippedSection(clip_high=0.28),
+        "dynamic_sampling": True,
+        "overlong": "penalty",
+        "overlong_buffer": 4,
+    },
     "leave-one-out": {"advantage": "leave_one_out"},
     "reinforce++": {"advantage": "reinforce_plus_plus"},
     "reinforce++-baseline": {"advantage": "reinforce_plus_plus_baseline"},

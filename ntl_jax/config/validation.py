@@ -93,11 +93,6 @@ def find_problems(config: Any, base: Any = None) -> list[str]:
         elif leaf.allowed is not None and not leaf.allowed.holds(leaf.value):
             problems[leaf.path] = f"must {leaf.allowed.words}"
     sound = {leaf.path: leaf.value for leaf in settings if leaf.path not in problems}
-    for text, holds, paths in _COMBINATIONS:
-        if sound.keys() >= set(paths):
-            values = [sound[path] for path in paths]
-            if not holds(*values):
-                problems.setdefault(paths[0], text.format(*values))
     defaults = flatten(type(config)())
     stands = defaults if base is None else flatten(base)
     for leaf in settings:
@@ -105,6 +100,11 @@ def find_problems(config: Any, base: Any = None) -> list[str]:
             continue
         if unmet := _first_unmet(leaf, sound):
             problems.setdefault(leaf.path, _without_effect(unmet, sound, stands[leaf.path]))
+    for text, holds, paths in _COMBINATIONS:
+        if sound.keys() >= set(paths):
+            values = [sound[path] for path in paths]
+            if not holds(*values):
+                problems.setdefault(paths[0], text.format(*values))
     given = {leaf.path: leaf.value for leaf in settings}
     return [f"{path}={given[path]!r}: {text}" for path, text in problems.items()]
 

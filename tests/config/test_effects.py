@@ -10,15 +10,15 @@ from ntl_jax.config import RunConfig, flatten
 from ntl_jax.config.serialisation import leaves
 from ntl_jax.config.validation import find_problems
 
+DEFAULTS = flatten(RunConfig())
 LEAVES = {leaf.path: leaf for leaf in leaves(RunConfig())}
-TEXTS = {"ntl.temperature_schedule": "cosine:1->0.1@5", "reward.function": "mine.py:score", "name": "x"}
+TEXTS = {"ntl.temperature_schedule": "cosine:1->0.1@5", "reward.function": "mine.py:score"}
 # For each setting that needs others: what must be set, beside it, for it to have an effect.
 RECOMPUTE = {"algorithm.old_log_probs": "recompute"}
 GAE = {"algorithm.advantage": "gae"}
 KL = {"algorithm.kl.weight": 0.1}
 BONUS = {"reward.function": "mine.py:score"}
 FILES = {"data.train": "a.jsonl", "data.eval": "b.jsonl"}
-GENERATED = {"data.tiers", "data.max_number", "data.num_train"}
 ON = {
     "model.num_layers": {}, "model.width": {}, "model.num_heads": {}, "model.num_kv_heads": {}, "model.head_dim": {},
     "model.feed_forward": {}, "model.rope_theta": {}, "model.tie_embeddings": {},
@@ -89,25 +89,25 @@ def _changed(section, path, value):
 
 
 def another(path):
-    """A value of the setting that is not its default and in its range."""
-    leaf = LEAVES[path]
-    kinds = [kind for kind in (leaf.kind, *get_args(leaf.kind)) if get_origin(kind) is Literal]
-    candidates = [*(word for kind in kinds for word in get_args(kind)), TEXTS.get(path, "x"), ("a=1",), (1,), True, False]
-    candidates += [leaf.value * 2 if type(leaf.value) in (int, float) else 2, 2, 0.5, 0.05, -0.1, 1.5, 1]
-    of_its_own = [x for x in candidates if x != leaf.value or type(x) is not type(leaf.value)]
-    return next(x for x in of_its_own if f"{path}=" not in " ".join(problems_without_effects({path: x})))
-
-
-def problems_without_effects(settings):
-    config = with_settings(settings)
-    return find_problems(config, config)
+    """A value of the setting that is neither its default nor a problem beside what it needs."""
+    leaf, candidates = LEAVES[path], [TEXTS.get(path, "x"), ("a=1",), (1,), True, False, 0.05, 0.5, 1, 2, 64, -0.1, 30]
+    words = [
+        word for kind in (leaf.kind, *get_args(leaf.kind)) if get_origin(kind) is Literal for word in get_args(kind)
+    ]
+    for value in [*words, *candidates]:
+        config = with_settings(ON[path] | {path: value})
+        if value != leaf.value and find_problems(config, config) == []:
+            return value
+    raise AssertionError(f"add a value of {path} to the candidates")
 
 
 def refused(settings, base=None):
-    return {line.partition("=")[0] for line in find_problems(with_settings(settings, base), base) if "no effect" in line}
+    return {
+        line.partition("=")[0] for line in find_problems(with_settings(settings, base), base) if "no effect" in line
+    }
 
 
-def test_every_setting_that_needs_another_is_in_the_table_below():
+def test_every_setting_that_needs_another_is_in_the_table():
     assert {path for path, leaf in LEAVES.items() if [n for n in leaf.needs if n.path != path]} == ON.keys()
 
 
@@ -127,9 +127,6 @@ def test_what_a_base_has_is_not_refused_when_an_override_switches_it_off(path):
     switches = [OFF[prefix] for prefix in sorted(OFF, key=len, reverse=True) if path.startswith(prefix)]
     for off in [*switches, {name: DEFAULTS[name] for name in ON[path]}]:
         assert refused(off, base) == set()
-
-
-DEFAULTS = flatten(RunConfig())
 
 
 def test_the_message_names_what_stands_there_and_every_way_out():
@@ -155,4 +152,6 @@ def test_the_default_and_what_asks_for_nothing_are_never_refused():
 
 
 def test_settings_of_ppo_are_kept_for_a_run_that_stops_before_it_and_may_go_on():
-    assert find_problems(with_settings({"trainer.steps": 0, "algorithm.objective": "gspo", "trainer.eval_every": 5})) == []
+    assert (
+        find_problems(with_settings({"trainer.steps": 0, "algorithm.objective": "gspo", "trainer.eval_every": 5})) == []
+    )

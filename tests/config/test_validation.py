@@ -140,7 +140,7 @@ def test_what_is_allowed_is_no_problem(settings):
             "set ntl.adaptive_temperature=True",
         ),
         (
-            {"reward.ntl_bonus_type": "final_answer", "ntl.reward_mode": "all_tokens"},
+            {"reward.function": "m:f", "reward.ntl_bonus_type": "final_answer", "ntl.reward_mode": "all_tokens"},
             "reward.ntl_bonus_type",
             "use 'hybrid'",
         ),
@@ -188,7 +188,11 @@ def test_what_is_allowed_is_no_problem(settings):
         ),
         ({"algorithm.overlong": "penalty", "rollout.max_tokens": 8}, "algorithm.overlong_buffer", "max_tokens=8"),
         ({"rollout.engine": "vllm", "rollout.slots": 8}, "rollout.slots", "set rollout.vllm.max_num_seqs"),
-        ({"rollout.engine": "vllm", "trainer.eval_samples": 4, "trainer.eval_temperature": 2.5}, "trainer.eval_temperature", "lie in [0.01, 2.0]"),
+        (
+            {"rollout.engine": "vllm", "trainer.eval_samples": 4, "trainer.eval_temperature": 2.5},
+            "trainer.eval_temperature",
+            "lie in [0.01, 2.0]",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_answered_with_what_to_do(settings, path, instead):

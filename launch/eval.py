@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from ntl_jax.config import CONFIG_FILE, ModelSection, RolloutSection, RunConfig, read_escapes, stored_config
+from ntl_jax.config import ModelSection, RolloutSection, RunConfig, holds_run, read_escapes, stored_config
 
 MODEL_DEFAULTS = RunConfig(rollout=RolloutSection(max_tokens=512))
 """Of a model that is not a run's; GSM8K's solutions need the room."""
@@ -46,9 +46,10 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     Raises:
         ValueError: for a source that is neither a run nor a model, a run without a checkpoint, wrong settings.
     """
-    is_run = _is_run(args.source)
-    config = _settings(args, stored_config(pathlib.Path(args.source)) if is_run else None)
-    config.validate()
+    is_run = holds_run(pathlib.Path(args.source))
+    base = stored_config(pathlib.Path(args.source)) if is_run else _model_settings(args.source)
+    config = _settings(args, base)
+    config.validate(base)
     # Here and not above: with JAX and its friends, --help would take seconds.
     from ntl_jax.metrics import finite, print_comparison, print_header, write_rows, write_whole
     from ntl_jax.records import Version, Weights
@@ -107,15 +108,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _is_run(source: str) -> bool:
-    """Both kinds of folder hold a file of this name; a run's has sections."""
-    path = pathlib.Path(source) / CONFIG_FILE
-    return path.is_file() and "trainer" in json.loads(path.read_text(encoding="utf-8"))
+def _model_settings(source: str) -> RunConfig:
+    return dataclasses.replace(MODEL_DEFAULTS, name="model", model=ModelSection(path=source))
 
 
-def _settings(args: argparse.Namespace, stored: RunConfig | None) -> RunConfig:
+def _settings(args: argparse.Namespace, base: RunConfig) -> RunConfig:
     """The settings of the run or of a model, changed by the options; with few training problems, as none is used."""
-    base = stored or dataclasses.replace(MODEL_DEFAULTS, name="model", model=ModelSection(path=args.source))
     standard = base.trainer.eval_problems if args.data is None else None  # of a file: all of it
     num_problems = standard if args.problems is None else args.problems
     given = {

@@ -59,9 +59,11 @@ def create_ppo_trainer(
     if processor is not None:
         raise ValueError(f"processor={processor!r:.80}: policies read text only; leave it out or pass None")
     config = dataclasses.replace(config, ntl=_changed(config.ntl, settings))
+    # Without NTL what belongs to it has no effect, and is not refused for that: the same call creates both kinds.
+    base = None if use_ntl is not False else dataclasses.replace(RunConfig(), ntl=config.ntl, reward=config.reward)
     if use_ntl is not None:
         config = dataclasses.replace(config, use_ntl_trainer=None, ntl=dataclasses.replace(config.ntl, enabled=use_ntl))
-    config.validate()
+    config.validate(base)
     policy = build_policy(config, tokenizer)
     prompts = build_prompts(config, policy.tokenizer)
     scorer, digits = build_scoring(config, policy, prompts.shape(config.rollout.max_tokens))

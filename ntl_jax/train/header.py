@@ -2,7 +2,6 @@
 """What a run says of itself before it starts: on the console, and in its folder."""
 
 import contextlib
-import dataclasses
 import importlib.metadata
 import json
 import platform
@@ -13,7 +12,7 @@ from pathlib import Path
 import jax
 from flax import nnx
 
-from ntl_jax.config import CONFIG_FILE, RunConfig
+from ntl_jax.config import CONFIG_FILE, RunConfig, config_to_json
 from ntl_jax.data import special_tokens
 from ntl_jax.data.tokenizer import Tokenizer
 from ntl_jax.metrics import write_whole
@@ -117,8 +116,8 @@ def describe_evaluation(config: RunConfig, num_problems: int) -> str:
 
 
 def write_provenance(config: RunConfig, workdir: Path) -> None:
-    """``config.json``, the resolved configuration, and ``environment.json``: versions, commit, hardware."""
-    write_whole(workdir / CONFIG_FILE, json.dumps(dataclasses.asdict(config), indent=1))
+    """``config.json``, the resolved configuration and the folder's format; ``environment.json``: versions, hardware."""
+    write_whole(workdir / CONFIG_FILE, config_to_json(config))
     environment = {
         "python": platform.python_version(),
         "machine": platform.platform(),

@@ -93,7 +93,7 @@ class PPOTrainer(Stage):
         self.state = init_train_state(models, mesh)
         rest = learners, self.config.trainer.max_tokens_per_micro_batch, shardings(self.state, mesh)
         self._step = make_step(self._terms.of_update(), *rest)
-        self._warmup_step = make_step(self._terms.of_warmup(), *rest) if algorithm.critic_warmup else self._step
+        self._warmup_step = make_step(self._terms.of_warmup(), *rest) if algorithm.warmup_iterations else self._step
 
     def step(self) -> tuple[dict[str, float], Scored]:
         """One iteration; returns its metrics and its scored samples."""
@@ -120,7 +120,7 @@ class PPOTrainer(Stage):
         """
         assert not self.engine.lent, "an update takes the memory of the weights: retract them first"
         algorithm, num_rows = self.config.algorithm, len(experience.mask)
-        step = self._warmup_step if self.iteration < algorithm.critic_warmup else self._step
+        step = self._warmup_step if self.iteration < algorithm.warmup_iterations else self._step
         rng = np.random.default_rng([self.config.seed, STREAM, self.iteration])
         minibatches = [
             chosen

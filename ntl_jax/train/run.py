@@ -70,7 +70,7 @@ def run(
         Terminated: after SIGTERM, once the step is done and saved.
     """
     check_installed(config.tracking.backends)
-    config.validate()
+    config.validate(base=config)
     saved = newest_meta(workdir) if resume else None
     if saved is not None and not allow_changed_schedule:
         check_schedule(config, *saved)

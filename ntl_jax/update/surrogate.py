@@ -42,20 +42,21 @@ def policy_loss(algorithm: AlgorithmSection, log_probs: Float[Array, "..."], tok
         tokens: `anchored` for the objective.
     """
     old, advantages = jnp.asarray(tokens.old_log_probs), corrected_advantages(tokens)
-    low, high = algorithm.clip_low, algorithm.clip_high
     match algorithm.objective:
         case "clipped":
-            return clipped_policy_loss(
-                log_probs, old, advantages, clip_low=low, clip_high=high, dual_clip=algorithm.dual_clip
-            )
+            clip = algorithm.clipped
+            bounds = {"clip_low": clip.clip_low, "clip_high": clip.clip_high, "dual_clip": clip.dual_clip}
+            return clipped_policy_loss(log_probs, old, advantages, **bounds)
         case "gspo":
+            clip = algorithm.gspo
             alone, each = jnp.ones((*log_probs.shape, 1), bool), (..., None)
             tokens_alone = log_probs[each], old[each], advantages[each], alone
-            return gspo_policy_loss(*tokens_alone, clip_low=low, clip_high=high)[..., 0]
+            return gspo_policy_loss(*tokens_alone, clip_low=clip.clip_low, clip_high=clip.clip_high)[..., 0]
         case "cispo":
-            return cispo_policy_loss(log_probs, old, advantages, clip_low=low, clip_high=high)
+            clip = algorithm.cispo
+            return cispo_policy_loss(log_probs, old, advantages, clip_low=clip.clip_low, clip_high=clip.clip_high)
         case "sapo":
-            taus = {"tau_positive": algorithm.sapo_tau_positive, "tau_negative": algorithm.sapo_tau_negative}
+            taus = {"tau_positive": algorithm.sapo.tau_positive, "tau_negative": algorithm.sapo.tau_negative}
             return sapo_policy_loss(log_probs, old, advantages, **taus)
         case "reinforce":
             return reinforce_policy_loss(log_probs, old, advantages)
@@ -105,10 +106,10 @@ def ratios(algorithm: AlgorithmSection, log_probs: Float[Array, "B T"], tokens: 
     """
     advantages = corrected_advantages(tokens)
     ratio = jnp.exp(jnp.where(tokens.mask, log_probs - tokens.old_log_probs, 0.0))
-    too_low, too_high = ratio < 1.0 - algorithm.clip_low, ratio > 1.0 + algorithm.clip_high
-    match algorithm.objective:
-        case "clipped" | "gspo":
-            return Ratios(ratio, (too_high & (advantages > 0)) | (too_low & (advantages < 0)))
-        case "cispo":
-            return Ratios(ratio, too_low | too_high)
-    return Ratios(ratio, None)
+    clips = {"clipped": algorithm.clipped, "gspo": algorithm.gspo, "cispo": algorithm.cispo}
+    if (clip := clips.get(algorithm.objective)) is None:
+        return Ratios(ratio, None)
+    too_low, too_high = ratio < 1.0 - clip.clip_low, ratio > 1.0 + clip.clip_high
+    if algorithm.objective == "cispo":
+        return Ratios(ratio, too_low | too_high)
+    return Ratios(ratio, (too_high & (advantages > 0)) | (too_low & (advantages < 0)))

@@ -241,8 +241,6 @@ def test_prompts_whose_samples_score_the_same_are_replaced_and_else_left_out(tin
         max_refills=2,
         advantage="leave_one_out",
         objective="gspo",
-        clip_low=3e-4,
-        clip_high=4e-4,
         aggregation="seq-mean-token-mean",
         overlong="mask",
         kl=KLSection(weight=0.01, estimator="k3"),

@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
-from ntl_jax.models.sharding import constrain, constraint_mesh
+from ntl_jax.models.sharding import constrain, constraint_mesh, mesh_platform
 from ntl_jax.models.splash import splash_attention
 
 LOWEST = -0.7 * float(jnp.finfo(jnp.float32).max)  # a masked score: a row without any other stays finite
@@ -55,7 +56,7 @@ def row_attention(implementation: str, segment_ids: Int[Array, "B S"] | None) ->
     """
 
     def attend(q, k, v):
-        match choose_attention(implementation, q.shape, q.dtype):
+        match choose_attention(implementation, q.shape, q.dtype, mesh_platform()):
             case "cudnn":
                 q, k, v = _by_device(q, k, v)
                 return _cudnn(q, k, v, segment_ids)
@@ -68,19 +69,25 @@ def row_attention(implementation: str, segment_ids: Int[Array, "B S"] | None) ->
     return attend
 
 
-def choose_attention(implementation: str, shape: tuple[int, ...], dtype, platform: str | None = None) -> str:
+def choose_attention(implementation: str, shape: tuple[int, ...], dtype: DTypeLike, platform: str | None) -> str:
     """What "auto" stands for: the platform's kernel where it takes the shape and dtype of the queries, else "xla".
 
+    Args:
+        implementation: as in ``ModelConfig.attention``.
+        shape: of the queries, [B, S, N, H].
+        dtype: of the queries.
+        platform: of the mesh in effect. None: no mesh, so that the program may come to run on any platform.
+
     Example:
-        >>> choose_attention("auto", (8, 512, 14, 64), jnp.bfloat16, platform="gpu")
+        >>> choose_attention("auto", (8, 512, 14, 64), jnp.bfloat16, "gpu")
         'cudnn'
-        >>> choose_attention("auto", (8, 512, 14, 64), jnp.float32, platform="gpu")
+        >>> choose_attention("auto", (8, 512, 14, 64), jnp.bfloat16, None)
         'xla'
     """
     if implementation != "auto":
         return implementation
     _, size, _, head_dim = shape
-    match platform or jax.default_backend():
+    match platform:
         case "gpu" if dtype == jnp.bfloat16 and head_dim % 8 == 0 and head_dim <= 128 and size % 2 == 0:
             return "cudnn"
         case "tpu" if size % 128 == 0:

@@ -44,7 +44,7 @@ class ModelConfig:
         param_dtype: "float32" or "bfloat16".
         compute_dtype: of activations and matrix products; norms, rotations, softmax and logits are float32.
         attention: "xla", "cudnn" (flash attention on NVIDIA, bfloat16), "splash" (TPU), or "auto": the kernel that
-            serves the platform and shapes.
+            serves the platform of the mesh in effect (``jax.set_mesh``) and the shapes; "xla" without a mesh.
         remat: what the backward pass recomputes: "none", everything of a "layer" but its input, or everything but the
             results of matrix products ("dots").
         source: folder the model was loaded from; its tokenizer and generation settings are saved with it.

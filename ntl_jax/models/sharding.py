@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which axis of which array lies on which axis of the mesh: two tables, one look-up, one invariant.
+"""Which axis of which array lies on which axis of the mesh: the table of parameters, rules, one look-up, one invariant.
 
 Optimizer moments end in the same names as their parameters, so the same look-up places them.
 """
@@ -11,6 +11,8 @@ from typing import Any
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+
+from ntl_jax.models.parameters import PARAMETERS, TABLE_NAME, leaf_name, unknown
 
 MESH_AXES = ("data", "fsdp", "tensor")
 
@@ -28,23 +30,13 @@ RULES: Rules = {
 }
 """From the meaning of an array's axis to axes of the mesh."""
 
-PARAMETER_AXES: dict[str, tuple[str, ...]] = {
-    "embedding": ("vocab", "width"),
-    "unembedding": ("vocab", "width"),
-    "query": ("width", "heads", "head_dim"),
-    "key": ("width", "kv_heads", "head_dim"),
-    "value": ("width", "kv_heads", "head_dim"),
-    "query_bias": ("heads", "head_dim"),
-    "key_bias": ("kv_heads", "head_dim"),
-    "value_bias": ("kv_heads", "head_dim"),
-    "output": ("heads", "head_dim", "width"),
-    "gate": ("width", "feed_forward"),
-    "up": ("width", "feed_forward"),
-    "down": ("feed_forward", "width"),
-    "scale": ("whole",),
-    "value_head": ("whole",),
-}
 MAY_REPLICATE = {"kv_heads"}  # fewer key/value heads than tensor shards; anything else must divide
+FACTORED = {
+    "v_row",
+    "v_col",
+    "v",
+}  # Adafactor's statistics: over rows, over columns, or one number
+OPTIMIZER_CONSTANTS = {"ns_coeffs"}  # arrays that belong to no parameter: the coefficients of Muon's iteration
 
 
 def make_mesh(shape: tuple[int, int, int], devices: Sequence[Any] | None = None) -> Mesh:
@@ -80,34 +72,50 @@ def num_row_shards(mesh: Mesh) -> int:
 
 
 def shardings(tree, mesh: Mesh, rules: Rules = RULES):
-    """The sharding of every leaf of parameters, optimizer states or train states; others are replicated.
+    """The sharding of every leaf of parameters, optimizer states or train states.
+
+    Replicated are scalars, ``OPTIMIZER_CONSTANTS`` and the statistics of a parameter that have fewer axes than it. Any
+    other leaf has a row in ``parameters.PARAMETERS`` and that row's axes.
 
     Args:
-        tree: arrays or their shapes, under the names of ``PARAMETER_AXES``.
+        tree: arrays or their shapes.
         mesh: over ``MESH_AXES``.
         rules: instead of ``RULES``.
 
     Raises:
-        ValueError: naming every parameter whose size is not divisible by its mesh axes, or with two axes on one.
+        ValueError: naming every leaf that the table does not have, or has with another number of axes; every leaf whose
+            size is not divisible by its mesh axes, or with two axes on one.
     """
     problems: list[str] = []
 
     def place(path, leaf) -> NamedSharding:
-        names = [k.key for k in path if isinstance(k, jax.tree_util.DictKey) and k.key in PARAMETER_AXES]
-        axes = PARAMETER_AXES[names[-1]] if names else ()
-        if len(axes) != leaf.ndim:  # counts and constants of an optimizer, and Adafactor's rows and columns: small
-            return NamedSharding(mesh, P())
-        where = jax.tree_util.keystr(path)
-        spec, found = partition(leaf.shape, axes, mesh.shape, rules)
-        problems.extend(f"{where}: {problem}" for problem in found)
+        spec, found = _placement(path, leaf.shape, mesh.shape, rules)
+        problems.extend(found)
         return NamedSharding(mesh, spec)
 
     result = jax.tree.map_with_path(place, tree)
     if problems:
         raise ValueError(
-            "parameters that do not fit the mesh (change model sizes or model.mesh):\n  " + "\n  ".join(problems)
+            "parameters that do not fit the mesh (change model sizes or model.mesh) or the table:\n  "
+            + "\n  ".join(problems)
         )
     return result
+
+
+def _placement(path: tuple, shape: tuple[int, ...], sizes: Mapping[str, int], rules: Rules) -> tuple[P, list[str]]:
+    """Where one leaf lies, and what is wrong with that."""
+    name, where = leaf_name(path), jax.tree_util.keystr(path)
+    if not shape or name in OPTIMIZER_CONSTANTS:
+        return P(), []
+    if name not in PARAMETERS:
+        return P(), [unknown(path)]
+    axes = PARAMETERS[name].axes
+    if len(shape) == len(axes):
+        spec, found = partition(shape, axes, sizes, rules)
+        return spec, [f"{where}: {problem}" for problem in found]
+    if len(shape) < len(axes) and any(getattr(key, "name", None) in FACTORED for key in path):
+        return P(), []
+    return P(), [f"{where}: {len(shape)} axes, {TABLE_NAME} has {len(axes)} for {name!r}: {', '.join(axes)}"]
 
 
 def partition(
@@ -132,6 +140,12 @@ def partition(
         taken |= set(names)
         spec.append(target)
     return P(*spec), problems
+
+
+def mesh_platform() -> str | None:
+    """The platform of the devices of ``jax.set_mesh`` around the caller: "cpu", "gpu" or "tpu"; None without a mesh."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return None if device is None else device.platform
 
 
 def constraint_mesh() -> jax.sharding.AbstractMesh | None:

@@ -8,16 +8,11 @@ import optax
 from optax import contrib
 
 from ntl_jax.config import OptimizerSection, RunConfig
-from ntl_jax.models.hf.names import TABLE
-from ntl_jax.models.sharding import PARAMETER_AXES
+from ntl_jax.models.parameters import parameter_at
 
 ADAMS_RMS = 0.2  # of an AdamW update in units of the learning rate; Muon's are scaled to it, arXiv:2502.16982
 MAX_UPDATE_RMS = 1.0  # of Adafactor's update of one parameter, its paper's d
-# Number of leading input axes of a parameter, by name: None for embeddings, 0 for parameters that are not matrices. The
-# number of axes does not decide this: biases of heads have two axes but are not matrices. The value head is a vector.
-NUM_INPUTS: dict[str, int | None] = dict.fromkeys(PARAMETER_AXES, 0) | {
-    row.ours.rpartition(".")[2]: row.num_inputs for row in TABLE
-}
+DECAYED = ("matrix", "embedding", "head")  # kinds of parameters that weight decay applies to
 
 
 def make_optimizer(
@@ -37,7 +32,7 @@ def make_optimizer(
         learning_rate: instead of the section's.
 
     Raises:
-        ValueError: from ``init`` and ``update``, for a parameter whose name is not in ``PARAMETER_AXES``.
+        ValueError: from ``init`` and ``update``, for a parameter that ``models.parameters`` does not have.
 
     Example:
         >>> optimizer = make_optimizer(OptimizerSection(name="adafactor", warmup_steps=0), total_steps=10)
@@ -114,11 +109,11 @@ def optimizers(config: RunConfig) -> dict[str, OptimizerSection]:
 
 
 def _transformation(section: OptimizerSection, rate: optax.Schedule) -> optax.GradientTransformation:
-    decay = optax.add_decayed_weights(section.weight_decay, _are_matrices)
+    decay = optax.add_decayed_weights(section.weight_decay, _decays)
     by_rate = optax.scale_by_learning_rate(rate)
     match section.name:
         case "adamw":
-            return optax.adamw(rate, section.b1, section.b2, weight_decay=section.weight_decay, mask=_are_matrices)
+            return optax.adamw(rate, section.b1, section.b2, weight_decay=section.weight_decay, mask=_decays)
         case "adafactor":
             return optax.chain(optax.scale_by_factored_rms(), optax.clip_by_block_rms(MAX_UPDATE_RMS), decay, by_rate)
         case "muon":
@@ -133,27 +128,17 @@ def _transformation(section: OptimizerSection, rate: optax.Schedule) -> optax.Gr
             return optax.chain(directions, decay, by_rate)
 
 
-def _are_matrices(params: Any) -> Any:
-    return jax.tree.map_with_path(lambda path, _: NUM_INPUTS[_name(path)] != 0, params)
+def _decays(params: Any) -> Any:
+    return jax.tree.map_with_path(lambda path, _: parameter_at(path).kind in DECAYED, params)
 
 
 def _axes_of_layers_matrices(params: Any) -> Any:
-    """The axes of each matrix for Muon; None for embeddings, norms, biases and the value head."""
+    """The axes of each matrix for Muon; None for every other kind of parameter."""
 
-    def axes(path, _):
-        name = _name(path)
-        num_inputs, every = NUM_INPUTS[name], tuple(range(len(PARAMETER_AXES[name])))
-        return contrib.MuonDimensionNumbers(every[:num_inputs], every[num_inputs:]) if num_inputs else None
+    def axes(path, _) -> contrib.MuonDimensionNumbers | None:
+        parameter = parameter_at(path)
+        every = tuple(range(len(parameter.axes)))
+        inputs, outputs = every[: parameter.num_inputs], every[parameter.num_inputs :]
+        return contrib.MuonDimensionNumbers(inputs, outputs) if parameter.kind == "matrix" else None
 
     return jax.tree.map_with_path(axes, params)
-
-
-def _name(path: tuple) -> str:
-    """Name of the parameter at a path: the innermost key that is a string."""
-    words = [key.key for key in path if isinstance(key, jax.tree_util.DictKey) and isinstance(key.key, str)]
-    if not words or words[-1] not in NUM_INPUTS:
-        raise ValueError(
-            f"parameter {jax.tree_util.keystr(path)}: it is not known whether it is a matrix; add its axes to "
-            f"PARAMETER_AXES, which has {', '.join(PARAMETER_AXES)}"
-        )
-    return words[-1]

@@ -5,9 +5,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AbstractDevice, AbstractMesh
 
 from ntl_jax.models import attention, make_mesh
 from ntl_jax.models.attention import causal_attention, causal_mask, choose_attention, row_attention
+from ntl_jax.models.sharding import MESH_AXES
 from ntl_jax.models.splash import splash_attention
 
 
@@ -82,11 +84,40 @@ def test_rows_that_the_tpu_kernel_cannot_tile_are_refused():
         ("gpu", jnp.bfloat16, 511, "xla"),
         ("tpu", jnp.bfloat16, 512, "splash"),
         ("tpu", jnp.bfloat16, 500, "xla"),
+        (None, jnp.bfloat16, 512, "xla"),
     ],
 )
 def test_auto_takes_the_kernel_of_the_platform_where_it_fits(platform, dtype, size, expected):
     assert choose_attention("auto", (2, size, 14, 64), dtype, platform) == expected
     assert choose_attention("xla", (2, size, 14, 64), dtype, platform) == "xla"
+
+
+def mesh_of(platform: str) -> AbstractMesh:
+    device = AbstractDevice(device_kind=platform, num_cores=None, platform=platform)
+    return AbstractMesh((1, 1, 1), MESH_AXES, abstract_device=device)
+
+
+@pytest.mark.parametrize(("platform", "kernel"), [("cpu", "xla"), ("gpu", "cudnn"), ("tpu", "splash")])
+def test_the_kernel_is_that_of_the_devices_of_the_mesh_whatever_the_default_backend(monkeypatch, platform, kernel):
+    (q, k, v), ids = random_rows(128, head_dim=16)
+    chosen = []
+    for name in ("_cudnn", "splash_attention", "_xla"):
+        monkeypatch.setattr(attention, name, lambda *_, name=name: chosen.append(name) or q)
+    for default in ("cpu", "gpu", "tpu"):
+        monkeypatch.setattr(jax, "default_backend", lambda default=default: default)
+        with jax.sharding.use_abstract_mesh(mesh_of(platform)):
+            attend = row_attention("auto", ids)
+            jax.eval_shape(attend, *(x.astype(jnp.bfloat16) for x in (q, k, v)))
+    assert [name.removeprefix("_").removesuffix("_attention") for name in chosen] == [kernel] * 3
+
+
+def test_a_decoder_on_a_mesh_of_cpus_runs_where_another_backend_is_the_default(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    (q, k, v), ids = random_rows(8)
+    expected = row_attention("xla", ids)(q, k, v)
+    with jax.set_mesh(make_mesh((1, 1, 1), jax.devices("cpu")[:1])):
+        np.testing.assert_array_equal(jax.jit(row_attention("auto", ids))(q, k, v), expected)
+    np.testing.assert_array_equal(row_attention("auto", ids)(q, k, v), expected)
 
 
 def test_key_value_heads_that_do_not_divide_over_shards_are_repeated_for_the_kernels_that_see_one():

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from ntl_jax.models import Decoder, ModelConfig, hf_tensors, save_hf
+from ntl_jax.models import Decoder, ModelConfig, hf_tensors, load_hf, save_hf
 from ntl_jax.ops import vocab_head
 
 torch = pytest.importorskip("torch")
@@ -119,6 +119,25 @@ def test_transformers_generates_greedily_what_the_decoder_finds_likeliest(pair):
     generated = model.generate(torch.from_numpy(tokens), max_new_tokens=6, do_sample=False, pad_token_id=0).numpy()
     likeliest = np.argmax(decoder(generated) @ decoder.head(), axis=-1)
     np.testing.assert_array_equal(generated[:, 4:], likeliest[:, 3:-1])
+
+
+@pytest.mark.parametrize("tie_embeddings", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_transformers_reads_shards_and_their_index_bit_for_bit(tmp_path, tie_embeddings, dtype):
+    sizes = {"width": 32, "num_heads": 4, "num_kv_heads": 2, "head_dim": 8, "feed_forward": 64}
+    config = ModelConfig(vocab_size=64, num_layers=2, tie_embeddings=tie_embeddings, param_dtype=dtype, **sizes)
+    decoder = Decoder(config, rngs=nnx.Rngs(0))
+    save_hf(decoder, tmp_path / "saved", max_shard_bytes=20_000)
+    assert len(list(tmp_path.glob("saved/model-*.safetensors"))) > 1
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "saved", dtype=getattr(torch, dtype))
+    ours = dict(hf_tensors(decoder))
+    assert ours.keys() == dict(model.named_parameters()).keys()
+    for name, param in model.named_parameters():
+        np.testing.assert_array_equal(param.detach().float().numpy(), ours[name].astype(np.float32), err_msg=name)
+    model.save_pretrained(tmp_path / "theirs", max_shard_size="20KB")
+    assert (tmp_path / "theirs/model.safetensors.index.json").is_file()
+    again = load_hf(tmp_path / "theirs", dtype=dtype)
+    jax.tree.map(np.testing.assert_array_equal, nnx.state(again, nnx.Param), nnx.state(decoder, nnx.Param))
 
 
 TRUE_SHAPE = {

@@ -13,9 +13,11 @@ import pytest
 from flax import nnx
 from jax.sharding import PartitionSpec as P
 
+from ntl_jax.config import OptimizerSection
 from ntl_jax.models import Decoder, ModelConfig, batch_sharding, make_mesh, shardings
-from ntl_jax.models.sharding import PARAMETER_AXES, RULES
+from ntl_jax.models.sharding import RULES
 from ntl_jax.ops import vocab_head
+from ntl_jax.update.optimizer import make_optimizer
 from ntl_jax.update.state import init_params
 
 CONFIG = ModelConfig(vocab_size=64, num_layers=1, width=32, num_heads=4, num_kv_heads=2, head_dim=8, feed_forward=64)
@@ -26,9 +28,39 @@ def params_of(**changes):
     return nnx.split(nnx.eval_shape(lambda: Decoder(config, rngs=nnx.Rngs(0))), nnx.Param)[1]
 
 
-def test_every_parameter_has_a_row_in_the_table():
-    names = {path[-2].key for path, _ in jax.tree.leaves_with_path(params_of(tie_embeddings=False))}
-    assert names < PARAMETER_AXES.keys()
+def test_a_leaf_that_the_table_does_not_have_is_refused_and_never_replicated():
+    router = {"layers": {0: {"router": jnp.ones((4, 4)), "up": jnp.ones((4, 4))}}}
+    fix = r"unknown parameter 'router'; add a row for it .* to PARAMETERS in ntl_jax/models/parameters.py"
+    for tree in (router, jax.eval_shape(optax.adam(1e-3).init, router)):
+        with pytest.raises(ValueError, match=rf"\['layers'\]\[0\]\['router'\]: {fix}") as error:
+            shardings(tree, make_mesh((2, 2, 2)))
+        assert "'up'" not in str(error.value)
+    with pytest.raises(ValueError, match="unknown parameter None"):
+        shardings([jnp.ones(4)], make_mesh((2, 2, 2)))
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"layers": {"up": jnp.ones((3, 4, 4))}},  # layers stacked on each other
+        {"query_bias": jnp.ones(8)},
+        {"embedding": jnp.ones((1, 8, 4))},
+    ],
+)
+def test_a_parameter_with_other_axes_than_the_table_has_is_refused(tree):
+    with pytest.raises(ValueError, match=r"\d axes, PARAMETERS in .* has 2 for '\w+': \w+, \w+"):
+        shardings(tree, make_mesh((2, 2, 2)))
+
+
+@pytest.mark.parametrize("name", ["adamw", "adafactor", "muon"])
+def test_only_scalars_constants_and_reduced_statistics_of_an_optimizer_are_replicated(name):
+    params, mesh = params_of(width=128, vocab_size=128, feed_forward=256), make_mesh((1, 2, 2))
+    moments = jax.eval_shape(make_optimizer(OptimizerSection(name=name), total_steps=10).init, params)
+    placed = zip(jax.tree.leaves_with_path(moments), jax.tree.leaves(shardings(moments, mesh)), strict=True)
+    replicated = {jax.tree_util.keystr(path): leaf for (path, leaf), where in placed if where.is_fully_replicated}
+    known = (".count", ".ns_coeffs", ".v_row", ".v_col", ".v[", "['scale']")
+    assert {path for path in replicated if not any(word in path for word in known)} == set()
+    assert max(leaf.size for leaf in replicated.values()) <= 256
 
 
 def test_optimizer_moments_lie_where_their_parameters_lie():

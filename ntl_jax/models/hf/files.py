@@ -5,20 +5,22 @@ import json
 import pathlib
 import re
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from ntl_jax.models.hf.names import Tensor
-from ntl_jax.models.hf.safetensors import read_tensors
+from ntl_jax.models.hf.safetensors import open_tensors, unreadable_tensors
 
 SINGLE_FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
 WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # of a hub repository: no other form of the weights
 IGNORED = re.compile(r"\.rotary_emb\.inv_freq$")  # Llama-2 checkpoints store what follows from their configuration
+ROWS_AT_ONCE = 4096
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
-def stored_tensors(folder: pathlib.Path, layout: Iterable[Tensor], *, tied: bool) -> dict[str, np.ndarray]:
-    """Every tensor of the layout as a view of its file.
+def stored_tensors(folder: pathlib.Path, layout: Iterable[Tensor], *, tied: bool) -> dict[str, Any]:
+    """Every tensor of the layout, to be read by cutting it (`open_tensors`).
 
     Raises:
         ValueError: naming all missing, unexpected, doubled, wrong-shaped and unreadable tensors; for a folder without
@@ -26,27 +28,35 @@ def stored_tensors(folder: pathlib.Path, layout: Iterable[Tensor], *, tied: bool
     """
     found, problems = {}, []
     for path in _files(folder):
-        tensors, unreadable = read_tensors(path)
-        problems += unreadable
+        tensors = open_tensors(path)
+        problems += unreadable_tensors(tensors, path)
         problems += [f"{name}: twice, the second time in {path.name}" for name in tensors.keys() & found.keys()]
         found |= tensors
     if tied and HEAD in found and EMBEDDING in found:  # some tied checkpoints store their one matrix twice
-        if np.array_equal(found[HEAD], found[EMBEDDING]):
+        if _are_equal(found[HEAD], found[EMBEDDING]):
             del found[HEAD]
         else:
             problems.append(f"{HEAD}: differs from {EMBEDDING}, but tie_word_embeddings is true in config.json")
     expected = {tensor.name: tensor.stored_shape for tensor in layout}
-    read = found.keys() | {problem.split(":")[0] for problem in problems}
-    problems += [f"{name}: missing" for name in expected if name not in read]
+    problems += [f"{name}: missing" for name in expected if name not in found]
     problems += [f"{name}: unexpected" for name in found if name not in expected and not IGNORED.search(name)]
     problems += [
-        f"{name}: shape {found[name].shape}, config.json asks for {shape}"
+        f"{name}: shape {tuple(found[name].get_shape())}, config.json asks for {shape}"
         for name, shape in expected.items()
-        if name in found and found[name].shape != shape
+        if name in found and tuple(found[name].get_shape()) != shape
     ]
     if problems:
         raise ValueError(f"{folder}: {len(problems)} tensors that do not fit:\n  " + "\n  ".join(problems))
     return found
+
+
+def _are_equal(first: Any, second: Any) -> bool:
+    """Whether two matrices in files are equal, compared some rows at a time."""
+    if first.get_shape() != second.get_shape():
+        return False
+    num_rows = first.get_shape()[0]
+    blocks = (slice(row, min(row + ROWS_AT_ONCE, num_rows)) for row in range(0, num_rows, ROWS_AT_ONCE))
+    return all(np.array_equal(first[rows], second[rows]) for rows in blocks)
 
 
 def _files(folder: pathlib.Path) -> list[pathlib.Path]:

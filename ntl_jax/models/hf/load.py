@@ -14,7 +14,7 @@ from jax.sharding import Mesh, SingleDeviceSharding
 from ntl_jax.models.config import ModelConfig
 from ntl_jax.models.decoder import Decoder
 from ntl_jax.models.hf.files import WANTED, stored_tensors
-from ntl_jax.models.hf.names import hf_layout
+from ntl_jax.models.hf.names import Tensor, hf_layout
 from ntl_jax.models.sharding import shardings
 
 
@@ -52,7 +52,7 @@ def load_hf(path_or_hub_id: str | pathlib.Path, *, mesh: Mesh | None = None, dty
     layout = hf_layout(params)
     stored = stored_tensors(folder, layout, tied=config.tie_embeddings)
     arrays = [
-        _place(tensor.to_ours(stored[tensor.name]), like.dtype, sharding)
+        _place(tensor, stored[tensor.name], like.dtype, sharding)
         for tensor, like, sharding in zip(layout, shapes, placement, strict=True)
     ]
     return nnx.merge(graph, jax.tree.unflatten(structure, arrays))
@@ -77,8 +77,10 @@ def hf_folder(path_or_hub_id: str | pathlib.Path) -> pathlib.Path:
         ) from error
 
 
-def _place(view: np.ndarray, dtype, sharding: jax.sharding.Sharding) -> jax.Array:
-    """Copies each device's part out of the file, and no more than that."""
-    return jax.make_array_from_callback(
-        view.shape, sharding, lambda index: np.array(view[index], dtype, order="C", copy=True)
-    )
+def _place(tensor: Tensor, stored: Any, dtype: np.dtype, sharding: jax.sharding.Sharding) -> jax.Array:
+    """Reads each device's part of a tensor, and no more than that."""
+
+    def read(part: Any) -> np.ndarray:
+        return np.ascontiguousarray(tensor.read(stored, part), dtype)
+
+    return jax.make_array_from_callback(tensor.our_shape, sharding, read)

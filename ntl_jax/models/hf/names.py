@@ -1,52 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hugging Face's names and layouts of parameters, and ours: one table, read in both directions.
 
-Import, export and the transfer of weights to rollout engines all go through it.
+Import, export and the transfer of weights to rollout engines all go through it. Hugging Face stores a matrix as
+[outputs, inputs]; ours has its input axes first, each side with as many axes as ``PARAMETERS`` says. A vector is stored
+with one axis, rows of the vocabulary as they are.
 """
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from ntl_jax.models.decoder import Decoder
+from ntl_jax.models.parameters import parameter_at
 
 
 class Row(NamedTuple):
-    """One kind of parameter.
-
-    Attributes:
-        theirs, ours: names; # stands for the layer.
-        num_inputs: Hugging Face stores matrices as [outputs, inputs], ours have their input axes first, each side with
-            as many axes as it means. So many of our leading axes are inputs; None: stored as it is.
-    """
+    """Both names of one parameter; # stands for the layer. The last word of ours is its row in ``PARAMETERS``."""
 
     theirs: str
     ours: str
-    num_inputs: int | None
 
 
 TABLE = (
-    Row("model.embed_tokens.weight", "embedding", None),
-    Row("model.layers.#.input_layernorm.weight", "layers.#.attention_norm.scale", 0),
-    Row("model.layers.#.self_attn.q_proj.weight", "layers.#.attention.query", 1),
-    Row("model.layers.#.self_attn.k_proj.weight", "layers.#.attention.key", 1),
-    Row("model.layers.#.self_attn.v_proj.weight", "layers.#.attention.value", 1),
-    Row("model.layers.#.self_attn.q_proj.bias", "layers.#.attention.query_bias", 0),
-    Row("model.layers.#.self_attn.k_proj.bias", "layers.#.attention.key_bias", 0),
-    Row("model.layers.#.self_attn.v_proj.bias", "layers.#.attention.value_bias", 0),
-    Row("model.layers.#.self_attn.q_norm.weight", "layers.#.attention.query_norm.scale", 0),
-    Row("model.layers.#.self_attn.k_norm.weight", "layers.#.attention.key_norm.scale", 0),
-    Row("model.layers.#.self_attn.o_proj.weight", "layers.#.attention.output", 2),
-    Row("model.layers.#.post_attention_layernorm.weight", "layers.#.feed_forward_norm.scale", 0),
-    Row("model.layers.#.mlp.gate_proj.weight", "layers.#.feed_forward.gate", 1),
-    Row("model.layers.#.mlp.up_proj.weight", "layers.#.feed_forward.up", 1),
-    Row("model.layers.#.mlp.down_proj.weight", "layers.#.feed_forward.down", 1),
-    Row("model.norm.weight", "final_norm.scale", 0),
-    Row("lm_head.weight", "unembedding", None),
+    Row("model.embed_tokens.weight", "embedding"),
+    Row("model.layers.#.input_layernorm.weight", "layers.#.attention_norm.scale"),
+    Row("model.layers.#.self_attn.q_proj.weight", "layers.#.attention.query"),
+    Row("model.layers.#.self_attn.k_proj.weight", "layers.#.attention.key"),
+    Row("model.layers.#.self_attn.v_proj.weight", "layers.#.attention.value"),
+    Row("model.layers.#.self_attn.q_proj.bias", "layers.#.attention.query_bias"),
+    Row("model.layers.#.self_attn.k_proj.bias", "layers.#.attention.key_bias"),
+    Row("model.layers.#.self_attn.v_proj.bias", "layers.#.attention.value_bias"),
+    Row("model.layers.#.self_attn.q_norm.weight", "layers.#.attention.query_norm.scale"),
+    Row("model.layers.#.self_attn.k_norm.weight", "layers.#.attention.key_norm.scale"),
+    Row("model.layers.#.self_attn.o_proj.weight", "layers.#.attention.output"),
+    Row("model.layers.#.post_attention_layernorm.weight", "layers.#.feed_forward_norm.scale"),
+    Row("model.layers.#.mlp.gate_proj.weight", "layers.#.feed_forward.gate"),
+    Row("model.layers.#.mlp.up_proj.weight", "layers.#.feed_forward.up"),
+    Row("model.layers.#.mlp.down_proj.weight", "layers.#.feed_forward.down"),
+    Row("model.norm.weight", "final_norm.scale"),
+    Row("lm_head.weight", "unembedding"),
 )
 _BY_OUR_NAME = {row.ours: row for row in TABLE}
 
@@ -57,21 +55,43 @@ class Tensor(NamedTuple):
     name: str
     stored_shape: tuple[int, ...]
     our_shape: tuple[int, ...]
-    num_inputs: int | None
-
-    def to_ours(self, stored: np.ndarray) -> np.ndarray:
-        """A view of the stored tensor, with the axes of our parameter."""
-        return stored if self.num_inputs is None else stored.T.reshape(self.our_shape)
+    num_inputs: int
 
     def to_theirs(self, array: np.ndarray) -> np.ndarray:
         """A view of our parameter, with the axes of the stored tensor."""
-        return array if self.num_inputs is None else array.reshape(self.stored_shape[::-1]).T
+        return array.reshape(self.stored_shape[::-1]).T if self.num_inputs else array.reshape(self.stored_shape)
+
+    def read(self, stored: Any, part: tuple[slice, ...]) -> np.ndarray:
+        """A part of our parameter, for which no more is read than the rows and columns of the stored tensor it lies in.
+
+        Args:
+            stored: the tensor: an array, or what reads from a file when it is cut like one.
+            part: a slice without a step for each of our axes.
+        """
+        if len(self.stored_shape) == len(self.our_shape) and not self.num_inputs:
+            return stored[part]
+        ranges, shape, rest = [], [], []
+        for axes in self._groups():
+            start, stop, _ = part[axes.start].indices(self.our_shape[axes.start])
+            inner = self.our_shape[axes.start + 1 : axes.stop]
+            ranges.append(slice(start * math.prod(inner), stop * math.prod(inner)))
+            shape += [stop - start, *inner]
+            rest += [slice(None), *part[axes.start + 1 : axes.stop]]
+        return stored[tuple(ranges[::-1])].T.reshape(shape)[tuple(rest)]
+
+    def _groups(self) -> list[range]:
+        """Our axes that lie together in one axis of the stored tensor: inputs and outputs, or all of a vector."""
+        ends = [0, self.num_inputs, len(self.our_shape)]
+        return [range(start, stop) for start, stop in itertools.pairwise(ends) if stop > start]
 
 
 def hf_layout(params: Any) -> list[Tensor]:
     """How Hugging Face stores each leaf of a decoder's parameters (arrays or their shapes), in the order of the leaves.
 
     A tied head is no parameter, so it is none of them.
+
+    Raises:
+        ValueError: for a parameter that Hugging Face has no name for.
     """
     return [_tensor(path, leaf.shape) for path, leaf in jax.tree.leaves_with_path(params)]
 
@@ -88,15 +108,25 @@ def hf_tensors(decoder: Decoder) -> Iterator[tuple[str, np.ndarray]]:
     """
     params = nnx.state(decoder, nnx.Param)
     for tensor, leaf in zip(hf_layout(params), jax.tree.leaves(params), strict=True):
-        yield tensor.name, tensor.to_theirs(jax.device_get(leaf))
+        yield tensor.name, tensor.to_theirs(fetched(leaf))
+
+
+def fetched(leaf: jax.Array) -> np.ndarray:
+    """An array on the host, through a copy: the array itself would keep what was fetched for as long as it lives."""
+    return jax.device_get(jnp.copy(leaf))
 
 
 def _tensor(path: tuple, shape: tuple[int, ...]) -> Tensor:
     keys = [key.key for key in path if isinstance(key, jax.tree_util.DictKey)]
     layer = next((str(key) for key in keys if isinstance(key, int)), "")
-    row = _BY_OUR_NAME[".".join("#" if isinstance(key, int) else key for key in keys)]
-    name = row.theirs.replace("#", layer)
-    if row.num_inputs is None:
-        return Tensor(name, shape, shape, None)
-    inputs, outputs = shape[: row.num_inputs], shape[row.num_inputs :]
-    return Tensor(name, (math.prod(outputs), math.prod(inputs))[: 1 + bool(inputs)], shape, row.num_inputs)
+    ours, parameter = ".".join("#" if isinstance(key, int) else key for key in keys), parameter_at(path)
+    if ours not in _BY_OUR_NAME:
+        raise ValueError(f"{ours}: no name of Hugging Face's; add a row to TABLE in ntl_jax/models/hf/names.py")
+    name = _BY_OUR_NAME[ours].theirs.replace("#", layer)
+    match parameter.kind:
+        case "matrix":
+            inputs, outputs = shape[: parameter.num_inputs], shape[parameter.num_inputs :]
+            return Tensor(name, (math.prod(outputs), math.prod(inputs)), shape, parameter.num_inputs)
+        case "embedding" | "head":
+            return Tensor(name, shape, shape, 0)
+    return Tensor(name, (math.prod(shape),), shape, 0)

@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 from flax import nnx
+from huggingface_hub import split_state_dict_into_shards_factory
 
 from ntl_jax.models.decoder import Decoder
 from ntl_jax.models.hf.end_tokens import CONFIG, GENERATION, end_token_ids, with_end_tokens
-from ntl_jax.models.hf.files import SINGLE_FILE
-from ntl_jax.models.hf.names import hf_layout, hf_tensors
+from ntl_jax.models.hf.files import INDEX
+from ntl_jax.models.hf.names import fetched, hf_layout
 from ntl_jax.models.hf.safetensors import write_tensors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase  # takes seconds to import, and most callers bring no tokenizer
 
 COMPANIONS = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.jinja")
+MAX_SHARD_BYTES = 5 * 10**9  # the hub's convention
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
@@ -31,23 +33,30 @@ def save_hf(
     *,
     tokenizer: "PreTrainedTokenizerBase | None" = None,
     stop_token_ids: Sequence[int] = (),
+    max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> None:
-    """Writes config.json, model.safetensors, the tokenizer and generation_config.json.
+    """Writes config.json, the safetensors, the tokenizer and generation_config.json.
 
     The folder appears whole or not at all. Parameters keep their dtype: loading them again gives the same bits. Other
     files of the model are copied from the folder that the decoder was loaded from. generation_config.json lists all end
     tokens of that folder and of the tokenizer, which also end responses in training.
 
+    Parameters that fit in one file are model.safetensors; others are shards, such as model-00001-of-00003.safetensors,
+    with model.safetensors.index.json: the hub's convention. The host holds one shard at a time.
+
     Args:
-        decoder: on any mesh whose devices this process reaches; fetched one tensor at a time.
+        decoder: on any mesh whose devices this process reaches; fetched one shard at a time.
         path: of the folder to make; it must not exist, or be empty.
         tokenizer: instead of the files of ``decoder.config.source``; needed by a decoder that was not loaded if a
             tokenizer is to travel along.
         stop_token_ids: end tokens to name beside those of the folder and the tokenizer.
+        max_shard_bytes: of one file; a tensor that is larger has a file of its own.
 
     Raises:
-        ValueError: for a folder that is not empty, or a source that is no longer there.
+        ValueError: for a folder that is not empty, a source that is no longer there, or ``max_shard_bytes`` below 1.
     """
+    if max_shard_bytes < 1:
+        raise ValueError(f"max_shard_bytes={max_shard_bytes} must be at least 1; leave it out for {MAX_SHARD_BYTES:,}")
     path, source = pathlib.Path(path).absolute(), decoder.config.source
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ValueError(f"{path} exists already: name another folder, or remove it first")
@@ -61,11 +70,24 @@ def save_hf(
         folder = pathlib.Path(temporary, "model")
         folder.mkdir()
         _write_settings(decoder, folder, None if source is None else pathlib.Path(source), tokenizer, stop_token_ids)
-        params = nnx.state(decoder, nnx.Param)
-        dtypes = [leaf.dtype.name for leaf in jax.tree.leaves(params)]
-        layout = {t.name: (dtype, t.stored_shape) for t, dtype in zip(hf_layout(params), dtypes, strict=True)}
-        write_tensors(folder / SINGLE_FILE, layout, (array for _, array in hf_tensors(decoder)))
+        _write_shards(nnx.state(decoder, nnx.Param), folder, max_shard_bytes)
         os.replace(folder, path)
+
+
+def _write_shards(params: Any, folder: pathlib.Path, max_shard_bytes: int) -> None:
+    """The parameters in files as the hub splits them, and the index of more than one."""
+    tensors = {tensor.name: tensor for tensor in hf_layout(params)}
+    leaves = dict(zip(tensors, jax.tree.leaves(params), strict=True))
+    split = split_state_dict_into_shards_factory(
+        leaves,
+        get_storage_size=lambda leaf: leaf.nbytes,
+        filename_pattern="model{suffix}.safetensors",
+        max_shard_size=max_shard_bytes,
+    )
+    for file, names in split.filename_to_tensors.items():
+        write_tensors(folder / file, {name: tensors[name].to_theirs(fetched(leaves[name])) for name in names})
+    if split.is_sharded:
+        _write_json(folder / INDEX, {"metadata": split.metadata, "weight_map": split.tensor_to_filename})
 
 
 def _write_settings(

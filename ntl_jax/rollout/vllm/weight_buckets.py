@@ -75,17 +75,13 @@ def weight_buckets(params: Params, num_ids: int, *, dtype: str, bucket_bytes: in
 
 def write_bucket(bucket: Bucket, path: pathlib.Path) -> None:
     """Writes a bucket for another process."""
-    layout = {name: (array.dtype.name, array.shape) for name, array in bucket.items()}
-    write_tensors(path, layout, bucket.values())
+    write_tensors(path, bucket)
 
 
 def read_bucket(path: pathlib.Path) -> Bucket:
-    """The bucket in a file, as views of it.
+    """The bucket in a file.
 
     Raises:
         ValueError: for a file that is damaged.
     """
-    tensors, problems = read_tensors(path)
-    if problems:
-        raise ValueError(f"{path}: {'; '.join(problems)}")
-    return tensors
+    return read_tensors(path)

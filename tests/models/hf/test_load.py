@@ -7,14 +7,17 @@ import shutil
 import struct
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
-from ntl_jax.models import Decoder, load_hf, make_mesh, shardings
+from ntl_jax.models import Decoder, ModelConfig, load_hf, make_mesh, shardings
+from ntl_jax.models.hf.names import hf_layout
+from ntl_jax.models.hf.safetensors import open_tensors, write_tensors
 
-GOLDEN = pathlib.Path(__file__).parent / "golden"
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 NORM, Q_PROJ = "model.norm.weight", "model.layers.1.self_attn.q_proj.weight"
 
 
@@ -55,14 +58,16 @@ def test_a_tensor_in_two_files_is_reported(tmp_path):
         load_hf(folder)
 
 
-def test_a_tensor_twice_in_one_file_is_reported(folder):
+def test_a_file_that_holds_two_tensors_of_one_name_is_named(folder):
     file = folder / "model.safetensors"
     content = file.read_bytes()
     (size,) = struct.unpack("<Q", content[:8])
     header, entry = content[8 : 8 + size].rstrip(), json.loads(content[8 : 8 + size])[NORM]
-    header = header[:-1] + f', "{NORM}": {json.dumps(entry)}}}'.encode()
-    file.write_bytes(struct.pack("<Q", len(header)) + header + content[8 + size :])
-    with pytest.raises(ValueError, match=f"{NORM}: twice in model.safetensors"):
+    end = len(content) - 8 - size
+    second = entry | {"data_offsets": [end, end + 4 * 32]}
+    header = header[:-1] + f', "{NORM}": {json.dumps(second)}}}'.encode()
+    file.write_bytes(struct.pack("<Q", len(header)) + header + content[8 + size :] + bytes(4 * 32))
+    with pytest.raises(ValueError, match=r"model.safetensors is cut short, damaged or"):
         load_hf(folder)
 
 
@@ -86,7 +91,7 @@ def test_a_damaged_header_is_named(folder):
     content = bytearray(file.read_bytes())
     content[8] = ord("[")
     file.write_bytes(bytes(content))
-    with pytest.raises(ValueError, match=r"model.safetensors is damaged"):
+    with pytest.raises(ValueError, match=r"model.safetensors is cut short, damaged or no safetensors file"):
         load_hf(folder)
 
 
@@ -130,3 +135,38 @@ def test_parameters_come_to_lie_where_they_belong():
     params = nnx.state(load_hf(GOLDEN / "qwen3-untied", mesh=mesh), nnx.Param)
     assert jax.tree.leaves(jax.tree.map(lambda x: x.sharding, params)) == jax.tree.leaves(shardings(params, mesh))
     jax.tree.map(np.testing.assert_array_equal, params, alone)
+
+
+class Counting:
+    """A stored tensor that counts the numbers that are read from it."""
+
+    def __init__(self, array: np.ndarray):
+        self.array, self.num_read = array, 0
+
+    def __getitem__(self, part: tuple[slice, ...]) -> np.ndarray:
+        read = self.array[part]
+        self.num_read += read.size
+        return read
+
+
+@pytest.mark.parametrize("mesh_shape", [(1, 4, 1), (1, 1, 2), (2, 2, 2)], ids=str)
+def test_only_the_part_of_a_tensor_that_a_device_needs_is_read(mesh_shape):
+    sizes = {"width": 32, "num_heads": 4, "num_kv_heads": 2, "head_dim": 8, "feed_forward": 64}
+    config = ModelConfig(vocab_size=64, num_layers=1, tie_embeddings=False, **sizes)
+    params = nnx.state(Decoder(config, rngs=nnx.Rngs(0)), nnx.Param)
+    placement = jax.tree.leaves(shardings(params, make_mesh(mesh_shape)))
+    for tensor, leaf, sharding in zip(hf_layout(params), jax.tree.leaves(params), placement, strict=True):
+        for part in sharding.devices_indices_map(leaf.shape).values():
+            stored = Counting(tensor.to_theirs(np.asarray(leaf)))
+            np.testing.assert_array_equal(tensor.read(stored, part), leaf[part])
+            assert stored.num_read == leaf[part].size
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_every_supported_dtype_is_read_as_it_was_written(tmp_path, dtype):
+    array = np.random.default_rng(0).normal(size=(6, 4)).astype(jnp.dtype(dtype))
+    write_tensors(tmp_path / "file", {"turned": array.T, "cut": array[1:5, ::2]})
+    tensors = open_tensors(tmp_path / "file")
+    assert all(tensor[...].dtype == array.dtype for tensor in tensors.values())
+    np.testing.assert_array_equal(tensors["turned"][1:3, 2:], array.T[1:3, 2:])
+    np.testing.assert_array_equal(tensors["cut"][...], array[1:5, ::2])

@@ -5,15 +5,20 @@ import dataclasses
 import json
 import pathlib
 import shutil
+import tracemalloc
 
+import jax
+import numpy as np
 import pytest
 from flax import nnx
+from safetensors.numpy import load_file
 from transformers import AutoTokenizer
 
 from ntl_jax.data.tokenizer import BUILT_IN
 from ntl_jax.models import Decoder, ModelConfig, end_token_ids, load_hf, make_mesh, save_hf
+from ntl_jax.update.state import init_params
 
-GOLDEN = pathlib.Path(__file__).parent / "golden"
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 CONFIG = ModelConfig(vocab_size=64, num_layers=1, width=32, num_heads=4, num_kv_heads=2, head_dim=8, feed_forward=64)
 
 
@@ -127,3 +132,48 @@ def test_the_source_is_forgotten_where_the_configuration_says_so(decoder, tmp_pa
     loaded = load_hf(GOLDEN / "qwen3-tied")
     assert loaded.config.source == str(GOLDEN / "qwen3-tied")
     assert dataclasses.replace(loaded.config, source=None).to_hf() == loaded.config.to_hf()
+
+
+SHARD_BYTES = 40_000
+
+
+@pytest.mark.parametrize("tie_embeddings", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_shards_with_an_index_come_back_bit_for_bit(tmp_path, tie_embeddings, dtype):
+    config = dataclasses.replace(CONFIG, num_layers=3, tie_embeddings=tie_embeddings, param_dtype=dtype)
+    decoder = Decoder(config, rngs=nnx.Rngs(1))
+    save_hf(decoder, tmp_path / "saved", max_shard_bytes=SHARD_BYTES)
+    files = {path.name: load_file(path) for path in tmp_path.glob("saved/*.safetensors")}
+    index = json.loads((tmp_path / "saved/model.safetensors.index.json").read_text())
+    assert sorted(files) == [f"model-{i + 1:05}-of-{len(files):05}.safetensors" for i in range(len(files))]
+    assert len(files) > 1
+    assert index["weight_map"] == {name: file for file, tensors in files.items() for name in tensors}
+    sizes = [sum(array.nbytes for array in tensors.values()) for tensors in files.values()]
+    assert max(sizes) <= SHARD_BYTES and sum(sizes) == index["metadata"]["total_size"]
+    again = load_hf(tmp_path / "saved", dtype=dtype)
+    jax.tree.map(np.testing.assert_array_equal, nnx.state(again, nnx.Param), nnx.state(decoder, nnx.Param))
+    assert (again.unembedding is None) == tie_embeddings
+
+
+def test_a_tensor_larger_than_a_shard_has_a_file_of_its_own(decoder, tmp_path):
+    save_hf(decoder, tmp_path / "saved", max_shard_bytes=1)
+    held = [len(load_file(path)) for path in tmp_path.glob("saved/*.safetensors")]
+    assert held == [1] * len(jax.tree.leaves(nnx.state(decoder, nnx.Param)))
+
+
+def test_shards_without_a_size_are_refused(decoder, tmp_path):
+    with pytest.raises(ValueError, match="max_shard_bytes=0 must be at least 1"):
+        save_hf(decoder, tmp_path / "saved", max_shard_bytes=0)
+
+
+@pytest.mark.parametrize("mesh_shape", [(1, 1, 1), (1, 4, 2)], ids=str)
+def test_saving_holds_one_shard_in_memory_at_a_time(tmp_path, mesh_shape):
+    config = dataclasses.replace(CONFIG, num_layers=16, width=128, feed_forward=512)
+    graph, params = init_params(lambda rngs: Decoder(config, rngs=rngs), 0, make_mesh(mesh_shape))
+    decoder, num_bytes = nnx.merge(graph, params), sum(leaf.nbytes for leaf in jax.tree.leaves(params))
+    shard_bytes = num_bytes // 10
+    tracemalloc.start()
+    save_hf(decoder, tmp_path / "saved", max_shard_bytes=shard_bytes)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2.5 * shard_bytes  # arrays as fetched, and contiguous in the order of the file

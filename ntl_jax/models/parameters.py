@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each parameter is: one table by name, which sharding, weight decay, Muon and the Hugging Face layout read.
+
+The name decides, never the number of axes: the biases of heads have two axes and are no matrices.
+"""
+
+from typing import Literal, NamedTuple
+
+import jax
+
+Kind = Literal["embedding", "head", "matrix", "bias", "norm", "value_head"]
+
+
+class Parameter(NamedTuple):
+    """One name's row of the table.
+
+    Attributes:
+        kind: "matrix": of a layer. "embedding", "head": rows of the vocabulary. The others are vectors.
+        axes: the meaning of each axis, from which ``sharding.RULES`` say where it lies.
+        num_inputs: how many leading axes of a matrix are inputs; the others are outputs. 0 for every other kind.
+    """
+
+    kind: Kind
+    axes: tuple[str, ...]
+    num_inputs: int = 0
+
+
+PARAMETERS: dict[str, Parameter] = {
+    "embedding": Parameter("embedding", ("vocab", "width")),
+    "unembedding": Parameter("head", ("vocab", "width")),
+    "query": Parameter("matrix", ("width", "heads", "head_dim"), num_inputs=1),
+    "key": Parameter("matrix", ("width", "kv_heads", "head_dim"), num_inputs=1),
+    "value": Parameter("matrix", ("width", "kv_heads", "head_dim"), num_inputs=1),
+    "query_bias": Parameter("bias", ("heads", "head_dim")),
+    "key_bias": Parameter("bias", ("kv_heads", "head_dim")),
+    "value_bias": Parameter("bias", ("kv_heads", "head_dim")),
+    "output": Parameter("matrix", ("heads", "head_dim", "width"), num_inputs=2),
+    "gate": Parameter("matrix", ("width", "feed_forward"), num_inputs=1),
+    "up": Parameter("matrix", ("width", "feed_forward"), num_inputs=1),
+    "down": Parameter("matrix", ("feed_forward", "width"), num_inputs=1),
+    "scale": Parameter("norm", ("whole",)),
+    "value_head": Parameter("value_head", ("whole",)),
+}
+TABLE_NAME = "PARAMETERS in ntl_jax/models/parameters.py"
+NNX_VALUE = jax.tree_util.GetAttrKey("value")  # the last key of a leaf of ``nnx.State``, inside its ``nnx.Param``
+
+
+def leaf_name(path: tuple) -> str | None:
+    """The innermost word on a leaf's path: the name of a parameter, or of an optimizer's own leaf.
+
+    Example:
+        >>> paths = [path for path, _ in jax.tree.leaves_with_path({"layers": [{"up": 1.0}]})]
+        >>> leaf_name(paths[0])
+        'up'
+    """
+    words = []
+    for key in path:
+        match key:
+            case jax.tree_util.DictKey(key=str(word)):
+                words.append(word)
+            case jax.tree_util.GetAttrKey(name=str(word)) if key != NNX_VALUE:
+                words.append(word)
+    return words[-1] if words else None
+
+
+def parameter_at(path: tuple) -> Parameter:
+    """The row of the parameter at a path.
+
+    Raises:
+        ValueError: for a name that is not in the table.
+    """
+    name = leaf_name(path)
+    if name not in PARAMETERS:
+        raise ValueError(f"{unknown(path)}; {TABLE_NAME} has {', '.join(PARAMETERS)}")
+    return PARAMETERS[name]
+
+
+def unknown(path: tuple) -> str:
+    """What is wrong with a leaf that the table does not have, and the fix."""
+    where, name = jax.tree_util.keystr(path), leaf_name(path)
+    return f"{where}: unknown parameter {name!r}; add a row for it (kind, axes, num_inputs) to {TABLE_NAME}"

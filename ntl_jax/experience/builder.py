@@ -19,6 +19,7 @@ from ntl_jax.experience.credit import Rewards, overlong_penalties, with_advantag
 from ntl_jax.experience.off_policy import correct
 from ntl_jax.losses.kl import KL_ESTIMATORS, KL_STATISTICS
 from ntl_jax.metrics import Clock
+from ntl_jax.numerals import number_targets
 from ntl_jax.ops import masked_mean
 from ntl_jax.records import TrainBatch
 from ntl_jax.rows.padding import RowShape, pad_rows, pad_tokens
@@ -99,7 +100,7 @@ class Experience:
             [p.ids for p in scored.prompts],
             responses,
             self._shape,
-            number_targets=[np.where(t >= 0, t, np.nan) for t in truth],
+            number_targets=[number_targets(t) for t in truth],
             keep=keep,
         )
         log_probs = [t.rollout_log_probs for t in scored.trajectories]

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from ntl_jax.losses.numbers import LOSSES, Method, Readings, shares
 from ntl_jax.losses.numbers.widths import of_same_width, to_digit_scale
 from ntl_jax.models import Decoder
-from ntl_jax.numerals import DigitLabels, NumberTable
+from ntl_jax.numerals import DigitLabels, NumberTable, number_targets
 from ntl_jax.ops import vocab_head
 from ntl_jax.records import TrainBatch, Trajectory
 from ntl_jax.rows.padding import RowShape, pad_rows
@@ -73,7 +73,7 @@ class PolicyPass:
         Args:
             labels: of the responses; the others as in `digit_log_probs`.
         """
-        truth = [np.where(label.truth >= 0, label.truth, np.nan) for label in labels]
+        truth = [number_targets(label.truth) for label in labels]
         padded = self._over_rows(decoder, trajectories, truth, temperature)
         rows = zip(*padded, strict=True)
         return [Readings(*(x[: len(t.response_ids)] for x in row)) for row, t in zip(rows, trajectories, strict=True)]

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ntl_jax.losses.numbers.readings import LOSSES, MAX_LOSS, Method, Readings, shares
-from ntl_jax.numerals import DigitLabels
+from ntl_jax.numerals import DigitLabels, number_targets
 from ntl_jax.records import NTLInfo
 
 CONFIDENCE = "simplified_from_rollout_log_probs"
@@ -50,9 +50,10 @@ def build_ntl_info(
         ValueError: an unknown method, or inputs that do not belong together.
 
     Example: the policy was sure of its 7 and 6 where 7 and 2 were due: errors of 0 and 16.
-        >>> from ntl_jax.numerals import label_response
+        >>> from ntl_jax.numerals import find_answer, label_response
         >>> sure = np.where(np.arange(10) == [[0], [7], [6]], 0.0, -30.0).astype(np.float32)
-        >>> label = label_response("#### 76", np.array([0, 5, 6]), np.array([-1, 7, 6]), "72")
+        >>> digits = np.array([-1, 7, 6])
+        >>> label = label_response("#### 76", np.array([0, 5, 6]), digits, "72", answer=find_answer("#### 76"))
         >>> build_ntl_info([sure], [label], ["#### 76"]).ntl_loss.round(4).tolist()
         [8.0]
     """
@@ -102,8 +103,8 @@ def confidence_ntl_info(
         labels, texts: as in `build_ntl_info`.
 
     Example: three digits of log-prob -0.05, -0.1 and -0.2
-        >>> from ntl_jax.numerals import label_response
-        >>> label = label_response("186", np.arange(3), np.array([1, 8, 6]), "186")
+        >>> from ntl_jax.numerals import find_answer, label_response
+        >>> label = label_response("186", np.arange(3), np.array([1, 8, 6]), "186", answer=find_answer("186"))
         >>> confidence_ntl_info([np.array([-0.05, -0.1, -0.2])], [label], ["186"]).ntl_loss.round(5).tolist()
         [0.11667]
     """
@@ -181,8 +182,7 @@ def _read_digits(log_probs: np.ndarray, digits: np.ndarray, truth: np.ndarray, m
         count = len(rows)
         size = max(_SMALLEST_BUCKET, 1 << (count - 1).bit_length()) if count else _SMALLEST_BUCKET
         logits, targets = np.zeros((size, 10), np.float32), np.full(size, np.nan, np.float32)
-        true = truth[rows, columns]
-        logits[:count], targets[:count] = log_probs[rows, columns], np.where(true >= 0, true, np.nan)
+        logits[:count], targets[:count] = log_probs[rows, columns], number_targets(truth[rows, columns])
         results = []
         for part in function(logits, targets):
             whole = np.zeros(where.shape, np.float32)

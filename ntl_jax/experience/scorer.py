@@ -12,9 +12,10 @@ from ntl_jax.config import RunConfig, parse_schedule
 from ntl_jax.experience.digit_pass import PolicyPass
 from ntl_jax.experience.digit_source import Extractor
 from ntl_jax.models import Decoder
-from ntl_jax.numerals import DigitLabels, NumberTable, TokenDecoder, label_response, sampled_numbers
+from ntl_jax.numerals import Answer, DigitLabels, NumberTable, TokenDecoder, label_response, sampled_numbers
 from ntl_jax.records import NTLInfo, Prompt, Trajectory
-from ntl_jax.rewards import CALL, EXTRAS, RewardFunction, RewardOutcome, is_correct
+from ntl_jax.rewards import CALL, EXTRAS, JUDGED, RewardFunction, RewardOutcome
+from ntl_jax.tasks import Task
 
 PLAIN = "ntl_jax.rewards:exact_match"
 
@@ -104,24 +105,29 @@ class Scorer:
 
     Args:
         config: its ``ntl`` and ``reward`` sections.
+        task: reads and judges the answers.
         tokenizer: of the policy, for the responses' text.
         table: its number tokens.
         policy_pass: for ``ntl.extract_during_log_prob``; without it the record needs what the engine captured.
     """
 
-    def __init__(self, config: RunConfig, tokenizer: Any, table: NumberTable, policy_pass: PolicyPass | None = None):
+    def __init__(
+        self, config: RunConfig, task: Task, tokenizer: Any, table: NumberTable, policy_pass: PolicyPass | None = None
+    ):
         ntl = self._ntl = config.ntl
         self._extract = Extractor(ntl, table.kind, policy_pass)
         self._schedule = parse_schedule(ntl.temperature_schedule or "") if ntl.adaptive_temperature else None
         passes = ntl.enabled and ntl.pass_to_reward_function
-        default = "ntl_jax.rewards:ntl_reward" if passes else PLAIN
         self._bonus = {
             "use_ntl_bonus": config.reward.use_ntl_bonus,
             "ntl_bonus_type": config.reward.ntl_bonus_type,
             "ntl_bonus_weight": config.reward.ntl_bonus_weight,
         }
-        self.reward = RewardFunction(config.reward.function or default, offered=EXTRAS if passes else ())
-        self._plain = RewardFunction(PLAIN, offered=())
+        self.reward = RewardFunction(
+            config.reward.function or task.default_reward(ntl=passes), offered=EXTRAS if passes else JUDGED
+        )
+        self._plain = RewardFunction(PLAIN, offered=JUDGED)
+        self._task = task
         self._passes = passes
         self._tokenizer, self._table = tokenizer, table
         self._decode = TokenDecoder(tokenizer)
@@ -153,39 +159,53 @@ class Scorer:
         num_samples = len(trajectories) // len(prompts)
         prompts = [prompt for prompt in prompts for _ in range(num_samples)]
         texts, starts = zip(*(self._decode(t.response_ids) for t in trajectories), strict=True)
+        answers = [self._task.answer_of(text) for text in texts]
+        right = [self._task.is_correct(a, p.ground_truth) for a, p in zip(answers, prompts, strict=True)]
         labels, ntl_info, fallbacks = None, None, {}
         if self._ntl.enabled:
-            labels = self._label(prompts, trajectories, texts, starts)
+            labels = self._label(prompts, trajectories, texts, starts, answers)
             ntl_info, fallbacks = self._extract(trajectories, labels, texts, decoder, temperature)
         tau = self._ntl.temperature if self._schedule is None else self._schedule.at(iteration)
-        calls = [self._call(p, text, i, ntl_info, tau) for i, (p, text) in enumerate(zip(prompts, texts, strict=True))]
+        samples = zip(prompts, texts, answers, right, strict=True)
+        calls = [self._call(*sample, i, ntl_info, tau) for i, sample in enumerate(samples)]
         outcomes = self._rewards(calls, fallbacks)
-        correct = np.array([is_correct(text, p.ground_truth) for p, text in zip(prompts, texts, strict=True)])
         errors = [(p.index, o.error) for p, o in zip(prompts, outcomes, strict=True) if o.error is not None]
-        return Scored(prompts, trajectories, texts, labels, ntl_info, outcomes, correct, tau, fallbacks, errors)
+        return Scored(prompts, trajectories, texts, labels, ntl_info, outcomes, np.array(right), tau, fallbacks, errors)
 
     def _read_tokenizer(self) -> None:
         table = NumberTable.from_tokenizer(self._tokenizer, self._table.kind, vocab_size=len(self._token_values))
         self._token_values, self._decode = np.asarray(table.token_values), TokenDecoder(self._tokenizer)
 
-    def _label(self, prompts, trajectories, texts, starts) -> list[DigitLabels]:
+    def _label(self, prompts, trajectories, texts, starts, answers) -> list[DigitLabels]:
         return [
             label_response(
                 text,
                 start,
                 sampled_numbers(t.response_ids, self._token_values),
                 p.ground_truth,
+                answer=answer,
                 mode=self._ntl.reward_mode,
             )
-            for p, t, text, start in zip(prompts, trajectories, texts, starts, strict=True)
+            for p, t, text, start, answer in zip(prompts, trajectories, texts, starts, answers, strict=True)
         ]
 
-    def _call(self, prompt: Prompt, text: str, index: int, ntl_info: NTLInfo | None, tau: float) -> dict[str, Any]:
+    def _call(
+        self,
+        prompt: Prompt,
+        text: str,
+        answer: Answer | None,
+        correct: bool,
+        index: int,
+        ntl_info: NTLInfo | None,
+        tau: float,
+    ) -> dict[str, Any]:
         call = {
             "data_source": prompt.data_source,
             "solution_str": text,
             "ground_truth": prompt.ground_truth,
             "extra_info": dict(prompt.extra_info),  # the function may change its own
+            "answer": answer,
+            "correct": correct,
         }
         if ntl_info is None or not self._passes:
             return call
@@ -195,5 +215,5 @@ class Scorer:
         """The function's outcomes; a row without a record gets its exact match where the function uses records."""
         plain = set(fallbacks) if "ntl_info" in self.reward.takes else set()
         outcomes = iter(self.reward([call for i, call in enumerate(calls) if i not in plain]))
-        others = iter(self._plain([{name: calls[i][name] for name in CALL} for i in sorted(plain)]))
+        others = iter(self._plain([{name: calls[i][name] for name in (*CALL, *JUDGED)} for i in sorted(plain)]))
         return [next(others if i in plain else outcomes) for i in range(len(calls))]

@@ -20,11 +20,12 @@ from ntl_jax.experience.scorer import Scorer
 from ntl_jax.models import Critic, Decoder, ModelConfig, hf_folder, load_hf, make_mesh, num_row_shards, shardings
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Prompt
+from ntl_jax.rewards import needs_numbers
 from ntl_jax.rollout import JaxEngine, RolloutEngine, VllmEngine
 from ntl_jax.rollout.engine import check_positions
 from ntl_jax.rollout.vocabulary import Vocabulary, agree
 from ntl_jax.rows.padding import RowShape
-from ntl_jax.tasks import generate_problems, load_gsm8k
+from ntl_jax.tasks import Task, choose_task
 from ntl_jax.train.policy_optimization import PPOTrainer
 from ntl_jax.train.supervised import SupervisedTrainer
 from ntl_jax.update.state import init_params
@@ -86,8 +87,10 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
     model = _model(config, vocabulary.num_tokens, checkpoint)
     digits = NumberTable.from_tokenizer(tokenizer, vocab_size=model.vocab_size)
     table = _number_table(tokenizer, digits)
-    train, held_out, skipped_rows = _problems(config, tokenizer)
-    encoding = {"template": data.template, "max_tokens": data.max_prompt_tokens, "on_long": data.on_long_row}
+    numeric = needs_numbers(config.reward.function)
+    task = choose_task(data, seed=config.seed, num_eval=config.trainer.eval_problems, numeric=numeric)
+    train, held_out, skipped_rows = _problems(config, task, tokenizer)
+    encoding = {"render": task.render, "max_tokens": data.max_prompt_tokens, "on_long": data.on_long_row}
     train_prompts, long_prompts = encode_prompts(train, tokenizer, **encoding)
     eval_prompts, long_eval_prompts = encode_prompts(held_out, tokenizer, **encoding)
     examples, long_solutions = encode_solutions(
@@ -122,7 +125,7 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
         graph=graph,
         params=params,
         engine=engine,
-        scorer=Scorer(config, tokenizer, table, policy_pass),
+        scorer=Scorer(config, task, tokenizer, table, policy_pass),
     )
 
 
@@ -254,23 +257,16 @@ def _value_head(parts: Parts) -> tuple[nnx.GraphDef, Any]:
     return graph, jax.jit(zeros, out_shardings=shardings(head, parts.mesh))()
 
 
-def _problems(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> tuple[list[Problem], list[Problem], int]:
+def _problems(
+    config: RunConfig, task: Task, tokenizer: PreTrainedTokenizerBase
+) -> tuple[list[Problem], list[Problem], int]:
     """Training and held-out problems, and how many malformed rows were skipped."""
-    data, num_eval = config.data, config.trainer.eval_problems
-    settings = {"seed": config.seed, "tiers": data.tiers, "max_number": data.max_number}
-    skipped_train = skipped_eval = 0
-    if data.train is None:
-        train = generate_problems(data.num_train, split="train", **settings)
-    else:
-        train, skipped_train = load_gsm8k(data.train, on_bad_row=data.on_bad_row)
-    if data.eval is None:
-        assert num_eval is not None and data.train is None, "validate() refuses both"
-        held_out = generate_problems(num_eval, split="held_out", **settings)
-    else:
-        held_out, skipped_eval = load_gsm8k(data.eval, on_bad_row=data.on_bad_row)
+    data = config.data
+    train, skipped_train = task.load("train")
+    held_out, skipped_eval = task.load("held_out")
     train, more_train = plain_problems(train, tokenizer, on_bad_row=data.on_bad_row)
     held_out, more_eval = plain_problems(held_out, tokenizer, on_bad_row=data.on_bad_row)
-    return train, held_out[:num_eval], skipped_train + skipped_eval + more_train + more_eval
+    return train, held_out[: config.trainer.eval_problems], skipped_train + skipped_eval + more_train + more_eval
 
 
 def _source(data: DataSection, num_train: int, num_eval: int, skipped: dict[str, int]) -> str:

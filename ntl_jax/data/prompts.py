@@ -55,9 +55,9 @@ def encode_prompts(
         The prompts in the order of the problems, and how many were left out.
 
     Raises:
-        ValueError: for a prompt without the question, a question or solution with a special token, special tokens around
-            the question that the tokenizer does not encode as such, messages for a tokenizer without a chat template,
-            long prompts, or if none remains.
+        ValueError: for a prompt without the question, a question or solution with a special token, special tokens
+            around the question that the tokenizer does not encode as such, messages for a tokenizer without a chat
+            template, long prompts, or if none remains.
 
     Example:
         >>> from ntl_jax.tasks import Arithmetic
@@ -71,12 +71,12 @@ def encode_prompts(
     plain_problems(problems, tokenizer)
     texts = [_as_text(render(problem), tokenizer) for problem in problems]
     frames = [_as_text(render(dataclasses.replace(problem, question=QUESTION)), tokenizer) for problem in problems]
-    rows = _encode(texts, tokenizer)
+    rows, start = _encode(texts, tokenizer), start_tokens(tokenizer)
     for frame, indices in _places(frames).items():
-        start = _start_of(frame, tokenizer)
+        prepended, expected = _special_tokens_of(frame, start, tokenizer)
         for i in indices:
-            rows[i] = start + rows[i]
-        _check_special_tokens([rows[i] for i in indices], start, frame, tokenizer)
+            rows[i] = prepended + rows[i]
+        _check_special_tokens([rows[i] for i in indices], expected, tokenizer, frame)
     kept = _rows_that_fit(rows, max_tokens, on_long, what="prompts", setting="data.max_prompt_tokens")
     prompts = [
         Prompt(
@@ -156,18 +156,16 @@ def _places(values: Sequence[str]) -> dict[str, list[int]]:
     return places
 
 
-def _start_of(frame: str, tokenizer: Tokenizer) -> list[int]:
-    """What the tokenizer prepends to a prompt, unless the text around the question has it already."""
+def _special_tokens_of(frame: str, start: list[int], tokenizer: Tokenizer) -> tuple[list[int], list[str]]:
+    """What is prepended to a prompt with this frame, and all of its special tokens."""
     if QUESTION not in frame:
         raise ValueError(f"data.template={frame!r} must contain {QUESTION}, which stands for the problem's text")
-    start = start_tokens(tokenizer)
-    is_there = set(tokenizer.convert_ids_to_tokens(start)) & set(find_special_tokens(frame, tokenizer))
-    return [] if is_there else start
+    written, names = find_special_tokens(frame, tokenizer), tokenizer.convert_ids_to_tokens(start)
+    return ([], written) if set(names) & set(written) else (start, [*names, *written])
 
 
-def _check_special_tokens(rows: list[list[int]], start: list[int], frame: str, tokenizer: Tokenizer) -> None:
-    """Checks that rows contain exactly the tokens of the start and of the frame; the unknown-word token is ignored."""
-    expected = [*tokenizer.convert_ids_to_tokens(start), *find_special_tokens(frame, tokenizer)]
+def _check_special_tokens(rows: list[list[int]], expected: list[str], tokenizer: Tokenizer, frame: str) -> None:
+    """Checks that rows contain exactly these special tokens; the unknown-word token is ignored."""
     unknown = None if tokenizer.unk_token_id == tokenizer.eos_token_id else tokenizer.unk_token_id
     names = {i: token for token, i in special_tokens(tokenizer).items() if i != unknown}
     expected = [token for token in expected if token in names.values()]

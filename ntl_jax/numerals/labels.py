@@ -36,8 +36,8 @@ class DigitLabels(NamedTuple):
         prefix_truth: what was due there given the response so far; -1 where nothing was.
         is_answer: the token belongs to the final answer.
         missing_answer_places: those of ``missing_places`` that are the final answer's.
-        has_answer: whether the response gives an answer, and a number where the reference is one; without it, it gets no
-            NTL reward.
+        has_answer: whether the response gives an answer, which is a number if the reference is one; without it there is
+            no NTL reward.
     """
 
     digits: Int[np.ndarray, "T"]
@@ -138,9 +138,8 @@ def _targets(text: str, answer: Answer | None, true: Numeral | None, mode: Mode)
         for result, computed in find_equations(text):
             if mode == "all_tokens" or written is None or result.offsets != written.offsets:
                 yield _Target(result, computed, pulled=True, is_answer=False)
-    if mode != "all_tokens" and true is not None:
-        if true.exact is None and (written is None or written.exact is None):
-            yield _Target(written, true, pulled=is_marked, is_answer=True)
+    if mode != "all_tokens" and true is not None and all(x is None or x.exact is None for x in (true, written)):
+        yield _Target(written, true, pulled=is_marked, is_answer=True)
 
 
 def _tokens_of(numeral: Numeral | None, starts: list[int]) -> tuple[list[int], list[int]]:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The reward functions that come with the package, in the `compute_score` call of ``protocol.py``.
 
-EM is 1 where the answer is exactly right, else 0: ``correct`` where the call brings it, else read off the text; tau is ``ntl.temperature``; ``ntl_info`` is the sample's own row of
-the batch's `NTLInfo`. Other keys than ``score`` become metrics.
+EM is 1 where the answer is exactly right, else 0: ``correct`` where the call brings it, else read off the text. tau is
+``ntl.temperature``; ``ntl_info`` is the sample's own row of the batch's `NTLInfo`. Other keys than ``score`` become
+metrics.
 """
 
 import math

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finding a reward function and checking, before the run starts, that it takes the call that will be made.
 
-The call is verl's: ``compute_score(data_source=, solution_str=, ground_truth=, extra_info=)``, plain or ``async``. Functions
-that take more, by name or as ``**kwargs``, also get ``answer`` (the response's, read once for all: an
-`ntl_jax.numerals.Answer` or None), ``correct`` (whether the task says it is right) and, with NTL, ``ntl_info``, ``tau``
-and the ``reward`` section's bonus settings. It returns a number, or a dict whose ``score`` is the number and whose other numbers become metrics.
+The call is verl's: ``compute_score(data_source=, solution_str=, ground_truth=, extra_info=)``, plain or ``async``.
+Functions that take more, by name or as ``**kwargs``, also get ``answer`` (the response's, an `ntl_jax.numerals.Answer`
+or None), ``correct`` (whether the task says that it is right) and, with NTL, ``ntl_info``, ``tau`` and the ``reward``
+section's bonus settings. It returns a number, or a dict whose ``score`` is the number and whose other numbers become
+metrics.
 """
 
 import difflib

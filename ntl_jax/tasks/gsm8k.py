@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files in GSM8K's format: one JSON object a line with ``question`` and ``answer``, whose last line is ``#### N``.
 
-With a reward function of the user's own, N may be any text, such as ``Paris``. Rows end at a line feed and nowhere else: the texts hold other characters that Unicode counts as line ends.
+With a reward function of the user's own, N may be any text, such as ``Paris``. Rows end at a line feed and nowhere
+else: the texts hold other characters that Unicode counts as line ends.
 """
 
 import json
@@ -17,6 +18,7 @@ from ntl_jax.tasks.task import Split, Task, numeric_reward
 
 _NUMBER = re.compile(r"[-+]?\$?([0-9]{1,3}(,[0-9]{3})+|[0-9]+)(\.[0-9]+)?%?|[-+]?[0-9]+/0*[1-9][0-9]*")
 
+OnBadRow = Literal["error", "skip"]
 _SETTINGS: dict[Split, str] = {"train": "data.train", "held_out": "data.eval"}
 
 
@@ -43,11 +45,12 @@ class Gsm8k(Task):
         held_out: str | os.PathLike[str] | None,
         *,
         template: str = "{question}\n",
-        on_bad_row: Literal["error", "skip"] = "error",
+        on_bad_row: OnBadRow = "error",
         numeric: bool = True,
     ):
         self._paths: dict[Split, str | os.PathLike[str] | None] = {"train": train, "held_out": held_out}
-        self._template, self._on_bad_row, self._numeric = template, on_bad_row, numeric
+        self._on_bad_row: OnBadRow = on_bad_row
+        self._template, self._numeric = template, numeric
 
     @property
     def markers(self) -> AnswerMarkers:
@@ -73,7 +76,7 @@ class Gsm8k(Task):
 
 
 def load_gsm8k(
-    path: str | os.PathLike[str], *, on_bad_row: Literal["error", "skip"] = "error", numeric: bool = True
+    path: str | os.PathLike[str], *, on_bad_row: OnBadRow = "error", numeric: bool = True
 ) -> tuple[list[Problem], int]:
     """Reads the problems of a jsonl file in GSM8K's format.
 

@@ -17,8 +17,8 @@ Message = dict[str, str]
 class Task(abc.ABC):
     """What a policy is trained and evaluated on.
 
-    ``tasks/gsm8k.py`` is the shortest full example. A task of your own reads its answers with `find_answer` (numbers) or
-    `find_text_answer` (any text), or builds `Answer` itself.
+    ``tasks/gsm8k.py`` is an example. A task of your own reads its answers with `ntl_jax.numerals.find_answer` (numbers)
+    or `find_text_answer` (any text), or builds `Answer` itself.
     """
 
     @property

@@ -20,9 +20,7 @@ from ntl_jax.numerals.spans import Numeral, find_numerals, numeral_of
 
 _BRACE = re.compile(r"[{}]")
 # Of a box, in a pair of braces of which the closing one is left out already, with or without a command for text.
-_CONTENT = re.compile(
-    r"\s*\{(?:\s*\\(?:text|textbf|textit|mathrm|mathbf)\{(?P<words>[^{}]*)\}\s*|(?P<content>.*))", re.DOTALL
-)
+_CONTENT = re.compile(r"\s*+\{(?:\s*\\(?:text|textbf|textit|mathrm|mathbf)\{([^{}]*)\}\s*|(.*))", re.DOTALL)
 
 
 class AnswerMarkers(NamedTuple):
@@ -205,7 +203,7 @@ def _marked_number(text: str, markers: AnswerMarkers) -> Written | None:
 
 
 def _marked_text(text: str, markers: AnswerMarkers) -> tuple[int, int] | None:
-    """The first text at a marked line, or that of the last box, without the blanks around it; None if there is none."""
+    """Start and end of the first text at a marked line, or that in the last box, stripped; None if there is none."""
     lines = [*_lines(text, markers)]
     for marker, behind in itertools.zip_longest(lines, lines[1:]):
         end = behind.start() if behind else len(text)
@@ -214,7 +212,7 @@ def _marked_text(text: str, markers: AnswerMarkers) -> tuple[int, int] | None:
             return span
     if box := _box(text, markers):
         content = _CONTENT.fullmatch(text, *box)
-        return _stripped(text, *(content.span(content.lastgroup) if content else box))
+        return _stripped(text, *(content.span(content.lastindex or 0) if content else box))
     return None
 
 

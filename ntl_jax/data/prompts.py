@@ -45,9 +45,9 @@ def encode_prompts(
     Args:
         problems: what to ask; ``extra_info["solution"]`` of each prompt holds the reference solution.
         tokenizer: of the policy.
-        render: the prompt of a problem, as a text with the question in it or as messages, which the tokenizer's chat
-            template turns into one. Special tokens around the question are encoded as special tokens; those that the
-            tokenizer prepends (begin-of-sequence) are prepended unless the text has them.
+        render: the prompt of a problem, a text with the question in it; messages are refused. Special tokens around the
+            question are encoded as special tokens; those that the tokenizer prepends (begin-of-sequence) are prepended
+            unless the text has them.
         max_tokens: longest prompt that is used.
         on_long: longer prompts raise, or are left out and counted.
 
@@ -56,8 +56,7 @@ def encode_prompts(
 
     Raises:
         ValueError: for a prompt without the question, a question or solution with a special token, special tokens
-            around the question that the tokenizer does not encode as such, messages for a tokenizer without a chat
-            template, long prompts, or if none remains.
+            around the question that the tokenizer does not encode as such, messages, long prompts, or if none remains.
 
     Example:
         >>> from ntl_jax.tasks import Arithmetic
@@ -69,8 +68,8 @@ def encode_prompts(
         (2, 0, True)
     """
     plain_problems(problems, tokenizer)
-    texts = [_as_text(render(problem), tokenizer) for problem in problems]
-    frames = [_as_text(render(dataclasses.replace(problem, question=QUESTION)), tokenizer) for problem in problems]
+    texts = [_as_text(render(problem)) for problem in problems]
+    frames = [_as_text(render(dataclasses.replace(problem, question=QUESTION))) for problem in problems]
     rows, start = _encode(texts, tokenizer), start_tokens(tokenizer)
     for frame, indices in _places(frames).items():
         prepended, expected = _special_tokens_of(frame, start, tokenizer)
@@ -137,15 +136,13 @@ def _encode(texts: list[str], tokenizer: Tokenizer) -> list[list[int]]:
     return tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
 
 
-def _as_text(prompt: str | list[dict[str, str]], tokenizer: Tokenizer) -> str:
-    if isinstance(prompt, str):
-        return prompt
-    if tokenizer.chat_template is None:
+def _as_text(prompt: str | list[dict[str, str]]) -> str:
+    if not isinstance(prompt, str):
         raise ValueError(
-            "the task asks with messages, but the tokenizer has no chat template to write them with: use a tokenizer "
-            "that has one, or a task whose `render` returns text"
+            "the task renders its prompts as messages, which only a chat template could write: let `render` return "
+            "text, with the special tokens of the turns in it"
         )
-    return str(tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True))
+    return prompt
 
 
 def _places(values: Sequence[str]) -> dict[str, list[int]]:

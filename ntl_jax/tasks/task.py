@@ -36,9 +36,9 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def render(self, problem: Problem) -> str | list[Message]:
-        """How the policy is asked: the text of the prompt, or messages for the tokenizer's chat template.
+        """How the policy is asked: a text in which the question appears as it is.
 
-        The question must appear in it as it is.
+        Messages of a chat are a prompt too, but `ntl_jax.data.encode_prompts` does not take them.
         """
 
     @abc.abstractmethod

@@ -59,6 +59,7 @@ class Parts:
     graph: nnx.GraphDef
     params: Any
     engine: RolloutEngine
+    task: Task
     scorer: Scorer
 
     @property
@@ -125,6 +126,7 @@ def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None
         graph=graph,
         params=params,
         engine=engine,
+        task=task,
         scorer=Scorer(config, task, tokenizer, table, policy_pass),
     )
 

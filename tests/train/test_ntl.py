@@ -45,7 +45,7 @@ def with_settings(parts, reward: RewardSection | None = None, **settings):
     config.validate()
     shape = RowShape(row=64 + config.rollout.max_tokens, response=config.rollout.max_tokens)
     policy_pass = PolicyPass(parts.table, config.ntl.method, shape, parts.mesh, max_tokens=512)
-    scorer = Scorer(config, parts.tokenizer, parts.table, policy_pass)
+    scorer = Scorer(config, parts.task, parts.tokenizer, parts.table, policy_pass)
     return dataclasses.replace(parts, config=config, scorer=scorer)
 
 

@@ -56,15 +56,16 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     from ntl_jax.rollout.engine import check_positions
     from ntl_jax.train.checkpoints.checkpointer import restore_policy
     from ntl_jax.train.evaluation import evaluation_metrics, examples
-    from ntl_jax.train.factory import build_engine, build_evaluator, build_scoring
+    from ntl_jax.train.factory import build_engine, build_evaluator, build_scoring, build_task
     from ntl_jax.train.header import describe_evaluation, describe_prompt
     from ntl_jax.train.policy import build_params, build_policy
     from ntl_jax.train.prompts import build_prompts
 
     policy, name = build_policy(config), args.source
-    prompts = build_prompts(config, policy.tokenizer)
+    task = build_task(config)
+    prompts = build_prompts(config, task, policy.tokenizer)
     check_positions(prompts.longest, config.rollout.max_tokens, policy.model.max_positions)
-    scorer, digits = build_scoring(config, policy, prompts.shape(config.rollout.max_tokens))
+    scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
     if is_run:
         stage, step, params = restore_policy(pathlib.Path(args.source), policy.shapes(), args.checkpoint)
         name = f"{args.source} after step {step} of stage {stage}"

@@ -21,7 +21,8 @@ from ntl_jax.experience.digit_source import DigitSource
 from ntl_jax.experience.scorer import Scorer
 from ntl_jax.records import Params
 from ntl_jax.rollout import RolloutEngine
-from ntl_jax.train.factory import build_engine, build_scoring, ppo_trainer
+from ntl_jax.tasks import Task
+from ntl_jax.train.factory import build_engine, build_scoring, build_task, ppo_trainer
 from ntl_jax.train.policy import Policy, build_params, build_policy
 from ntl_jax.train.policy_optimization import PPOTrainer
 from ntl_jax.train.prompts import Prompts, build_prompts
@@ -46,6 +47,7 @@ class Setup:
     """What a run is made of, before its first step."""
 
     config: RunConfig
+    task: Task
     policy: Policy
     initial: Params
     prompts: Prompts
@@ -65,7 +67,7 @@ class Setup:
         }
         config = dataclasses.replace(self.config, **replaced)
         config.validate()
-        scorer, digits = build_scoring(config, self.policy, self.prompts.shape(config.rollout.max_tokens))
+        scorer, digits = build_scoring(config, self.task, self.policy, self.prompts.shape(config.rollout.max_tokens))
         return dataclasses.replace(self, config=config, scorer=scorer, digits=digits)
 
     def trainer(self, params: Params | None = None) -> PPOTrainer:
@@ -82,7 +84,8 @@ def tiny() -> RunConfig:
 @pytest.fixture(scope="session")
 def setup(tiny) -> Setup:
     policy = build_policy(tiny)
-    prompts = build_prompts(tiny, policy.tokenizer)
-    scorer, digits = build_scoring(tiny, policy, prompts.shape(tiny.rollout.max_tokens))
+    task = build_task(tiny)
+    prompts = build_prompts(tiny, task, policy.tokenizer)
+    scorer, digits = build_scoring(tiny, task, policy, prompts.shape(tiny.rollout.max_tokens))
     engine = build_engine(tiny.rollout, policy, max_prompt_tokens=prompts.longest)
-    return Setup(tiny, policy, build_params(policy, seed=tiny.seed), prompts, engine, scorer, digits)
+    return Setup(tiny, task, policy, build_params(policy, seed=tiny.seed), prompts, engine, scorer, digits)

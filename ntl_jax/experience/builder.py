@@ -21,6 +21,7 @@ from ntl_jax.experience.credit import Rewards, credit, overlong_penalties, token
 from ntl_jax.experience.off_policy import off_policy_correction
 from ntl_jax.losses.kl import KL_ESTIMATORS, KL_STATISTICS
 from ntl_jax.metrics import Clock
+from ntl_jax.numerals import number_targets
 from ntl_jax.ops import masked_mean
 from ntl_jax.records import AnyArray, Experience, Params, Rows, Targets
 from ntl_jax.rows.padding import RowShape, pad_rows, pad_tokens
@@ -123,7 +124,7 @@ class ExperienceBuilder:
         keep = scored.valid & samples.learned
         if self._algorithm.overlong == "mask":
             keep &= np.array([t.finish_reason != "length" for t in scored.trajectories])
-        numbers = [np.where(t >= 0, t, np.nan) for t in truth]
+        numbers = [number_targets(t) for t in truth]
         return pad_rows([p.ids for p in scored.prompts], responses, self._shape, numbers=numbers, keep=keep)
 
     def _pass(self, params: Params, rows: Rows, targets: Targets) -> Float[Array, "B T"]:

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from ntl_jax.losses.numbers import LOSSES, Method, of_same_width, shares, to_digit_scale
 from ntl_jax.models import Decoder
-from ntl_jax.numerals import DigitLabels, NumberTable
+from ntl_jax.numerals import DigitLabels, NumberTable, number_targets
 from ntl_jax.ops import vocab_head
 from ntl_jax.records import NumberReadings, Params, Rows, Targets, Trajectory
 from ntl_jax.rows.padding import RowShape, pad_rows
@@ -77,7 +77,7 @@ class DigitPass:
         Args:
             labels: of the responses; the others as in `digit_log_probs`.
         """
-        truth = [np.where(label.truth >= 0, label.truth, np.nan) for label in labels]
+        truth = [number_targets(label.truth) for label in labels]
         padded = self._over_rows(policy, trajectories, truth, temperature)
         rows = zip(*padded, strict=True)
         return [

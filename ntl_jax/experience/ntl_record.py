@@ -46,9 +46,10 @@ def build_ntl_info(
         ValueError: an unknown method, or inputs that do not belong together.
 
     Example: the policy was sure of its 7 and 6 where 7 and 2 were due: errors of 0 and 16.
-        >>> from ntl_jax.numerals import label_response
+        >>> from ntl_jax.numerals import find_answer, label_response
         >>> sure = np.where(np.arange(10) == [[0], [7], [6]], 0.0, -30.0).astype(np.float32)
-        >>> label = label_response("#### 76", np.array([0, 5, 6]), np.array([-1, 7, 6]), "72")
+        >>> digits = np.array([-1, 7, 6])
+        >>> label = label_response("#### 76", np.array([0, 5, 6]), digits, "72", answer=find_answer("#### 76"))
         >>> build_ntl_info([sure], [label], ["#### 76"]).ntl_loss.round(4).tolist()
         [8.0]
     """
@@ -98,8 +99,8 @@ def confidence_ntl_info(
         labels, texts: as in `build_ntl_info`.
 
     Example: three digits of log-prob -0.05, -0.1 and -0.2
-        >>> from ntl_jax.numerals import label_response
-        >>> label = label_response("186", np.arange(3), np.array([1, 8, 6]), "186")
+        >>> from ntl_jax.numerals import find_answer, label_response
+        >>> label = label_response("186", np.arange(3), np.array([1, 8, 6]), "186", answer=find_answer("186"))
         >>> confidence_ntl_info([np.array([-0.05, -0.1, -0.2])], [label], ["186"]).ntl_loss.round(5).tolist()
         [0.11667]
     """

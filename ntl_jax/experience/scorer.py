@@ -13,7 +13,8 @@ from ntl_jax.experience.reader import Reader, Reading
 from ntl_jax.experience.scored import Scored
 from ntl_jax.numerals import DigitLabels
 from ntl_jax.records import NTLInfo, Prompt, Trajectory
-from ntl_jax.rewards import CALL, EXTRAS, RewardFunction, RewardOutcome
+from ntl_jax.rewards import CALL, EXTRAS, JUDGED, RewardFunction, RewardOutcome
+from ntl_jax.tasks import Task
 
 LOGGER = logging.getLogger("ntl")
 PLAIN = "ntl_jax.rewards:exact_match"
@@ -40,20 +41,21 @@ class Scorer:
 
     Args:
         ntl, reward: the sections.
+        task: names the default reward.
         read: reads responses.
     """
 
-    def __init__(self, ntl: NTLSection, reward: RewardSection, read: Reader):
+    def __init__(self, ntl: NTLSection, reward: RewardSection, task: Task, read: Reader):
         self._ntl, self._read = ntl, read
         self._passes = ntl.enabled and ntl.pass_to_reward_function
-        default = "ntl_jax.rewards:ntl_reward" if self._passes else PLAIN
         self._bonus = {
             "use_ntl_bonus": reward.use_ntl_bonus,
             "ntl_bonus_type": reward.ntl_bonus_type,
             "ntl_bonus_weight": reward.ntl_bonus_weight,
         }
-        self.reward = RewardFunction(reward.function or default, offered=EXTRAS if self._passes else ())
-        self._plain = RewardFunction(PLAIN, offered=())
+        function = reward.function or task.default_reward(ntl=self._passes)
+        self.reward = RewardFunction(function, offered=EXTRAS if self._passes else JUDGED)
+        self._plain = RewardFunction(PLAIN, offered=JUDGED)
 
     def __call__(self, prompts: Sequence[Prompt], trajectories: Sequence[Trajectory], tau: float) -> Scored:
         """Scores samples.
@@ -129,6 +131,8 @@ class Scorer:
             "solution_str": reading.text,
             "ground_truth": prompt.ground_truth,
             "extra_info": dict(prompt.extra_info),  # the function may change its own
+            "answer": reading.answer,
+            "correct": reading.exact_match,
         }
         if ntl_info is None or not self._passes:
             return call
@@ -138,7 +142,7 @@ class Scorer:
         """The function's outcomes; a row without a record gets its exact match where the function uses records."""
         plain = set(fallbacks) if "ntl_info" in self.reward.takes else set()
         outcomes = iter(self.reward([call for i, call in enumerate(calls) if i not in plain]))
-        others = iter(self._plain([{name: calls[i][name] for name in CALL} for i in sorted(plain)]))
+        others = iter(self._plain([{name: calls[i][name] for name in (*CALL, *JUDGED)} for i in sorted(plain)]))
         return [next(others if i in plain else outcomes) for i in range(len(calls))]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from ntl_jax.config import NTLSection, RunConfig
-from ntl_jax.train.factory import build_engine, build_scoring, check_run, ppo_trainer
+from ntl_jax.train.factory import build_engine, build_scoring, build_task, check_run, ppo_trainer
 from ntl_jax.train.policy import build_params, build_policy
 from ntl_jax.train.policy_optimization import PPOTrainer
 from ntl_jax.train.prompts import build_prompts
@@ -65,8 +65,9 @@ def create_ppo_trainer(
         config = dataclasses.replace(config, use_ntl_trainer=None, ntl=dataclasses.replace(config.ntl, enabled=use_ntl))
     config.validate(base)
     policy = build_policy(config, tokenizer)
-    prompts = build_prompts(config, policy.tokenizer)
-    scorer, digits = build_scoring(config, policy, prompts.shape(config.rollout.max_tokens))
+    task = build_task(config)
+    prompts = build_prompts(config, task, policy.tokenizer)
+    scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
     check_run(config, policy, prompts)
     engine = build_engine(config.rollout, policy, max_prompt_tokens=prompts.longest)
     params = build_params(policy, seed=config.seed)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ntl_jax.config import RunConfig
 from ntl_jax.experience.digit_source import DigitSource
+from ntl_jax.experience.reader import Reading
 from ntl_jax.experience.scored import Scored
 from ntl_jax.experience.scorer import Scorer, reward_temperature
 from ntl_jax.metrics import repeated_metrics
@@ -94,7 +95,7 @@ def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
         metrics["val/ntl_loss"] = ntl_metrics(greedy.ntl_info, greedy.tau)["ntl/loss"]
     if sampled is not None:
         correct = sampled.exact_match.reshape(len(greedy.prompts), -1)
-        answers = np.array([reading.answer for reading in sampled.readings], object).reshape(correct.shape)
+        answers = np.array([_text(reading) for reading in sampled.readings], object).reshape(correct.shape)
         metrics |= {f"val/{name}": value for name, value in repeated_metrics(answers.tolist(), correct).items()}
     return metrics
 
@@ -117,9 +118,13 @@ def _response(scored: Scored, row: int) -> dict[str, Any]:
     outcome, trajectory, reading = scored.outcomes[row], scored.trajectories[row], scored.readings[row]
     return {
         "response": reading.text,
-        "extracted_answer": reading.answer,
+        "extracted_answer": _text(reading),
         "correct": reading.exact_match,
         "score": float(outcome.score) if outcome.valid else None,
         "num_tokens": len(trajectory.response_ids),
         "finish_reason": trajectory.finish_reason,
     }
+
+
+def _text(reading: Reading) -> str | None:
+    return None if reading.answer is None else reading.answer.text

@@ -18,9 +18,11 @@ from ntl_jax.experience.reader import Reader
 from ntl_jax.experience.scorer import Scorer
 from ntl_jax.models import Critic, num_row_shards, shardings
 from ntl_jax.records import Params, Sampling
+from ntl_jax.rewards import needs_numbers
 from ntl_jax.rollout import JaxEngine, RolloutEngine, VllmEngine
 from ntl_jax.rollout.engine import check_positions
 from ntl_jax.rows.padding import RowShape
+from ntl_jax.tasks import Task, choose_task
 from ntl_jax.train.evaluation import Evaluator
 from ntl_jax.train.policy import Policy
 from ntl_jax.train.policy_optimization import PPOTrainer
@@ -65,21 +67,29 @@ def build_engine(rollout: RolloutSection, policy: Policy, *, max_prompt_tokens: 
             )
 
 
-def build_scoring(config: RunConfig, policy: Policy, shape: RowShape) -> tuple[Scorer, DigitSource]:
+def build_task(config: RunConfig) -> Task:
+    """What is asked. References may be texts where the reward function is the user's own."""
+    numeric = needs_numbers(config.reward.function)
+    return choose_task(config.data, seed=config.seed, num_eval=config.trainer.eval_problems, numeric=numeric)
+
+
+def build_scoring(config: RunConfig, task: Task, policy: Policy, shape: RowShape) -> tuple[Scorer, DigitSource]:
     """What gives rewards, and what fills in the probabilities of digits where the engine captures none.
 
     Args:
         config: its ``ntl`` and ``reward`` sections.
+        task: says what an answer is, and when it is right.
         policy: what responds.
         shape: bounds of rows and responses.
 
     Raises:
         ValueError: for a reward function that cannot be loaded or called, or settings that leave no source of digits.
     """
-    reader, max_tokens = Reader(config.ntl, policy.tokenizer, policy.table), config.trainer.max_tokens_per_micro_batch
+    reader = Reader(config.ntl, task, policy.tokenizer, policy.table)
+    max_tokens = config.trainer.max_tokens_per_micro_batch
     digit_pass = DigitPass(policy.graph, policy.table, config.ntl.method, shape, policy.mesh, max_tokens)
     digits = DigitSource(config.ntl, policy.table, digit_pass, reader.labels)
-    return Scorer(config.ntl, config.reward, reader), digits
+    return Scorer(config.ntl, config.reward, task, reader), digits
 
 
 def build_evaluator(

@@ -92,8 +92,10 @@ def describe_prompt(prompt: Prompt, tokenizer: Tokenizer) -> str:
 
     Example:
         >>> from ntl_jax.data import Problem, encode_prompts, load_tokenizer
-        >>> tokenizer, problem = load_tokenizer(), Problem(0, "2+3?", "#### 5", "5", "mine")
-        >>> (prompt,), _ = encode_prompts([problem], tokenizer, template="<|endoftext|>{question}\n", max_tokens=64)
+        >>> tokenizer, problem = load_tokenizer(), Problem(0, "2+3?", "It is 5", "5", "mine")
+        >>> def render(problem):
+        ...     return f"<|endoftext|>{problem.question}\n"
+        >>> (prompt,), _ = encode_prompts([problem], tokenizer, render=render, max_tokens=64)
         >>> describe_prompt(prompt, tokenizer)
         "'<|endoftext|>2+3?\\n', 5 tokens, special tokens: <|endoftext|> 1"
     """

@@ -11,7 +11,7 @@ from ntl_jax.data import Problem, encode_prompts, encode_solutions, plain_proble
 from ntl_jax.data.tokenizer import Tokenizer
 from ntl_jax.records import Prompt
 from ntl_jax.rows.padding import RowShape
-from ntl_jax.tasks import generate_problems, load_gsm8k
+from ntl_jax.tasks import Split, Task
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,26 +39,28 @@ class Prompts:
         return RowShape(row=self.longest + max_tokens, response=max_tokens)
 
 
-def build_prompts(config: RunConfig, tokenizer: Tokenizer) -> Prompts:
-    """Loads or generates the problems, and encodes them.
+def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer) -> Prompts:
+    """Loads the task's problems, and encodes them.
 
     Args:
-        config: its ``data`` section, ``seed`` and ``trainer.eval_problems``.
+        config: its ``data`` section and ``trainer.eval_problems``.
+        task: what is asked.
         tokenizer: of the policy.
 
     Raises:
         ValueError: for files, rows, a template or lengths that do not fit.
     """
     data = config.data
-    train, held_out, skipped_rows = _problems(config, tokenizer)
-    encoding = {"template": data.template, "max_tokens": data.max_prompt_tokens, "on_long": data.on_long_row}
+    train, skipped_train = _problems(task, "train", tokenizer, data)
+    held_out, skipped_held_out = _problems(task, "held_out", tokenizer, data)
+    encoding = {"render": task.render, "max_tokens": data.max_prompt_tokens, "on_long": data.on_long_row}
     train_prompts, long_prompts = encode_prompts(train, tokenizer, **encoding)
-    held_out_prompts, long_held_out = encode_prompts(held_out, tokenizer, **encoding)
+    held_out_prompts, long_held_out = encode_prompts(held_out[: config.trainer.eval_problems], tokenizer, **encoding)
     examples, long_solutions = encode_solutions(
         train_prompts, tokenizer, max_tokens=data.max_solution_tokens, on_long=data.on_long_row
     )
     skipped = {
-        "malformed rows": skipped_rows,
+        "malformed rows": skipped_train + skipped_held_out,
         "long prompts": long_prompts + long_held_out,
         "long solutions (warm start)": long_solutions,
     }
@@ -66,23 +68,11 @@ def build_prompts(config: RunConfig, tokenizer: Tokenizer) -> Prompts:
     return Prompts(train_prompts, held_out_prompts, examples, source)
 
 
-def _problems(config: RunConfig, tokenizer: Tokenizer) -> tuple[list[Problem], list[Problem], int]:
-    """Training and held-out problems, and how many malformed rows were skipped."""
-    data, num_eval = config.data, config.trainer.eval_problems
-    settings = {"seed": config.seed, "tiers": data.tiers, "max_number": data.max_number}
-    skipped_train = skipped_eval = 0
-    if data.train is None:
-        train = generate_problems(data.num_train, split="train", **settings)
-    else:
-        train, skipped_train = load_gsm8k(data.train, on_bad_row=data.on_bad_row)
-    if data.eval is None:
-        assert num_eval is not None and data.train is None, "validate() refuses both"
-        held_out = generate_problems(num_eval, split="held_out", **settings)
-    else:
-        held_out, skipped_eval = load_gsm8k(data.eval, on_bad_row=data.on_bad_row)
-    train, more_train = plain_problems(train, tokenizer, on_bad_row=data.on_bad_row)
-    held_out, more_eval = plain_problems(held_out, tokenizer, on_bad_row=data.on_bad_row)
-    return train, held_out[:num_eval], skipped_train + skipped_eval + more_train + more_eval
+def _problems(task: Task, split: Split, tokenizer: Tokenizer, data: DataSection) -> tuple[list[Problem], int]:
+    """The problems of a split without special tokens, and how many malformed rows were left out."""
+    problems, skipped = task.load(split)
+    plain, more = plain_problems(problems, tokenizer, on_bad_row=data.on_bad_row)
+    return plain, skipped + more
 
 
 def _source(data: DataSection, num_train: int, num_eval: int, skipped: dict[str, int]) -> str:

@@ -17,6 +17,7 @@ from ntl_jax.train.factory import (
     build_engine,
     build_evaluator,
     build_scoring,
+    build_task,
     check_run,
     ppo_trainer,
     supervised_trainer,
@@ -75,8 +76,9 @@ def run(
     if saved is not None and not allow_changed_schedule:
         check_schedule(config, *saved)
     policy = build_policy(config)
-    prompts = build_prompts(config, policy.tokenizer)
-    scorer, digits = build_scoring(config, policy, prompts.shape(config.rollout.max_tokens))
+    task = build_task(config)
+    prompts = build_prompts(config, task, policy.tokenizer)
+    scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
     check_run(config, policy, prompts)
     params = build_params(policy, seed=config.seed)
     data = fingerprints(policy, params, prompts, scorer.reward)

@@ -46,7 +46,7 @@ def with_settings(parts, reward: RewardSection | None = None, **settings):
     config.validate()
     shape = RowShape(row=64 + config.rollout.max_tokens, response=config.rollout.max_tokens)
     policy_pass = PolicyPass(parts.table, config.ntl.method, shape, parts.mesh, max_tokens=512)
-    scorer = Scorer(config, parts.tokenizer, parts.table, policy_pass)
+    scorer = Scorer(config, parts.task, parts.tokenizer, parts.table, policy_pass)
     return dataclasses.replace(parts, config=config, scorer=scorer)
 
 
@@ -170,14 +170,15 @@ def test_the_reward_function_gets_record_temperature_and_bonus_settings(tiny_par
     prompts, trajectories, _ = sampled
     reward = RewardSection(function=echo, use_ntl_bonus=False, ntl_bonus_weight=0.25)
     scored = with_settings(tiny_parts, reward, temperature=2.0).scorer(prompts, trajectories)
-    assert scored.outcomes[0].metrics == {"extras": 5, "tau": 2.0, "use_ntl_bonus": 0.0, "ntl_bonus_weight": 0.25}
+    settings = {"tau": 2.0, "use_ntl_bonus": 0.0, "ntl_bonus_weight": 0.25}
+    assert scored.outcomes[0].metrics == {"extras": 7, "correct": float(scored.correct[0]), **settings}
 
 
 def test_without_passing_it_on_no_record_reaches_the_reward_function(tiny_parts, sampled, echo):
     prompts, trajectories, _ = sampled
     parts = with_settings(tiny_parts, RewardSection(function=echo), pass_to_reward_function=False)
     scored = parts.scorer(prompts, trajectories)
-    assert scored.outcomes[0].metrics == {"extras": 0}
+    assert scored.outcomes[0].metrics == {"extras": 2, "correct": float(scored.correct[0])}
     assert scored.ntl_info is not None
     assert with_settings(tiny_parts, pass_to_reward_function=False).scorer.reward.spec.endswith(":exact_match")
     with pytest.raises(ValueError, match="ntl_info"):

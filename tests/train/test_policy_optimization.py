@@ -20,7 +20,7 @@ def with_reward(parts, path, source: str):
     """The same parts with the reward function `score` of this source."""
     path.write_text(textwrap.dedent(source))
     config = dataclasses.replace(parts.config, reward=RewardSection(function=f"{path}:score"))
-    return dataclasses.replace(parts, config=config, scorer=Scorer(config, parts.tokenizer, parts.table))
+    return dataclasses.replace(parts, config=config, scorer=Scorer(config, parts.task, parts.tokenizer, parts.table))
 
 
 def with_algorithm(parts, **settings):

@@ -69,14 +69,14 @@ def shown_rows(scored: Scored, count: int) -> list[int]:
 def sample_record(scored: Scored, row: int) -> SampleRecord:
     """One line of ``samples.jsonl``."""
     prompt, info, outcome = scored.prompts[row], scored.ntl_info, scored.outcomes[row]
-    positions, probabilities = np.zeros(0, int), np.zeros((0, 10))
+    answer, positions, probabilities = scored.readings[row].answer, np.zeros(0, int), np.zeros((0, 10))
     if info is not None and info.digit_log_probs is not None:
         positions = info.digit_positions[row]
         probabilities = np.exp(info.digit_log_probs[row, positions])
     return SampleRecord(
         prompt=prompt.text,
         response=scored.readings[row].text,
-        extracted_answer=scored.readings[row].answer,
+        extracted_answer=None if answer is None else answer.text,
         ground_truth=prompt.ground_truth,
         reward=float(outcome.score),
         digit_positions=positions,

@@ -20,7 +20,7 @@ collect_ignore = [
     if importlib.util.find_spec(package) is None
 ]
 
-COMPILATION_CACHE = pathlib.Path(__file__).parent / ".jax_cache"
+COMPILATION_CACHE = pathlib.Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or pathlib.Path(__file__).parent / ".jax_cache")
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -27,4 +27,3 @@ def scored(setup) -> Scored:
     return result._replace(
         outcomes=[*outcomes, failed], fallbacks={2: "no digit"}, reward_errors=[(prompts[7].index, "no reward")]
     )
-

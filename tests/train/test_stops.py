@@ -54,4 +54,3 @@ def test_outside_the_main_thread_nothing_is_handled():
     thread.start()
     thread.join()
     assert found == [(True, False)]
-

@@ -32,15 +32,31 @@ FAULTS = (
     # Which reward belongs to which token, and what it is compared with
     Fault("experience/credit.py", "[:, None] - 1", "[:, None]"),
     Fault("experience/credit.py", "by_row[:, None], 0.0)", "by_row[:, None], 1.0)"),
-    Fault("experience/credit.py", "leave_one_out_advantages(per_token.sum(axis=1)", "group_advantages(per_token.sum(axis=1)"),
+    Fault(
+        "experience/credit.py",
+        "leave_one_out_advantages(per_token.sum(axis=1)",
+        "group_advantages(per_token.sum(axis=1)",
+    ),
     Fault("experience/credit.py", "return whiten(advantages, mask), Values", "return advantages, Values"),
-    Fault("experience/credit.py", "gamma=algorithm.gamma, lam=algorithm.lam", "gamma=algorithm.lam, lam=algorithm.gamma"),
+    Fault(
+        "experience/credit.py",
+        "gamma=algorithm.gamma, lam=algorithm.lam",
+        "gamma=algorithm.lam, lam=algorithm.gamma",
+    ),
     Fault("experience/credit.py", "where=valid, normalize=normalize", "normalize=normalize"),
     Fault("experience/credit.py", "0.0 - algorithm.overlong_penalty", "0.0 + algorithm.overlong_penalty"),
-    Fault("experience/credit.py", "max_tokens - algorithm.overlong_buffer), 0)", "max_tokens - algorithm.overlong_buffer), 1)"),
+    Fault(
+        "experience/credit.py",
+        "max_tokens - algorithm.overlong_buffer), 0)",
+        "max_tokens - algorithm.overlong_buffer), 1)",
+    ),
     # What is built before the first update
     Fault("experience/builder.py", "        old = rollout\n", "        old = rollout * 0.0\n"),
-    Fault("experience/builder.py", "per_token, reference = per_token - divergence", "per_token, reference = per_token + divergence"),
+    Fault(
+        "experience/builder.py",
+        "per_token, reference = per_token - divergence",
+        "per_token, reference = per_token + divergence",
+    ),
     Fault("experience/builder.py", "targets._replace(mask=mask)", "targets._replace(mask=targets.mask)"),
     Fault("experience/builder.py", "keep = scored.valid & samples.learned", "keep = scored.valid | samples.learned"),
     Fault("experience/builder.py", 't.finish_reason != "length"', 't.finish_reason != "stop"'),
@@ -57,7 +73,11 @@ FAULTS = (
     Fault("experience/ntl_record.py", "MAX_LOSS[method] * unmatched", "MAX_LOSS[method] * missing"),
     Fault("experience/digit_source.py", "if not self._runs or (", "if not self._runs and ("),
     # The update
-    Fault("update/step.py", "updates, opt_state = learner.optimizer.update(grads", "updates, opt_state = learner.optimizer.update(model.params"),
+    Fault(
+        "update/step.py",
+        "updates, opt_state = learner.optimizer.update(grads",
+        "updates, opt_state = learner.optimizer.update(model.params",
+    ),
     Fault("update/step.py", "step=state.step + 1", "step=state.step"),
     Fault("update/step.py", "sums = loss + loss_of_part,", "sums = loss_of_part,"),
     Fault("update/step.py", "num_parts, *x.shape[1:]).swapaxes(0, 1)", "num_parts, *x.shape[1:])[::-1].swapaxes(0, 1)"),
@@ -65,13 +85,25 @@ FAULTS = (
     Fault("update/step.py", "finite = jnp.all(", "finite = jnp.any("),
     Fault("update/average.py", "a + (1.0 - decay) * (", "a + decay * ("),
     Fault("update/terms.py", "of_surrogate = of_surrogate * corrections", "of_surrogate = of_surrogate"),
-    Fault("update/objectives.py", "loss -= self.algorithm.entropy_weight * stats.entropy", "loss += self.algorithm.entropy_weight * stats.entropy"),
-    Fault("update/objectives.py", "return self.weight * jnp.where(_numbers(targets), weights.numbers *", "return self.weight * jnp.where(_numbers(targets), weights.loss *"),
+    Fault(
+        "update/objectives.py",
+        "loss -= self.algorithm.entropy_weight * stats.entropy",
+        "loss += self.algorithm.entropy_weight * stats.entropy",
+    ),
+    Fault(
+        "update/objectives.py",
+        "return self.weight * jnp.where(_numbers(targets), weights.numbers *",
+        "return self.weight * jnp.where(_numbers(targets), weights.loss *",
+    ),
     Fault("update/surrogate.py", "(too_high & (advantages > 0)) | (too_low & (advantages < 0))", "too_high | too_low"),
     Fault("update/surrogate.py", "log_probs - log_ratio", "log_probs + log_ratio"),
     # Rows
     Fault("rows/packing.py", "rows.predictors) + places.position[:, None]", "rows.predictors)"),
-    Fault("rows/padding.py", "first = np.array([len(p) - 1 for p in prompts])", "first = np.array([len(p) for p in prompts])"),
+    Fault(
+        "rows/padding.py",
+        "first = np.array([len(p) - 1 for p in prompts])",
+        "first = np.array([len(p) for p in prompts])",
+    ),
 )  # fmt: skip
 
 

@@ -261,7 +261,8 @@ def test_a_stop_string_ends_the_response_with_the_token_that_completes_it():
         np.testing.assert_array_equal(after.response_ids, before.response_ids[: ends[0] + 1 if len(ends) else None])
         assert after.finish_reason == ("stop" if len(ends) else "length")
     assert {t.finish_reason for t in ended} == {"stop", "length"}
-    without = JaxEngine(decoder, table, mesh=mesh, slots=8, max_prompt_tokens=4)
+    without = JaxEngine(decoder.config, table, mesh=mesh, slots=8, max_prompt_tokens=4)
+    without.publish(weights_of(decoder))
     with pytest.raises(ValueError, match=r"JaxEngine\(tokenizer"):
         without.generate([prompt], dataclasses.replace(sampling, stop_strings=("x",)), seed=0)
 

@@ -19,11 +19,21 @@ import runpy
 from typing import Any
 
 import jax
+from flax import nnx
 
 from benchmarks.measure import RESULTS, machine, write
-from ntl_jax.config import AlgorithmSection, CorrectionSection, KLSection, OptimizerSection, RunConfig
+from ntl_jax.config import (
+    AlgorithmSection,
+    CispoSection,
+    ClippedSection,
+    CorrectionSection,
+    GspoSection,
+    KLSection,
+    OptimizerSection,
+    RunConfig,
+)
 from ntl_jax.models import Decoder
-from ntl_jax.records import Sampling
+from ntl_jax.records import Sampling, Version, Weights
 from ntl_jax.train.factory import Parts, assemble, ppo_trainer, supervised_trainer
 
 CONFIG = RESULTS.parents[1] / "configs" / "gsm8k_ntl.py"
@@ -31,7 +41,12 @@ SEQUENCE_MEAN = "seq-mean-token-mean"
 ALGORITHMS: dict[str, dict[str, Any]] = {
     "group": {},
     "group-without-deviation": {"normalize_groups": False, "aggregation": "seq-mean-token-sum-norm"},
-    "dapo": {"clip_high": 0.28, "dynamic_sampling": True, "overlong": "penalty", "overlong_buffer": 4},
+    "dapo": {
+        "clipped": ClippedSection(clip_high=0.28),
+        "dynamic_sampling": True,
+        "overlong": "penalty",
+        "overlong_buffer": 4,
+    },
     "leave-one-out": {"advantage": "leave_one_out"},
     "reinforce++": {"advantage": "reinforce_plus_plus"},
     "reinforce++-baseline": {"advantage": "reinforce_plus_plus_baseline"},
@@ -39,9 +54,9 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
     "remax": {"advantage": "remax"},
     "gae": {"advantage": "gae"},
     "gae-shared": {"advantage": "gae", "critic": "shared", "critic_warmup": 2, "critic_learning_rate": 1e-3},
-    "dual-clip": {"dual_clip": 3.0, "entropy_weight": 0.001},
-    "gspo": {"objective": "gspo", "clip_low": 3e-3, "clip_high": 4e-3, "aggregation": SEQUENCE_MEAN},
-    "cispo": {"objective": "cispo", "clip_low": 1.0, "clip_high": 0.28},
+    "dual-clip": {"clipped": ClippedSection(dual_clip=3.0), "entropy_weight": 0.001},
+    "gspo": {"objective": "gspo", "gspo": GspoSection(clip_low=3e-3, clip_high=4e-3), "aggregation": SEQUENCE_MEAN},
+    "cispo": {"objective": "cispo", "cispo": CispoSection(clip_high=0.28)},
     "sapo": {"objective": "sapo", "aggregation": SEQUENCE_MEAN},
     "reinforce": {"objective": "reinforce"},
     "kl-in-loss": {"kl": KLSection(weight=0.01)},
@@ -68,8 +83,9 @@ def accuracy(parts: Parts, decoder: Decoder) -> float:
         temperature=0.0,
         stop_token_ids=parts.stop_token_ids,
     )
-    parts.engine.load_weights(0, decoder)
+    parts.engine.publish(Weights(Version(0), nnx.state(decoder, nnx.Param)))
     trajectories = parts.engine.generate(parts.eval_prompts, sampling, seed=0)
+    parts.engine.retract()
     return float(parts.scorer(parts.eval_prompts, trajectories, decoder).correct.mean())
 
 

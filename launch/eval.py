@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from ntl_jax.config import CONFIG_FILE, ModelSection, RolloutSection, RunConfig, read_escapes, stored_config
+from ntl_jax.config import ModelSection, RolloutSection, RunConfig, holds_run, read_escapes, stored_config
 
 MODEL_DEFAULTS = RunConfig(rollout=RolloutSection(max_tokens=512))
 """Of a model that is not a run's; GSM8K's solutions need the room."""
@@ -46,28 +46,40 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     Raises:
         ValueError: for a source that is neither a run nor a model, a run without a checkpoint, wrong settings.
     """
-    is_run = _is_run(args.source)
-    config = _settings(args, stored_config(pathlib.Path(args.source)) if is_run else None)
-    config.validate()
+    is_run = holds_run(pathlib.Path(args.source))
+    base = stored_config(pathlib.Path(args.source)) if is_run else _model_settings(args.source)
+    config = _settings(args, base)
+    config.validate(base)
     # Here and not above: with JAX and its friends, --help would take seconds.
-    from flax import nnx
-
     from ntl_jax.metrics import finite, print_comparison, print_header, write_rows, write_whole
+    from ntl_jax.records import Version, Weights
+    from ntl_jax.rollout.engine import check_positions
     from ntl_jax.train.checkpoints.checkpointer import restore_policy
-    from ntl_jax.train.evaluation import evaluate, evaluation_metrics, examples
-    from ntl_jax.train.factory import assemble
+    from ntl_jax.train.evaluation import evaluation_metrics, examples
+    from ntl_jax.train.factory import build_engine, build_evaluator, build_scoring, build_task
     from ntl_jax.train.header import describe_evaluation, describe_prompt
+    from ntl_jax.train.policy import build_params, build_policy
+    from ntl_jax.train.prompts import build_prompts
 
-    parts = assemble(config)
-    params, policy = parts.params, args.source
+    policy, name = build_policy(config), args.source
+    task = build_task(config)
+    prompts = build_prompts(config, task, policy.tokenizer)
+    check_positions(prompts.longest, config.rollout.max_tokens, policy.model.max_positions)
+    scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
     if is_run:
-        stage, step, params = restore_policy(pathlib.Path(args.source), params, args.checkpoint)
-        policy = f"{args.source} after step {step} of stage {stage}"
-    first_prompt = describe_prompt(parts.eval_prompts[0], parts.tokenizer)
-    about = {"policy": policy, "first prompt": first_prompt, "evaluation": describe_evaluation(parts)}
+        stage, step, params = restore_policy(pathlib.Path(args.source), policy.shapes(), args.checkpoint)
+        name = f"{args.source} after step {step} of stage {stage}"
+    else:
+        params = build_params(policy, seed=config.seed)
+    about = {
+        "policy": name,
+        "first prompt": describe_prompt(prompts.held_out[0], policy.tokenizer),
+        "evaluation": describe_evaluation(config, len(prompts.held_out)),
+    }
     print_header(about)
-    with contextlib.closing(parts.engine):
-        evaluation = evaluate(parts, nnx.merge(parts.graph, params), version=0)
+    with contextlib.closing(build_engine(config.rollout, policy, max_prompt_tokens=prompts.longest)) as engine:
+        evaluator = build_evaluator(config, policy, prompts, engine, scorer, digits)
+        evaluation = evaluator(Weights(Version(0), params))
     metrics = evaluation_metrics(evaluation)
     print_comparison(("value",), {name: (f"{value:.4g}",) for name, value in metrics.items()})
     folder = args.output or pathlib.Path("runs") / f"eval-{config.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
@@ -97,15 +109,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _is_run(source: str) -> bool:
-    """Both kinds of folder hold a file of this name; a run's has sections."""
-    path = pathlib.Path(source) / CONFIG_FILE
-    return path.is_file() and "trainer" in json.loads(path.read_text(encoding="utf-8"))
+def _model_settings(source: str) -> RunConfig:
+    return dataclasses.replace(MODEL_DEFAULTS, name="model", model=ModelSection(path=source))
 
 
-def _settings(args: argparse.Namespace, stored: RunConfig | None) -> RunConfig:
+def _settings(args: argparse.Namespace, base: RunConfig) -> RunConfig:
     """The settings of the run or of a model, changed by the options; with few training problems, as none is used."""
-    base = stored or dataclasses.replace(MODEL_DEFAULTS, name="model", model=ModelSection(path=args.source))
     standard = base.trainer.eval_problems if args.data is None else None  # of a file: all of it
     num_problems = standard if args.problems is None else args.problems
     given = {

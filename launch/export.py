@@ -54,12 +54,12 @@ def export(run: pathlib.Path, folder: pathlib.Path, which: Literal["newest", "be
 
     from ntl_jax.models import save_hf
     from ntl_jax.train.checkpoints.checkpointer import restore_policy
-    from ntl_jax.train.factory import assemble
+    from ntl_jax.train.policy import build_policy
 
-    parts = assemble(dataclasses.replace(config, model=dataclasses.replace(config.model, mesh=(1, 1, 1))))
-    stage, step, params = restore_policy(run, parts.params, which)
-    decoder = nnx.merge(parts.graph, params)
-    save_hf(decoder, folder, tokenizer=parts.tokenizer, stop_token_ids=parts.stop_token_ids)
+    policy = build_policy(dataclasses.replace(config, model=dataclasses.replace(config.model, mesh=(1, 1, 1))))
+    stage, step, params = restore_policy(run, policy.shapes(), which)
+    stop_token_ids = policy.vocabulary.stop_token_ids
+    save_hf(nnx.merge(policy.graph, params), folder, tokenizer=policy.tokenizer, stop_token_ids=stop_token_ids)
     return f"{folder}: the policy of {run} after step {step} of stage {stage}"
 
 

@@ -104,7 +104,7 @@ def parse_args(argv: Sequence[str]) -> Args:
             Args, args=argv, default=Args(base), prog="launch/train.py", description=__doc__, use_underscores=True
         )
     args = dataclasses.replace(args, config=_read_texts(args.config, given))
-    args.config.validate()
+    args.config.validate(base)
     for flag in ("allow_changed_schedule", "allow_changed_data"):
         if getattr(args, flag) and stored is None:
             raise ValueError(f"--{flag.replace('_', '-')} only applies to a resumed run: add --resume, or leave it out")

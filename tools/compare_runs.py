@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares two run folders: python tools/compare_runs.py RUN1 RUN2
 
-Every line of metrics.jsonl, samples.jsonl and evaluations/ must be the same, except for times. With --tolerance, numbers
-may differ by that much, relative or absolute.
+Every line of metrics.jsonl, samples.jsonl and evaluations/ must be the same, except for times. With --tolerance,
+numbers may differ by that much, relative or absolute.
 """
 
 import argparse
@@ -45,7 +45,8 @@ def differences(first: Any, second: Any, tolerance: float, at: str = "") -> Iter
     """Where two JSON values differ, by path.
 
     Example:
-        >>> list(differences({"loss": [1.0, 2.0], "timing_s/step": 1.0}, {"loss": [1.0, 2.5], "timing_s/step": 2.0}, 0.1))
+        >>> first, second = {"loss": [1.0, 2.0], "timing_s/step": 1.0}, {"loss": [1.0, 2.5], "timing_s/step": 2.0}
+        >>> list(differences(first, second, 0.1))
         ['loss.1: 2.0, 2.5']
     """
     if isinstance(first, dict) and isinstance(second, dict):

@@ -4,13 +4,21 @@
 Files in ``configs/`` build a ``RunConfig``; ``--config.section.field=value`` overrides a field.
 """
 
-from ntl_jax.config.algorithm import AlgorithmSection, CorrectionSection, KLSection, OptimizerSection
+from ntl_jax.config.algorithm import (
+    AlgorithmSection,
+    CispoSection,
+    ClippedSection,
+    CorrectionSection,
+    GspoSection,
+    KLSection,
+    OptimizerSection,
+    SapoSection,
+)
 from ntl_jax.config.escapes import read_escapes, several_in_one, write_escapes
+from ntl_jax.config.ntl import NTLSection, RewardSection
 from ntl_jax.config.sections import (
     DataSection,
     ModelSection,
-    NTLSection,
-    RewardSection,
     RolloutSection,
     RunConfig,
     TrackingSection,
@@ -18,15 +26,19 @@ from ntl_jax.config.sections import (
     WarmStartSection,
 )
 from ntl_jax.config.serialisation import flatten, from_dict
-from ntl_jax.config.stored import CONFIG_FILE, stored_config
+from ntl_jax.config.stored import CONFIG_FILE, FORMAT, config_to_json, holds_run, stored_config
 from ntl_jax.config.temperature import parse_schedule
 from ntl_jax.config.vllm import VllmSection
 
 __all__ = [
     "CONFIG_FILE",
+    "FORMAT",
     "AlgorithmSection",
+    "CispoSection",
+    "ClippedSection",
     "CorrectionSection",
     "DataSection",
+    "GspoSection",
     "KLSection",
     "ModelSection",
     "NTLSection",
@@ -34,12 +46,15 @@ __all__ = [
     "RewardSection",
     "RolloutSection",
     "RunConfig",
+    "SapoSection",
     "TrackingSection",
     "TrainerSection",
     "VllmSection",
     "WarmStartSection",
+    "config_to_json",
     "flatten",
     "from_dict",
+    "holds_run",
     "parse_schedule",
     "read_escapes",
     "several_in_one",

@@ -4,6 +4,23 @@
 import dataclasses
 from typing import Literal
 
+from ntl_jax.config.setting import (
+    DECAY,
+    FINITE,
+    FRACTION,
+    above,
+    at_least,
+    or_none,
+    positive,
+    setting,
+    unless,
+    when,
+)
+
+_GAE = when("algorithm.advantage", "gae")
+_RECOMPUTE = when("algorithm.old_log_probs", "recompute")
+_HAS_MOMENTS = unless(".name", "adafactor", instead="adamw")
+
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerSection:
@@ -12,31 +29,73 @@ class OptimizerSection:
     name: Literal["adamw", "adafactor", "muon"] = "adamw"
     """AdamW; Adafactor, which keeps rows and columns of the variance alone; or Muon on the layers' matrices, scaled to
     AdamW's step so that its learning rates serve, with AdamW on everything else."""
-    learning_rate: float = 1e-3
+    learning_rate: float = setting(1e-3, above(0))
     """Peak learning rate."""
-    warmup_steps: int = 20
+    warmup_steps: int = setting(20, at_least(0))
     """Updates over which the learning rate rises: from 1 / warmup_steps of the peak at the first to the peak."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """After the warm-up; linear and cosine decay to zero over the model's updates in the stage; for the policy these
     are the updates after critic_warmup."""
-    weight_decay: float = 0.0
+    weight_decay: float = setting(0.0, at_least(0))
     """Decoupled weight decay of the layers' matrices and the embeddings; not of biases, norms and the value head."""
-    b1: float = 0.9
+    b1: float = setting(0.9, DECAY, needs=[_HAS_MOMENTS])
     """Decay of the gradient's mean; Adafactor keeps none."""
-    b2: float = 0.99
+    b2: float = setting(0.99, DECAY, needs=[_HAS_MOMENTS])
     """Decay of the gradient's variance; Adafactor has its own schedule."""
-    max_grad_norm: float = 1.0
+    max_grad_norm: float = setting(1.0, above(0))
     """Gradients are scaled down to this global norm."""
-    ema_decay: float = 0.0
+    ema_decay: float = setting(0.0, DECAY)
     """Of a moving average of the policy's parameters, in float32, which is then evaluated, exported and handed on to
     the next stage (0.99 counts about the last 100 updates); sampling and learning use the newest. 0: none."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ClippedSection:
+    """objective=clipped (PPO): the surrogate stops growing where the importance ratio leaves the clip."""
+
+    clip_low: float = setting(0.2, above(0))
+    """The ratio is clipped below at 1 - clip_low."""
+    clip_high: float = setting(0.2, above(0))
+    """The ratio is clipped above at 1 + clip_high."""
+    dual_clip: float | None = setting(None, or_none(above(1, " (3 is usual)")))
+    """Largest ratio that a negative advantage is multiplied by; None: no bound."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GspoSection:
+    """objective=gspo: the clip of a whole response's ratio, whose logarithm is the mean over its tokens."""
+
+    clip_low: float = setting(3e-4, above(0))
+    """The response's ratio is clipped below at 1 - clip_low; the default is the paper's."""
+    clip_high: float = setting(4e-4, above(0))
+    """The response's ratio is clipped above at 1 + clip_high; the default is the paper's."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CispoSection:
+    """objective=cispo: every token is learnt from, with the clipped ratio as its weight."""
+
+    clip_low: float = setting(1.0, above(0))
+    """The weight is at least 1 - clip_low; from 1 on there is no lower bound, as in the paper."""
+    clip_high: float = setting(0.2, above(0))
+    """The weight is at most 1 + clip_high. The paper tunes it and names no value; 0.2 is that of verl's example."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SapoSection:
+    """objective=sapo: a soft gate of the importance ratio in the place of the clip."""
+
+    tau_positive: float = setting(1.0, above(0))
+    """Steepness of the gate where the advantage is positive."""
+    tau_negative: float = setting(1.05, above(0))
+    """Steepness of the gate where it is not."""
 
 
 @dataclasses.dataclass(frozen=True)
 class KLSection:
     """Divergence from the reference policy: the policy as it was before the first iteration, frozen."""
 
-    weight: float = 0.0
+    weight: float = setting(0.0, at_least(0))
     """Of the divergence; 0: there is no reference policy, and it takes no memory and no time."""
     place: Literal["loss", "reward"] = "loss"
     """A term of the loss, or taken off each token's reward."""
@@ -44,9 +103,9 @@ class KLSection:
     """Per token; with + its gradient is that of k2, which is the KL's in expectation."""
     controller: Literal["fixed", "adaptive"] = "fixed"
     """adaptive: the weight steers the divergence to the target."""
-    target: float = 0.1
+    target: float = setting(0.1, above(0), needs=[when(".controller", "adaptive")])
     """adaptive: divergence to hold, nats per token."""
-    horizon: float = 10_000.0
+    horizon: float = setting(10_000.0, above(0), needs=[when(".controller", "adaptive")])
     """adaptive: samples over which an error of 20% changes the weight by about 20%."""
 
 
@@ -58,15 +117,15 @@ class CorrectionSection:
     """A token's loss is multiplied by min(w, high) (TIS), or by w within [low, high] and 0 outside (IcePop)."""
     level: Literal["token", "sequence"] = "token"
     """w of each token, or of its whole response."""
-    low: float = 0.5
+    low: float = setting(0.5, at_least(0), needs=[when(".weights", "banded")])
     """For banded: smallest w to keep, at most 1."""
-    high: float = 2.0
+    high: float = setting(2.0, above(0), needs=[when(".weights", "truncated", "banded")])
     """Largest w; at least 1 for banded."""
     rejection: Literal["none", "mean_k1", "mean_k3"] = "none"
     """Responses whose mean divergence per token leaves [reject_below, reject_above] are not learnt from."""
-    reject_below: float | None = None
+    reject_below: float | None = setting(None, or_none(FINITE), needs=[when(".rejection", "mean_k1", "mean_k3")])
     """Nats per token, at most 0; None: no bound. For mean_k1 with w in [a, b]: -log(b)."""
-    reject_above: float | None = None
+    reject_above: float | None = setting(None, or_none(FINITE), needs=[when(".rejection", "mean_k1", "mean_k3")])
     """Nats per token, at least 0; None: no bound. For mean_k1 with w in [a, b]: -log(a)."""
 
 
@@ -86,60 +145,60 @@ class AlgorithmSection:
     """What a reward is compared with: mean and deviation of a prompt's samples (GRPO), a critic with generalised
     advantage estimation, the prompt's other samples (RLOO), the batch (REINFORCE++), the prompt's mean and then the
     batch, the prompt's length-weighted mean (OPO), or the prompt's greedy response."""
-    normalize_groups: bool = True
+    normalize_groups: bool = setting(True, needs=[when(".advantage", "group")])
     """group: divide by the deviation of a prompt's samples (GRPO); off (Dr. GRPO), near-equal rewards stay near 0."""
     objective: Literal["clipped", "gspo", "cispo", "sapo", "reinforce"] = "clipped"
-    """Clipped surrogate (PPO), the same with the response's ratio, clipped weights, a soft gate, or no ratio at all."""
-    clip_low: float = 0.2
-    """The importance ratio is clipped below at 1 - clip_low; for gspo 3e-4 is usual."""
-    clip_high: float = 0.2
-    """The importance ratio is clipped above at 1 + clip_high; for gspo 4e-4 is usual."""
-    dual_clip: float | None = None
-    """clipped: largest ratio that a negative advantage is multiplied by, above 1 (3 is usual); None: no bound."""
-    sapo_tau_positive: float = 1.0
-    """sapo: steepness of the gate where the advantage is positive."""
-    sapo_tau_negative: float = 1.05
-    """sapo: steepness of the gate where it is not."""
+    """Clipped surrogate (PPO), the same with the response's ratio, clipped weights, a soft gate, or no ratio at all;
+    each but the last has a section of its own below."""
+    clipped: ClippedSection = setting(ClippedSection(), needs=[when("algorithm.objective", "clipped")])
+    gspo: GspoSection = setting(GspoSection(), needs=[when("algorithm.objective", "gspo")])
+    cispo: CispoSection = setting(CispoSection(), needs=[when("algorithm.objective", "cispo")])
+    sapo: SapoSection = setting(SapoSection(), needs=[when("algorithm.objective", "sapo")])
     aggregation: Literal[
         "token-mean", "token-sum", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm"
     ] = "token-mean"
     """How tokens' losses become one number: every token weighs the same, or every response does. gspo and sapo are
     meant for seq-mean-token-mean; seq-mean-token-sum-norm divides by rollout.max_tokens."""
-    entropy_weight: float = 0.0
+    entropy_weight: float = setting(0.0, at_least(0))
     """Weight of the entropy bonus."""
-    kl: KLSection = KLSection()
+    kl: KLSection = setting(KLSection(), needs=[positive("algorithm.kl.weight")])
     old_log_probs: Literal["rollout", "recompute"] = "rollout"
     """Of the policy that the ratio is taken against: captured while sampling, or from one forward pass before the first
     update of an iteration, with `correction` for what sampler and trainer disagree about."""
-    correction: CorrectionSection = CorrectionSection()
+    correction: CorrectionSection = setting(CorrectionSection(), needs=[_RECOMPUTE])
     overlong: Literal["keep", "mask", "penalty"] = "keep"
     """Responses that end at rollout.max_tokens: as any other, not learnt from, or DAPO's soft penalty by length."""
-    overlong_buffer: int = 16
+    overlong_buffer: int = setting(16, at_least(1), needs=[when(".overlong", "penalty")])
     """penalty: over the last tokens before rollout.max_tokens it rises from 0 to overlong_penalty."""
-    overlong_penalty: float = 1.0
+    overlong_penalty: float = setting(1.0, at_least(0), needs=[when(".overlong", "penalty")])
     """penalty: taken off the reward of a response of rollout.max_tokens."""
     dynamic_sampling: bool = False
     """Prompts whose samples all score the same teach nothing: draw others in their place."""
-    max_refills: int = 3
+    max_refills: int = setting(3, at_least(0), needs=[when(".dynamic_sampling", True)])
     """dynamic_sampling: at most so many more calls of the engine in an iteration; what is then still missing is left
     out of the update."""
-    epochs: int = 1
+    epochs: int = setting(1, at_least(1))
     """Passes over each iteration's samples."""
-    minibatches: int = 2
+    minibatches: int = setting(2, at_least(1))
     """Updates per pass."""
-    gamma: float = 1.0
+    gamma: float = setting(1.0, FRACTION, needs=[when(".advantage", "gae", "reinforce_plus_plus")])
     """gae, reinforce_plus_plus: discount per token."""
-    lam: float = 1.0
+    lam: float = setting(1.0, FRACTION, needs=[_GAE])
     """gae: lambda; 1 is the Monte-Carlo return."""
-    critic: Literal["own", "shared"] = "own"
+    critic: Literal["own", "shared"] = setting("own", needs=[_GAE])
     """gae: a trunk of its own, which begins as a copy of the policy's, or a value head on the policy's trunk."""
-    critic_warmup: int = 0
+    critic_warmup: int = setting(0, at_least(0), needs=[_GAE])
     """gae: first iterations in which only the critic learns; of a shared trunk only the value head."""
-    critic_learning_rate: float | None = None
+    critic_learning_rate: float | None = setting(None, or_none(above(0)), needs=[_GAE])
     """gae: peak learning rate of the critic; None: that of `optimizer`."""
-    value_clip: float = 0.5
+    value_clip: float = setting(0.5, above(0), needs=[_GAE])
     """gae: values move at most this far from those at sampling before the loss stops following."""
-    value_weight: float = 0.5
+    value_weight: float = setting(0.5, at_least(0), needs=[_GAE])
     """gae: weight of the critic's loss."""
     optimizer: OptimizerSection = OptimizerSection(learning_rate=1e-4, warmup_steps=5)
     """Its optimizer."""
+
+    @property
+    def warmup_iterations(self) -> int:
+        """First iterations in which only the critic learns; 0 without a critic."""
+        return self.critic_warmup if self.advantage == "gae" else 0

@@ -8,8 +8,22 @@ import dataclasses
 from typing import Literal
 
 from ntl_jax.config.algorithm import AlgorithmSection, OptimizerSection
+from ntl_jax.config.ntl import NTLSection, RewardSection
+from ntl_jax.config.setting import FRACTION, SHARE, Range, above, at_least, includes, or_none, positive, setting, when
 from ntl_jax.config.validation import find_problems
 from ntl_jax.config.vllm import VllmSection
+
+_FROM_SCRATCH = when("model.path", None)
+_GENERATED = when("data.train", None)
+_JAX_ENGINE = when("rollout.engine", "jax", hint="; with 'vllm' set rollout.vllm.max_num_seqs")
+_EVEN = Range("be even and at least 2, for rotary positions", lambda x: x >= 2 and x % 2 == 0)
+_MESH = Range(
+    "be positive sizes, at most one of them -1",
+    lambda mesh: all(size == -1 or size >= 1 for size in mesh) and mesh.count(-1) <= 1,
+)
+_TIERS = Range("be one or more of 1, 2, 3, 4", lambda tiers: tiers and set(tiers) <= {1, 2, 3, 4})
+_TEMPLATE = Range("contain {question}, which stands for the problem's text", lambda x: "{question}" in x)
+_FOLDER = Range("be the name of a folder, without / and \\", lambda x: x and not set(x) & set("/\\"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,21 +33,21 @@ class ModelSection:
     path: str | None = None
     """Folder with a Hugging Face checkpoint (config.json, safetensors, tokenizer), or a name on the hub; the sizes are
     then the checkpoint's. None: from scratch."""
-    num_layers: int = 4
+    num_layers: int = setting(4, at_least(1), needs=[_FROM_SCRATCH])
     """Decoder layers."""
-    width: int = 128
+    width: int = setting(128, at_least(1), needs=[_FROM_SCRATCH])
     """Width of the hidden states."""
-    num_heads: int = 4
+    num_heads: int = setting(4, at_least(1), needs=[_FROM_SCRATCH])
     """Query heads."""
-    num_kv_heads: int = 2
+    num_kv_heads: int = setting(2, at_least(1), needs=[_FROM_SCRATCH])
     """Key/value heads; must divide num_heads."""
-    head_dim: int = 32
+    head_dim: int = setting(32, _EVEN, needs=[_FROM_SCRATCH])
     """Size of one head."""
-    feed_forward: int = 384
+    feed_forward: int = setting(384, at_least(1), needs=[_FROM_SCRATCH])
     """Width of the gated feed-forward layer."""
-    rope_theta: float = 10_000.0
+    rope_theta: float = setting(10_000.0, above(0), needs=[_FROM_SCRATCH])
     """Base of the rotary position frequencies."""
-    tie_embeddings: bool = True
+    tie_embeddings: bool = setting(True, needs=[_FROM_SCRATCH])
     """One matrix serves as embedding and vocabulary head."""
     param_dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the parameters that the optimizer updates."""
@@ -43,7 +57,7 @@ class ModelSection:
     """Kernel: XLA's, cuDNN's flash attention (NVIDIA, bfloat16), splash (TPU), or what serves platform and shapes."""
     remat: Literal["none", "layer", "dots"] = "none"
     """What the backward pass computes again: nothing, whole layers, or all but the matrix products."""
-    mesh: tuple[int, int, int] = (-1, 1, 1)
+    mesh: tuple[int, int, int] = setting((-1, 1, 1), _MESH)
     """Devices along the axes data, fsdp, tensor; one entry may be -1: all that are left."""
 
 
@@ -59,21 +73,23 @@ class DataSection:
     """A malformed row stops the run, or is skipped and counted. Text with a special token is malformed."""
     on_long_row: Literal["error", "skip"] = "skip"
     """A prompt or solution past the two limits below stops the run, or is skipped and counted."""
-    max_prompt_tokens: int = 384
+    max_prompt_tokens: int = setting(384, at_least(1))
     """Longest prompt that is used, in tokens."""
-    max_solution_tokens: int = 512
+    max_solution_tokens: int = setting(
+        512, at_least(1), needs=[positive("warm_start.steps") | when(".on_long_row", "error")]
+    )
     """Longest reference solution the warm start learns from, in tokens."""
-    template: str = "{question}\n"
+    template: str = setting("{question}\n", _TEMPLATE)
     r"""The prompt; {question} is replaced by the problem's text. Special tokens in it are encoded as such; the
     tokenizer's begin-of-sequence token is prepended unless the template has one. On the command line \n, \t, \r and \\
     are escapes; every other backslash is kept, also in LaTeX commands such as \text."""
     tokenizer: str | None = None
     """Folder or hub name of a tokenizer; None: that of model.path, or the built-in one with single-digit tokens."""
-    tiers: tuple[int, ...] = (1, 2)
+    tiers: tuple[int, ...] = setting((1, 2), _TIERS, needs=[_GENERATED])
     """Generator: reasoning steps of the problems, of 1 to 4."""
-    max_number: int = 40
+    max_number: int = setting(40, at_least(5, ": below, some problems have no solution"), needs=[_GENERATED])
     """Generator: largest number in a question of tiers 1 and 2; the upper tiers scale it up."""
-    num_train: int = 20_000
+    num_train: int = setting(20_000, at_least(1), needs=[_GENERATED])
     """Generator: training problems."""
 
 
@@ -81,13 +97,13 @@ class DataSection:
 class WarmStartSection:
     """Supervised stage: cross entropy + ntl_weight * Number Token Loss on the reference solutions."""
 
-    steps: int = 300
+    steps: int = setting(300, at_least(0))
     """Updates; 0 leaves the stage out."""
-    batch_size: int = 64
+    batch_size: int = setting(64, at_least(1))
     """Solutions per update."""
-    ntl_method: Literal["mse", "wasserstein"] = "wasserstein"
+    ntl_method: Literal["mse", "wasserstein"] = setting("wasserstein", needs=[positive(".ntl_weight")])
     """Number Token Loss of this stage; the paper found Wasserstein the better."""
-    ntl_weight: float = 0.3
+    ntl_weight: float = setting(0.3, at_least(0))
     """Weight of the Number Token Loss (the paper's best); 0 leaves it out of the program."""
     optimizer: OptimizerSection = OptimizerSection(learning_rate=2e-3, schedule="cosine")
     """Its optimizer."""
@@ -99,115 +115,60 @@ class RolloutSection:
 
     engine: Literal["jax", "vllm"] = "jax"
     """What samples: JAX on the training devices, or one vLLM engine in this process (docs/rollout.md)."""
-    prompts_per_step: int = 32
+    prompts_per_step: int = setting(32, at_least(1))
     """Problems per iteration."""
-    num_samples: int = 8
+    num_samples: int = setting(8, at_least(1))
     """Samples per problem (G)."""
-    max_tokens: int = 80
+    max_tokens: int = setting(80, at_least(1))
     """Longest response, in tokens."""
-    temperature: float = 1.0
+    temperature: float = setting(1.0, above(0))
     """Softmax temperature of the sampling distribution; the update uses the same."""
-    top_p: float = 1.0
+    top_p: float = setting(1.0, SHARE)
     """Only the likeliest tokens that together have this probability; 1: all. This and the next two need
     algorithm.old_log_probs=recompute: what is left is a distribution that the trainer does not score."""
-    top_k: int = 0
+    top_k: int = setting(0, at_least(0))
     """Only so many of the likeliest tokens; 0: all."""
-    min_p: float = 0.0
+    min_p: float = setting(0.0, FRACTION)
     """Only tokens with at least this fraction of the likeliest one's probability; 0: all."""
-    stop_strings: tuple[str, ...] = ()
+    stop_strings: tuple[str, ...] = setting((), Range("be texts, none of them empty", all))
     """A response ends with the token that completes one of them, or that is one of them (special tokens, such as
     <|im_end|>), in addition to the end tokens of tokenizer and checkpoint. Separate several by spaces, as in
     --config.rollout.stop_strings A: B:; escapes are those of data.template."""
-    slots: int | None = None
+    slots: int | None = setting(None, or_none(at_least(1)), needs=[_JAX_ENGINE])
     """jax: samples that are decoded together; None: all of an iteration's. Where lengths differ much, a quarter of them
     is faster: finished samples make room for waiting ones."""
-    vllm: VllmSection = VllmSection()
+    vllm: VllmSection = setting(VllmSection(), needs=[when("rollout.engine", "vllm")])
     """Settings of the vLLM engine."""
-
-
-@dataclasses.dataclass(frozen=True)
-class NTLSection:
-    """Number Token Loss in reinforcement learning: a record for the reward, and a term of the actor's loss."""
-
-    enabled: bool = True
-    """Off: plain PPO with the same command; rewards get no NTL record and the loss no NTL term."""
-    method: Literal["mse", "wasserstein"] = "mse"
-    """Squared error of the expected digit, or Wasserstein-1 distance to the true one."""
-    weight: float = 0.1
-    """Weight of the differentiable term in the actor's loss; 0 leaves it out of the program."""
-    extract_during_generation: bool = True
-    """The record is built from the digits' log-probs that the engine captures while sampling."""
-    extract_during_log_prob: bool = True
-    """Where the engine gives none, from a forward pass of the trainer's own: always so with tokens of several digits.
-    Both off: the record holds how sure the policy was of its digits, and nothing of how right."""
-    pass_to_reward_function: bool = True
-    """Off: the reward function gets no NTL record; the loss keeps its term."""
-    reward_mode: Literal["final_answer", "all_tokens", "hybrid"] = "final_answer"
-    """Which digits have a true value: those of the final answer, those of the results of all equations, or both."""
-    temperature: float = 1.0
-    """tau in the reward's exp(-ntl_loss / tau)."""
-    adaptive_temperature: bool = False
-    """tau follows temperature_schedule over the PPO iterations."""
-    temperature_schedule: str | None = None
-    """`constant` (ntl.temperature), `linear:1.0->0.3@500` (from, to, iterations), `cosine:...` or `exponential:...`."""
-    log_metrics: bool = True
-    """Write the metrics of the group ntl/."""
-    debug_mode: bool = False
-    """Log what goes into and comes out of the reward of trainer.samples_per_step samples, digit by digit: logger `ntl`,
-    ntl_debug.log in the run folder."""
-    save_digit_info: bool = False
-    """Write the record of every iteration to digit_info/STEP.npz in the run folder."""
-    cache_digit_mappings: bool = True
-    """Read tokens' numbers and texts from the tokenizer once. Off: at every step, for one that changes meanwhile."""
-    fallback_on_error: bool = True
-    """A sample whose record cannot be built is scored by exact match, counted and logged; off: the run stops."""
-    require_digits: bool = False
-    """A response without a single digit counts as one whose record cannot be built."""
-
-
-@dataclasses.dataclass(frozen=True)
-class RewardSection:
-    """The reward function."""
-
-    function: str | None = None
-    """`path.py:name` or `package.module:name` with verl's compute_score call; None: `ntl_jax.rewards:ntl_reward`
-    with NTL, `ntl_jax.rewards:exact_match` without."""
-    use_ntl_bonus: bool = True
-    """For functions that take it, as `ntl_jax.rewards:compute_score` does: add a bonus for digits to exact match."""
-    ntl_bonus_type: Literal["all", "final_answer"] = "all"
-    """The bonus looks at all digits with a true value, or at those of the final answer."""
-    ntl_bonus_weight: float = 0.1
-    """Weight of the bonus, which lies in [0, 1]."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainerSection:
     """Length of the run, evaluation and checkpoints."""
 
-    steps: int = 80
+    steps: int = setting(80, at_least(0))
     """PPO iterations; 0 stops after the warm start."""
-    eval_every: int = 40
+    eval_every: int = setting(40, at_least(1))
     """PPO iterations between evaluations; before the first and after the last there is always one."""
-    eval_problems: int | None = 512
+    eval_problems: int | None = setting(512, or_none(at_least(1)))
     """Held-out problems per evaluation (all, if the file holds fewer); None: all of data.eval."""
-    eval_samples: int = 0
+    eval_samples: int = setting(0, at_least(0))
     """Samples per held-out problem beside the greedy response, for mean@k, pass@k and maj@k; 0: greedy only."""
-    eval_temperature: float = 1.0
+    eval_temperature: float = setting(1.0, above(0), needs=[positive(".eval_samples")])
     """Of those samples."""
-    eval_top_p: float = 1.0
+    eval_top_p: float = setting(1.0, SHARE, needs=[positive(".eval_samples")])
     """Those samples are drawn from the likeliest tokens that together have this probability."""
-    target_accuracy: float | None = None
+    target_accuracy: float | None = setting(None, or_none(SHARE))
     """PPO ends with the first evaluation whose greedy accuracy reaches it; None: after all steps."""
-    save_every: int = 40
+    save_every: int = setting(40, at_least(1))
     """Steps between checkpoints of either stage; a stage's last step and its best evaluation are always saved."""
-    keep_last: int = 2
+    keep_last: int = setting(2, at_least(1))
     """Newest checkpoints of a stage that are kept; the one with the best held-out accuracy is kept beside them."""
-    max_tokens_per_micro_batch: int = 16_384
+    max_tokens_per_micro_batch: int = setting(16_384, at_least(1))
     """Padded tokens that go through the model at once; more are split, with the same gradients."""
     pack_sequences: bool = False
     """Several short responses share a row in PPO's updates, with the same gradients: less padding to compute, where
     lengths differ much."""
-    samples_per_step: int = 4
+    samples_per_step: int = setting(4, at_least(0))
     """Samples written to samples.jsonl per iteration."""
 
 
@@ -217,13 +178,13 @@ class TrackingSection:
 
     backends: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
     """Any of them; they come with the extra `tracking`. TensorBoard's files lie in the run folder."""
-    project: str = "ntl_jax"
+    project: str = setting("ntl_jax", Range("not be empty", bool), needs=[includes(".backends", "wandb", "mlflow")])
     """W&B's project, MLflow's experiment."""
-    run_name: str | None = None
+    run_name: str | None = setting(None, needs=[includes(".backends", "wandb", "mlflow")])
     """Name of the run there; None: that of the run folder."""
-    wandb_mode: Literal["online", "offline"] = "online"
+    wandb_mode: Literal["online", "offline"] = setting("online", needs=[includes(".backends", "wandb")])
     """offline: everything stays in the run folder, until `wandb sync` sends it."""
-    mlflow_uri: str | None = None
+    mlflow_uri: str | None = setting(None, needs=[includes(".backends", "mlflow")])
     """Tracking server or `sqlite:///FILE`; None: what MLFLOW_TRACKING_URI says, or MLflow's default."""
 
 
@@ -231,15 +192,15 @@ class TrackingSection:
 class RunConfig:
     """A whole run."""
 
-    name: str = "run"
+    name: str = setting("run", _FOLDER)
     """Names the run folder."""
-    seed: int = 0
+    seed: int = setting(0, Range("lie in [0, 2**31)", lambda x: 0 <= x < 2**31))
     """Everything random derives from it."""
     use_ntl_trainer: bool | None = None
     """None follows ntl.enabled; anything that contradicts it is an error."""
     model: ModelSection = ModelSection()
     data: DataSection = DataSection()
-    warm_start: WarmStartSection = WarmStartSection()
+    warm_start: WarmStartSection = setting(WarmStartSection(), needs=[positive("warm_start.steps")])
     rollout: RolloutSection = RolloutSection()
     algorithm: AlgorithmSection = AlgorithmSection()
     ntl: NTLSection = NTLSection()
@@ -247,20 +208,25 @@ class RunConfig:
     trainer: TrainerSection = TrainerSection()
     tracking: TrackingSection = TrackingSection()
 
-    def validate(self) -> None:
-        """Checks types, ranges and combinations.
+    def validate(self, base: "RunConfig | None" = None) -> None:
+        """Checks types, ranges and combinations, and that every changed setting has an effect.
+
+        Args:
+            base: the configuration that this one was made from by changing settings. Those that are as in ``base`` or
+                as in the defaults are not changed, so that one override may switch off what others of ``base`` belong
+                to. None: only the defaults count.
 
         Raises:
             ValueError: with one line for every problem: what was given, what is allowed.
 
         Example:
-            >>> RunConfig(seed=-1, ntl=NTLSection(temperature=0.0)).validate()
+            >>> RunConfig(seed=-1, algorithm=AlgorithmSection(max_refills=5)).validate()
             Traceback (most recent call last):
             ...
             ValueError: 2 problems in the configuration:
               seed=-1: must lie in [0, 2**31)
-              ntl.temperature=0.0: must be above 0
-        """
-        if problems := find_problems(self):
+              algorithm.max_refills=5: has no effect with algorithm.dynamic_sampling=False: leave it 3, or set algorithm.dynamic_sampling=True
+        """  # noqa: E501
+        if problems := find_problems(self, base):
             plural = "s" if len(problems) > 1 else ""
             raise ValueError(f"{len(problems)} problem{plural} in the configuration:\n  " + "\n  ".join(problems))

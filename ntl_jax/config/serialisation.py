@@ -3,7 +3,9 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, ClassVar, Protocol, TypeGuard, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeGuard, TypeVar
+
+from ntl_jax.config.setting import Need, Range
 
 
 class Section(Protocol):
@@ -15,14 +17,35 @@ class Section(Protocol):
 AnySection = TypeVar("AnySection", bound=Section)
 
 
-def leaves(section: Section, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Dotted path, annotation and value of every setting; what stands in the place of a section counts as one."""
+class Leaf(NamedTuple):
+    """A setting of a configuration.
+
+    Args:
+        path: its sections and its name, with dots between them.
+        kind: its annotation.
+        value: what the configuration has.
+        allowed: the values it may have, beyond its type; None: all.
+        needs: what the sections that it lies in, and it, need of other settings to have an effect.
+        idle: values that are never refused for having none.
+    """
+
+    path: str
+    kind: Any
+    value: Any
+    allowed: Range | None
+    needs: tuple[Need, ...]
+    idle: tuple[Any, ...]
+
+
+def leaves(section: Section, prefix: str = "", needs: tuple[Need, ...] = ()) -> Iterator[Leaf]:
+    """Every setting; what stands in the place of a section counts as one."""
     for field in dataclasses.fields(section):
-        kind, value = field.type, getattr(section, field.name)
+        kind, value, about = field.type, getattr(section, field.name), field.metadata
+        path, own = prefix + field.name, tuple(need.within(prefix) for need in about.get("needs", ()))
         if _is_section(kind) and isinstance(value, kind):
-            yield from leaves(value, f"{prefix}{field.name}.")
+            yield from leaves(value, f"{path}.", needs + own)
         else:
-            yield prefix + field.name, kind, value
+            yield Leaf(path, kind, value, about.get("allowed"), needs + own, about.get("idle", ()))
 
 
 def flatten(section: Section) -> dict[str, Any]:
@@ -36,7 +59,7 @@ def flatten(section: Section) -> dict[str, Any]:
         >>> flatten(RunConfig())["algorithm.optimizer.learning_rate"]
         0.0001
     """
-    return {path: value for path, _, value in leaves(section)}
+    return {leaf.path: leaf.value for leaf in leaves(section)}
 
 
 def from_dict(section: type[AnySection], values: Any) -> AnySection:

@@ -1,29 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The configuration that a run folder was made with."""
+"""The configuration that a run folder was made with, and the version of the folder's format."""
 
+import dataclasses
 import json
 import pathlib
+from typing import Any
 
 from ntl_jax.config.sections import RunConfig
 from ntl_jax.config.serialisation import from_dict
 
 CONFIG_FILE = "config.json"
-"""Of a run folder: the resolved configuration."""
+"""Of a run folder: the resolved configuration, and the folder's format."""
+FORMAT = 1
+"""Version of run folders: of the settings in ``config.json`` and of what else a resumed run, an evaluation or an export
+reads in them. Raise it whenever a setting is added, removed, renamed or changes its meaning, or when a checkpoint's
+layout changes; then either let `stored_config` turn what older folders hold into what this version reads, with a test
+on a folder of each older format, or leave them refused and say so in the changelog."""
+
+
+def config_to_json(config: RunConfig) -> str:
+    """The contents of ``config.json`` for a run with this configuration.
+
+    Args:
+        config: the resolved configuration.
+
+    Example: see `stored_config`.
+    """
+    return json.dumps({"format": FORMAT} | dataclasses.asdict(config), indent=1)
 
 
 def stored_config(run: pathlib.Path) -> RunConfig:
-    """Reads it, and checks it.
+    """Reads it, and checks it. Settings that have no effect were judged when the run was started.
 
     Args:
         run: the run folder.
 
     Raises:
-        ValueError: the folder holds no run, or one whose configuration this version does not understand.
+        ValueError: the folder holds no run, one of another format, or one whose configuration cannot be used.
 
     Example:
-        >>> import dataclasses, tempfile
+        >>> import tempfile
         >>> folder = pathlib.Path(tempfile.mkdtemp())
-        >>> _ = (folder / CONFIG_FILE).write_text(json.dumps(dataclasses.asdict(RunConfig(seed=3))))
+        >>> _ = (folder / CONFIG_FILE).write_text(config_to_json(RunConfig(seed=3)))
         >>> stored_config(folder).seed
         3
     """
@@ -31,8 +49,51 @@ def stored_config(run: pathlib.Path) -> RunConfig:
     if not path.is_file():
         raise ValueError(f"{run} holds no run (there is no {path}): give a folder that launch/train.py made")
     try:
-        stored = from_dict(RunConfig, json.loads(path.read_text(encoding="utf-8")))
-        stored.validate()
+        stored = from_dict(RunConfig, _settings(_contents(path)))
+        stored.validate(base=stored)
     except ValueError as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     return stored
+
+
+def holds_run(folder: pathlib.Path) -> bool:
+    """Whether a folder holds a run, of whatever format: a Hugging Face model's has a ``config.json`` too.
+
+    Args:
+        folder: any path.
+
+    Raises:
+        ValueError: its ``config.json`` is not JSON.
+
+    Example:
+        >>> import tempfile
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> _ = (folder / CONFIG_FILE).write_text('{"architectures": ["Qwen2ForCausalLM"]}')
+        >>> holds_run(folder)
+        False
+    """
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        return False
+    try:
+        contents = _contents(path)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    return isinstance(contents, dict) and ("format" in contents or "trainer" in contents)
+
+
+def _contents(path: pathlib.Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _settings(contents: Any) -> dict[str, Any]:
+    """What is stored, without the format."""
+    if not isinstance(contents, dict):
+        raise ValueError(f"it must hold an object; it holds {contents!r:.80}")
+    given = contents.get("format")
+    if type(given) is not int or given != FORMAT:
+        raise ValueError(
+            f"the run has format {'none' if given is None else repr(given)}, and this version of ntl_jax reads format "
+            f"{FORMAT}: use the version that made the run (environment.json names it), or train again"
+        )
+    return {name: value for name, value in contents.items() if name != "format"}

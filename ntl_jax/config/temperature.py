@@ -8,7 +8,7 @@ from typing import NamedTuple
 _NUMBER = r"[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?|\.[0-9]+"
 _SCHEDULE = re.compile(rf"(linear|cosine|exponential):({_NUMBER})->({_NUMBER})@([1-9][0-9]*)")
 
-FORM = "must be 'constant' or like 'linear:1.0->0.3@500', 'cosine:...', 'exponential:...' with temperatures above 0"
+FORM = "be 'constant' or like 'linear:1.0->0.3@500', 'cosine:...', 'exponential:...' with temperatures above 0"
 
 
 class Schedule(NamedTuple):

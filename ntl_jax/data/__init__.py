@@ -3,7 +3,7 @@
 
 from ntl_jax.data.cursor import DataCursor
 from ntl_jax.data.problems import Problem
-from ntl_jax.data.prompts import encode_prompts, encode_solutions
+from ntl_jax.data.prompts import encode_prompts, encode_solutions, fill_template
 from ntl_jax.data.special_tokens import plain_problems, special_tokens
 from ntl_jax.data.tokenizer import load_tokenizer
 
@@ -12,6 +12,7 @@ __all__ = [
     "Problem",
     "encode_prompts",
     "encode_solutions",
+    "fill_template",
     "load_tokenizer",
     "plain_problems",
     "special_tokens",

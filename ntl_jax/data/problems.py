@@ -11,17 +11,17 @@ MOST_LISTED = 20
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """One word problem in GSM8K's format.
+    """One question with its true answer.
 
     Args:
         index: identifies the problem in its data set: the row of its file, or its place in the generator's sequence.
         question: the text that is asked.
-        solution: the full reference text; its last line is ``#### N``.
-        ground_truth: the text after ``####``, as written (``1,200`` keeps its comma).
+        solution: the full reference text, with its answer marked as the task's texts mark it.
+        ground_truth: the answer alone, as written (``1,200`` keeps its comma).
         source: where it comes from; rewards receive it as ``data_source``.
 
     Example:
-        >>> Problem(0, "2+3?", "2+3=<<2+3=5>>5.\\n#### 5", "5", "gsm8k").ground_truth
+        >>> Problem(0, "2+3?", "2+3=<<2+3=5>>5.\\nAnswer: 5", "5", "mine").ground_truth
         '5'
     """
 

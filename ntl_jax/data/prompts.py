@@ -6,7 +6,8 @@ contains the special tokens of its template and no others, except for the tokeni
 prepended unless the template contains it. Nothing is appended, because sampling starts at the end.
 """
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -18,24 +19,35 @@ from ntl_jax.data.tokenizer import Tokenizer
 from ntl_jax.records import Prompt
 
 QUESTION = "{question}"
-"""Stands for the problem's text in a prompt template."""
+"""Stands for the problem's text in a prompt template; the rest of the template is the frame around it."""
+
+
+def fill_template(template: str, problem: Problem) -> str:
+    """The prompt of a problem: the template with its question.
+
+    Example:
+        >>> fill_template("Q: {question}", Problem(0, "2+3?", "", "5", "mine"))
+        'Q: 2+3?'
+    """
+    return template.replace(QUESTION, problem.question)
 
 
 def encode_prompts(
     problems: Sequence[Problem],
     tokenizer: Tokenizer,
     *,
-    template: str,
+    render: Callable[[Problem], str | list[dict[str, str]]],
     max_tokens: int,
     on_long: Literal["error", "skip"] = "error",
 ) -> tuple[list[Prompt], int]:
-    """Tokenizes the questions in their template, and checks that the special tokens are those of the template.
+    """Tokenizes the prompts, and checks that the special tokens are those of the template around the question.
 
     Args:
         problems: what to ask; ``extra_info["solution"]`` of each prompt holds the reference solution.
         tokenizer: of the policy.
-        template: text of the prompt, with ``{question}`` in it. Special tokens in it are encoded as special tokens;
-            the tokens that the tokenizer prepends (begin-of-sequence) are prepended unless the template has them.
+        render: the prompt of a problem, a text with the question in it; messages are refused. Special tokens around the
+            question are encoded as special tokens; those that the tokenizer prepends (begin-of-sequence) are prepended
+            unless the text has them.
         max_tokens: longest prompt that is used.
         on_long: longer prompts raise, or are left out and counted.
 
@@ -43,27 +55,27 @@ def encode_prompts(
         The prompts in the order of the problems, and how many were left out.
 
     Raises:
-        ValueError: for a template without ``{question}``, a question or solution with a special token, a template whose
-            special tokens the tokenizer does not encode as special tokens, long prompts, or if none remains.
+        ValueError: for a prompt without the question, a question or solution with a special token, special tokens
+            around the question that the tokenizer does not encode as such, messages, long prompts, or if none remains.
 
     Example:
-        >>> from ntl_jax.tasks import generate_problems
+        >>> from ntl_jax.tasks import Arithmetic
         >>> from ntl_jax.data import load_tokenizer
-        >>> problems = generate_problems(2, seed=0)
-        >>> prompts, skipped = encode_prompts(problems, load_tokenizer(), template="{question}\\n", max_tokens=64)
+        >>> task = Arithmetic(num_train=2, num_held_out=0, seed=0)
+        >>> problems, _ = task.load("train")
+        >>> prompts, skipped = encode_prompts(problems, load_tokenizer(), render=task.render, max_tokens=64)
         >>> len(prompts), skipped, prompts[0].text == problems[0].question + "\\n"
         (2, 0, True)
     """
-    if QUESTION not in template:
-        raise ValueError(f"data.template={template!r} must contain {QUESTION}, which stands for the problem's text")
     plain_problems(problems, tokenizer)
-    texts = [template.replace(QUESTION, problem.question) for problem in problems]
-    written = find_special_tokens(template, tokenizer)
-    start = start_tokens(tokenizer)
-    if set(tokenizer.convert_ids_to_tokens(start)) & set(written):
-        start = []
-    rows = [start + row for row in _encode(texts, tokenizer)]
-    _check_special_tokens(rows, [*tokenizer.convert_ids_to_tokens(start), *written], tokenizer, template)
+    texts = [_as_text(render(problem)) for problem in problems]
+    frames = [_as_text(render(dataclasses.replace(problem, question=QUESTION))) for problem in problems]
+    rows, start = _encode(texts, tokenizer), start_tokens(tokenizer)
+    for frame, indices in _places(frames).items():
+        prepended, expected = _special_tokens_of(frame, start, tokenizer)
+        for i in indices:
+            rows[i] = prepended + rows[i]
+        _check_special_tokens([rows[i] for i in indices], expected, tokenizer, frame)
     kept = _rows_that_fit(rows, max_tokens, on_long, what="prompts", setting="data.max_prompt_tokens")
     prompts = [
         Prompt(
@@ -86,7 +98,7 @@ def encode_solutions(
     max_tokens: int,
     on_long: Literal["error", "skip"] = "error",
 ) -> tuple[list[tuple[Prompt, Int[np.ndarray, "T"]]], int]:
-    """Tokenises the reference solutions on their own, each with the end-of-sequence token after it.
+    """Tokenizes the reference solutions on their own, each with the end-of-sequence token after it.
 
     Args:
         prompts: what ``encode_prompts`` returned.
@@ -103,10 +115,10 @@ def encode_solutions(
     Example:
         >>> from ntl_jax.data import load_tokenizer
         >>> tokenizer = load_tokenizer()
-        >>> prompt = Prompt(0, np.array([7]), "2+3?", "5", extra_info={"solution": "#### 5"})
+        >>> prompt = Prompt(0, np.array([7]), "2+3?", "5", extra_info={"solution": "It is 5"})
         >>> pairs, skipped = encode_solutions([prompt], tokenizer, max_tokens=8)
         >>> tokenizer.decode(pairs[0][1])
-        '#### 5<|endoftext|>'
+        'It is 5<|endoftext|>'
     """
     texts = [prompt.extra_info["solution"] for prompt in prompts]
     if special := find_special_tokens("\n".join(texts), tokenizer):
@@ -124,7 +136,32 @@ def _encode(texts: list[str], tokenizer: Tokenizer) -> list[list[int]]:
     return tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
 
 
-def _check_special_tokens(rows: list[list[int]], expected: list[str], tokenizer: Tokenizer, template: str) -> None:
+def _as_text(prompt: str | list[dict[str, str]]) -> str:
+    if not isinstance(prompt, str):
+        raise ValueError(
+            "the task renders its prompts as messages, which only a chat template could write: let `render` return "
+            "text, with the special tokens of the turns in it"
+        )
+    return prompt
+
+
+def _places(values: Sequence[str]) -> dict[str, list[int]]:
+    """Where each value stands."""
+    places: dict[str, list[int]] = {}
+    for i, value in enumerate(values):
+        places.setdefault(value, []).append(i)
+    return places
+
+
+def _special_tokens_of(frame: str, start: list[int], tokenizer: Tokenizer) -> tuple[list[int], list[str]]:
+    """What is prepended to a prompt with this frame, and all of its special tokens."""
+    if QUESTION not in frame:
+        raise ValueError(f"data.template={frame!r} must contain {QUESTION}, which stands for the problem's text")
+    written, names = find_special_tokens(frame, tokenizer), tokenizer.convert_ids_to_tokens(start)
+    return ([], written) if set(names) & set(written) else (start, [*names, *written])
+
+
+def _check_special_tokens(rows: list[list[int]], expected: list[str], tokenizer: Tokenizer, frame: str) -> None:
     """Checks that rows contain exactly these special tokens; the unknown-word token is ignored."""
     unknown = None if tokenizer.unk_token_id == tokenizer.eos_token_id else tokenizer.unk_token_id
     names = {i: token for token, i in special_tokens(tokenizer).items() if i != unknown}
@@ -133,7 +170,7 @@ def _check_special_tokens(rows: list[list[int]], expected: list[str], tokenizer:
         found = [names[i] for i in row if i in names]
         if found != expected:
             raise ValueError(
-                f"data.template={template!r} asks for the special tokens {expected}, but the tokenizer reads {found}: "
+                f"data.template={frame!r} asks for the special tokens {expected}, but the tokenizer reads {found}: "
                 "use a tokenizer that reads them in text, such as one with a tokenizer.json, or leave them out"
             )
 

@@ -1,32 +1,60 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From scored samples to the batch that an iteration's updates learn from: all that comes before the first update.
+"""From scored samples to the experience that an iteration's updates learn from: all that precedes the first update.
 
 The log-probs of the old and of the reference policy, and the critic's values, are taken here and nowhere else. An
 update cannot come in between, so none can make the importance ratio 1.
 """
 
-from typing import Any
+import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
+from jaxtyping import Array, Float
 
-from ntl_jax.config import RunConfig
+from ntl_jax.config import AlgorithmSection, RunConfig
 from ntl_jax.experience.collector import Samples
-from ntl_jax.experience.credit import Rewards, overlong_penalties, with_advantages
-from ntl_jax.experience.off_policy import correct
+from ntl_jax.experience.credit import Rewards, credit, overlong_penalties, token_rewards
+from ntl_jax.experience.off_policy import off_policy_correction
 from ntl_jax.losses.kl import KL_ESTIMATORS, KL_STATISTICS
 from ntl_jax.metrics import Clock
+from ntl_jax.numerals import number_targets
 from ntl_jax.ops import masked_mean
-from ntl_jax.records import TrainBatch
+from ntl_jax.records import AnyArray, Experience, Params, Rows, Targets
 from ntl_jax.rows.padding import RowShape, pad_rows, pad_tokens
 from ntl_jax.rows.passes import RowPass, predicted_values, sampled_log_probs
 
+OVER_TOKENS = ("actor/kl", "critic/advantages/mean", "critic/advantages/max", "critic/advantages/min")
+"""Metrics that nothing was measured for where no token counts: a controller must not read them."""
 
-class Experience:
-    """Builds the batch of an iteration.
+
+class Evidence(NamedTuple):
+    """What is known of an iteration's samples before they are credited; None: not asked for.
+
+    Args:
+        targets: the response tokens.
+        rollout_log_probs: captured while sampling.
+        old_log_probs: of the trainer, for ``old_log_probs=recompute``.
+        reference_log_probs: of the reference policy.
+        old_values: of the critic.
+        rewards: of the samples.
+        kl_weight: of the divergence from the reference policy.
+    """
+
+    targets: Targets
+    rollout_log_probs: Float[AnyArray, "B T"]
+    old_log_probs: Float[AnyArray, "B T"] | None
+    reference_log_probs: Float[AnyArray, "B T"] | None
+    old_values: Float[AnyArray, "B T"] | None
+    rewards: Rewards
+    kl_weight: float | Float[AnyArray, ""]
+
+
+class ExperienceBuilder:
+    """Builds the experience of an iteration.
 
     Args:
         config: its ``algorithm`` and ``rollout`` sections.
@@ -43,20 +71,20 @@ class Experience:
         shape: RowShape,
         *,
         graph: nnx.GraphDef,
-        reference: Any | None,
+        reference: Params | None,
         critic: nnx.GraphDef | None,
         mesh: Mesh,
     ):
-        self._config, self._shape, self._graph = config, shape, graph
-        self._reference, self._critic = reference, critic
+        self._algorithm, self._rollout, self._shape = config.algorithm, config.rollout, shape
+        self._graph, self._reference, self._critic = graph, reference, critic
         max_tokens = config.trainer.max_tokens_per_micro_batch
         self._log_probs = RowPass(sampled_log_probs, mesh, max_tokens)
         self._values = RowPass(predicted_values, mesh, max_tokens)
 
     def __call__(
-        self, policy: Any, critic: Any | None, samples: Samples, kl_weight: float, clock: Clock
-    ) -> tuple[TrainBatch, dict[str, float]]:
-        """The batch, unpacked and unweighed, and the metrics of what was done.
+        self, policy: Params, critic: Params | None, samples: Samples, kl_weight: float, clock: Clock
+    ) -> tuple[Rows, Experience, dict[str, float]]:
+        """The rows and the experience, unpacked and on the host, and metrics of what was done.
 
         Args:
             policy, critic: parameters before the first update of the iteration; no critic: None.
@@ -64,79 +92,92 @@ class Experience:
             kl_weight: as the controller has it.
             clock: laps for each pass that is made.
         """
-        algorithm = self._config.algorithm
-        batch, metrics = self.rows(samples), {}
-        if algorithm.old_log_probs == "recompute":
-            rollout, old = batch.old_log_probs, self._pass(policy, batch)
-            corrected = jax.device_get(correct(algorithm.correction, old, rollout, batch.mask))
-            batch = batch._replace(old_log_probs=old, mask=corrected.mask, correction_weights=corrected.weights)
-            metrics |= {name: float(value) for name, value in corrected.metrics.items()}
+        rows, targets = self.pad(samples)
+        log_probs = [t.rollout_log_probs for t in samples.scored.trajectories]
+        rollout = pad_tokens(log_probs, targets.mask.shape[1], 0.0, np.float32)
+        old = reference = values = None
+        if self._algorithm.old_log_probs == "recompute":
+            old = self._pass(policy, rows, targets)
             clock.lap("old_log_prob")
         if self._reference is not None:
-            batch = batch._replace(reference_log_probs=self._pass(self._reference, batch))
+            reference = self._pass(self._reference, rows, targets)
             clock.lap("ref")
         if self._critic is not None:
-            batch = batch._replace(old_values=self._values(self._critic, critic, batch))
+            values = self._values(self._critic, critic, rows)
             clock.lap("values")
-        rewards, of_rewards = self._rewards(batch, samples, kl_weight)
-        batch = with_advantages(algorithm, batch, rewards)
-        metrics |= of_rewards | _advantage_metrics(batch)
+        rewards, metrics = self._rewards(samples)
+        evidence = Evidence(targets, rollout, old, reference, values, rewards, kl_weight)
+        experience, of_tokens = jax.device_get(build(self._algorithm, evidence))
+        if not experience.mask.any():
+            of_tokens = {name: value for name, value in of_tokens.items() if name not in OVER_TOKENS}
+        metrics |= {name: float(value) for name, value in of_tokens.items()}
         clock.lap("adv")
-        if algorithm.kl.place == "reward":
-            batch = batch._replace(reference_log_probs=None)
-        return batch, metrics
+        return rows, experience, metrics
 
-    def rows(self, samples: Samples) -> TrainBatch:
-        """Padded rows with the log-probs that were captured while sampling."""
-        scored, algorithm = samples.scored, self._config.algorithm
+    def pad(self, samples: Samples) -> tuple[Rows, Targets]:
+        """Padded rows; those that are not learned from have an empty mask."""
+        scored = samples.scored
         responses = [t.response_ids for t in scored.trajectories]
         nothing = [np.full(len(r), -1, np.int32) for r in responses]
-        truth = nothing if scored.labels is None else [label.prefix_truth for label in scored.labels]
+        labels = [reading.labels for reading in scored.readings]
+        truth = [none if x is None else x.prefix_truth for x, none in zip(labels, nothing, strict=True)]
         keep = scored.valid & samples.learned
-        if algorithm.overlong == "mask":
+        if self._algorithm.overlong == "mask":
             keep &= np.array([t.finish_reason != "length" for t in scored.trajectories])
-        batch = pad_rows(
-            [p.ids for p in scored.prompts],
-            responses,
-            self._shape,
-            number_targets=[np.where(t >= 0, t, np.nan) for t in truth],
-            keep=keep,
-        )
-        log_probs = [t.rollout_log_probs for t in scored.trajectories]
-        return batch._replace(old_log_probs=pad_tokens(log_probs, batch.mask.shape[1], 0.0, np.float32))
+        numbers = [number_targets(t) for t in truth]
+        return pad_rows([p.ids for p in scored.prompts], responses, self._shape, numbers=numbers, keep=keep)
 
-    def _pass(self, params: Any, batch: TrainBatch) -> np.ndarray:
-        return self._log_probs(self._graph, params, batch, self._config.rollout.temperature)
+    def _pass(self, params: Params, rows: Rows, targets: Targets) -> Float[Array, "B T"]:
+        return self._log_probs(self._graph, params, rows, (targets.ids,), self._rollout.temperature)
 
-    def _rewards(self, batch: TrainBatch, samples: Samples, kl_weight: float) -> tuple[Rewards, dict[str, float]]:
+    def _rewards(self, samples: Samples) -> tuple[Rewards, dict[str, float]]:
         """Rewards of all samples; masked rows are included in the baseline of their group."""
-        scored, algorithm = samples.scored, self._config.algorithm
-        lengths = np.array([len(t.response_ids) for t in scored.trajectories])
-        penalties = overlong_penalties(algorithm, scored.trajectories, self._config.rollout.max_tokens)
-        per_token = np.zeros(batch.mask.shape, np.float32)
-        per_token[np.arange(len(lengths)), lengths - 1] = scored.scores + penalties
-        metrics = {}
-        if algorithm.overlong == "penalty":
+        scored, metrics = samples.scored, {}
+        penalties = overlong_penalties(self._algorithm, scored.trajectories, self._rollout.max_tokens)
+        if self._algorithm.overlong == "penalty":
             metrics["reward/overlong_penalty"] = float(penalties.mean())
-        if batch.reference_log_probs is not None:
-            pair = jnp.asarray(batch.old_log_probs), jnp.asarray(batch.reference_log_probs)
-            metrics["actor/kl_weight"] = kl_weight
-            if batch.mask.any():  # without tokens, the controller has no measurement
-                metrics["actor/kl"] = float(masked_mean(KL_STATISTICS[algorithm.kl.estimator](*pair), batch.mask))
-            if algorithm.kl.place == "reward":
-                is_response = np.arange(batch.mask.shape[1]) < lengths[:, None]
-                kl = np.asarray(KL_ESTIMATORS[algorithm.kl.estimator](*pair))
-                per_token -= np.where(is_response, np.float32(kl_weight) * kl, np.float32(0))
-        groups = np.array([t.draw for t in scored.trajectories])
-        return Rewards(per_token, groups, lengths, scored.valid, samples.greedy_scores), metrics
+        lengths = np.array([len(t.response_ids) for t in scored.trajectories], np.int32)
+        _, groups = np.unique([t.draw for t in scored.trajectories], return_inverse=True)
+        scores = scored.scores + penalties
+        return Rewards(scores, groups.astype(np.int32), lengths, scored.valid, samples.greedy_scores), metrics
 
 
-def _advantage_metrics(batch: TrainBatch) -> dict[str, float]:
-    advantages = np.asarray(batch.advantages)[batch.mask]
-    if not len(advantages):
-        return {}
-    return {
-        "critic/advantages/mean": float(advantages.mean()),
-        "critic/advantages/max": float(advantages.max()),
-        "critic/advantages/min": float(advantages.min()),
-    }
+@functools.partial(jax.jit, static_argnums=0)
+def build(algorithm: AlgorithmSection, evidence: Evidence) -> tuple[Experience, dict[str, Float[Array, ""]]]:
+    """Corrects for what sampler and trainer disagree about, takes the divergence off the rewards, and credits tokens.
+
+    Args:
+        algorithm: how.
+        evidence: of all samples of an iteration.
+
+    Returns:
+        The experience, and metrics over the tokens that count.
+
+    Example: two samples of one prompt, of one token each, of which the first is right
+        >>> targets = Targets(np.array([[5], [6]]), np.ones((2, 1), bool), np.full((2, 1), np.nan, np.float32))
+        >>> rewards = Rewards(np.array([1.0, 0.0]), np.zeros(2, int), np.array([1, 1]), np.ones(2, bool))
+        >>> evidence = Evidence(targets, np.full((2, 1), -0.7), None, None, None, rewards, 0.0)
+        >>> build(AlgorithmSection(normalize_groups=False), evidence)[0].advantages.tolist()
+        [[0.5], [-0.5]]
+    """
+    targets, rollout, old, reference, old_values, rewards, kl_weight = jax.tree.map(jnp.asarray, evidence)
+    is_response = jnp.arange(targets.mask.shape[1])[None, :] < rewards.lengths[:, None]
+    metrics, weights, mask = {}, None, targets.mask
+    if old is None:
+        old = rollout
+    else:
+        weights, mask, metrics = off_policy_correction(algorithm.correction, old, rollout, mask)
+    per_token = token_rewards(rewards, mask.shape[1])
+    if reference is not None:
+        kind = algorithm.kl.estimator
+        metrics["actor/kl_weight"] = kl_weight
+        metrics["actor/kl"] = masked_mean(KL_STATISTICS[kind](old, reference), mask)
+        if algorithm.kl.place == "reward":
+            divergence = jnp.where(is_response, kl_weight * KL_ESTIMATORS[kind](old, reference), 0.0)
+            per_token, reference = per_token - divergence, None
+    advantages, values = credit(algorithm, rewards, per_token, mask, old_values)
+    metrics["critic/advantages/mean"] = masked_mean(advantages, mask)
+    metrics["critic/advantages/max"] = jnp.max(advantages, where=mask, initial=-jnp.inf)
+    metrics["critic/advantages/min"] = jnp.min(advantages, where=mask, initial=jnp.inf)
+    targets = targets._replace(mask=mask)
+    return Experience(targets, old, advantages, weights, reference, values), metrics

@@ -10,10 +10,11 @@ from jaxtyping import Bool, Float
 
 from ntl_jax.config import RunConfig
 from ntl_jax.data import DataCursor
-from ntl_jax.experience.scorer import Scored, Scorer, join_scored
+from ntl_jax.experience.digit_source import DigitSource
+from ntl_jax.experience.scored import Scored, join_scored
+from ntl_jax.experience.scorer import Scorer, reward_temperature
 from ntl_jax.metrics import Clock
-from ntl_jax.models import Decoder
-from ntl_jax.records import Prompt, Sampling
+from ntl_jax.records import Params, Prompt, Sampling
 from ntl_jax.rollout import RolloutEngine
 
 STREAM = 2  # of the run's random numbers: keeps this stage's apart from the others'
@@ -43,38 +44,44 @@ class Collector:
     few are found, some that teach nothing fill it up and are left out of the update.
 
     Args:
-        config: its ``algorithm``, ``rollout`` and ``seed``.
+        config: its ``algorithm``, ``ntl``, ``rollout`` and ``seed``.
         prompts: what to ask.
         engine: samples.
+        digits: fills in the probabilities of digits.
         scorer: gives rewards.
         sampling: how to draw.
     """
 
     def __init__(
-        self, config: RunConfig, prompts: Sequence[Prompt], engine: RolloutEngine, scorer: Scorer, sampling: Sampling
+        self,
+        config: RunConfig,
+        prompts: Sequence[Prompt],
+        engine: RolloutEngine,
+        digits: DigitSource,
+        scorer: Scorer,
+        sampling: Sampling,
     ):
         self._seed, self._algorithm = config.seed, config.algorithm
-        self._prompts, self._engine, self._scorer, self._sampling = prompts, engine, scorer, sampling
+        self._prompts, self._engine, self._sampling = prompts, engine, sampling
+        self._digits, self._scorer, self._ntl = digits, scorer, config.ntl
         self._num_prompts = config.rollout.prompts_per_step
         self._draws_per_epoch = 1 + max(prompt.index for prompt in prompts)
         self.cursor = DataCursor(len(prompts), self._num_prompts, seed=config.seed + STREAM)
         self.last_prompts: list[int] = []
         """Indices of the prompts of the last iteration."""
 
-    def __call__(self, decoder: Decoder, iteration: int, clock: Clock) -> Samples:
-        """Samples of the policy, whose weights the engine is given: it may hold those of an evaluation.
+    def __call__(self, policy: Params, iteration: int, clock: Clock) -> Samples:
+        """The samples of an iteration, by the weights that the engine was lent.
 
         Args:
-            decoder: the policy.
-            iteration: counts from 0; the version of its weights.
+            policy: the parameters that sample.
+            iteration: counts from 0.
             clock: laps for each part.
         """
-        self._engine.load_weights(iteration, decoder)
-        clock.lap("update_weights")
         rounds, teaches = [], []
         bound = 1 + self._algorithm.max_refills if self._algorithm.dynamic_sampling else 1
         while len(rounds) < bound and np.sum(teaches) < self._num_prompts:
-            rounds.append(self._round(decoder, iteration, len(rounds), clock))
+            rounds.append(self._round(policy, iteration, len(rounds), clock))
             teaches.append(self._teaching(rounds[-1]))
         found = np.concatenate(teaches)
         # Prompts that teach come first; sorting by a bool keeps the order otherwise.
@@ -88,30 +95,31 @@ class Collector:
             metrics = {"sampling/refills": float(len(rounds) - 1), "sampling/equal_groups": float((~found).sum())}
         greedy = None
         if self._algorithm.advantage == "remax":
-            responses = self._greedy(scored, decoder, iteration, clock)
+            responses = self._greedy(scored, policy, iteration, clock)
             scored = scored._replace(reward_errors=[*scored.reward_errors, *responses.reward_errors])
             learned &= np.repeat(responses.valid, self._sampling.num_samples)
             greedy = np.repeat(responses.scores, self._sampling.num_samples)
         return Samples(scored, learned, greedy, metrics)
 
-    def _round(self, decoder: Decoder, iteration: int, refill: int, clock: Clock) -> Scored:
+    def _round(self, policy: Params, iteration: int, refill: int, clock: Clock) -> Scored:
         epochs, rows = self.cursor.next_of_epochs()
         prompts = [self._drawn(epoch, row) for epoch, row in zip(epochs.tolist(), rows.tolist(), strict=True)]
-        return self._scored(prompts, self._sampling, decoder, iteration, refill, clock)
+        return self._scored(prompts, self._sampling, policy, iteration, refill, clock)
 
     def _drawn(self, epoch: int, row: int) -> Prompt:
         prompt = self._prompts[row]
         return dataclasses.replace(prompt, draw=epoch * self._draws_per_epoch + prompt.index)
 
     def _scored(
-        self, prompts: Sequence[Prompt], sampling: Sampling, decoder: Decoder, iteration: int, call: int, clock: Clock
+        self, prompts: Sequence[Prompt], sampling: Sampling, policy: Params, iteration: int, call: int, clock: Clock
     ) -> Scored:
         # numpy pads a seed with zeros: the first call's is that of (seed, STREAM, iteration).
         seed = int(np.random.SeedSequence([self._seed, STREAM, iteration, call]).generate_state(1)[0])
         trajectories = self._engine.generate(prompts, sampling, seed=seed)
         clock.lap("gen")
-        temperature = sampling.temperature or 1.0
-        scored = self._scorer(prompts, trajectories, decoder, temperature=temperature, iteration=iteration)
+        asked = [prompt for prompt in prompts for _ in range(sampling.num_samples)]
+        trajectories = self._digits(policy, asked, trajectories, sampling.temperature or 1.0)
+        scored = self._scorer(asked, trajectories, reward_temperature(self._ntl, iteration))
         clock.lap("reward")
         return scored
 
@@ -124,7 +132,7 @@ class Collector:
             scores, axis=1, where=valid, initial=np.inf
         )
 
-    def _greedy(self, scored: Scored, decoder: Decoder, iteration: int, clock: Clock) -> Scored:
+    def _greedy(self, scored: Scored, policy: Params, iteration: int, clock: Clock) -> Scored:
         """The greedy response to each prompt."""
         sampling = dataclasses.replace(self._sampling, num_samples=1, temperature=0.0)
-        return self._scored(scored.prompts[:: self._sampling.num_samples], sampling, decoder, iteration, 0, clock)
+        return self._scored(scored.prompts[:: self._sampling.num_samples], sampling, policy, iteration, 0, clock)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ntl_jax.config import AlgorithmSection
 from ntl_jax.losses import (
@@ -18,66 +18,83 @@ from ntl_jax.losses import (
     remax_advantages,
     whiten,
 )
-from ntl_jax.records import TrainBatch, Trajectory
+from ntl_jax.records import AnyArray, Trajectory, Values
 
 
 class Rewards(NamedTuple):
     """What the samples of an iteration earned.
 
     Args:
-        per_token: reward of each response token; that of the reward function stands at the last.
+        scores: reward of each sample, penalties included; it belongs to the last token.
         groups: one id per draw; samples of one draw have equal ids.
         lengths: response tokens of each sample.
         valid: samples that have a reward, masked or not; the others are excluded from the mean of their group.
         greedy: reward of the greedy response to each sample's prompt, for remax.
     """
 
-    per_token: Float[np.ndarray, "B T"]
-    groups: Int[np.ndarray, "B"]
-    lengths: Int[np.ndarray, "B"]
-    valid: Bool[np.ndarray, "B"]
-    greedy: Float[np.ndarray, "B"] | None = None
+    scores: Float[AnyArray, "B"]
+    groups: Int[AnyArray, "B"]
+    lengths: Int[AnyArray, "B"]
+    valid: Bool[AnyArray, "B"]
+    greedy: Float[AnyArray, "B"] | None = None
 
 
-def with_advantages(algorithm: AlgorithmSection, batch: TrainBatch, rewards: Rewards) -> TrainBatch:
-    """The batch with advantages, 0 outside its mask; for gae whitened, and with the critic's returns.
+def token_rewards(rewards: Rewards, size: int) -> Float[Array, "B T"]:
+    """The reward of each of ``size`` response tokens: the sample's at its last token, 0 elsewhere.
+
+    Example:
+        >>> rewards = Rewards(np.array([3.0]), np.array([0]), np.array([2]), np.array([True]))
+        >>> token_rewards(rewards, 4).tolist()
+        [[0.0, 3.0, 0.0, 0.0]]
+    """
+    is_last = jnp.arange(size)[None, :] == jnp.asarray(rewards.lengths)[:, None] - 1
+    return jnp.where(is_last, jnp.asarray(rewards.scores, jnp.float32)[:, None], 0.0)
+
+
+def credit(
+    algorithm: AlgorithmSection,
+    rewards: Rewards,
+    per_token: Float[Array, "B T"],
+    mask: Bool[Array, "B T"],
+    old_values: Float[Array, "B T"] | None = None,
+) -> tuple[Float[Array, "B T"], Values | None]:
+    """The advantage of each token, 0 outside the mask; for gae whitened, and with the critic's returns.
 
     Args:
-        algorithm: its ``advantage`` and what belongs to it.
-        batch: with ``old_values`` for gae.
-        rewards: of its rows.
+        algorithm: its ``advantage`` and what belongs to it; static under jit.
+        rewards: of the samples.
+        per_token: reward of each token: `token_rewards`, with what is subtracted from them.
+        mask: tokens that count.
+        old_values: the critic's, for gae.
+
+    Example: two samples of one prompt, of which the first is right
+        >>> rewards = Rewards(np.array([1.0, 0.0]), np.zeros(2, int), np.array([1, 1]), np.ones(2, bool))
+        >>> per_token, mask = token_rewards(rewards, 1), jnp.ones((2, 1), bool)
+        >>> credit(AlgorithmSection(normalize_groups=False), rewards, per_token, mask)[0].tolist()
+        [[0.5], [-0.5]]
     """
-    per_token, mask = jnp.asarray(rewards.per_token), jnp.asarray(batch.mask)
+    groups, valid = jnp.asarray(rewards.groups), jnp.asarray(rewards.valid)
     match algorithm.advantage:
         case "gae":
-            values = jnp.asarray(batch.old_values)
-            advantages, returns = gae(per_token, values, mask, gamma=algorithm.gamma, lam=algorithm.lam)
-            batch = batch._replace(returns=np.asarray(returns))
-            advantages = whiten(advantages, mask)
+            assert old_values is not None
+            advantages, returns = gae(per_token, old_values, mask, gamma=algorithm.gamma, lam=algorithm.lam)
+            return whiten(advantages, mask), Values(old_values, returns)
         case "reinforce_plus_plus":
-            advantages = reinforce_plus_plus_advantages(per_token, mask, gamma=algorithm.gamma)
+            return reinforce_plus_plus_advantages(per_token, mask, gamma=algorithm.gamma), None
         case "reinforce_plus_plus_baseline":
-            groups, valid = jnp.asarray(rewards.groups), jnp.asarray(rewards.valid)
-            advantages = reinforce_plus_plus_advantages(per_token, mask, group_ids=groups, where=valid)
+            return reinforce_plus_plus_advantages(per_token, mask, group_ids=groups, where=valid), None
         case "remax":
             assert rewards.greedy is not None
-            advantages = remax_advantages(per_token, jnp.asarray(rewards.greedy), mask)
-        case "group" | "leave_one_out" | "optimal_baseline":
-            per_row = np.asarray(_within_groups(algorithm, rewards))
-            advantages = np.where(batch.mask, per_row[:, None], 0.0).astype(np.float32)
-    return batch._replace(advantages=np.asarray(advantages))
-
-
-def _within_groups(algorithm: AlgorithmSection, rewards: Rewards):
-    """One advantage a response, from the other responses to the same prompt."""
-    scores, groups = jnp.asarray(rewards.per_token.sum(axis=1)), jnp.asarray(rewards.groups)
-    valid = jnp.asarray(rewards.valid)
-    match algorithm.advantage:
+            return remax_advantages(per_token, jnp.asarray(rewards.greedy), mask), None
         case "leave_one_out":
-            return leave_one_out_advantages(scores, groups, where=valid)
+            by_row = leave_one_out_advantages(per_token.sum(axis=1), groups, where=valid)
         case "optimal_baseline":
-            return optimal_baseline_advantages(scores, groups, jnp.asarray(rewards.lengths), where=valid)
-    return group_advantages(scores, groups, where=valid, normalize=algorithm.normalize_groups)
+            lengths = jnp.asarray(rewards.lengths)
+            by_row = optimal_baseline_advantages(per_token.sum(axis=1), groups, lengths, where=valid)
+        case "group":
+            normalize = algorithm.normalize_groups
+            by_row = group_advantages(per_token.sum(axis=1), groups, where=valid, normalize=normalize)
+    return jnp.where(mask, by_row[:, None], 0.0), None
 
 
 def overlong_penalties(
@@ -89,7 +106,7 @@ def overlong_penalties(
     https://arxiv.org/abs/2503.14476.
 
     Example:
-        >>> sampled = [Trajectory(0, 0, np.zeros(1), np.zeros(n), np.zeros(n), None, "stop", 0) for n in (6, 8, 10)]
+        >>> sampled = [Trajectory(0, 0, np.zeros(1), np.zeros(n), np.zeros(n), None, "stop", ()) for n in (6, 8, 10)]
         >>> section = AlgorithmSection(overlong="penalty", overlong_buffer=4, overlong_penalty=0.5)
         >>> overlong_penalties(section, sampled, max_tokens=10).tolist()
         [0.0, -0.25, -0.5]

@@ -7,22 +7,18 @@ right.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from ntl_jax.losses.numbers.readings import LOSSES, MAX_LOSS, Method, Readings, shares
+from ntl_jax.experience.digit_costs import read_digits
+from ntl_jax.losses.numbers import MAX_LOSS, Method
 from ntl_jax.numerals import DigitLabels
-from ntl_jax.records import NTLInfo
+from ntl_jax.records import NTLInfo, NumberReadings
 
 CONFIDENCE = "simplified_from_rollout_log_probs"
 """The record's ``method`` where nothing but the sampled tokens' log-probs was at hand."""
-
-# Digits are padded to powers of two from here on, so that batches share a few compiled programs.
-_SMALLEST_BUCKET = 256
 
 
 def build_ntl_info(
@@ -50,9 +46,10 @@ def build_ntl_info(
         ValueError: an unknown method, or inputs that do not belong together.
 
     Example: the policy was sure of its 7 and 6 where 7 and 2 were due: errors of 0 and 16.
-        >>> from ntl_jax.numerals import label_response
+        >>> from ntl_jax.numerals import find_answer, label_response
         >>> sure = np.where(np.arange(10) == [[0], [7], [6]], 0.0, -30.0).astype(np.float32)
-        >>> label = label_response("#### 76", np.array([0, 5, 6]), np.array([-1, 7, 6]), "72")
+        >>> digits = np.array([-1, 7, 6])
+        >>> label = label_response("#### 76", np.array([0, 5, 6]), digits, "72", answer=find_answer("#### 76"))
         >>> build_ntl_info([sure], [label], ["#### 76"]).ntl_loss.round(4).tolist()
         [8.0]
     """
@@ -68,11 +65,11 @@ def build_ntl_info(
     digits, truth = (_padded([getattr(label, name) for label in labels], -1) for name in ("digits", "truth"))
     log_probs = _padded(digit_log_probs, 0.0)
     sampled = np.take_along_axis(log_probs, np.maximum(digits, 0)[..., None].astype(np.int64), axis=-1)[..., 0]
-    return _record(labels, texts, _read_digits(log_probs, digits, truth, method), sampled, log_probs, method)
+    return _record(labels, texts, _read_sampled(log_probs, digits, truth, method), sampled, log_probs, method)
 
 
 def number_ntl_info(
-    readings: Sequence[Readings],
+    readings: Sequence[NumberReadings],
     rollout_log_probs: Sequence[Float[np.ndarray, "T"]],
     labels: Sequence[DigitLabels],
     texts: Sequence[str],
@@ -87,7 +84,7 @@ def number_ntl_info(
         labels, texts, method: as in `build_ntl_info`.
     """
     by_name = [_padded(rows, 0.0) for rows in zip(*readings, strict=True)]
-    return _record(labels, texts, Readings(*by_name), _padded(rollout_log_probs, 0.0), None, method)
+    return _record(labels, texts, NumberReadings(*by_name), _padded(rollout_log_probs, 0.0), None, method)
 
 
 def confidence_ntl_info(
@@ -102,8 +99,8 @@ def confidence_ntl_info(
         labels, texts: as in `build_ntl_info`.
 
     Example: three digits of log-prob -0.05, -0.1 and -0.2
-        >>> from ntl_jax.numerals import label_response
-        >>> label = label_response("186", np.arange(3), np.array([1, 8, 6]), "186")
+        >>> from ntl_jax.numerals import find_answer, label_response
+        >>> label = label_response("186", np.arange(3), np.array([1, 8, 6]), "186", answer=find_answer("186"))
         >>> confidence_ntl_info([np.array([-0.05, -0.1, -0.2])], [label], ["186"]).ntl_loss.round(5).tolist()
         [0.11667]
     """
@@ -112,7 +109,7 @@ def confidence_ntl_info(
     ]
     has_answer = np.array([label.has_answer for label in labels], bool)
     sampled = _padded(rollout_log_probs, 0.0)
-    nothing = Readings(*(np.zeros_like(sampled) for _ in Readings._fields))
+    nothing = NumberReadings(*(np.zeros_like(sampled) for _ in NumberReadings._fields))
     info = _record(unknown, texts, nothing, sampled, None, "mse")
     ntl_loss = np.where(has_answer, -info.avg_digit_log_prob, np.inf)
     return dataclasses.replace(info, method=CONFIDENCE, ntl_loss=ntl_loss)
@@ -127,7 +124,7 @@ def blank_labels(length: int) -> DigitLabels:
 def _record(
     labels: Sequence[DigitLabels],
     texts: Sequence[str],
-    readings: Readings,
+    readings: NumberReadings,
     sampled: Float[np.ndarray, "B T"],
     digit_log_probs: Float[np.ndarray, "B T 10"] | None,
     method: Method,
@@ -173,39 +170,14 @@ def _padded(rows: Sequence[np.ndarray], fill: float) -> np.ndarray:
     return out
 
 
-def _read_digits(log_probs: np.ndarray, digits: np.ndarray, truth: np.ndarray, method: Method) -> Readings:
+def _read_sampled(log_probs: np.ndarray, digits: np.ndarray, truth: np.ndarray, method: Method) -> NumberReadings:
     """Reads off what the ten digits say at the sampled digits; zeros elsewhere."""
+    at = np.nonzero(digits >= 0)
+    readings = read_digits(log_probs[at], truth[at], method=method)
 
-    def at(where: np.ndarray, function: Callable[..., tuple[jax.Array, ...]]) -> list[np.ndarray]:
-        rows, columns = np.nonzero(where)
-        count = len(rows)
-        size = max(_SMALLEST_BUCKET, 1 << (count - 1).bit_length()) if count else _SMALLEST_BUCKET
-        logits, targets = np.zeros((size, 10), np.float32), np.full(size, np.nan, np.float32)
-        true = truth[rows, columns]
-        logits[:count], targets[:count] = log_probs[rows, columns], np.where(true >= 0, true, np.nan)
-        results = []
-        for part in function(logits, targets):
-            whole = np.zeros(where.shape, np.float32)
-            whole[rows, columns] = np.asarray(part)[:count]
-            results.append(whole)
-        return results
+    def placed(values: np.ndarray) -> np.ndarray:
+        whole = np.zeros(digits.shape, values.dtype)
+        whole[at] = values
+        return whole
 
-    return Readings(*at(truth >= 0, _LOSSES[method]), *at(digits >= 0, _shares))
-
-
-@jax.jit
-def _mse(logits: Float[Array, "K 10"], targets: Float[Array, "K"]) -> tuple[Float[Array, "K"]]:
-    return (LOSSES["mse"](logits, targets, jnp.arange(10.0)),)
-
-
-@jax.jit
-def _wasserstein(logits: Float[Array, "K 10"], targets: Float[Array, "K"]) -> tuple[Float[Array, "K"]]:
-    return (LOSSES["wasserstein"](logits, targets, jnp.arange(10.0)),)
-
-
-@jax.jit
-def _shares(logits: Float[Array, "K 10"], targets: Float[Array, "K"]) -> tuple[Array, Array, Array]:
-    return shares(logits, targets, np.arange(10.0))
-
-
-_LOSSES = {"mse": _mse, "wasserstein": _wasserstein}
+    return NumberReadings(*map(placed, map(np.asarray, readings)))

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What sampler and trainer disagree about, by setting: `ntl_jax.losses.correction` behind one call."""
+"""Weights for what sampler and trainer disagree about, by setting: `ntl_jax.losses.correction` behind one call."""
 
-import functools
 from math import inf
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -19,7 +17,7 @@ from ntl_jax.losses import (
 )
 
 
-class Corrected(NamedTuple):
+class OffPolicy(NamedTuple):
     """Weight of each token's loss, the tokens that are learnt from, and the metrics of the group ``correction``."""
 
     weights: Float[Array, "B T"]
@@ -27,13 +25,12 @@ class Corrected(NamedTuple):
     metrics: dict[str, Float[Array, ""]]
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def correct(
+def off_policy_correction(
     section: CorrectionSection,
     old_log_probs: Float[Array, "B T"],
     rollout_log_probs: Float[Array, "B T"],
     mask: Bool[Array, "B T"],
-) -> Corrected:
+) -> OffPolicy:
     """Weights and mask for responses that were sampled with other log-probs than the trainer's.
 
     Args:
@@ -44,9 +41,10 @@ def correct(
 
     Example: the sampler gave the second token a ninth of the trainer's probability
         >>> old, rollout, mask = jnp.full((1, 2), -1.0), jnp.array([[-1.0, -3.2]]), jnp.ones((1, 2), bool)
-        >>> correct(CorrectionSection(high=2.0), old, rollout, mask).weights.tolist()
+        >>> off_policy_correction(CorrectionSection(high=2.0), old, rollout, mask).weights.tolist()
         [[1.0, 2.0]]
-        >>> correct(CorrectionSection(weights="banded", low=0.5, high=5.0), old, rollout, mask).weights.tolist()
+        >>> banded = CorrectionSection(weights="banded", low=0.5, high=5.0)
+        >>> off_policy_correction(banded, old, rollout, mask).weights.tolist()
         [[1.0, 0.0]]
     """
     pair, low = (old_log_probs, rollout_log_probs), section.low if section.weights == "banded" else 0.0
@@ -64,7 +62,7 @@ def correct(
     if section.rejection != "none":
         rejected = jnp.any(mask, axis=1) & ~jnp.any(kept, axis=1)
         metrics["correction/rejected"] = jnp.sum(rejected, dtype=jnp.float32)
-    return Corrected(weights, kept, metrics)
+    return OffPolicy(weights, kept, metrics)
 
 
 def _kept(section: CorrectionSection, old_log_probs: Array, rollout_log_probs: Array, mask: Array) -> Array:

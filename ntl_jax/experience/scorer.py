@@ -1,191 +1,138 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From sampled ids to scores: text, true digits, NTL record, reward."""
+"""From trajectories to scores, on the host: texts, true digits, the NTL record, rewards."""
 
-import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
-from ntl_jax.config import RunConfig, parse_schedule
-from ntl_jax.experience.digit_pass import PolicyPass
-from ntl_jax.experience.digit_source import Extractor
-from ntl_jax.models import Decoder
-from ntl_jax.numerals import DigitLabels, NumberTable, TokenDecoder, label_response, sampled_numbers
+from ntl_jax.config import NTLSection, RewardSection, parse_schedule
+from ntl_jax.experience.ntl_record import blank_labels, build_ntl_info, confidence_ntl_info, number_ntl_info
+from ntl_jax.experience.reader import Reader, Reading
+from ntl_jax.experience.scored import Scored
+from ntl_jax.numerals import DigitLabels
 from ntl_jax.records import NTLInfo, Prompt, Trajectory
-from ntl_jax.rewards import CALL, EXTRAS, RewardFunction, RewardOutcome, is_correct
+from ntl_jax.rewards import CALL, EXTRAS, JUDGED, RewardFunction, RewardOutcome
+from ntl_jax.tasks import Task
 
+LOGGER = logging.getLogger("ntl")
 PLAIN = "ntl_jax.rewards:exact_match"
 
 
-class Scored(NamedTuple):
-    """Trajectories with everything that was read off them, row by row.
+class ExtractionError(ValueError):
+    """The NTL record of a sample cannot be built, and ``ntl.fallback_on_error`` is off."""
 
-    Args:
-        texts: the responses.
-        labels: true digits of each response; None without NTL.
-        ntl_info: None without NTL.
-        outcomes: what the reward function made of each.
-        correct: the answer is exactly right.
-        tau: the reward's temperature.
-        fallbacks: rows without an NTL record of their own, with the reason.
-        reward_errors: index of the prompt and the reason for every call of the reward function that gave no score,
-            samples included that were replaced since.
+
+def reward_temperature(section: NTLSection, iteration: int) -> float:
+    """tau of the reward in an iteration, which count from 0: the schedule's, or ``ntl.temperature``.
+
+    Example:
+        >>> section = NTLSection(adaptive_temperature=True, temperature_schedule="linear:1.0->0.5@10")
+        >>> reward_temperature(section, 5), reward_temperature(NTLSection(), 5)
+        (0.75, 1.0)
     """
-
-    prompts: Sequence[Prompt]
-    trajectories: Sequence[Trajectory]
-    texts: Sequence[str]
-    labels: Sequence[DigitLabels] | None
-    ntl_info: NTLInfo | None
-    outcomes: Sequence[RewardOutcome]
-    correct: Bool[np.ndarray, "B"]
-    tau: float
-    fallbacks: Mapping[int, str]
-    reward_errors: Sequence[tuple[int, str]]
-
-    @property
-    def scores(self) -> Float[np.ndarray, "B"]:
-        """Rewards in float32, 0 where there is none: use them with ``valid``."""
-        return np.array([o.score if o.valid else 0.0 for o in self.outcomes], np.float32)
-
-    @property
-    def valid(self) -> Bool[np.ndarray, "B"]:
-        return np.array([o.valid for o in self.outcomes])
-
-
-def join_scored(parts: Sequence[Scored], rows: Int[np.ndarray, "B"]) -> Scored:
-    """Some samples of several calls as those of one, with the errors of all; they are numbered through all parts."""
-
-    def pick(name: str) -> list[Any]:
-        samples = [sample for part in parts for sample in getattr(part, name)]
-        return [samples[i] for i in rows]
-
-    starts = np.cumsum([0, *(len(part.texts) for part in parts)])
-    reasons = {start + i: why for start, part in zip(starts, parts, strict=False) for i, why in part.fallbacks.items()}
-    infos = [part.ntl_info for part in parts if part.ntl_info is not None]
-    return parts[0]._replace(
-        prompts=pick("prompts"),
-        trajectories=pick("trajectories"),
-        texts=pick("texts"),
-        labels=None if parts[0].labels is None else pick("labels"),
-        ntl_info=join_infos(infos, rows) if infos else None,
-        outcomes=pick("outcomes"),
-        correct=np.array(pick("correct")),
-        fallbacks={i: reasons[row] for i, row in enumerate(rows) if row in reasons},
-        reward_errors=[error for part in parts for error in part.reward_errors],
-    )
-
-
-def join_infos(infos: Sequence[NTLInfo], rows: Int[np.ndarray, "B"]) -> NTLInfo:
-    """Some records of several batches as those of one, padded to the longest response: -1 where integers say "none"."""
-    size = max(info.seq_len for info in infos)
-
-    def padded(x: np.ndarray) -> np.ndarray:
-        if x.ndim == 1:
-            return x
-        widths = [(0, 0), (0, size - x.shape[1]), *[(0, 0)] * (x.ndim - 2)]
-        return np.pad(x, widths, constant_values=-1 if np.issubdtype(x.dtype, np.integer) else 0)
-
-    joined = {}
-    for name in (field.name for field in dataclasses.fields(NTLInfo) if field.name != "method"):
-        values = [getattr(info, name) for info in infos]
-        if name == "sequence_strings":
-            texts = [text for part in values for text in part]
-            joined[name] = tuple(texts[i] for i in rows)
-        elif values[0] is not None:
-            joined[name] = np.concatenate([padded(x) for x in values])[rows]
-    return dataclasses.replace(infos[0], **joined)
+    schedule = parse_schedule(section.temperature_schedule or "") if section.adaptive_temperature else None
+    return section.temperature if schedule is None else schedule.at(iteration)
 
 
 class Scorer:
-    """Scores trajectories with the configured reward function.
+    """Scores trajectories with the configured reward function. Needs no policy and no device.
 
     Args:
-        config: its ``ntl`` and ``reward`` sections.
-        tokenizer: of the policy, for the responses' text.
-        table: its number tokens.
-        policy_pass: for ``ntl.extract_during_log_prob``; without it the record needs what the engine captured.
+        ntl, reward: the sections.
+        task: names the default reward.
+        read: reads responses.
     """
 
-    def __init__(self, config: RunConfig, tokenizer: Any, table: NumberTable, policy_pass: PolicyPass | None = None):
-        ntl = self._ntl = config.ntl
-        self._extract = Extractor(ntl, table.kind, policy_pass)
-        self._schedule = parse_schedule(ntl.temperature_schedule or "") if ntl.adaptive_temperature else None
-        passes = ntl.enabled and ntl.pass_to_reward_function
-        default = "ntl_jax.rewards:ntl_reward" if passes else PLAIN
+    def __init__(self, ntl: NTLSection, reward: RewardSection, task: Task, read: Reader):
+        self._ntl, self._read = ntl, read
+        self._passes = ntl.enabled and ntl.pass_to_reward_function
         self._bonus = {
-            "use_ntl_bonus": config.reward.use_ntl_bonus,
-            "ntl_bonus_type": config.reward.ntl_bonus_type,
-            "ntl_bonus_weight": config.reward.ntl_bonus_weight,
+            "use_ntl_bonus": reward.use_ntl_bonus,
+            "ntl_bonus_type": reward.ntl_bonus_type,
+            "ntl_bonus_weight": reward.ntl_bonus_weight,
         }
-        self.reward = RewardFunction(config.reward.function or default, offered=EXTRAS if passes else ())
-        self._plain = RewardFunction(PLAIN, offered=())
-        self._passes = passes
-        self._tokenizer, self._table = tokenizer, table
-        self._decode = TokenDecoder(tokenizer)
-        self._token_values = np.asarray(table.token_values)
+        function = reward.function or task.default_reward(ntl=self._passes)
+        self.reward = RewardFunction(function, offered=EXTRAS if self._passes else JUDGED)
+        self._plain = RewardFunction(PLAIN, offered=JUDGED)
 
-    def __call__(
-        self,
-        prompts: Sequence[Prompt],
-        trajectories: Sequence[Trajectory],
-        decoder: Decoder | None = None,
-        *,
-        temperature: float = 1.0,
-        iteration: int = 0,
-    ) -> Scored:
-        """Scores the samples of one call of the engine.
+    def __call__(self, prompts: Sequence[Prompt], trajectories: Sequence[Trajectory], tau: float) -> Scored:
+        """Scores samples.
 
         Args:
-            prompts: what was asked.
-            trajectories: in prompt order, the same number for each prompt.
-            decoder: the policy that sampled, for ``ntl.extract_during_log_prob``.
-            temperature: that it sampled with; for greedy samples 1.
-            iteration: which sets the reward's temperature.
+            prompts: what was asked, one a trajectory.
+            trajectories: what was sampled, with the probabilities of digits.
+            tau: the reward's temperature.
 
         Raises:
             ExtractionError: a record cannot be built, and ``ntl.fallback_on_error`` is off.
         """
-        if not self._ntl.cache_digit_mappings:
-            self._read_tokenizer()
-        num_samples = len(trajectories) // len(prompts)
-        prompts = [prompt for prompt in prompts for _ in range(num_samples)]
-        texts, starts = zip(*(self._decode(t.response_ids) for t in trajectories), strict=True)
-        labels, ntl_info, fallbacks = None, None, {}
-        if self._ntl.enabled:
-            labels = self._label(prompts, trajectories, texts, starts)
-            ntl_info, fallbacks = self._extract(trajectories, labels, texts, decoder, temperature)
-        tau = self._ntl.temperature if self._schedule is None else self._schedule.at(iteration)
-        calls = [self._call(p, text, i, ntl_info, tau) for i, (p, text) in enumerate(zip(prompts, texts, strict=True))]
+        readings = self._read(prompts, trajectories)
+        ntl_info, fallbacks = self._record(trajectories, readings) if self._ntl.enabled else (None, {})
+        calls = [self._call(*sample, ntl_info, tau) for sample in enumerate(zip(prompts, readings, strict=True))]
         outcomes = self._rewards(calls, fallbacks)
-        correct = np.array([is_correct(text, p.ground_truth) for p, text in zip(prompts, texts, strict=True)])
         errors = [(p.index, o.error) for p, o in zip(prompts, outcomes, strict=True) if o.error is not None]
-        return Scored(prompts, trajectories, texts, labels, ntl_info, outcomes, correct, tau, fallbacks, errors)
+        return Scored(prompts, trajectories, readings, ntl_info, outcomes, tau, fallbacks, errors)
 
-    def _read_tokenizer(self) -> None:
-        table = NumberTable.from_tokenizer(self._tokenizer, self._table.kind, vocab_size=len(self._token_values))
-        self._token_values, self._decode = np.asarray(table.token_values), TokenDecoder(self._tokenizer)
+    def _record(
+        self, trajectories: Sequence[Trajectory], readings: Sequence[Reading]
+    ) -> tuple[NTLInfo, dict[int, str]]:
+        """The NTL record; and for the rows that have none, which are blank in it, the reason."""
+        labels = [reading.labels for reading in readings if reading.labels is not None]
+        reasons = {i: why for i, label in enumerate(labels) if (why := self._why_not(trajectories[i], label))}
+        if reasons:
+            self._report(reasons, trajectories)
+            labels = [blank_labels(len(x.digits)) if i in reasons else x for i, x in enumerate(labels)]
+        texts, method = [reading.text for reading in readings], self._ntl.method
+        rollout = [t.rollout_log_probs for t in trajectories]
+        if not self._knows_digits:
+            return confidence_ntl_info(rollout, labels, texts), reasons
+        numbers = [t.number_readings for t in trajectories if t.number_readings is not None]
+        if numbers:
+            assert len(numbers) == len(trajectories), "one pass reads all trajectories"
+            return number_ntl_info(numbers, rollout, labels, texts, method=method), reasons
+        digits = [_or_zeros(t) for t in trajectories]
+        return build_ntl_info(digits, labels, texts, method=method), reasons
 
-    def _label(self, prompts, trajectories, texts, starts) -> list[DigitLabels]:
-        return [
-            label_response(
-                text,
-                start,
-                sampled_numbers(t.response_ids, self._token_values),
-                p.ground_truth,
-                mode=self._ntl.reward_mode,
+    @property
+    def _knows_digits(self) -> bool:
+        return self._ntl.extract_during_generation or self._ntl.extract_during_log_prob
+
+    def _why_not(self, trajectory: Trajectory, label: DigitLabels) -> str | None:
+        """Why a row has no record."""
+        is_digit = label.digits >= 0
+        if self._ntl.require_digits and not is_digit.any():
+            return "the response holds no digit"
+        known = trajectory.rollout_log_probs
+        if self._knows_digits:
+            numbers = trajectory.number_readings
+            known = trajectory.digit_log_probs if numbers is None else np.asarray(numbers.top_probability)
+        if known is None:
+            return "the engine captured no log-probs of digits"
+        if np.isnan(known[is_digit]).any():
+            return "the log-probs at its digits are NaN"
+        return None
+
+    def _report(self, reasons: dict[int, str], trajectories: Sequence[Trajectory]) -> None:
+        row, why = next(iter(reasons.items()))
+        first = f"{why} (prompt {trajectories[row].prompt_index}, sample {trajectories[row].sample_index})"
+        if not self._ntl.fallback_on_error:
+            raise ExtractionError(
+                f"{len(reasons)} of {len(trajectories)} samples have no NTL record, the first because {first}; "
+                "with ntl.fallback_on_error=true they would be scored by exact match"
             )
-            for p, t, text, start in zip(prompts, trajectories, texts, starts, strict=True)
-        ]
+        LOGGER.warning("%d of %d samples are scored by exact match: %s", len(reasons), len(trajectories), first)
 
-    def _call(self, prompt: Prompt, text: str, index: int, ntl_info: NTLInfo | None, tau: float) -> dict[str, Any]:
+    def _call(self, index: int, sample: tuple[Prompt, Reading], ntl_info: NTLInfo | None, tau: float) -> dict[str, Any]:
+        prompt, reading = sample
         call = {
             "data_source": prompt.data_source,
-            "solution_str": text,
+            "solution_str": reading.text,
             "ground_truth": prompt.ground_truth,
             "extra_info": dict(prompt.extra_info),  # the function may change its own
+            "answer": reading.answer,
+            "correct": reading.exact_match,
         }
         if ntl_info is None or not self._passes:
             return call
@@ -195,5 +142,12 @@ class Scorer:
         """The function's outcomes; a row without a record gets its exact match where the function uses records."""
         plain = set(fallbacks) if "ntl_info" in self.reward.takes else set()
         outcomes = iter(self.reward([call for i, call in enumerate(calls) if i not in plain]))
-        others = iter(self._plain([{name: calls[i][name] for name in CALL} for i in sorted(plain)]))
+        others = iter(self._plain([{name: calls[i][name] for name in (*CALL, *JUDGED)} for i in sorted(plain)]))
         return [next(others if i in plain else outcomes) for i in range(len(calls))]
+
+
+def _or_zeros(trajectory: Trajectory) -> np.ndarray:
+    """The digits' log-probs; zeros where the engine captured none, for a row that is blank in the record."""
+    if trajectory.digit_log_probs is None:
+        return np.zeros((len(trajectory.response_ids), 10), np.float32)
+    return trajectory.digit_log_probs

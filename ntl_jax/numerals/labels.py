@@ -3,7 +3,11 @@
 
 The modes: ``final_answer``, ``all_tokens`` (the results of all equations), ``hybrid`` (both; where the answer is itself
 an equation's result, the reference decides). Other numbers have no truth. An answer
-or a reference that is written as a fraction or a power has no truth either, since its digits have no place value.
+or a reference that is written as a fraction or a power has no truth either, since its digits have no place value, and
+the answer has none where the reference is a text such as ``Paris``.
+
+"No truth" is -1 (`NONE`) in integers, here and in every record; only a loss on the device takes NaN targets, which
+`number_targets` makes of them.
 """
 
 import bisect
@@ -11,11 +15,12 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from ntl_jax.numerals.alignment import NONE, align
+from ntl_jax.numerals.answers.answer import Answer, reference_number
 from ntl_jax.numerals.equations.finder import find_equations
-from ntl_jax.numerals.spans import Numeral, find_answer, find_marked_answer, parse_numeral
+from ntl_jax.numerals.spans import Numeral
 
 Mode = Literal["final_answer", "all_tokens", "hybrid"]
 
@@ -31,7 +36,8 @@ class DigitLabels(NamedTuple):
         prefix_truth: what was due there given the response so far; -1 where nothing was.
         is_answer: the token belongs to the final answer.
         missing_answer_places: those of ``missing_places`` that are the final answer's.
-        has_answer: whether the response gives an answer; without one it gets no NTL reward.
+        has_answer: whether the response gives an answer, which is a number if the reference is one; without it there is
+            no NTL reward.
     """
 
     digits: Int[np.ndarray, "T"]
@@ -59,6 +65,7 @@ def label_response(
     digits: Int[np.ndarray, "T"],
     reference: str,
     *,
+    answer: Answer | None,
     mode: Mode = "final_answer",
 ) -> DigitLabels:
     """Labels a response's number tokens with what they should have been.
@@ -71,26 +78,27 @@ def label_response(
         digits: the number that each token is, -1 for other tokens, as `sampled_numbers` returns them. Digits in tokens
             that are no number tokens get no truth; their places do not count as missing.
         reference: the true answer.
+        answer: of the response, as `find_answer` or `find_text_answer` read it.
         mode: which numbers have a truth.
 
     Returns:
         The labels of all T tokens.
 
-    Raises:
-        ValueError: ``reference`` is not one number, see `ntl_jax.numerals.parse_numeral`.
-
     Example:
-        >>> labels = label_response("#### 76", np.array([0, 4, 6, 7]), np.array([-1, 7, 6, -1]), "72")
+        >>> from ntl_jax.numerals import find_answer
+        >>> text, starts, digits = "#### 76", np.array([0, 4, 6, 7]), np.array([-1, 7, 6, -1])
+        >>> labels = label_response(text, starts, digits, "72", answer=find_answer(text))
         >>> labels.truth.tolist(), labels.missing_places
         ([-1, 7, 2, -1], 0)
+        >>> label_response(text, starts, digits, "Paris", answer=find_answer(text)).truth.tolist()
+        [-1, -1, -1, -1]
     """
     truth, prefix_truth, surplus = ([NONE] * len(digits) for _ in range(3))
     token_starts = starts.tolist()
     is_answer = np.zeros(len(digits), bool)
     missing = {True: 0, False: 0}  # by whether they are the answer's
-    marked = find_marked_answer(text)
-    answer = marked or find_answer(text)
-    for target in _targets(text, answer, reference, mode, answer_is_marked=marked is not None):
+    true, written = reference_number(reference), answer.numeral if answer else None
+    for target in _targets(text, answer, true, mode):
         tokens, widths = _tokens_of(target.written, token_starts)
         alignment = align(target.written, target.true, widths)
         for k, token in enumerate(tokens):
@@ -98,7 +106,7 @@ def label_response(
             if target.pulled:
                 prefix_truth[token] = alignment.prefix_truth[k]
         missing[target.is_answer] += alignment.missing_places
-    is_answer[_tokens_of(answer, token_starts)[0]] = True
+    is_answer[_tokens_of(written, token_starts)[0]] = True
     rows = np.array([truth, prefix_truth, surplus], np.int32)
     no_number = digits < 0
     rows[:, no_number], is_answer[no_number] = NONE, False
@@ -110,21 +118,28 @@ def label_response(
         prefix_truth=rows[1],
         is_answer=is_answer,
         missing_answer_places=missing[True],
-        has_answer=answer is not None,
+        has_answer=answer is not None and (written is not None or true is None),
     )
 
 
-def _targets(
-    text: str, answer: Numeral | None, reference: str, mode: Mode, *, answer_is_marked: bool
-) -> Iterator[_Target]:
+def number_targets(truth: Int[np.ndarray, "*tokens"]) -> Float[np.ndarray, "*tokens"]:
+    """The targets of the number losses, float32: the truth, and NaN where a token has none.
+
+    Example:
+        >>> number_targets(np.array([-1, 7, 2])).tolist()
+        [nan, 7.0, 2.0]
+    """
+    return np.where(truth == NONE, np.float32(np.nan), truth.astype(np.float32))
+
+
+def _targets(text: str, answer: Answer | None, true: Numeral | None, mode: Mode) -> Iterator[_Target]:
+    written, is_marked = (answer.numeral, answer.marked) if answer else (None, False)
     if mode != "final_answer":
-        for result, true in find_equations(text):
-            if mode == "all_tokens" or answer is None or result.offsets != answer.offsets:
-                yield _Target(result, true, pulled=True, is_answer=False)
-    if mode != "all_tokens":
-        true = parse_numeral(reference)
-        if true.exact is None and (answer is None or answer.exact is None):
-            yield _Target(answer, true, answer_is_marked, is_answer=True)
+        for result, computed in find_equations(text):
+            if mode == "all_tokens" or written is None or result.offsets != written.offsets:
+                yield _Target(result, computed, pulled=True, is_answer=False)
+    if mode != "all_tokens" and true is not None and all(x is None or x.exact is None for x in (true, written)):
+        yield _Target(written, true, pulled=is_marked, is_answer=True)
 
 
 def _tokens_of(numeral: Numeral | None, starts: list[int]) -> tuple[list[int], list[int]]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The records exchanged between the parts: prompts, samples and training batches.
+"""The records exchanged between the parts: prompts, requests, weights, samples and training batches.
 
 Dimension letters, with one meaning in all modules: B rows, S whole-sequence positions, P prompt positions, T response
 positions, V vocabulary, D width, L layers, N query heads, K key/value heads, H head size, F feed-forward width,
@@ -9,10 +9,34 @@ One example runs through all docstrings: the prompt ``2+3?`` (ids ``[7, 11, 8, 1
 sampled response ``#### 6`` (ids ``[20, 6, 1]``, the last one end-of-text).
 """
 
+from ntl_jax.records.experience import Experience, Values
 from ntl_jax.records.ntl_info import NTLInfo
 from ntl_jax.records.prompt import Prompt
-from ntl_jax.records.rows import HostOrDevice, TrainBatch
+from ntl_jax.records.readings import NumberReadings
+from ntl_jax.records.request import Request
+from ntl_jax.records.rows import AnyArray, Rows, Targets
 from ntl_jax.records.sampling import Sampling
-from ntl_jax.records.trajectory import Trajectory
+from ntl_jax.records.trajectory import Trajectory, VersionSpan
+from ntl_jax.records.update import Batch, TokenOutputs, TokenWeights
+from ntl_jax.records.weights import Params, Version, Weights
 
-__all__ = ["HostOrDevice", "NTLInfo", "Prompt", "Sampling", "TrainBatch", "Trajectory"]
+__all__ = [
+    "AnyArray",
+    "Batch",
+    "Experience",
+    "NTLInfo",
+    "NumberReadings",
+    "Params",
+    "Prompt",
+    "Request",
+    "Rows",
+    "Sampling",
+    "Targets",
+    "TokenOutputs",
+    "TokenWeights",
+    "Trajectory",
+    "Values",
+    "Version",
+    "VersionSpan",
+    "Weights",
+]

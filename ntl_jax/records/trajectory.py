@@ -2,10 +2,21 @@
 """A sampled response, with the values captured while it was sampled."""
 
 import dataclasses
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from ntl_jax.records.readings import NumberReadings
+from ntl_jax.records.weights import Version
+
+
+class VersionSpan(NamedTuple):
+    """The tokens ``response_ids[start:stop]`` were sampled from the weights of this version."""
+
+    start: int
+    stop: int
+    version: Version
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -14,14 +25,17 @@ class Trajectory:
 
     ``rollout_log_probs[t]`` is the log-probability of ``response_ids[t]`` under the sampling distribution, and
     ``digit_log_probs[t, d]`` that of the digit d there (all ids of value d together), over the full vocabulary.
-    ``draw`` is that of the prompt; samples of one draw are a group.
+    ``number_readings`` stand in their place where tokens hold several digits. ``draw`` is that of the prompt; samples
+    of one draw are a group. ``versions`` says which weights wrote which tokens; the spans are in order and cover the
+    response: one span where one version wrote all of it.
 
     Example: for ``#### 6``, at the position of ``6`` the policy gave 5 and 6 almost equal probabilities.
         >>> digits = np.full((3, 10), -9.0, np.float32); digits[1, 5], digits[1, 6] = -0.8, -0.6
         >>> t = Trajectory(0, 0, np.array([7, 11, 8, 12]), np.array([20, 6, 1]),
-        ...                np.array([-0.1, -0.6, -0.01], np.float32), digits, "stop", policy_version=3)
-        >>> t.response_ids.shape, t.digit_log_probs[1].argmax().item()
-        ((3,), 6)
+        ...                np.array([-0.1, -0.6, -0.01], np.float32), digits, "stop",
+        ...                versions=(VersionSpan(0, 3, Version(3)),))
+        >>> t.response_ids.shape, t.digit_log_probs[1].argmax().item(), t.version.iteration
+        ((3,), 6, 3)
     """
 
     prompt_index: int
@@ -31,12 +45,18 @@ class Trajectory:
     rollout_log_probs: Float[np.ndarray, "T"]
     digit_log_probs: Float[np.ndarray, "T 10"] | None
     finish_reason: Literal["stop", "length"]
-    policy_version: int
+    versions: tuple[VersionSpan, ...]
     entropy: Float[np.ndarray, "T"] | None = None
     alternative_ids: Int[np.ndarray, "T 5"] | None = None
     alternative_log_probs: Float[np.ndarray, "T 5"] | None = None
     draw: int = -1
+    number_readings: NumberReadings | None = None
 
     def __post_init__(self) -> None:
         if self.draw < 0:
             object.__setattr__(self, "draw", self.prompt_index)
+
+    @property
+    def version(self) -> Version:
+        """The oldest of the versions, which is the first: a response goes on with newer weights, never with older."""
+        return self.versions[0].version

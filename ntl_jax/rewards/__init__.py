@@ -18,11 +18,12 @@ from ntl_jax.rewards.final_answer import (
     find_final_answer_positions,
 )
 from ntl_jax.rewards.functions import compute_full_ntl_reward, exact_match, ntl_gated_reward, ntl_reward
-from ntl_jax.rewards.protocol import CALL, EXTRAS, load_reward
+from ntl_jax.rewards.protocol import CALL, EXTRAS, JUDGED, load_reward, needs_numbers
 
 __all__ = [
     "CALL",
     "EXTRAS",
+    "JUDGED",
     "RewardFunction",
     "RewardOutcome",
     "calculate_final_answer_confidence",
@@ -40,6 +41,7 @@ __all__ = [
     "find_final_answer_positions",
     "is_correct",
     "load_reward",
+    "needs_numbers",
     "ntl_gated_reward",
     "ntl_reward",
 ]

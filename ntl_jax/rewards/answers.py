@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The answer of a response as text, and whether it is right."""
 
-from ntl_jax.numerals import find_answer, parse_numeral
+from collections.abc import Mapping
+from typing import Any
+
+from ntl_jax.numerals import Answer, agrees, find_answer, find_text_answer
 
 
 def extract_answer(text: str) -> str | None:
@@ -17,25 +20,41 @@ def extract_answer(text: str) -> str | None:
         ('2/3', '1500', None)
     """
     answer = find_answer(text)
-    return answer.canonical if answer else None
+    return answer.text if answer else None
 
 
 def is_correct(solution_str: str, ground_truth: str) -> bool:
-    """Whether a response's answer has exactly the value of the true one.
+    """Whether a response's answer has exactly the value of the true one, or its text if that is not one number.
 
     Args:
         solution_str: the response.
-        ground_truth: the true answer, a numeral or a fraction, or a reference solution that marks it with ``####`` or a
-            box.
+        ground_truth: the true answer, or a reference solution that marks it with ``####`` or a box. A numeral or a
+            fraction, with or without units, is compared by value; anything else, such as ``Paris`` or ``3:30``, must be
+            exactly what the response marks, white space aside.
 
     Raises:
-        ValueError: ``ground_truth`` is not one number.
+        ValueError: ``ground_truth`` is blank.
 
     Example:
         >>> is_correct("#### 72.0", "72"), is_correct("about 71", "72")
         (True, False)
         >>> is_correct("so 0.5", "1/2"), is_correct("#### 2/3", "2")
         (True, False)
+        >>> is_correct("#### Paris", "Paris"), is_correct("It is Paris", "Paris")
+        (True, False)
     """
-    true = parse_numeral(ground_truth).canonical
-    return extract_answer(solution_str) == true
+    return agrees(find_text_answer(solution_str), ground_truth)
+
+
+def answer_of(solution_str: str, extras: Mapping[str, Any]) -> Answer | None:
+    """The answer that the call of a reward function brings along, else the number that the response gives.
+
+    Args:
+        solution_str: the response.
+        extras: the call's keyword arguments beyond verl's four; an ``answer`` of None says that there is none.
+
+    Example:
+        >>> answer_of("#### 72", {}).text, answer_of("#### 72", {"answer": None}) is None
+        ('72', True)
+    """
+    return extras["answer"] if "answer" in extras else find_answer(solution_str)

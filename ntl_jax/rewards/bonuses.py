@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from ntl_jax.records import NTLInfo
-from ntl_jax.rewards.answers import extract_answer
+from ntl_jax.rewards.answers import answer_of
 from ntl_jax.rewards.final_answer import (
     calculate_final_answer_confidence,
     calculate_final_answer_digit_accuracy,
@@ -43,15 +43,15 @@ def compute_ntl_bonus_all(
 
     Example: ``#### 6`` where 5 was right, with three quarters on 6: 0.4 x 0 + 0.3 x 0.75 + 0.3 x 0.25
         >>> import numpy as np
-        >>> from ntl_jax.numerals import label_response
+        >>> from ntl_jax.numerals import find_answer, label_response
         >>> from ntl_jax.experience.ntl_record import build_ntl_info
         >>> digits = np.full((2, 10), -30.0, np.float32); digits[1, 5:7] = np.log([0.25, 0.75])
-        >>> label = label_response("#### 6", np.array([0, 5]), np.array([-1, 6]), "5")
+        >>> label = label_response("#### 6", np.array([0, 5]), np.array([-1, 6]), "5", answer=find_answer("#### 6"))
         >>> info = build_ntl_info([digits], [label], ["#### 6"])
         >>> round(compute_ntl_bonus_all("gsm8k", "#### 6", "5", ntl_info=info), 4)
         0.3
     """
-    if extract_answer(solution_str) is None:
+    if answer_of(solution_str, kwargs) is None:
         return 0.0
     return _weighted(
         ntl_info.digit_accuracy[0],
@@ -105,11 +105,11 @@ def compute_score(
         >>> compute_score("gsm8k", "#### 72", "72")
         {'score': 1.0, 'exact_match': 1.0}
     """
-    exact = exact_match(data_source, solution_str, ground_truth)
+    exact = exact_match(data_source, solution_str, ground_truth, **kwargs)
     if ntl_info is None or not use_ntl_bonus:
         return {"score": exact, "exact_match": exact}
     bonus_of = compute_ntl_bonus_all if ntl_bonus_type == "all" else compute_ntl_bonus_final_answer
-    bonus = bonus_of(data_source, solution_str, ground_truth, ntl_info=ntl_info)
+    bonus = bonus_of(data_source, solution_str, ground_truth, ntl_info=ntl_info, **kwargs)
     return {"score": exact + ntl_bonus_weight * bonus, "exact_match": exact, "ntl_bonus": bonus}
 
 
@@ -129,9 +129,9 @@ def compute_score_ntl_enhanced(
 
     Example: see `compute_ntl_bonus_all`.
     """
-    exact = exact_match(data_source, solution_str, ground_truth)
+    exact = exact_match(data_source, solution_str, ground_truth, **kwargs)
     accuracy = quality = 0.0
-    if extract_answer(solution_str) is not None:
+    if answer_of(solution_str, kwargs) is not None:
         accuracy, quality = float(ntl_info.digit_accuracy[0]), float(ntl_info.probability_quality[0])
     return {
         "score": 0.6 * exact + 0.25 * accuracy + 0.15 * quality,
@@ -157,7 +157,7 @@ def compute_confidence_reward(
 
     Example: see `compute_ntl_bonus_all`.
     """
-    exact = exact_match(data_source, solution_str, ground_truth)
+    exact = exact_match(data_source, solution_str, ground_truth, **kwargs)
     certainty = math.exp(ntl_info.avg_digit_log_prob[0])
     return {"score": exact * (0.5 + 0.5 * certainty), "exact_match": exact, "certainty": certainty}
 
@@ -178,7 +178,7 @@ def compute_high_confidence_reward(
 
     Example: see `compute_ntl_bonus_all`.
     """
-    exact = exact_match(data_source, solution_str, ground_truth)
+    exact = exact_match(data_source, solution_str, ground_truth, **kwargs)
     is_sure = bool(ntl_info.avg_digit_log_prob[0] > HIGH_CONFIDENCE)
     return {"score": exact * (HIGH_CONFIDENCE_FACTOR if is_sure else 1.0), "exact_match": exact, "is_sure": is_sure}
 

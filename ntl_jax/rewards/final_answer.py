@@ -25,10 +25,11 @@ def calculate_final_answer_digit_accuracy(ntl_info: NTLInfo) -> Float[np.ndarray
         ntl_info: of a batch, or of the one sample that a reward function gets.
 
     Example: ``#### 76`` for 72, where the policy was sure of both digits
-        >>> from ntl_jax.numerals import label_response
+        >>> from ntl_jax.numerals import find_answer, label_response
         >>> from ntl_jax.experience.ntl_record import build_ntl_info
         >>> sure = np.where(np.arange(10) == [[0], [7], [6]], 0.0, -30.0).astype(np.float32)
-        >>> label = label_response("#### 76", np.array([0, 5, 6]), np.array([-1, 7, 6]), "72")
+        >>> digits = np.array([-1, 7, 6])
+        >>> label = label_response("#### 76", np.array([0, 5, 6]), digits, "72", answer=find_answer("#### 76"))
         >>> info = build_ntl_info([sure], [label], ["#### 76"])
         >>> find_final_answer_positions(info)[0].tolist(), calculate_final_answer_digit_accuracy(info).tolist()
         ([1, 2], [0.5])

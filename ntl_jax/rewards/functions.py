@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The reward functions that come with the package, in the `compute_score` call of ``protocol.py``.
 
-EM is 1 where the answer is exactly right, else 0; tau is ``ntl.temperature``; ``ntl_info`` is the sample's own row of
-the batch's `NTLInfo`. Other keys than ``score`` become metrics.
+EM is 1 where the answer is exactly right, else 0: ``correct`` where the call brings it, else read off the text. tau is
+``ntl.temperature``; ``ntl_info`` is the sample's own row of the batch's `NTLInfo`. Other keys than ``score`` become
+metrics.
 """
 
 import math
@@ -21,15 +22,22 @@ def exact_match(
     solution_str: str,
     ground_truth: str,
     extra_info: Mapping[str, Any] | None = None,
+    *,
+    correct: bool | None = None,
     **kwargs: Any,
 ) -> float:
     """EM: 1 where the answer is exactly right, else 0.
 
+    Args:
+        correct: whether it is, as the trainer's task judged; None: judged here, by `is_correct`.
+
     Example:
         >>> exact_match("gsm8k", "#### 72", "72"), exact_match("gsm8k", "#### 71", "72")
         (1.0, 0.0)
+        >>> exact_match("capitals", "#### Paris", "Paris"), exact_match("mine", "it is C", "C", correct=True)
+        (1.0, 1.0)
     """
-    return float(is_correct(solution_str, ground_truth))
+    return float(is_correct(solution_str, ground_truth) if correct is None else correct)
 
 
 def ntl_reward(
@@ -55,16 +63,16 @@ def ntl_reward(
 
     Example: ``#### 6`` where 5 was right, by a policy sure of its 6, costs a squared error of 1: 0.5 exp(-1).
         >>> import numpy as np
-        >>> from ntl_jax.numerals import label_response
+        >>> from ntl_jax.numerals import find_answer, label_response
         >>> from ntl_jax.experience.ntl_record import build_ntl_info
         >>> digits = np.full((2, 10), -30.0, np.float32); digits[1, 6] = 0.0
-        >>> label = label_response("#### 6", np.array([0, 5]), np.array([-1, 6]), "5")
+        >>> label = label_response("#### 6", np.array([0, 5]), np.array([-1, 6]), "5", answer=find_answer("#### 6"))
         >>> info = build_ntl_info([digits], [label], ["#### 6"])
         >>> round(ntl_reward("gsm8k", "#### 6", "5", ntl_info=info)["score"], 4)
         0.1839
     """
     check_positive(tau=tau)
-    exact = exact_match(data_source, solution_str, ground_truth)
+    exact = exact_match(data_source, solution_str, ground_truth, **kwargs)
     closeness = math.exp(-float(ntl_info.ntl_loss[0]) / tau)
     return {
         "score": EXACT_WEIGHT * exact + (1 - EXACT_WEIGHT) * closeness,
@@ -95,7 +103,7 @@ def ntl_gated_reward(
     Example: see `ntl_reward`.
     """
     check_positive(tau=tau)
-    exact = exact_match(data_source, solution_str, ground_truth)
+    exact = exact_match(data_source, solution_str, ground_truth, **kwargs)
     closeness = math.exp(-float(ntl_info.ntl_loss[0]) / tau)
     return {"score": exact * closeness, "exact_match": exact, "closeness": closeness}
 

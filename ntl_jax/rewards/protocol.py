@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finding a reward function and checking, before the run starts, that it takes the call that will be made.
 
-The call is verl's: ``compute_score(data_source=, solution_str=, ground_truth=, extra_info=)``, plain or ``async``, with
-``ntl_info``, ``tau`` and the ``reward`` section's bonus settings besides for functions that take them, by name or as
-``**kwargs``. It returns a number, or a dict whose ``score`` is the number and whose other numbers become metrics.
+The call is verl's: ``compute_score(data_source=, solution_str=, ground_truth=, extra_info=)``, plain or ``async``.
+Functions that take more, by name or as ``**kwargs``, also get ``answer`` (the response's, an `ntl_jax.numerals.Answer`
+or None), ``correct`` (whether the task says that it is right) and, with NTL, ``ntl_info``, ``tau`` and the ``reward``
+section's bonus settings. It returns a number, or a dict whose ``score`` is the number and whose other numbers become
+metrics.
 """
 
 import difflib
@@ -16,7 +18,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 CALL = ("data_source", "solution_str", "ground_truth", "extra_info")
-EXTRAS = ("ntl_info", "tau", "use_ntl_bonus", "ntl_bonus_type", "ntl_bonus_weight")
+JUDGED = ("answer", "correct")
+"""What is offered with or without NTL."""
+EXTRAS = (*JUDGED, "ntl_info", "tau", "use_ntl_bonus", "ntl_bonus_type", "ntl_bonus_weight")
 SIGNATURE = "compute_score(data_source, solution_str, ground_truth, extra_info=None, **kwargs)"
 
 
@@ -42,6 +46,19 @@ def load_reward(spec: str, *, offered: Sequence[str] = EXTRAS) -> tuple[Callable
     if not callable(function):
         raise ValueError(f"reward.function={spec!r} is a {type(function).__name__}: a function is needed, {SIGNATURE}")
     return function, _taken(spec, function, offered)
+
+
+def needs_numbers(spec: str | None) -> bool:
+    """Whether a reward function compares numbers, so that no reference answer may be a text: those of this package do.
+
+    Args:
+        spec: setting ``reward.function``; None stands for one of this package's.
+
+    Example:
+        >>> needs_numbers(None), needs_numbers("ntl_jax.rewards:ntl_reward"), needs_numbers("mine.py:compute_score")
+        (True, True, False)
+    """
+    return spec is None or spec.startswith("ntl_jax.")
 
 
 def source_files(spec: str, function: Callable[..., Any]) -> tuple[pathlib.Path, ...]:

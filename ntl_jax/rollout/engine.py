@@ -2,22 +2,79 @@
 """The contract of everything that samples."""
 
 import abc
-from collections.abc import Sequence
+import collections
+from collections.abc import Iterator, Sequence
 
-from ntl_jax.models import Decoder
-from ntl_jax.records import Prompt, Sampling, Trajectory
+from ntl_jax.models import ModelConfig
+from ntl_jax.records import Prompt, Request, Sampling, Trajectory, Weights
 
 
 class RolloutEngine(abc.ABC):
-    """Samples responses and captures, in the same pass, the distribution that each token was drawn from."""
+    """Samples responses and captures, in the same pass, the distribution that each token was drawn from.
+
+    Weights are published, requests submitted, finished groups read from ``results``; ``generate`` does the last two
+    for those who wait. One Sampling and one version are decoded at a time, in the order of submission: other requests
+    wait until those in flight are done.
+    """
 
     @abc.abstractmethod
+    def publish(self, weights: Weights) -> None:
+        """Requests submitted from now on are sampled from these weights, all or nothing.
+
+        Lends the arrays: the engine may read them until ``retract()``. Where the engine holds this version already,
+        nothing happens. Requests submitted earlier are finished with the weights that they were submitted under.
+
+        Raises:
+            ValueError: the weights do not fit the policy; the engine keeps those that it has.
+        """
+
+    @abc.abstractmethod
+    def retract(self) -> None:
+        """Ends the loan: the engine drops its references, and ``submit`` raises until weights are published again.
+
+        Raises:
+            ValueError: requests are unfinished.
+        """
+
+    @property
+    @abc.abstractmethod
+    def lent(self) -> bool:
+        """Whether the engine may still read published arrays, so that no update may take them."""
+
+    @property
+    @abc.abstractmethod
+    def unfinished(self) -> int:
+        """Requests whose groups ``results`` has not given yet."""
+
+    @abc.abstractmethod
+    def submit(self, requests: Sequence[Request]) -> None:
+        """Queues requests; never waits for sampling.
+
+        Args:
+            requests: any number, in any order.
+
+        Raises:
+            ValueError: before any of them is queued: no weights are published, or some requests cannot be sampled,
+                all of which are named.
+        """
+
+    @abc.abstractmethod
+    def results(self) -> Iterator[list[Trajectory]]:
+        """Samples, and gives groups as they are finished: all samples of one request, by sample index.
+
+        In order of completion. Ends when everything submitted is done; requests may be submitted meanwhile.
+        """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Frees what the engine holds. It cannot be used afterwards."""
+
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling, *, seed: int) -> list[Trajectory]:
-        """Draws ``sampling.num_samples`` responses to each prompt.
+        """Draws ``sampling.num_samples`` responses to each prompt, and waits for them.
 
         Args:
             prompts: any number, in any order; random keys derive from ``seed``, ``Prompt.draw`` and the sample's
-                index, so the order and the neighbours of a prompt do not change its samples.
+                index, so the order and the neighbors of a prompt do not change its samples.
             sampling: how to draw.
             seed: of this call, from the run's seed and step; in [0, 2**32).
 
@@ -25,17 +82,44 @@ class RolloutEngine(abc.ABC):
             Trajectories in prompt order, then sample order.
 
         Raises:
-            ValueError: naming the prompts that are empty, too long, or have ids outside the vocabulary; also if
-                responses could exceed the policy's positions.
+            ValueError: as ``submit`` does; also while earlier requests are unfinished.
         """
+        if self.unfinished:
+            raise ValueError(
+                f"{self.unfinished} requests are unfinished, whose results would be mixed with those of generate(): "
+                "read results() to its end first, or submit() these prompts too"
+            )
+        self.submit([Request(prompt, sampling, seed) for prompt in prompts])
+        groups = collections.defaultdict(collections.deque)
+        for group in self.results():
+            groups[group[0].prompt_index, group[0].draw, group[0].prompt_ids.tobytes()].append(group)
+        in_order = [groups[prompt.index, prompt.draw, prompt.ids.tobytes()].popleft() for prompt in prompts]
+        return [trajectory for group in in_order for trajectory in group]
 
-    @abc.abstractmethod
-    def load_weights(self, version: int, decoder: Decoder) -> None:
-        """Samples from these weights from now on; trajectories carry ``version``."""
 
-    @abc.abstractmethod
-    def close(self) -> None:
-        """Frees what the engine holds. It cannot be used afterwards."""
+def check_published(published: bool) -> None:
+    """ValueError where there are no weights to sample from."""
+    if not published:
+        raise ValueError(
+            "the engine has no weights to sample from: publish(Weights(version, params)) before submit() or "
+            "generate(), and again after retract()"
+        )
+
+
+def check_finished(unfinished: int) -> None:
+    """ValueError where weights would be retracted from requests that need them."""
+    if unfinished:
+        raise ValueError(
+            f"{unfinished} requests are unfinished and need the published weights: read results() to its end before "
+            "retract()"
+        )
+
+
+def check_requests(requests: Sequence[Request], model: ModelConfig, max_prompt_tokens: int) -> None:
+    """ValueError that names all requests which no engine could sample: see `check_prompts`, `check_positions`."""
+    check_prompts([request.prompt for request in requests], max_prompt_tokens, model.num_ids)
+    lengths = [(len(request.prompt.ids), request.sampling.max_tokens) for request in requests]
+    check_positions(*max(lengths, key=sum, default=(0, 0)), model.max_positions)
 
 
 def check_prompts(prompts: Sequence[Prompt], max_prompt_tokens: int, num_ids: int) -> None:

@@ -3,14 +3,14 @@
 
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Int
 
-from ntl_jax.records import TrainBatch
+from ntl_jax.records import Batch, Rows
+from ntl_jax.records.update import Tokens
 
 NUM_SIZES = 8  # numbers of packed rows that occur for one number of sequences: compilations are bounded by it
-WHOLE_ROW = ("tokens", "positions", "segment_ids")
-"""Arrays of a batch with an entry a position of the row; the others have one a response token."""
 
 
 class Places(NamedTuple):
@@ -22,57 +22,67 @@ class Places(NamedTuple):
     token: Int[np.ndarray, "B"]
 
 
-def sequence_lengths(batch: TrainBatch) -> tuple[Int[np.ndarray, "B"], Int[np.ndarray, "B"]]:
-    """Tokens of each row of an unpacked batch, and those of its response, whatever of it the mask counts."""
-    last, first = batch.predictors.max(axis=1), batch.predictors[:, 0]
+def sequence_lengths(rows: Rows) -> tuple[Int[np.ndarray, "B"], Int[np.ndarray, "B"]]:
+    """Tokens of each unpacked row, and those of its response, whether they count or not."""
+    last, first = np.max(rows.predictors, axis=1), np.asarray(rows.predictors)[:, 0]
     return last + 2, last - first + 1
 
 
-def padding_fraction(batch: TrainBatch) -> float:
+def padding_fraction(rows: Rows) -> float:
     """Share of the positions of rows, packed or not, that hold no token that was sampled or asked."""
-    if batch.segment_ids is None:
-        return 1.0 - float(sequence_lengths(batch)[0].sum()) / batch.tokens.size
-    return float(np.mean(batch.segment_ids == 0))
+    if rows.segment_ids is None:
+        return 1.0 - float(sequence_lengths(rows)[0].sum()) / rows.tokens.size
+    return float(np.mean(rows.segment_ids == 0))
 
 
-def pack(batch: TrainBatch, multiple_of: int = 1) -> TrainBatch:
+def pack(batch: Batch[Tokens], multiple_of: int = 1) -> Batch[Tokens]:
     """The same sequences in fewer rows of the same size, those without a token that counts left out.
 
     Weights travel with their tokens, so that every loss and gradient stays what it is. The longest sequence is placed
     first, each into the first row with room for it. The number of rows is rounded up to eighths of that of sequences.
 
     Args:
-        batch: unpacked rows of an update, with their weights, on the host.
+        batch: unpacked rows of an update, on the host.
         multiple_of: that the number of rows divides by: shards.
 
     Example: a prompt of two tokens with a response of one, and one of one and two, in a row of eight
+        >>> from ntl_jax.records import TokenWeights
         >>> from ntl_jax.rows.padding import RowShape, pad_rows
         >>> prompts, responses = [np.array([5, 6]), np.array([7])], [np.array([1]), np.array([2, 3])]
-        >>> rows = pad_rows(prompts, responses, RowShape(8, 8), number_targets=[np.full(1, np.nan), np.full(2, np.nan)])
-        >>> packed = pack(rows)
-        >>> packed.tokens.tolist(), packed.segment_ids.tolist()
+        >>> nothing = [np.full(1, np.nan), np.full(2, np.nan)]
+        >>> rows, targets = pad_rows(prompts, responses, RowShape(8, 8), numbers=nothing)
+        >>> packed = pack(Batch(rows, targets, TokenWeights(targets.mask / 3, np.zeros((2, 8)))))
+        >>> packed.rows.tokens.tolist(), packed.rows.segment_ids.tolist()
         ([[5, 6, 1, 7, 2, 3, 0, 0]], [[1, 1, 1, 2, 2, 2, 0, 0]])
-        >>> packed.targets[0, :3].tolist(), packed.predictors[0, :3].tolist()
+        >>> packed.tokens.ids[0, :3].tolist(), packed.rows.predictors[0, :3].tolist()
         ([1, 2, 3], [1, 3, 4])
     """
-    counts = batch.mask.any(axis=1)
-    row_lengths, response_lengths = (np.where(counts, lengths, 0) for lengths in sequence_lengths(batch))
-    places = _place(row_lengths, response_lengths, batch.tokens.shape[1], batch.mask.shape[1])
+    rows, mask = batch.rows, batch.tokens.mask
+    counts = np.any(mask, axis=1)
+    row_lengths, response_lengths = (np.where(counts, lengths, 0) for lengths in sequence_lengths(rows))
+    places = _place(row_lengths, response_lengths, rows.tokens.shape[1], mask.shape[1])
     unit = -(-len(counts) // (NUM_SIZES * multiple_of)) * multiple_of
     num_rows = -(-int(places.row.max() + 1) // unit) * unit
 
-    def move(name: str, x: np.ndarray) -> np.ndarray:
-        lengths, starts = (row_lengths, places.position) if name in WHOLE_ROW else (response_lengths, places.token)
+    def move(x: np.ndarray, lengths: np.ndarray, starts: np.ndarray) -> np.ndarray:
         row, step = np.nonzero(np.arange(x.shape[1])[None, :] < lengths[:, None])
         packed = np.zeros((num_rows, x.shape[1]), x.dtype)
         packed[places.row[row], starts[row] + step] = x[row, step]
         return packed
 
-    numbered = batch._replace(
-        segment_ids=np.broadcast_to(places.segment[:, None], batch.tokens.shape),
-        predictors=batch.predictors + places.position[:, None],
+    def move_positions(x: np.ndarray) -> np.ndarray:
+        return move(x, row_lengths, places.position)
+
+    def move_tokens(x: np.ndarray) -> np.ndarray:
+        return move(x, response_lengths, places.token)
+
+    packed = Rows(
+        tokens=move_positions(np.asarray(rows.tokens)),
+        positions=move_positions(np.asarray(rows.positions)),
+        segment_ids=move_positions(np.broadcast_to(places.segment[:, None], rows.tokens.shape)),
+        predictors=move_tokens(np.asarray(rows.predictors) + places.position[:, None]),
     )
-    return TrainBatch(**{name: x if x is None else move(name, x) for name, x in numbered._asdict().items()})
+    return Batch(packed, *jax.tree.map(move_tokens, (batch.tokens, batch.weights)))
 
 
 def _place(row_lengths, response_lengths, row_size: int, response_size: int) -> Places:

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From ragged prompts and responses to the rectangular rows of a TrainBatch, in few shapes."""
+"""From ragged prompts and responses to the rectangular rows, in few shapes."""
 
 import dataclasses
 from collections.abc import Sequence
 
-import jax
 import numpy as np
 
-from ntl_jax.records import TrainBatch
+from ntl_jax.records import Rows, Targets
 
 NUM_BUCKETS = 4  # shapes between a quarter of the longest row and the longest: compilations are bounded by it
 ROUND_TO = 8  # lengths are multiples of it: whole vector registers, whole tiles
@@ -42,17 +41,23 @@ def pad_rows(
     responses: Sequence[np.ndarray],
     shape: RowShape,
     *,
-    number_targets: Sequence[np.ndarray],
+    numbers: Sequence[np.ndarray],
     keep: np.ndarray | None = None,
-) -> TrainBatch:
-    """One row per prompt and response, on the host; what an algorithm adds is ``None`` until it adds it.
+) -> tuple[Rows, Targets]:
+    """One row per prompt and response, on the host.
 
     Args:
         prompts: ids of each prompt.
         responses: ids of each response, at least one token.
         shape: bounds of both.
-        number_targets: true value at each response token, NaN where there is none.
+        numbers: true value at each response token, NaN where there is none.
         keep: [B] bool; a row that is not kept has an empty mask.
+
+    Example:
+        >>> prompts, responses, shape = [np.array([5, 6])], [np.array([1, 2])], RowShape(8, 8)
+        >>> rows, targets = pad_rows(prompts, responses, shape, numbers=[np.array([np.nan, 2.0])])
+        >>> rows.tokens.tolist(), rows.predictors[0, :2].tolist(), targets.ids[0, :2].tolist()
+        ([[5, 6, 1, 2, 0, 0, 0, 0]], [1, 2], [1, 2])
     """
     num_rows = len(prompts)
     lengths = [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)]
@@ -63,15 +68,18 @@ def pad_rows(
     first = np.array([len(p) - 1 for p in prompts])[:, None]
     steps = np.arange(response_size)[None, :]
     mask = steps < np.array([len(r) for r in responses])[:, None]
-    return TrainBatch(
+    rows = Rows(
         tokens=tokens,
         positions=np.broadcast_to(np.arange(row_size, dtype=np.int32), tokens.shape),
         segment_ids=None,
         predictors=np.where(mask, first + steps, 0).astype(np.int32),
-        targets=pad_tokens(responses, response_size, 0, np.int32),
-        mask=mask if keep is None else mask & keep[:, None],
-        number_targets=pad_tokens(number_targets, response_size, np.nan, np.float32),
     )
+    targets = Targets(
+        ids=pad_tokens(responses, response_size, 0, np.int32),
+        mask=mask if keep is None else mask & keep[:, None],
+        numbers=pad_tokens(numbers, response_size, np.nan, np.float32),
+    )
+    return rows, targets
 
 
 def pad_tokens(rows: Sequence[np.ndarray], size: int, fill: float, dtype: type) -> np.ndarray:
@@ -80,11 +88,6 @@ def pad_tokens(rows: Sequence[np.ndarray], size: int, fill: float, dtype: type) 
     for row, values in enumerate(rows):
         padded[row, : len(values)] = values
     return padded
-
-
-def take_rows(batch: TrainBatch, rows: np.ndarray) -> TrainBatch:
-    """Some rows of a batch."""
-    return jax.tree.map(lambda x: x[rows], batch)
 
 
 def _round_up(size: float) -> int:

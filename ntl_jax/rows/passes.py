@@ -2,27 +2,28 @@
 """Passes through a model without a gradient, over any number of rows, in parts that fit."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ntl_jax.models import Critic, Decoder, batch_sharding, num_row_shards
 from ntl_jax.ops import vocab_head
-from ntl_jax.records import TrainBatch
+from ntl_jax.records import Params, Rows
 from ntl_jax.rows.micro_batches import micro_batches
-from ntl_jax.rows.padding import take_rows
+
+AnyTree = TypeVar("AnyTree")
 
 
 class RowPass:
-    """Runs a function of a model and rows, and joins what it gives for each row, on the host.
+    """Runs a function of a model, rows and arrays with an entry a row, and joins what it gives for each row.
 
     Args:
-        run: (graph definition, parameters, rows, further arrays) -> arrays with an entry a row.
+        run: (graph definition, parameters, rows, *by_row, *arguments) -> arrays with an entry a row.
         mesh: of the parameters.
         max_tokens: padded tokens that go through the model at once.
     """
@@ -31,32 +32,56 @@ class RowPass:
         self._run = jax.jit(run, static_argnums=0)
         self._mesh, self._sharding, self._max_tokens = mesh, batch_sharding(mesh), max_tokens
 
-    def __call__(self, graph: nnx.GraphDef, params: Any, batch: TrainBatch, *arrays: Any) -> Any:
-        """The results for all rows; what the last part is short of is filled up with others."""
-        num_rows, row_size = batch.tokens.shape
+    def __call__(
+        self, graph: nnx.GraphDef, params: Params, rows: Rows, by_row: tuple[Any, ...] = (), *arguments: Any
+    ) -> Any:
+        """The results for all rows, on the host. The last part is filled up with other rows.
+
+        Args:
+            graph, params: the model.
+            rows: any number.
+            by_row: arrays with an entry a row.
+            arguments: the same for all rows.
+        """
+        num_rows, row_size = rows.tokens.shape
         parts = micro_batches(num_rows, row_size, self._max_tokens, num_row_shards(self._mesh))
         row_parts = np.resize(np.arange(num_rows), parts)
         with jax.set_mesh(self._mesh):
-            placed = (jax.device_put(take_rows(batch, rows), self._sharding) for rows in row_parts)
-            results = [jax.device_get(self._run(graph, params, part, *arrays)) for part in placed]
+            placed = (jax.device_put(take_rows((rows, *by_row), part), self._sharding) for part in row_parts)
+            results = [jax.device_get(self._run(graph, params, *part, *arguments)) for part in placed]
         return jax.tree.map(lambda *xs: np.concatenate(xs)[:num_rows], *results)
 
 
-def predictor_states(decoder: Decoder, batch: TrainBatch) -> Float[Array, "B T D"]:
+def take_rows(arrays: AnyTree, rows: np.ndarray) -> AnyTree:
+    """Some rows of arrays with an entry a row."""
+    return jax.tree.map(lambda x: x[rows], arrays)
+
+
+def predictor_states(decoder: Decoder, rows: Rows) -> Float[Array, "B T D"]:
     """The hidden states that predict the response tokens."""
-    hidden = decoder(batch.tokens, positions=batch.positions, segment_ids=batch.segment_ids)
-    return jnp.take_along_axis(hidden, batch.predictors[:, :, None], axis=1)
+    tokens, positions, segment_ids, predictors = jax.tree.map(jnp.asarray, rows)
+    hidden = decoder(tokens, positions=positions, segment_ids=segment_ids)
+    return jnp.take_along_axis(hidden, predictors[:, :, None], axis=1)
 
 
-def sampled_log_probs(graph: nnx.GraphDef, params: Any, batch: TrainBatch, temperature: Array) -> Float[Array, "B T"]:
-    """Log-probs of the response tokens at this temperature, under the decoder of graph and parameters."""
+def response_segments(rows: Rows) -> Int[Array, "B T"] | None:
+    """The segment of each response token; None: one sequence a row."""
+    if rows.segment_ids is None:
+        return None
+    return jnp.take_along_axis(jnp.asarray(rows.segment_ids), rows.predictors, axis=1)
+
+
+def sampled_log_probs(
+    graph: nnx.GraphDef, params: Params, rows: Rows, ids: Int[Array, "B T"], temperature: Array
+) -> Float[Array, "B T"]:
+    """Log-probs of the response tokens ``ids`` at this temperature, under the decoder of graph and parameters."""
     decoder: Decoder = nnx.merge(graph, params)
-    hidden, nothing = predictor_states(decoder, batch), jnp.zeros(0, jnp.int32)
+    hidden, nothing = predictor_states(decoder, rows), jnp.zeros(0, jnp.int32)
     head, num_tokens = decoder.head(), decoder.config.num_tokens
-    return vocab_head(hidden, head, batch.targets, nothing, temperature=temperature, num_tokens=num_tokens).log_probs
+    return vocab_head(hidden, head, ids, nothing, temperature=temperature, num_tokens=num_tokens).log_probs
 
 
-def predicted_values(graph: nnx.GraphDef, params: Any, batch: TrainBatch) -> Float[Array, "B T"]:
+def predicted_values(graph: nnx.GraphDef, params: Params, rows: Rows) -> Float[Array, "B T"]:
     """Value of the state before each response token, under the critic of graph and parameters."""
     critic: Critic = nnx.merge(graph, params)
-    return critic.values(predictor_states(critic.trunk, batch))
+    return critic.values(predictor_states(critic.trunk, rows))

@@ -1,7 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is asked: files of problems, and a generator of them."""
+"""What is asked and when an answer is right: files of problems, a generator of them, or a task of your own."""
 
 from ntl_jax.tasks.arithmetic.generator import generate_problems
-from ntl_jax.tasks.gsm8k import load_gsm8k
+from ntl_jax.tasks.arithmetic.task import Arithmetic
+from ntl_jax.tasks.choose import TwoSources, choose_task
+from ntl_jax.tasks.gsm8k import Gsm8k, load_gsm8k
+from ntl_jax.tasks.task import Message, Split, Task
 
-__all__ = ["generate_problems", "load_gsm8k"]
+__all__ = [
+    "Arithmetic",
+    "Gsm8k",
+    "Message",
+    "Split",
+    "Task",
+    "TwoSources",
+    "choose_task",
+    "generate_problems",
+    "load_gsm8k",
+]

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads GSM8K: one JSON object a line with ``question`` and ``answer``, whose last line is ``#### N``.
+"""Files in GSM8K's format: one JSON object a line with ``question`` and ``answer``, whose last line is ``#### N``.
 
-Rows end at a line feed and nowhere else: the texts hold other characters that Unicode counts as line ends.
+With a reward function of the user's own, N may be any text, such as ``Paris``. Rows end at a line feed and nowhere
+else: the texts hold other characters that Unicode counts as line ends.
 """
 
 import json
@@ -10,19 +11,79 @@ import pathlib
 import re
 from typing import Literal
 
-from ntl_jax.data.problems import Problem, check_faults
+from ntl_jax.data import Problem, fill_template
+from ntl_jax.data.problems import check_faults
+from ntl_jax.numerals import DEFAULT_MARKERS, Answer, AnswerMarkers, agrees, find_answer, find_text_answer
+from ntl_jax.tasks.task import Split, Task, numeric_reward
 
 _NUMBER = re.compile(r"[-+]?\$?([0-9]{1,3}(,[0-9]{3})+|[0-9]+)(\.[0-9]+)?%?|[-+]?[0-9]+/0*[1-9][0-9]*")
 
+OnBadRow = Literal["error", "skip"]
+_SETTINGS: dict[Split, str] = {"train": "data.train", "held_out": "data.eval"}
+
+
+class Gsm8k(Task):
+    """Problems of jsonl files.
+
+    Args:
+        train, held_out: files of the splits; None for a split that is not loaded.
+        template: text of the prompt, with ``{question}`` in it.
+        on_bad_row: see `load_gsm8k`.
+        numeric: every reference is a number, and so is every answer. Off: answers may be texts; numbers are still read
+            and compared as numbers.
+
+    Example:
+        >>> task = Gsm8k("train.jsonl", "test.jsonl", numeric=False)
+        >>> answer = task.answer_of("It lies on the Seine.\\n#### Paris")
+        >>> answer.text, task.is_correct(answer, "Paris"), task.is_correct(task.answer_of("#### 72.0"), "72")
+        ('Paris', True, True)
+    """
+
+    def __init__(
+        self,
+        train: str | os.PathLike[str] | None,
+        held_out: str | os.PathLike[str] | None,
+        *,
+        template: str = "{question}\n",
+        on_bad_row: OnBadRow = "error",
+        numeric: bool = True,
+    ):
+        self._paths: dict[Split, str | os.PathLike[str] | None] = {"train": train, "held_out": held_out}
+        self._on_bad_row: OnBadRow = on_bad_row
+        self._template, self._numeric = template, numeric
+
+    @property
+    def markers(self) -> AnswerMarkers:
+        return DEFAULT_MARKERS
+
+    def load(self, split: Split) -> tuple[list[Problem], int]:
+        path = self._paths[split]
+        if path is None:
+            raise ValueError(f"no file of the {split} split is given: set {_SETTINGS[split]} to a jsonl file")
+        return load_gsm8k(path, on_bad_row=self._on_bad_row, numeric=self._numeric)
+
+    def render(self, problem: Problem) -> str:
+        return fill_template(self._template, problem)
+
+    def answer_of(self, text: str) -> Answer | None:
+        return find_answer(text, self.markers) if self._numeric else find_text_answer(text, self.markers)
+
+    def is_correct(self, answer: Answer | None, reference: str) -> bool:
+        return agrees(answer, reference, self.markers)
+
+    def default_reward(self, *, ntl: bool) -> str:
+        return numeric_reward(ntl=ntl)
+
 
 def load_gsm8k(
-    path: str | os.PathLike[str], *, on_bad_row: Literal["error", "skip"] = "error"
+    path: str | os.PathLike[str], *, on_bad_row: OnBadRow = "error", numeric: bool = True
 ) -> tuple[list[Problem], int]:
     """Reads the problems of a jsonl file in GSM8K's format.
 
     Args:
         path: the file. Blank lines in it are no rows; keys other than ``question`` and ``answer`` are ignored.
         on_bad_row: malformed rows raise, all of them at once, or are left out and counted.
+        numeric: a row whose answer after ``####`` is not a number is malformed.
 
     Returns:
         The problems, each with the number of its line (from 0) as index, and how many rows were left out.
@@ -47,7 +108,7 @@ def load_gsm8k(
     for i, line in enumerate(file.read_bytes().split(b"\n")):
         if not line.strip():
             continue
-        row = _parse(line, i)
+        row = _parse(line, i, numeric=numeric)
         if isinstance(row, Problem):
             problems.append(row)
         else:
@@ -58,7 +119,7 @@ def load_gsm8k(
     return problems, len(faults)
 
 
-def _parse(line: bytes, index: int) -> Problem | str:
+def _parse(line: bytes, index: int, *, numeric: bool) -> Problem | str:
     """The problem of a row, or what is wrong with it."""
     try:
         row = json.loads(line)
@@ -84,8 +145,10 @@ def _parse(line: bytes, index: int) -> Problem | str:
     if not last.startswith("####"):
         return f"`answer` must end in a line `#### N`, ends in {last!r}"
     truth = last.removeprefix("####").strip()
-    if not _NUMBER.fullmatch(truth):
-        return f"the answer after #### must be a number, is {truth!r}"
+    if numeric and not _NUMBER.fullmatch(truth):
+        return f"the answer after #### must be a number, is {truth!r}; texts need a reward.function of your own"
+    if not truth:
+        return "there is no answer after ####"
     return Problem(index, question, solution, truth, "gsm8k")
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trainers, from a configuration."""
 
-from ntl_jax.experience.digit_source import ExtractionError
+from ntl_jax.experience.scorer import ExtractionError
 from ntl_jax.train.create import (
     EXAMPLE_CONFIGS,
     create_all_tokens_ntl_trainer,

@@ -9,8 +9,10 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from ntl_jax.config import NTLSection, RunConfig
-from ntl_jax.train.factory import assemble, check_training, ppo_trainer
+from ntl_jax.train.factory import build_engine, build_scoring, build_task, check_run, ppo_trainer
+from ntl_jax.train.policy import build_params, build_policy
 from ntl_jax.train.policy_optimization import PPOTrainer
+from ntl_jax.train.prompts import build_prompts
 
 EXAMPLE_CONFIGS: Mapping[str, Mapping[str, Any]] = {
     "final_answer_mode": {"reward_mode": "final_answer"},
@@ -57,11 +59,19 @@ def create_ppo_trainer(
     if processor is not None:
         raise ValueError(f"processor={processor!r:.80}: policies read text only; leave it out or pass None")
     config = dataclasses.replace(config, ntl=_changed(config.ntl, settings))
+    # Without NTL what belongs to it has no effect, and is not refused for that: the same call creates both kinds.
+    base = None if use_ntl is not False else dataclasses.replace(RunConfig(), ntl=config.ntl, reward=config.reward)
     if use_ntl is not None:
         config = dataclasses.replace(config, use_ntl_trainer=None, ntl=dataclasses.replace(config.ntl, enabled=use_ntl))
-    parts = assemble(config, tokenizer)
-    check_training(parts)
-    return ppo_trainer(parts, parts.params)
+    config.validate(base)
+    policy = build_policy(config, tokenizer)
+    task = build_task(config)
+    prompts = build_prompts(config, task, policy.tokenizer)
+    scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
+    check_run(config, policy, prompts)
+    engine = build_engine(config.rollout, policy, max_prompt_tokens=prompts.longest)
+    params = build_params(policy, seed=config.seed)
+    return ppo_trainer(config, policy, params, prompts, engine, scorer, digits)
 
 
 def create_standard_trainer(

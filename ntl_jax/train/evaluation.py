@@ -4,18 +4,20 @@
 One way for a run's own evaluations and for ``launch/eval.py``.
 """
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ntl_jax.experience.digit_source import captures_digits
-from ntl_jax.experience.scorer import Scored
+from ntl_jax.config import RunConfig
+from ntl_jax.experience.digit_source import DigitSource
+from ntl_jax.experience.reader import Reading
+from ntl_jax.experience.scored import Scored
+from ntl_jax.experience.scorer import Scorer, reward_temperature
 from ntl_jax.metrics import repeated_metrics
-from ntl_jax.models import Decoder
-from ntl_jax.records import Sampling
-from ntl_jax.rewards import extract_answer
-from ntl_jax.train.factory import Parts
+from ntl_jax.records import Params, Prompt, Sampling, Weights
+from ntl_jax.rollout import RolloutEngine
 from ntl_jax.train.journal.samples import ntl_metrics
 
 
@@ -31,21 +33,51 @@ class Evaluation(NamedTuple):
     sampled: Scored | None
 
 
-def evaluate(parts: Parts, decoder: Decoder, *, version: int) -> Evaluation:
-    """Responds to ``parts.eval_prompts`` as the settings ``trainer.eval_*`` say; the same policy in the same way.
+class Evaluator:
+    """Evaluates policies; the same policy in the same way.
 
     Args:
-        parts: of the run; its engine gets the weights.
-        decoder: the policy.
-        version: of its weights, for the engine.
+        config: its ``trainer.eval_*`` say how, its ``ntl`` the reward's temperature.
+        prompts: what is asked.
+        greedy: how to respond to each problem once.
+        engine: samples.
+        scorer: scores.
+        digits: fills in the probabilities of digits.
     """
-    trainer, sampled = parts.config.trainer, None
-    parts.engine.load_weights(version, decoder)
-    greedy = _respond(parts, decoder, num_samples=1, temperature=0.0)
-    if trainer.eval_samples:
-        drawn = {"temperature": trainer.eval_temperature, "top_p": trainer.eval_top_p}
-        sampled = _respond(parts, decoder, num_samples=trainer.eval_samples, **drawn)
-    return Evaluation(greedy, sampled)
+
+    def __init__(
+        self,
+        config: RunConfig,
+        prompts: Sequence[Prompt],
+        greedy: Sampling,
+        engine: RolloutEngine,
+        scorer: Scorer,
+        digits: DigitSource,
+    ):
+        self._config, self._prompts, self._greedy = config, prompts, greedy
+        self._engine, self._scorer, self._digits = engine, scorer, digits
+
+    def __call__(self, weights: Weights) -> Evaluation:
+        """Responds to the prompts; nothing is lent to the engine afterwards.
+
+        Args:
+            weights: the policy, which an engine that holds this version does not load again.
+        """
+        trainer, sampled = self._config.trainer, None
+        self._engine.publish(weights)
+        greedy = self._respond(weights.params, self._greedy)
+        if trainer.eval_samples:
+            drawn = {"temperature": trainer.eval_temperature, "top_p": trainer.eval_top_p}
+            sampling = dataclasses.replace(self._greedy, num_samples=trainer.eval_samples, **drawn)
+            sampled = self._respond(weights.params, sampling)
+        self._engine.retract()
+        return Evaluation(greedy, sampled)
+
+    def _respond(self, policy: Params, sampling: Sampling) -> Scored:
+        trajectories = self._engine.generate(self._prompts, sampling, seed=self._config.seed)
+        asked = [prompt for prompt in self._prompts for _ in range(sampling.num_samples)]
+        filled = self._digits(policy, asked, trajectories, sampling.temperature or 1.0)
+        return self._scorer(asked, filled, reward_temperature(self._config.ntl, 0))
 
 
 def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
@@ -53,17 +85,17 @@ def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
     greedy, sampled = evaluation
     scores = greedy.scores[greedy.valid]
     metrics = {
-        "val/accuracy": float(greedy.correct.mean()),
+        "val/accuracy": float(greedy.exact_match.mean()),
         "val/num_problems": float(len(greedy.prompts)),
         "val/score/mean": float(scores.mean()) if len(scores) else float("nan"),
         "val/response_length/mean": float(np.mean([len(t.response_ids) for t in greedy.trajectories])),
-        "val/answered": float(np.mean([extract_answer(text) is not None for text in greedy.texts])),
+        "val/answered": float(np.mean([reading.answer is not None for reading in greedy.readings])),
     }
     if greedy.ntl_info is not None:
         metrics["val/ntl_loss"] = ntl_metrics(greedy.ntl_info, greedy.tau)["ntl/loss"]
     if sampled is not None:
-        correct = sampled.correct.reshape(len(greedy.prompts), -1)
-        answers = np.array([extract_answer(text) for text in sampled.texts], object).reshape(correct.shape)
+        correct = sampled.exact_match.reshape(len(greedy.prompts), -1)
+        answers = np.array([_text(reading) for reading in sampled.readings], object).reshape(correct.shape)
         metrics |= {f"val/{name}": value for name, value in repeated_metrics(answers.tolist(), correct).items()}
     return metrics
 
@@ -71,7 +103,7 @@ def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
 def examples(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
     """One row a problem, as plain values: what was asked, the greedy response, and the samples."""
     greedy, sampled = evaluation
-    count = 0 if sampled is None else len(sampled.texts) // len(greedy.texts)
+    count = 0 if sampled is None else len(sampled.readings) // len(greedy.readings)
     for row, prompt in enumerate(greedy.prompts):
         yield {
             "index": prompt.index,
@@ -82,28 +114,17 @@ def examples(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
         }
 
 
-def _respond(parts: Parts, decoder: Decoder, *, num_samples: int, temperature: float, top_p: float = 1.0) -> Scored:
-    rollout = parts.config.rollout
-    sampling = Sampling(
-        num_samples=num_samples,
-        max_tokens=rollout.max_tokens,
-        temperature=temperature,
-        top_p=top_p,
-        stop_token_ids=parts.stop_token_ids,
-        stop_strings=rollout.stop_strings,
-        capture_digits=captures_digits(parts.config.ntl, parts.table),
-    )
-    trajectories = parts.engine.generate(parts.eval_prompts, sampling, seed=parts.config.seed)
-    return parts.scorer(parts.eval_prompts, trajectories, decoder, temperature=temperature or 1.0)
-
-
 def _response(scored: Scored, row: int) -> dict[str, Any]:
-    outcome, trajectory = scored.outcomes[row], scored.trajectories[row]
+    outcome, trajectory, reading = scored.outcomes[row], scored.trajectories[row], scored.readings[row]
     return {
-        "response": scored.texts[row],
-        "extracted_answer": extract_answer(scored.texts[row]),
-        "correct": bool(scored.correct[row]),
+        "response": reading.text,
+        "extracted_answer": _text(reading),
+        "correct": reading.exact_match,
         "score": float(outcome.score) if outcome.valid else None,
         "num_tokens": len(trajectory.response_ids),
         "finish_reason": trajectory.finish_reason,
     }
+
+
+def _text(reading: Reading) -> str | None:
+    return None if reading.answer is None else reading.answer.text

@@ -1,209 +1,167 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a configuration to the parts of a run: the one file that knows every class."""
+"""From a configuration to what a run is made of: the one file that knows every class.
 
-import dataclasses
-import pathlib
-from collections.abc import Sequence
-from typing import Any
+Policy and prompts have builders of their own (`ntl_jax.train.policy`, `ntl_jax.train.prompts`). Each function here
+takes what it needs and no more.
+"""
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
-from jax.sharding import Mesh
-from transformers import PreTrainedTokenizerBase
 
-from ntl_jax.config import DataSection, RolloutSection, RunConfig
-from ntl_jax.data import Problem, encode_prompts, encode_solutions, load_tokenizer, plain_problems
-from ntl_jax.experience.digit_pass import PolicyPass
+from ntl_jax.config import RolloutSection, RunConfig
+from ntl_jax.experience.builder import ExperienceBuilder
+from ntl_jax.experience.collector import Collector
+from ntl_jax.experience.digit_pass import DigitPass
+from ntl_jax.experience.digit_source import DigitSource, captures_digits
+from ntl_jax.experience.reader import Reader
 from ntl_jax.experience.scorer import Scorer
-from ntl_jax.models import Critic, Decoder, ModelConfig, hf_folder, load_hf, make_mesh, num_row_shards, shardings
-from ntl_jax.numerals import NumberTable
-from ntl_jax.records import Prompt
+from ntl_jax.models import Critic, num_row_shards, shardings
+from ntl_jax.records import Params, Sampling
+from ntl_jax.rewards import needs_numbers
 from ntl_jax.rollout import JaxEngine, RolloutEngine, VllmEngine
 from ntl_jax.rollout.engine import check_positions
-from ntl_jax.rollout.vocabulary import Vocabulary, agree
 from ntl_jax.rows.padding import RowShape
-from ntl_jax.tasks import generate_problems, load_gsm8k
+from ntl_jax.tasks import Task, choose_task
+from ntl_jax.train.evaluation import Evaluator
+from ntl_jax.train.policy import Policy
 from ntl_jax.train.policy_optimization import PPOTrainer
+from ntl_jax.train.prompts import Prompts
+from ntl_jax.train.sample_source import Lockstep
 from ntl_jax.train.supervised import SupervisedTrainer
 from ntl_jax.update.state import init_params
+from ntl_jax.update.terms import PPOTerms
 
-VOCAB_MULTIPLE = 64  # the embedding's rows are rounded up to it, so that they divide over tensor shards
 CRITIC_SEED = 1  # added to the run's seed
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Parts:
-    """What a run is made of.
+def build_engine(rollout: RolloutSection, policy: Policy, *, max_prompt_tokens: int) -> RolloutEngine:
+    """What samples.
 
     Args:
-        problems_from: where they come from, and how many rows were left out and why.
-        examples: training prompts with the ids of their solutions.
-        table: number tokens of the losses: digits, or those of several digits too where the tokenizer writes such.
-        vocabulary: the ids shared by tokenizer and policy.
-        model, graph, params: the policy.
-    """
-
-    config: RunConfig
-    tokenizer: PreTrainedTokenizerBase
-    vocabulary: Vocabulary
-    table: NumberTable
-    mesh: Mesh
-    problems_from: str
-    train_prompts: Sequence[Prompt]
-    eval_prompts: Sequence[Prompt]
-    examples: Sequence[tuple[Prompt, np.ndarray]]
-    model: ModelConfig
-    graph: nnx.GraphDef
-    params: Any
-    engine: RolloutEngine
-    scorer: Scorer
-
-    @property
-    def stop_token_ids(self) -> tuple[int, ...]:
-        """End a response."""
-        return self.vocabulary.stop_token_ids
-
-
-def assemble(config: RunConfig, tokenizer: PreTrainedTokenizerBase | None = None) -> Parts:
-    """Builds everything but the trainers.
-
-    Args:
-        config: validated here.
-        tokenizer: instead of that of ``config.data.tokenizer`` or ``config.model.path``.
+        rollout: its ``engine`` and what belongs to it.
+        policy: what is sampled.
+        max_prompt_tokens: longest prompt.
 
     Raises:
-        ValueError: for settings, files or reward functions that do not fit.
+        ValueError: for an engine that is not installed, or cannot sample from this policy.
     """
-    config.validate()
-    data, rollout = config.data, config.rollout
-    checkpoint = None if config.model.path is None else hf_folder(config.model.path)
-    if tokenizer is None:
-        tokenizer = load_tokenizer(data.tokenizer or (None if checkpoint is None else str(checkpoint)))
-    vocabulary = agree(tokenizer, checkpoint, rollout.stop_strings)
-    mesh = make_mesh(config.model.mesh)
-    model = _model(config, vocabulary.num_tokens, checkpoint)
-    digits = NumberTable.from_tokenizer(tokenizer, vocab_size=model.vocab_size)
-    table = _number_table(tokenizer, digits)
-    train, held_out, skipped_rows = _problems(config, tokenizer)
-    encoding = {"template": data.template, "max_tokens": data.max_prompt_tokens, "on_long": data.on_long_row}
-    train_prompts, long_prompts = encode_prompts(train, tokenizer, **encoding)
-    eval_prompts, long_eval_prompts = encode_prompts(held_out, tokenizer, **encoding)
-    examples, long_solutions = encode_solutions(
-        train_prompts, tokenizer, max_tokens=data.max_solution_tokens, on_long=data.on_long_row
-    )
-    longest = max(len(p.ids) for p in [*train_prompts, *eval_prompts])
-    check_positions(longest, rollout.max_tokens, model.max_positions)
-    if config.warm_start.steps:
-        prompt, solution = max(examples, key=lambda example: len(example[0].ids) + len(example[1]))
-        check_positions(len(prompt.ids), len(solution), model.max_positions, setting="max_solution_tokens")
-    decoder = _decoder(config, model, checkpoint, mesh)
-    engine = _engine(rollout, decoder, digits, mesh, longest, tokenizer)
-    shape = RowShape(row=longest + rollout.max_tokens, response=rollout.max_tokens)
-    policy_pass = PolicyPass(table, config.ntl.method, shape, mesh, config.trainer.max_tokens_per_micro_batch)
-    skipped = {
-        "malformed rows": skipped_rows,
-        "long prompts": long_prompts + long_eval_prompts,
-        "long solutions (warm start)": long_solutions,
-    }
-    graph, params = nnx.split(decoder, nnx.Param)
-    return Parts(
-        config=config,
-        tokenizer=tokenizer,
-        vocabulary=vocabulary,
-        table=table,
-        mesh=mesh,
-        problems_from=_source(data, len(train_prompts), len(eval_prompts), skipped),
-        train_prompts=train_prompts,
-        eval_prompts=eval_prompts,
-        examples=examples,
-        model=decoder.config,
-        graph=graph,
-        params=params,
-        engine=engine,
-        scorer=Scorer(config, tokenizer, table, policy_pass),
-    )
-
-
-def _engine(
-    rollout: RolloutSection,
-    decoder: Decoder,
-    digits: NumberTable,
-    mesh: Mesh,
-    max_prompt_tokens: int,
-    tokenizer: PreTrainedTokenizerBase,
-) -> RolloutEngine:
     match rollout.engine:
         case "jax":
             return JaxEngine(
-                decoder,
-                digits,
-                mesh=mesh,
+                policy.model,
+                policy.digits,
+                mesh=policy.mesh,
                 slots=rollout.slots or rollout.prompts_per_step * rollout.num_samples,
                 max_prompt_tokens=max_prompt_tokens,
-                tokenizer=tokenizer,
+                tokenizer=policy.tokenizer,
             )
         case "vllm":
             return VllmEngine(
-                decoder,
-                digits,
+                policy.model,
+                policy.digits,
                 max_prompt_tokens=max_prompt_tokens,
                 max_tokens=rollout.max_tokens,
-                tokenizer=tokenizer if rollout.stop_strings else None,
+                tokenizer=policy.tokenizer if rollout.stop_strings else None,
                 settings=rollout.vllm,
             )
 
 
-def _number_table(tokenizer: PreTrainedTokenizerBase, digits: NumberTable) -> NumberTable:
-    """What the losses go by: the digits, or all number tokens where the tokenizer writes several digits as one."""
-    numbers = NumberTable.from_tokenizer(tokenizer, "numbers", vocab_size=digits.token_values.shape[0])
-    return numbers if numbers.num_digits.max() > 1 else digits
+def build_task(config: RunConfig) -> Task:
+    """What is asked. References may be texts where the reward function is the user's own."""
+    numeric = needs_numbers(config.reward.function)
+    return choose_task(config.data, seed=config.seed, num_eval=config.trainer.eval_problems, numeric=numeric)
 
 
-def _model(config: RunConfig, num_tokens: int, checkpoint: pathlib.Path | None) -> ModelConfig:
-    """The model of the checkpoint or of a policy from scratch, for a tokenizer with ids below ``num_tokens``."""
-    sizes = dataclasses.asdict(config.model)
-    del sizes["path"], sizes["mesh"]
-    if checkpoint is None:
-        vocab_size = -(-num_tokens // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
-        return ModelConfig(vocab_size=vocab_size, num_tokens=num_tokens, **sizes)
-    settings = {name: sizes[name] for name in ("param_dtype", "compute_dtype", "attention", "remat")}
-    model = ModelConfig.from_hf(checkpoint, **settings)
-    if num_tokens > model.vocab_size:
-        raise ValueError(
-            f"the tokenizer has ids up to {num_tokens - 1:,}, but the policy of model.path={config.model.path!r} "
-            f"embeds {model.vocab_size:,}: leave data.tokenizer unset to use the checkpoint's tokenizer"
-        )
-    return dataclasses.replace(model, num_tokens=num_tokens)
+def build_scoring(config: RunConfig, task: Task, policy: Policy, shape: RowShape) -> tuple[Scorer, DigitSource]:
+    """What gives rewards, and what fills in the probabilities of digits where the engine captures none.
 
-
-def _decoder(config: RunConfig, model: ModelConfig, checkpoint: pathlib.Path | None, mesh: Mesh) -> Decoder:
-    if checkpoint is None:
-        return nnx.merge(*init_params(lambda rngs: Decoder(model, rngs=rngs), config.seed, mesh))
-    settings = {name: getattr(model, name) for name in ("num_tokens", "compute_dtype", "attention", "remat")}
-    return load_hf(checkpoint, mesh=mesh, dtype=model.param_dtype, **settings)
-
-
-def check_training(parts: Parts) -> None:
-    """Before anything is trained: are there enough prompts, and do rows divide over the devices?
+    Args:
+        config: its ``ntl`` and ``reward`` sections.
+        task: says what an answer is, and when it is right.
+        policy: what responds.
+        shape: bounds of rows and responses.
 
     Raises:
-        ValueError: an iteration asks more prompts than there are, or the rows of an update do not divide over the
-            devices.
+        ValueError: for a reward function that cannot be loaded or called, or settings that leave no source of digits.
     """
-    config, rollout, num_shards, rows = parts.config, parts.config.rollout, num_row_shards(parts.mesh), {}
+    reader = Reader(config.ntl, task, policy.tokenizer, policy.table)
+    max_tokens = config.trainer.max_tokens_per_micro_batch
+    digit_pass = DigitPass(policy.graph, policy.table, config.ntl.method, shape, policy.mesh, max_tokens)
+    digits = DigitSource(config.ntl, policy.table, digit_pass, reader.labels)
+    return Scorer(config.ntl, config.reward, task, reader), digits
+
+
+def build_evaluator(
+    config: RunConfig, policy: Policy, prompts: Prompts, engine: RolloutEngine, scorer: Scorer, digits: DigitSource
+) -> Evaluator:
+    """What responds to the held-out prompts."""
+    greedy = Sampling(
+        num_samples=1,
+        max_tokens=config.rollout.max_tokens,
+        temperature=0.0,
+        stop_token_ids=policy.vocabulary.stop_token_ids,
+        stop_strings=config.rollout.stop_strings,
+        capture_digits=captures_digits(config.ntl, policy.table),
+    )
+    return Evaluator(config, prompts.held_out, greedy, engine, scorer, digits)
+
+
+def supervised_trainer(config: RunConfig, policy: Policy, params: Params, prompts: Prompts) -> SupervisedTrainer:
+    """The warm start's trainer, which takes over the parameters."""
+    return SupervisedTrainer(config, policy, params, prompts.examples)
+
+
+def ppo_trainer(
+    config: RunConfig,
+    policy: Policy,
+    params: Params,
+    prompts: Prompts,
+    engine: RolloutEngine,
+    scorer: Scorer,
+    digits: DigitSource,
+) -> PPOTrainer:
+    """The PPO trainer, which takes over the parameters; a critic begins with the policy's trunk."""
+    algorithm, rollout, graph, critic = config.algorithm, config.rollout, None, None
+    if algorithm.advantage == "gae":
+        graph, critic = _own_critic(policy, params, config.seed) if algorithm.critic == "own" else _value_head(policy)
+    builder = ExperienceBuilder(
+        config,
+        prompts.shape(rollout.max_tokens),
+        graph=policy.graph,
+        reference=jax.tree.map(lambda x: x.copy(), params) if algorithm.kl.weight else None,
+        critic=graph,
+        mesh=policy.mesh,
+    )
+    collector = Collector(config, prompts.train, engine, digits, scorer, _sampling(config, policy))
+    terms, source = PPOTerms(config, policy.table, policy.graph, graph), Lockstep(engine, collector)
+    return PPOTrainer(config, policy, params, critic=critic, terms=terms, source=source, builder=builder, engine=engine)
+
+
+def check_run(config: RunConfig, policy: Policy, prompts: Prompts) -> None:
+    """Whether the settings fit the data and the devices; before weights are loaded.
+
+    Raises:
+        ValueError: prompts and responses exceed the policy's positions, an iteration asks more prompts than there are,
+            or the rows of an update do not divide over the devices.
+    """
+    rollout, max_positions = config.rollout, policy.model.max_positions
+    check_positions(prompts.longest, rollout.max_tokens, max_positions)
+    rows: dict[str, int] = {}
     if config.warm_start.steps:
+        prompt, solution = max(prompts.examples, key=lambda example: len(example[0].ids) + len(example[1]))
+        check_positions(len(prompt.ids), len(solution), max_positions, setting="max_solution_tokens")
         rows["warm_start.batch_size"] = config.warm_start.batch_size
     if config.trainer.steps:
-        if rollout.prompts_per_step > len(parts.train_prompts):
+        if rollout.prompts_per_step > len(prompts.train):
             raise ValueError(
                 f"rollout.prompts_per_step={rollout.prompts_per_step}: must not exceed the data: there are "
-                f"{len(parts.train_prompts)} training prompts; lower it, or add problems"
+                f"{len(prompts.train)} training prompts; lower it, or add problems"
             )
         name = "rollout.prompts_per_step * rollout.num_samples / algorithm.minibatches"
         samples = rollout.prompts_per_step * rollout.num_samples
         rows[name] = samples // config.algorithm.minibatches
+    num_shards = num_row_shards(policy.mesh)
     uneven = [f"{name} = {count}" for name, count in rows.items() if count % num_shards]
     if uneven:
         raise ValueError(
@@ -212,69 +170,34 @@ def check_training(parts: Parts) -> None:
         )
 
 
-def supervised_trainer(parts: Parts) -> SupervisedTrainer:
-    """The warm start's trainer, from the parts' parameters."""
-    return SupervisedTrainer(parts.config, parts.graph, parts.params, parts.table, parts.examples, parts.mesh)
-
-
-def ppo_trainer(parts: Parts, params: Any) -> PPOTrainer:
-    """The PPO trainer, going on from ``params``; a critic begins with the policy's trunk."""
-    config, critic = parts.config, None
-    if config.algorithm.advantage == "gae":
-        critic = _own_critic(parts, params) if config.algorithm.critic == "own" else _value_head(parts)
-    return PPOTrainer(
-        config,
-        policy=(parts.graph, params),
-        critic=critic,
-        table=parts.table,
-        prompts=parts.train_prompts,
-        engine=parts.engine,
-        scorer=parts.scorer,
-        stop_token_ids=parts.stop_token_ids,
-        mesh=parts.mesh,
+def _sampling(config: RunConfig, policy: Policy) -> Sampling:
+    rollout = config.rollout
+    return Sampling(
+        num_samples=rollout.num_samples,
+        max_tokens=rollout.max_tokens,
+        temperature=rollout.temperature,
+        top_p=rollout.top_p,
+        top_k=rollout.top_k,
+        min_p=rollout.min_p,
+        stop_token_ids=policy.vocabulary.stop_token_ids,
+        stop_strings=rollout.stop_strings,
+        capture_digits=captures_digits(config.ntl, policy.table),
     )
 
 
-def _own_critic(parts: Parts, params: Any) -> tuple[nnx.GraphDef, Any]:
+def _own_critic(policy: Policy, params: Params, seed: int) -> tuple[nnx.GraphDef, Params]:
     """A critic whose trunk begins as a copy of the policy's."""
-    seed = parts.config.seed + CRITIC_SEED
-    graph, critic = init_params(lambda rngs: Critic(parts.model, rngs=rngs), seed, parts.mesh)
+    graph, critic = init_params(lambda rngs: Critic(policy.model, rngs=rngs), seed + CRITIC_SEED, policy.mesh)
     critic["trunk"] = jax.tree.map(lambda x: x.copy(), params)  # the states are donated: nothing is shared
     return graph, critic
 
 
-def _value_head(parts: Parts) -> tuple[nnx.GraphDef, Any]:
+def _value_head(policy: Policy) -> tuple[nnx.GraphDef, Params]:
     """A critic on the policy's trunk: the graph of the whole, and the parameters of the value head alone."""
-    graph, critic = nnx.split(nnx.eval_shape(lambda: Critic(parts.model, rngs=nnx.Rngs(0))), nnx.Param)
+    graph, critic = nnx.split(nnx.eval_shape(lambda: Critic(policy.model, rngs=nnx.Rngs(0))), nnx.Param)
     head = nnx.State({"value_head": critic["value_head"]})
 
-    def zeros():
+    def zeros() -> Params:
         return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), head)
 
-    return graph, jax.jit(zeros, out_shardings=shardings(head, parts.mesh))()
-
-
-def _problems(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> tuple[list[Problem], list[Problem], int]:
-    """Training and held-out problems, and how many malformed rows were skipped."""
-    data, num_eval = config.data, config.trainer.eval_problems
-    settings = {"seed": config.seed, "tiers": data.tiers, "max_number": data.max_number}
-    skipped_train = skipped_eval = 0
-    if data.train is None:
-        train = generate_problems(data.num_train, split="train", **settings)
-    else:
-        train, skipped_train = load_gsm8k(data.train, on_bad_row=data.on_bad_row)
-    if data.eval is None:
-        assert num_eval is not None and data.train is None, "validate() refuses both"
-        held_out = generate_problems(num_eval, split="held_out", **settings)
-    else:
-        held_out, skipped_eval = load_gsm8k(data.eval, on_bad_row=data.on_bad_row)
-    train, more_train = plain_problems(train, tokenizer, on_bad_row=data.on_bad_row)
-    held_out, more_eval = plain_problems(held_out, tokenizer, on_bad_row=data.on_bad_row)
-    return train, held_out[:num_eval], skipped_train + skipped_eval + more_train + more_eval
-
-
-def _source(data: DataSection, num_train: int, num_eval: int, skipped: dict[str, int]) -> str:
-    generator = f"built-in generator, tiers {data.tiers}, numbers to {data.max_number}"
-    where = ", ".join(dict.fromkeys([data.train or generator, data.eval or generator]))
-    left_out = ", ".join(f"{count} {what}" for what, count in skipped.items() if count)
-    return f"{where}: {num_train:,} train, {num_eval:,} held out" + (f"; left out: {left_out}" if left_out else "")
+    return graph, jax.jit(zeros, out_shardings=shardings(head, policy.mesh))()

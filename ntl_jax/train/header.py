@@ -2,22 +2,24 @@
 """What a run says of itself before it starts: on the console, and in its folder."""
 
 import contextlib
-import dataclasses
 import importlib.metadata
 import json
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax
+from flax import nnx
 
-from ntl_jax.config import CONFIG_FILE, RunConfig
+from ntl_jax.config import CONFIG_FILE, RunConfig, config_to_json
 from ntl_jax.data import special_tokens
 from ntl_jax.data.tokenizer import Tokenizer
 from ntl_jax.metrics import write_whole
+from ntl_jax.models import Decoder, ModelConfig
 from ntl_jax.records import Prompt
-from ntl_jax.train.factory import Parts
+from ntl_jax.train.policy import Policy
+from ntl_jax.train.prompts import Prompts
 
 PACKAGES = (
     "ntl_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "tokenizers", "numpy",
@@ -26,58 +28,62 @@ PACKAGES = (
 """Those that are installed are listed in ``environment.json``. vLLM's CPU build has a name of its own."""
 
 
-def describe(parts: Parts, workdir: Path) -> dict[str, str]:
-    """The header's rows: what is trained on what, where."""
-    config, model, rollout = parts.config, parts.model, parts.config.rollout
+def describe(config: RunConfig, policy: Policy, prompts: Prompts, reward: str, workdir: Path) -> dict[str, str]:
+    """The header's rows: what is trained on what, where.
+
+    Args:
+        config, policy, prompts: of the run.
+        reward: the reward function, as it was named.
+        workdir: the run folder.
+    """
+    model, rollout, table = policy.model, config.rollout, policy.table
     source = config.model.path and f"from {config.model.path}"
-    num_params = sum(x.size for x in jax.tree.leaves(parts.params))
-    table = parts.table
     numbers = (
         f"digits 0..9 have ids {' '.join(map(str, table.ids.tolist()))}"
         if table.kind == "digits"
         else f"{len(table.ids):,} number tokens of up to {table.num_digits.max()} digits"
     )
-    devices = jax.devices()
-    mesh = " x ".join(f"{axis}={size}" for axis, size in parts.mesh.shape.items())
+    devices, kind = jax.devices(), jax.devices()[0].device_kind
+    mesh = " x ".join(f"{axis}={size}" for axis, size in policy.mesh.shape.items())
     algorithm = config.algorithm
     return {
         "policy": f"{model.architecture}, {model.num_layers} layers of width {model.width}, "
-        f"{num_params / 1e6:.2f}M parameters, {source or 'from scratch'}",
-        "tokenizer": f"{config.data.tokenizer or source or 'built-in'}, {describe_ids(parts)}; {numbers}",
-        "data": parts.problems_from,
-        "first prompt": describe_prompt(parts.train_prompts[0], parts.tokenizer),
+        f"{_num_params(model) / 1e6:.2f}M parameters, {source or 'from scratch'}",
+        "tokenizer": f"{config.data.tokenizer or source or 'built-in'}, {describe_ids(policy)}; {numbers}",
+        "data": prompts.source,
+        "first prompt": describe_prompt(prompts.train[0], policy.tokenizer),
         "rollout": f"{rollout.engine} engine, {rollout.prompts_per_step} prompts x {rollout.num_samples} samples, "
         f"up to {rollout.max_tokens} tokens, temperature {rollout.temperature}",
-        "end of a response": describe_ends(parts),
+        "end of a response": describe_ends(policy, rollout.stop_strings),
         "warm start": f"{config.warm_start.steps} steps of cross entropy + {config.warm_start.ntl_weight} NTL",
         "ppo": f"{config.trainer.steps} iterations, objective {algorithm.objective}, advantage {algorithm.advantage}, "
-        f"reward {parts.scorer.reward.spec}, "
+        f"reward {reward}, "
         + (
             f"NTL-{config.ntl.method} of {config.ntl.reward_mode} x {config.ntl.weight} in the loss"
             if config.ntl.enabled
             else "no NTL"
         ),
-        "evaluation": describe_evaluation(parts),
-        "devices": f"{parts.mesh.size} of {len(devices)} {devices[0].platform} ({devices[0].device_kind}), mesh {mesh}",
+        "evaluation": describe_evaluation(config, len(prompts.held_out)),
+        "devices": f"{policy.mesh.size} of {len(devices)} {devices[0].platform} ({kind}), mesh {mesh}",
         "run folder": str(workdir),
     }
 
 
-def describe_ids(parts: Parts) -> str:
+def describe_ids(policy: Policy) -> str:
     """The number of tokens, and of the policy's ids that are not tokens."""
-    vocabulary, model = parts.vocabulary, parts.model
+    vocabulary = policy.vocabulary
     tokens = f"{vocabulary.num_tokens - vocabulary.num_holes:,} tokens"
     if vocabulary.num_holes:
         tokens += f", {vocabulary.num_holes:,} unused ids between them"
-    if padding := model.vocab_size - vocabulary.num_tokens:
+    if padding := policy.model.vocab_size - vocabulary.num_tokens:
         tokens += f", {padding:,} padding ids that are never sampled"
     return tokens
 
 
-def describe_ends(parts: Parts) -> str:
+def describe_ends(policy: Policy, stop_strings: Sequence[str]) -> str:
     """The tokens that end a response, with their ids, then the stop strings that are searched for in its text."""
-    tokens = {i: parts.tokenizer.convert_ids_to_tokens(i) for i in parts.stop_token_ids}
-    strings = [repr(stop) for stop in parts.config.rollout.stop_strings if stop not in tokens.values()]
+    tokens = {i: policy.tokenizer.convert_ids_to_tokens(i) for i in policy.vocabulary.stop_token_ids}
+    strings = [repr(stop) for stop in stop_strings if stop not in tokens.values()]
     return ", ".join([*(f"{token} ({i})" for i, token in tokens.items()), *strings])
 
 
@@ -86,8 +92,10 @@ def describe_prompt(prompt: Prompt, tokenizer: Tokenizer) -> str:
 
     Example:
         >>> from ntl_jax.data import Problem, encode_prompts, load_tokenizer
-        >>> tokenizer, problem = load_tokenizer(), Problem(0, "2+3?", "#### 5", "5", "mine")
-        >>> (prompt,), _ = encode_prompts([problem], tokenizer, template="<|endoftext|>{question}\n", max_tokens=64)
+        >>> tokenizer, problem = load_tokenizer(), Problem(0, "2+3?", "It is 5", "5", "mine")
+        >>> def render(problem):
+        ...     return f"<|endoftext|>{problem.question}\n"
+        >>> (prompt,), _ = encode_prompts([problem], tokenizer, render=render, max_tokens=64)
         >>> describe_prompt(prompt, tokenizer)
         "'<|endoftext|>2+3?\\n', 5 tokens, special tokens: <|endoftext|> 1"
     """
@@ -97,21 +105,21 @@ def describe_prompt(prompt: Prompt, tokenizer: Tokenizer) -> str:
     return f"{text!r}, {len(prompt.ids)} tokens, special tokens: {', '.join(special) or 'none'}"
 
 
-def describe_evaluation(parts: Parts) -> str:
+def describe_evaluation(config: RunConfig, num_problems: int) -> str:
     """What an evaluation asks, and how."""
-    trainer, source = parts.config.trainer, parts.config.data.eval or "the built-in generator"
+    trainer, source = config.trainer, config.data.eval or "the built-in generator"
     sampled = (
         f", and {trainer.eval_samples} samples of each at temperature {trainer.eval_temperature}, "
         f"top_p {trainer.eval_top_p}"
         if trainer.eval_samples
         else ""
     )
-    return f"{len(parts.eval_prompts):,} problems of {source}, greedy{sampled}"
+    return f"{num_problems:,} problems of {source}, greedy{sampled}"
 
 
 def write_provenance(config: RunConfig, workdir: Path) -> None:
-    """``config.json``, the resolved configuration, and ``environment.json``: versions, commit, hardware."""
-    write_whole(workdir / CONFIG_FILE, json.dumps(dataclasses.asdict(config), indent=1))
+    """``config.json``, the resolved configuration and the folder's format; ``environment.json``: versions, hardware."""
+    write_whole(workdir / CONFIG_FILE, config_to_json(config))
     environment = {
         "python": platform.python_version(),
         "machine": platform.platform(),
@@ -120,6 +128,11 @@ def write_provenance(config: RunConfig, workdir: Path) -> None:
         "packages": dict(_installed()),
     }
     write_whole(workdir / "environment.json", json.dumps(environment, indent=1))
+
+
+def _num_params(model: ModelConfig) -> int:
+    shapes = nnx.eval_shape(lambda: Decoder(model, rngs=nnx.Rngs(0)))
+    return sum(x.size for x in jax.tree.leaves(nnx.state(shapes, nnx.Param)))
 
 
 def _installed() -> Iterator[tuple[str, str]]:

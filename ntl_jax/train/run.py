@@ -5,26 +5,31 @@ import contextlib
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-from flax import nnx
 from rich.console import Console
 
 from ntl_jax.config import RunConfig
 from ntl_jax.metrics import ProgressView, check_installed, plot_curves, print_comparison, print_header, read_lines
 from ntl_jax.train.checkpoints.checkpointer import Checkpointer, newest_meta
 from ntl_jax.train.checkpoints.resume import FINGERPRINTS, check_data, check_schedule, fingerprints, record
-from ntl_jax.train.evaluation import evaluate, evaluation_metrics
-from ntl_jax.train.factory import Parts, assemble, check_training, ppo_trainer, supervised_trainer
+from ntl_jax.train.evaluation import Evaluator, evaluation_metrics
+from ntl_jax.train.factory import (
+    build_engine,
+    build_evaluator,
+    build_scoring,
+    build_task,
+    check_run,
+    ppo_trainer,
+    supervised_trainer,
+)
 from ntl_jax.train.header import describe, write_provenance
 from ntl_jax.train.journal.digits import LOGGER
 from ntl_jax.train.journal.journal import Journal
-from ntl_jax.train.policy_optimization import PPOTrainer
+from ntl_jax.train.policy import build_params, build_policy
+from ntl_jax.train.prompts import build_prompts
+from ntl_jax.train.stage import Stage
 from ntl_jax.train.stops import Terminated, Termination, noticing_sigterm, stop_if_not_finite, stop_if_unrewarded
-from ntl_jax.train.supervised import SupervisedTrainer
-from ntl_jax.update.average import averaged
 
-WARM_START, PPO = "warm_start", "ppo"
 LIVE = {
     "warm_start/cross_entropy": "cross entropy",
     "warm_start/ntl_loss": "NTL",
@@ -34,9 +39,7 @@ LIVE = {
     "val/accuracy": "held-out accuracy",
     "perf/throughput": "tokens/s",
 }
-"""MetricSums of the progress bars and how they are called there."""
-
-Trainer = SupervisedTrainer | PPOTrainer
+"""Metrics of the progress bars and how they are called there."""
 
 
 def run(
@@ -68,30 +71,35 @@ def run(
         Terminated: after SIGTERM, once the step is done and saved.
     """
     check_installed(config.tracking.backends)
+    config.validate(base=config)
     saved = newest_meta(workdir) if resume else None
     if saved is not None and not allow_changed_schedule:
         check_schedule(config, *saved)
-    parts = assemble(config)
-    with contextlib.closing(parts.engine):
-        check_training(parts)
-        data = fingerprints(parts)
-        if saved is not None and not allow_changed_data:
-            check_data(config, data, saved[1])
+    policy = build_policy(config)
+    task = build_task(config)
+    prompts = build_prompts(config, task, policy.tokenizer)
+    scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
+    check_run(config, policy, prompts)
+    params = build_params(policy, seed=config.seed)
+    data = fingerprints(policy, params, prompts, scorer.reward)
+    if saved is not None and not allow_changed_data:
+        check_data(config, data, saved[1])
+    with contextlib.closing(build_engine(config.rollout, policy, max_prompt_tokens=prompts.longest)) as engine:
         workdir.mkdir(parents=True, exist_ok=True)
         write_provenance(config, workdir)
         console = Console(highlight=False)
-        print_header(describe(parts, workdir), console=console)
+        print_header(describe(config, policy, prompts, scorer.reward.spec, workdir), console=console)
         if saved is not None and FINGERPRINTS not in saved[1]:
             console.print("the newest checkpoint has no fingerprints: the data are not checked for changes")
+        evaluate = build_evaluator(config, policy, prompts, engine, scorer, digits)
         debug_log = _debug_log(workdir) if config.ntl.debug_mode else contextlib.nullcontext()
         with debug_log, Journal(config, workdir) as journal, noticing_sigterm() as termination:
-            driver = Driver(parts, workdir, journal, termination, console, data=data, resume=resume)
-            params = parts.params
+            driver = Driver(config, workdir, journal, termination, console, evaluate=evaluate, data=data, resume=resume)
             if config.warm_start.steps:
-                trainer = driver.train(WARM_START, supervised_trainer(parts), config.warm_start.steps)
-                params = policy_of(trainer)
+                stage = driver.train(supervised_trainer(config, policy, params, prompts))
+                params = stage.weights().params
             if config.trainer.steps:
-                driver.train(PPO, ppo_trainer(parts, params), config.trainer.steps)
+                driver.train(ppo_trainer(config, policy, params, prompts, engine, scorer, digits))
     plot_curves(workdir / "metrics.jsonl", workdir / "curves.png")
     return report(workdir, console)
 
@@ -112,91 +120,98 @@ def _debug_log(workdir: Path) -> Iterator[None]:
         handler.close()
 
 
-def policy_of(trainer: Trainer) -> Any:
-    """The parameters that a stage has come to: those of the policy, or their average where one is kept."""
-    policy = trainer.state.policy
-    return averaged(policy.params, policy.opt_state)
-
-
 class Driver:
-    """Runs the stages of training: when to evaluate, save and stop. ``data`` are the run's fingerprints."""
+    """Runs the stages of training: when to evaluate, save and stop.
+
+    Args:
+        config: of the run.
+        folder: the run folder.
+        journal: writes down what happens.
+        termination: whether the process was asked to end.
+        console: shows progress.
+        evaluate: evaluates a policy.
+        data: the run's fingerprints.
+        resume: each stage goes on from its newest checkpoint.
+    """
 
     def __init__(
         self,
-        parts: Parts,
+        config: RunConfig,
         folder: Path,
         journal: Journal,
         termination: Termination,
         console: Console,
         *,
+        evaluate: Evaluator,
         data: Mapping[str, str],
         resume: bool,
     ):
-        self._parts, self._folder, self._journal, self._console = parts, folder, journal, console
+        self._config, self._folder, self._journal, self._console = config, folder, journal, console
         self._termination, self._data, self._resume = termination, data, resume
-        self._settings = parts.config.trainer
+        self._evaluator, self._settings = evaluate, config.trainer
         self._held_out: dict[str, float] = {}
-        """MetricSums of the newest policy, where it was evaluated."""
+        """Metrics of the newest policy, where it was evaluated."""
 
-    def train(self, stage: str, trainer: Trainer, total: int) -> Trainer:
+    def train(self, stage: Stage) -> Stage:
         """Runs the stage to its end, from its newest checkpoint if the run resumes."""
-        with contextlib.closing(Checkpointer(self._folder, stage, keep_last=self._settings.keep_last)) as checkpoints:
-            step = self._begin(stage, trainer, checkpoints, total)
-            finished = step == total or self._target_reached(stage)
-            with ProgressView(stage, total, start=step, console=self._console) as view:
+        keep_last = self._settings.keep_last
+        with contextlib.closing(Checkpointer(self._folder, stage.name, keep_last=keep_last)) as checkpoints:
+            step = self._begin(stage, checkpoints)
+            finished = step == stage.total or self._target_reached(stage)
+            with ProgressView(stage.name, stage.total, start=step, console=self._console) as view:
                 while not finished:
                     step += 1
-                    metrics = self._step(stage, step, trainer, total)
+                    metrics = self._step(stage, step)
                     view.update(step, {LIVE[name]: metrics[name] for name in LIVE if name in metrics})
-                    finished = step == total or self._target_reached(stage)
+                    finished = step == stage.total or self._target_reached(stage)
                     ends = finished or self._termination.requested
                     if ends or step % self._settings.save_every == 0 or self._improved(checkpoints):
-                        meta = trainer.position() | record(self._parts.config, stage, self._data)
-                        checkpoints.save(step, trainer.state, meta, self._held_out)
+                        meta = stage.position() | record(self._config, stage.name, self._data)
+                        checkpoints.save(step, stage.state, meta, self._held_out)
                     if ends and not finished:
-                        raise Terminated(f"terminated after step {step} of stage {stage}, which is saved")
-        if step < total:
-            self._console.print(f"{stage} ends after step {step}: trainer.target_accuracy is reached")
-        return trainer
+                        raise Terminated(f"terminated after step {step} of stage {stage.name}, which is saved")
+        if step < stage.total:
+            self._console.print(f"{stage.name} ends after step {step}: trainer.target_accuracy is reached")
+        return stage
 
-    def _begin(self, stage: str, trainer: Trainer, checkpoints: Checkpointer, total: int) -> int:
-        """The step to go on from. A fresh PPO stage starts with the held-out metrics of what it was given."""
+    def _begin(self, stage: Stage, checkpoints: Checkpointer) -> int:
+        """The step to go on from. Held-out metrics of what a stage was given may be those of the stage before it."""
         if self._resume and checkpoints.latest_step() is not None:
-            step, state, position, self._held_out = checkpoints.restore(trainer.state)
+            step, state, position, self._held_out = checkpoints.restore(stage.state)
             if FINGERPRINTS in position:  # the rows are unchanged, or changes are allowed and their number may differ
-                position["cursor"]["num_rows"] = trainer.position()["cursor"]["num_rows"]
-            trainer.restore(state, position)
-            if step < total and not self._target_reached(stage):
-                self._journal.cut_back(stage, step)  # else its lines are whole, and the next stage's may follow them
+                position["cursor"]["num_rows"] = stage.position()["cursor"]["num_rows"]
+            stage.restore(state, position)
+            if step < stage.total and not self._target_reached(stage):
+                self._journal.cut_back(stage.name, step)  # else its lines are whole, and the next stage's may follow
             return step
-        self._journal.cut_back(stage, -1)
-        if stage == PPO:
-            self._held_out = self._held_out or self._evaluate(stage, 0, trainer)
-            self._journal.write(stage, 0, self._held_out, None)
+        self._journal.cut_back(stage.name, -1)
+        if stage.is_evaluated(0):
+            self._held_out = self._held_out or self._evaluate(stage, 0)
+            self._journal.write(stage.name, 0, self._held_out, None)
         return 0
 
-    def _step(self, stage: str, step: int, trainer: Trainer, total: int) -> dict[str, float]:
-        """One step of the trainer, with everything that is written of it; returns its metrics."""
-        metrics, scored = trainer.step()
+    def _step(self, stage: Stage, step: int) -> dict[str, float]:
+        """One step of the stage, with everything that is written of it; returns its metrics."""
+        metrics, scored = stage.step()
         if scored is not None:
-            self._journal.write_reward_errors(stage, step, scored)
-            stop_if_unrewarded(stage, step, scored, self._folder)
-        stop_if_not_finite(stage, step, metrics, trainer.last_prompts, self._folder)
-        due = step == total or (stage == PPO and step % self._settings.eval_every == 0)
-        self._held_out = self._evaluate(stage, step, trainer) if due else {}
+            self._journal.write_reward_errors(stage.name, step, scored)
+            stop_if_unrewarded(stage.name, step, scored, self._folder)
+        stop_if_not_finite(stage.name, stage.section, step, metrics, stage.last_prompts, self._folder)
+        self._held_out = self._evaluate(stage, step) if stage.is_evaluated(step) else {}
         metrics |= self._held_out
-        self._journal.write(stage, step, metrics, scored)
+        self._journal.write(stage.name, step, metrics, scored)
         return metrics
 
-    def _evaluate(self, stage: str, step: int, trainer: Trainer) -> dict[str, float]:
-        decoder = nnx.merge(self._parts.graph, policy_of(trainer))
-        evaluation = evaluate(self._parts, decoder, version=step if stage == PPO else 0)
-        self._journal.write_evaluation(stage, step, evaluation)
+    def _evaluate(self, stage: Stage, step: int) -> dict[str, float]:
+        evaluation = self._evaluator(stage.weights())
+        self._journal.write_evaluation(stage.name, step, evaluation)
         return evaluation_metrics(evaluation)
 
-    def _target_reached(self, stage: str) -> bool:
+    def _target_reached(self, stage: Stage) -> bool:
         target = self._settings.target_accuracy
-        return stage == PPO and target is not None and self._held_out.get("val/accuracy", 0.0) >= target
+        if target is None or stage.eval_every is None:
+            return False
+        return self._held_out.get("val/accuracy", 0.0) >= target
 
     def _improved(self, checkpoints: Checkpointer) -> bool:
         return bool(self._held_out) and self._held_out["val/accuracy"] > checkpoints.best_accuracy()
@@ -205,7 +220,7 @@ class Driver:
 def report(workdir: Path, console: Console) -> dict[str, float]:
     """Prints the held-out metrics before and after PPO, read from ``metrics.jsonl``, and where everything is."""
     lines = [line for line in read_lines(workdir / "metrics.jsonl") if "val/accuracy" in line]
-    before = next((line for line in lines if line["stage"] == PPO), lines[-1])
+    before = next(line for line in lines if line["stage"] == lines[-1]["stage"])
     after = lines[-1]
     names = [name for name in after if name.startswith("val/")]
     print_comparison(

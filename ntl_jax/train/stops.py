@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 
-from ntl_jax.experience.scorer import Scored
+from ntl_jax.experience.scored import Scored
 
 
 class NonFiniteError(RuntimeError):
@@ -76,12 +76,13 @@ def stop_if_unrewarded(stage: str, step: int, scored: Scored, folder: pathlib.Pa
 
 
 def stop_if_not_finite(
-    stage: str, step: int, metrics: dict[str, float], prompts: Sequence[int], folder: pathlib.Path
+    stage: str, section: str, step: int, metrics: dict[str, float], prompts: Sequence[int], folder: pathlib.Path
 ) -> None:
     """Ends the run where a loss or gradient was not finite; takes that mark out of the metrics.
 
     Args:
         stage, step: where the run is.
+        section: of the configuration, with the stage's optimizer.
         metrics: metrics of the step, with ``non_finite`` if it made an update.
         prompts: indices of the step's prompts.
         folder: the run folder, for the dump.
@@ -93,7 +94,6 @@ def stop_if_not_finite(
         return
     path = folder / "non_finite.json"
     path.write_text(json.dumps({"stage": stage, "step": step, "prompts": prompts, "metrics": metrics}, indent=1))
-    section = "algorithm" if stage == "ppo" else stage
     raise NonFiniteError(
         f"{stage} step {step}: a loss or gradient is not finite. The state before it is kept; {path} holds the "
         f"metrics and the prompts of the step. A lower {section}.optimizer.learning_rate usually helps."

@@ -2,110 +2,94 @@
 """The supervised stage: cross entropy + Number Token Loss on reference solutions."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
-from jax.sharding import Mesh
 
 from ntl_jax.config import RunConfig
 from ntl_jax.data import DataCursor
-from ntl_jax.losses import token_weights
-from ntl_jax.models import Decoder, batch_sharding, shardings
-from ntl_jax.numerals import NumberTable
-from ntl_jax.records import Prompt
+from ntl_jax.models import batch_sharding, shardings
+from ntl_jax.records import Batch, Params, Prompt, Targets, Version, Weights
 from ntl_jax.rows.padding import RowShape, pad_rows
 from ntl_jax.rows.passes import predictor_states
-from ntl_jax.update.average import with_average
-from ntl_jax.update.objectives import NumberLoss, supervised_objective
+from ntl_jax.train.policy import Policy
+from ntl_jax.train.stage import Stage
+from ntl_jax.update.objectives import Loss, NumberLoss, supervised_objective
 from ntl_jax.update.optimizer import make_optimizer, planned_updates
 from ntl_jax.update.state import TrainState, init_model_state, init_train_state
-from ntl_jax.update.step import Learner, Term, make_step
-from ntl_jax.update.weights import has_number
+from ntl_jax.update.step import Learner, Models, Term, make_step
+from ntl_jax.update.weights import supervised_weights
 
 STREAM = 1  # of the run's random numbers: keeps this stage's apart from the others'
 
 
-class SupervisedTrainer:
+class SupervisedTrainer(Stage):
     """Teaches the policy the reference solutions.
 
     Args:
         config: its ``warm_start`` section rules the stage.
-        graph, params: the policy, placed on the mesh.
-        table: number tokens of the vocabulary.
+        policy, params: the policy with its weights.
         examples: pairs of a prompt and its solution's ids.
-        mesh: of the parameters.
     """
 
+    name, section = "warm_start", "warm_start"
+
     def __init__(
-        self,
-        config: RunConfig,
-        graph: nnx.GraphDef,
-        params: Any,
-        table: NumberTable,
-        examples: Sequence[tuple[Prompt, np.ndarray]],
-        mesh: Mesh,
+        self, config: RunConfig, policy: Policy, params: Params, examples: Sequence[tuple[Prompt, np.ndarray]]
     ):
-        section = config.warm_start
-        num_updates = planned_updates(config)["warm_start"]["policy"]
-        optimizer = with_average(make_optimizer(section.optimizer, num_updates), section.optimizer.ema_decay)
-        number_loss = NumberLoss(table, section.ntl_method, section.ntl_weight)
+        section, mesh, graph = config.warm_start, policy.mesh, policy.graph
+        num_updates, decay = planned_updates(config)["warm_start"]["policy"], section.optimizer.ema_decay
+        learner = Learner(make_optimizer(section.optimizer, num_updates), "warm_start", decay)
+        number_loss = NumberLoss(policy.table, section.ntl_method, section.ntl_weight)
 
-        def loss(params, batch):
+        def loss(params: Models, batch: Batch[Targets]) -> Loss:
             decoder = nnx.merge(graph, params["policy"])
-            hidden, num_tokens = predictor_states(decoder, batch), decoder.config.num_tokens
-            return supervised_objective(hidden, decoder.head(), batch, number_loss, num_tokens)
+            hidden, num_tokens = predictor_states(decoder, batch.rows), decoder.config.num_tokens
+            return supervised_objective(hidden, decoder.head(), batch.tokens, batch.weights, number_loss, num_tokens)
 
-        self.graph = graph
-        self.state = init_train_state(init_model_state(params, optimizer, mesh), None, mesh)
-        self.cursor = DataCursor(len(examples), section.batch_size, seed=config.seed + STREAM)
-        self.last_prompts: list[int] = []
-        self._examples = examples
-        self._token_values = np.asarray(table.token_values)
+        self.total, self.eval_every = section.steps, None
+        model = init_model_state(params, learner.optimizer, mesh, with_average=decay > 0)
+        self.state = init_train_state({"policy": model}, mesh)
+        self._cursor = DataCursor(len(examples), section.batch_size, seed=config.seed + STREAM)
+        self._last_prompts: list[int] = []
+        self._examples, self._token_values = examples, np.asarray(policy.table.token_values)
         self._shape = RowShape(
             row=max(len(prompt.ids) + len(solution) for prompt, solution in examples),
             response=max(len(solution) for _, solution in examples),
         )
         self._sharding = batch_sharding(mesh)
-        self._step = make_step(
-            [Term(("policy",), loss)],
-            {"policy": Learner(optimizer, "warm_start")},
-            config.trainer.max_tokens_per_micro_batch,
-            shardings(self.state, mesh),
-        )
+        max_tokens = config.trainer.max_tokens_per_micro_batch
+        terms = [Term(("policy",), loss)]
+        self._step = make_step(terms, {"policy": learner}, max_tokens, shardings(self.state, mesh))
 
     def step(self) -> tuple[dict[str, float], None]:
-        """One update; returns its metrics (and no samples)."""
         began = time.perf_counter()
-        rows = [self._examples[i] for i in self.cursor.next()]
-        self.last_prompts = [prompt.index for prompt, _ in rows]
-        solutions = [solution for _, solution in rows]
-        batch = pad_rows(
-            [prompt.ids for prompt, _ in rows],
-            solutions,
-            self._shape,
-            number_targets=[self._token_values[ids] for ids in solutions],
-        )
-        batch = batch._replace(
-            weights=np.asarray(token_weights(batch.mask)), number_weights=np.asarray(token_weights(has_number(batch)))
-        )
-        self.state, metrics = self._step(self.state, jax.device_put(batch, self._sharding))
+        examples = [self._examples[i] for i in self._cursor.next()]
+        self._last_prompts = [prompt.index for prompt, _ in examples]
+        prompts, solutions = [prompt.ids for prompt, _ in examples], [solution for _, solution in examples]
+        numbers = [self._token_values[ids] for ids in solutions]
+        rows, targets = pad_rows(prompts, solutions, self._shape, numbers=numbers)
+        batch = Batch(rows, targets, supervised_weights(targets))
+        self.state, metrics, _ = self._step(self.state, jax.device_put(batch, self._sharding))
         metrics = metrics.to_dict()
         seconds = time.perf_counter() - began
-        num_tokens = sum(len(prompt.ids) + len(solution) for prompt, solution in rows)
+        num_tokens = sum(map(len, prompts)) + sum(map(len, solutions))
         return metrics | {"perf/throughput": num_tokens / seconds, "timing_s/step": seconds}, None
 
-    def decoder(self) -> Decoder:
-        """The policy as it is now."""
-        return nnx.merge(self.graph, self.state.policy.params)
+    @property
+    def last_prompts(self) -> Sequence[int]:
+        return self._last_prompts
+
+    def weights(self) -> Weights:
+        """Those that policy optimization begins with."""
+        return Weights(Version(0), self.state.policy.result)
 
     def position(self) -> dict[str, Any]:
-        """What a checkpoint needs beside the state."""
-        return {"cursor": self.cursor.state()}
+        return {"cursor": self._cursor.state()}
 
-    def restore(self, state: TrainState, position: dict[str, Any]) -> None:
-        """Continues where a checkpoint was written."""
+    def restore(self, state: TrainState, position: Mapping[str, Any]) -> None:
         self.state = state
-        self.cursor.restore(position["cursor"])
+        self._cursor.restore(position["cursor"])

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each model minimises on a batch: sums over positions whose weights the batch brings, so that parts add up."""
+"""What each model minimises: sums over response tokens, whose weights include the denominators, so that parts add up.
+
+Objectives are functions of hidden states [B, T, D] and of arrays with an entry a response token. Where these tokens lie
+in a row is none of their business.
+"""
 
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ntl_jax.config import AlgorithmSection
 from ntl_jax.losses import clipped_value_loss, kl_k1
@@ -16,7 +20,7 @@ from ntl_jax.losses.numbers.widths import of_same_width, to_digit_scale
 from ntl_jax.metrics.sums import Mean, MetricSums
 from ntl_jax.numerals import NumberTable
 from ntl_jax.ops import HeadStats, masked_sum, vocab_head_loss
-from ntl_jax.records import TrainBatch
+from ntl_jax.records import AnyArray, Experience, Targets, TokenOutputs, TokenWeights
 from ntl_jax.update.surrogate import anchored, policy_loss, ratios
 
 
@@ -32,42 +36,53 @@ class NumberLoss(NamedTuple):
         """Of the tokens whose log-probs it needs."""
         return self.table.ids if self.weight else self.table.ids[:0]
 
-    def per_token(self, stats: HeadStats, tokens: TrainBatch) -> Float[Array, "..."]:
+    def per_token(self, stats: HeadStats, targets: Targets) -> Float[Array, "..."]:
         """The loss of each token with a true number, before its weight."""
-        logits, widths = of_same_width(stats.number_log_probs, tokens.targets, self.table)
-        losses = LOSSES[self.method](logits, tokens.number_targets, self.table.values)
+        logits, widths = of_same_width(stats.number_log_probs, jnp.asarray(targets.ids), self.table)
+        losses = LOSSES[self.method](logits, jnp.asarray(targets.numbers), self.table.values)
         return to_digit_scale(losses, widths, self.method)
 
-    def weighed(self, stats: HeadStats, tokens: TrainBatch) -> Float[Array, "..."] | float:
+    def weighed(self, stats: HeadStats, targets: Targets, weights: TokenWeights) -> Float[Array, "..."] | float:
         """Its share of each token's loss."""
         if not self.weight:
             return 0.0
-        assert tokens.number_weights is not None
-        return self.weight * jnp.where(_numbers(tokens), tokens.number_weights * self.per_token(stats, tokens), 0.0)
+        return self.weight * jnp.where(_numbers(targets), weights.numbers * self.per_token(stats, targets), 0.0)
 
-    def metrics(self, stats: HeadStats, batch: TrainBatch, group: str) -> dict[str, Mean]:
+    def metrics(self, stats: HeadStats, targets: Targets, group: str) -> dict[str, Mean]:
         """Its mean over the tokens with a true number."""
         if not self.weight:
             return {}
-        return {f"{group}/ntl_loss": _mean(self.per_token(stats, batch), _numbers(batch))}
+        return {f"{group}/ntl_loss": _mean(self.per_token(stats, targets), _numbers(targets))}
+
+
+class Loss(NamedTuple):
+    """A loss, its metrics and, from the policy's losses, what they say about each token."""
+
+    total: Float[Array, ""]
+    metrics: MetricSums
+    tokens: TokenOutputs | None = None
 
 
 def supervised_objective(
     hidden: Float[Array, "B T D"],
     head: Float[Array, "D V"],
-    batch: TrainBatch,
+    targets: Targets,
+    weights: TokenWeights,
     number_loss: NumberLoss,
     num_tokens: int | None = None,
-) -> tuple[Float[Array, ""], MetricSums]:
+) -> Loss:
     """Cross entropy + weight * NTL; ``num_tokens`` as in `vocab_head`."""
 
-    def per_token(stats: HeadStats, tokens: TrainBatch) -> Array:
-        assert tokens.weights is not None
-        return jnp.where(tokens.mask, -stats.log_probs * tokens.weights, 0.0) + number_loss.weighed(stats, tokens)
+    def per_token(stats: HeadStats, inputs: tuple[Targets, TokenWeights]) -> Array:
+        targets, weights = inputs
+        cross_entropy = jnp.where(targets.mask, -stats.log_probs * weights.loss, 0.0)
+        return cross_entropy + number_loss.weighed(stats, targets, weights)
 
-    loss, stats = _over_tokens(per_token, hidden, head, batch, number_loss, temperature=1.0, num_tokens=num_tokens)
-    means = {"warm_start/cross_entropy": _mean(-stats.log_probs, batch.mask)}
-    return loss, MetricSums(means | number_loss.metrics(stats, batch, "warm_start"), {})
+    inputs, ids = (targets, weights), jnp.asarray(targets.ids)
+    loss, stats = vocab_head_loss(per_token, hidden, head, ids, number_loss.ids, inputs, num_tokens=num_tokens)
+    means = {"warm_start/cross_entropy": _mean(-stats.log_probs, targets.mask)}
+    metrics = MetricSums(means | number_loss.metrics(stats, targets, "warm_start"), {})
+    return Loss(loss, metrics, TokenOutputs(stats.log_probs, stats.entropy))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,71 +104,76 @@ class PolicyObjective:
     num_tokens: int | None = None
 
     def __call__(
-        self, hidden: Float[Array, "B T D"], head: Float[Array, "D V"], batch: TrainBatch
-    ) -> tuple[Float[Array, ""], MetricSums]:
-        settings: dict[str, Any] = {"temperature": self.temperature, "num_tokens": self.num_tokens}
-        compared = anchored(self.algorithm, hidden, head, batch, **settings)
-        loss, stats = _over_tokens(self._per_token, hidden, head, compared, self.number_loss, **settings)
-        return loss, self._metrics(stats, batch, compared)
+        self,
+        hidden: Float[Array, "B T D"],
+        head: Float[Array, "D V"],
+        tokens: Experience,
+        weights: TokenWeights,
+        segments: Int[Array, "B T"] | None = None,
+    ) -> Loss:
+        """The loss of an update.
 
-    def _per_token(self, stats: HeadStats, tokens: TrainBatch) -> Array:
-        assert tokens.weights is not None
+        Args:
+            hidden: states that predict the response tokens.
+            head: the vocabulary head.
+            tokens, weights: of the update.
+            segments: which tokens belong to one response; None: one response a row.
+        """
+        settings: dict[str, Any] = {"temperature": self.temperature, "num_tokens": self.num_tokens}
+        compared = anchored(self.algorithm, hidden, head, tokens, segments, **settings)
+        inputs, ids = (compared, weights), jnp.asarray(tokens.targets.ids)
+        loss, stats = vocab_head_loss(self._per_token, hidden, head, ids, self.number_loss.ids, inputs, **settings)
+        metrics = self._metrics(stats, tokens, compared, has_reference=weights.reference is not None)
+        return Loss(loss, metrics, TokenOutputs(stats.log_probs, stats.entropy))
+
+    def _per_token(self, stats: HeadStats, inputs: tuple[Experience, TokenWeights]) -> Array:
+        tokens, weights = inputs
         loss = policy_loss(self.algorithm, stats.log_probs, tokens)
         if self.algorithm.entropy_weight:
             loss -= self.algorithm.entropy_weight * stats.entropy
-        loss = tokens.weights * loss
-        if tokens.reference_weights is not None:
-            loss += tokens.reference_weights * self._divergence(KL_ESTIMATORS, stats, tokens)
-        return jnp.where(tokens.mask, loss, 0.0) + self.number_loss.weighed(stats, tokens)
+        loss = weights.loss * loss
+        if weights.reference is not None:
+            loss += weights.reference * self._divergence(KL_ESTIMATORS, stats, tokens)
+        return jnp.where(tokens.mask, loss, 0.0) + self.number_loss.weighed(stats, tokens.targets, weights)
 
-    def _divergence(self, forms: Mapping[str, Callable], stats: HeadStats, tokens: TrainBatch) -> Array:
+    def _divergence(self, forms: Mapping[str, Callable], stats: HeadStats, tokens: Experience) -> Array:
         assert tokens.reference_log_probs is not None
         return forms[self.algorithm.kl.estimator](stats.log_probs, tokens.reference_log_probs)
 
-    def _metrics(self, stats: HeadStats, batch: TrainBatch, compared: TrainBatch) -> MetricSums:
-        """Of the batch, and as it is `anchored`."""
-        assert batch.old_log_probs is not None
+    def _metrics(
+        self, stats: HeadStats, tokens: Experience, compared: Experience, *, has_reference: bool
+    ) -> MetricSums:
+        """Of the tokens as they are, and as they are `anchored`."""
         clipped = ratios(self.algorithm, stats.log_probs, compared).clipped
         per_token = {
             "actor/pg_loss": policy_loss(self.algorithm, stats.log_probs, compared),
-            "actor/ppo_kl": kl_k1(batch.old_log_probs, stats.log_probs),
+            "actor/ppo_kl": kl_k1(jnp.asarray(tokens.old_log_probs), stats.log_probs),
             "actor/entropy": stats.entropy,
         }
         if clipped is not None:
             per_token["actor/pg_clipfrac"] = clipped
-        if batch.reference_weights is not None:
-            per_token["actor/kl_loss"] = self._divergence(KL_STATISTICS, stats, batch)
-        means = {name: _mean(value, batch.mask) for name, value in per_token.items()}
-        deviation = jnp.max(jnp.abs(ratios(self.algorithm, stats.log_probs, batch).ratio - 1.0))
-        return MetricSums(means | self.number_loss.metrics(stats, batch, "actor"), {"actor/ratio_deviation": deviation})
+        if has_reference:
+            per_token["actor/kl_loss"] = self._divergence(KL_STATISTICS, stats, tokens)
+        means = {name: _mean(value, tokens.mask) for name, value in per_token.items()}
+        deviation = jnp.max(jnp.abs(ratios(self.algorithm, stats.log_probs, tokens).ratio - 1.0))
+        of_numbers = self.number_loss.metrics(stats, tokens.targets, "actor")
+        return MetricSums(means | of_numbers, {"actor/ratio_deviation": deviation})
 
 
 def value_objective(
-    values: Float[Array, "B T"], batch: TrainBatch, algorithm: AlgorithmSection
-) -> tuple[Float[Array, ""], MetricSums]:
+    values: Float[Array, "B T"], tokens: Experience, weights: TokenWeights, algorithm: AlgorithmSection
+) -> Loss:
     """Clipped squared error of the values against the returns."""
-    assert batch.old_values is not None and batch.returns is not None and batch.weights is not None
-    per_token = clipped_value_loss(values, batch.old_values, batch.returns, clip=algorithm.value_clip)
-    loss = algorithm.value_weight * masked_sum(per_token * batch.weights, batch.mask)
-    return loss, MetricSums({"critic/vf_loss": _mean(per_token, batch.mask)}, {})
+    assert tokens.values is not None
+    old, returns = map(jnp.asarray, tokens.values)
+    per_token = clipped_value_loss(values, old, returns, clip=algorithm.value_clip)
+    loss = algorithm.value_weight * masked_sum(per_token * weights.loss, jnp.asarray(tokens.mask))
+    return Loss(loss, MetricSums({"critic/vf_loss": _mean(per_token, tokens.mask)}, {}))
 
 
-def _over_tokens(
-    per_token: Callable[[HeadStats, TrainBatch], Array],
-    hidden: Float[Array, "B T D"],
-    head: Float[Array, "D V"],
-    batch: TrainBatch,
-    number_loss: NumberLoss,
-    **settings: Any,
-) -> tuple[Float[Array, ""], HeadStats]:
-    """The sum over response tokens, and their statistics; ``per_token`` is given what has an entry a token."""
-    tokens = batch._replace(tokens=None, positions=None, segment_ids=None)
-    return vocab_head_loss(per_token, hidden, head, batch.targets, number_loss.ids, tokens, **settings)
+def _numbers(targets: Targets) -> Array:
+    return jnp.asarray(targets.mask & ~jnp.isnan(targets.numbers))
 
 
-def _numbers(batch: TrainBatch) -> Array:
-    return batch.mask & ~jnp.isnan(batch.number_targets)
-
-
-def _mean(per_token: Array, mask: Array) -> Mean:
-    return Mean(masked_sum(per_token, mask), jnp.sum(mask, dtype=jnp.float32))
+def _mean(per_token: Array, mask: AnyArray) -> Mean:
+    return Mean(masked_sum(per_token, jnp.asarray(mask)), jnp.sum(mask, dtype=jnp.float32))

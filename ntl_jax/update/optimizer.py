@@ -97,10 +97,15 @@ def planned_updates(config: RunConfig) -> dict[str, dict[str, int]]:
     """
     algorithm, iterations = config.algorithm, config.trainer.steps
     updates = algorithm.epochs * algorithm.minibatches
-    ppo = {"policy": max(0, iterations - algorithm.critic_warmup) * updates}
+    ppo = {"policy": max(0, iterations - algorithm.warmup_iterations) * updates}
     if algorithm.advantage == "gae":
         ppo["critic"] = iterations * updates
     return {"warm_start": {"policy": config.warm_start.steps}, "ppo": ppo}
+
+
+def optimizers(config: RunConfig) -> dict[str, OptimizerSection]:
+    """The optimizer's settings of each stage."""
+    return {"warm_start": config.warm_start.optimizer, "ppo": config.algorithm.optimizer}
 
 
 def _transformation(section: OptimizerSection, rate: optax.Schedule) -> optax.GradientTransformation:

@@ -2,7 +2,7 @@
 """What training changes: parameters, optimizer moments, step. All of it on the mesh from the moment it exists."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -13,34 +13,46 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
 
 from ntl_jax.models import shardings
+from ntl_jax.records import Params
+from ntl_jax.update.average import first_average
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class ModelState:
-    """One model's parameters and optimizer state."""
+    """One model's parameters, the optimizer's state, and the moving average of the parameters where one is kept."""
 
-    params: Any
+    params: Params
     opt_state: optax.OptState
+    average: Params | None = None
+
+    @property
+    def result(self) -> Params:
+        """What the model has come to: the average in the parameters' dtypes, or the parameters themselves."""
+        if self.average is None:
+            return self.params
+        return jax.tree.map(lambda average, p: average.astype(p.dtype), self.average, self.params)
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-    """The whole of what a step changes. ``step`` counts updates; ``critic`` is None without one."""
+    """The whole of what a step changes: the number of updates, and the models by name, such as policy and critic."""
 
     step: Int[Array, ""]
-    policy: ModelState
-    critic: ModelState | None = None
+    models: dict[str, ModelState]
 
     @property
-    def params(self) -> dict[str, Any]:
+    def params(self) -> dict[str, Params]:
         """Parameters by model."""
-        models = {"policy": self.policy, "critic": self.critic}
-        return {name: model.params for name, model in models.items() if model is not None}
+        return {name: model.params for name, model in self.models.items()}
+
+    @property
+    def policy(self) -> ModelState:
+        return self.models["policy"]
 
 
-def init_params(create: Callable[[nnx.Rngs], nnx.Module], seed: int, mesh: Mesh) -> tuple[nnx.GraphDef, Any]:
+def init_params(create: Callable[[nnx.Rngs], nnx.Module], seed: int, mesh: Mesh) -> tuple[nnx.GraphDef, Params]:
     """A new model, created shard by shard: no device ever holds the whole.
 
     Args:
@@ -61,13 +73,18 @@ def init_params(create: Callable[[nnx.Rngs], nnx.Module], seed: int, mesh: Mesh)
     return graph, jax.jit(create_params, out_shardings=placement)(key)
 
 
-def init_model_state(params: Any, optimizer: optax.GradientTransformation, mesh: Mesh) -> ModelState:
-    """Fresh optimizer moments beside their parameters."""
-    placement = shardings(jax.eval_shape(optimizer.init, params), mesh)
-    return ModelState(params, jax.jit(optimizer.init, out_shardings=placement)(params))
+def init_model_state(
+    params: Params, optimizer: optax.GradientTransformation, mesh: Mesh, *, with_average: bool = False
+) -> ModelState:
+    """Fresh optimizer moments, and an average if one is to be kept, beside their parameters."""
+
+    def placed(create: Callable[[Params], Any]) -> Any:
+        return jax.jit(create, out_shardings=shardings(jax.eval_shape(create, params), mesh))(params)
+
+    return ModelState(params, placed(optimizer.init), placed(first_average) if with_average else None)
 
 
-def init_train_state(policy: ModelState, critic: ModelState | None, mesh: Mesh) -> TrainState:
+def init_train_state(models: Mapping[str, ModelState], mesh: Mesh) -> TrainState:
     """A state at step 0."""
     step = jax.device_put(np.int32(0), NamedSharding(mesh, PartitionSpec()))
-    return TrainState(step, policy, critic)
+    return TrainState(step, dict(models))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One update as a pure, jitted function (state, batch) -> (state, metrics)."""
+"""One update as a pure, jitted function (state, batch) -> (state, metrics, what was said about each token)."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -12,11 +12,13 @@ from jaxtyping import Array
 
 from ntl_jax.metrics.sums import Mean, MetricSums
 from ntl_jax.models import num_row_shards
-from ntl_jax.records import TrainBatch
+from ntl_jax.records import Batch, Params, TokenOutputs
 from ntl_jax.rows.micro_batches import micro_batches
+from ntl_jax.update.average import next_average
+from ntl_jax.update.objectives import Loss
 from ntl_jax.update.state import ModelState, TrainState
 
-Params = Mapping[str, Any]
+Models = Mapping[str, Params]
 """Parameters of the state's models, by name: policy, critic."""
 
 
@@ -25,18 +27,37 @@ class Term(NamedTuple):
 
     Args:
         models: names of them.
-        loss: (parameters of all models, batch) -> (loss, metrics).
+        loss: (parameters of all models, batch) -> loss.
     """
 
     models: tuple[str, ...]
-    loss: Callable[[Params, TrainBatch], tuple[Array, MetricSums]]
+    loss: Callable[[Models, Batch], Loss]
 
 
 class Learner(NamedTuple):
-    """With what a model learns, and the group its norms are reported in."""
+    """How a model learns, the group its norms are reported in, and the decay of its average; 0: none is kept."""
 
     optimizer: optax.GradientTransformation
     group: str
+    ema_decay: float = 0.0
+
+
+class Updated(NamedTuple):
+    """What an update gives; ``tokens`` [rows, T] where they were asked for and the losses are the policy's."""
+
+    state: TrainState
+    metrics: MetricSums
+    tokens: TokenOutputs | None
+
+
+class _Gradients(NamedTuple):
+    """Sums over the parts of a batch; ``grads`` by model."""
+
+    loss: Array
+    grads: dict[str, Params]
+    metrics: MetricSums
+    tokens: TokenOutputs | None
+    noise: dict[str, Mean]
 
 
 def make_step(
@@ -44,7 +65,9 @@ def make_step(
     learners: Mapping[str, Learner],
     max_tokens_per_micro_batch: int,
     state_sharding: TrainState,
-):
+    *,
+    per_token: bool = False,
+) -> Callable[[TrainState, Batch], Updated]:
     """The jitted update of a stage; the state is donated and stays where it lies.
 
     A step whose loss or gradient is not finite returns the old state, with ``non_finite = 1`` among the metrics'
@@ -55,92 +78,117 @@ def make_step(
         learners: by model.
         max_tokens_per_micro_batch: rows go through in the fewest equal parts of at most this many padded tokens.
         state_sharding: of every leaf of the state.
+        per_token: whether to return log-probs and entropy of the response tokens, under the parameters before the
+            update.
     """
     mesh = jax.tree.leaves(state_sharding)[0].mesh
 
-    def step(state: TrainState, batch: TrainBatch) -> tuple[TrainState, MetricSums]:
-        num_rows, row_size = batch.tokens.shape
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, MetricSums, TokenOutputs | None]:
+        num_rows, row_size = batch.rows.tokens.shape
         parts = micro_batches(num_rows, row_size, max_tokens_per_micro_batch, num_row_shards(mesh))
-        grads, metrics, checked = {}, MetricSums({}, {}), []
+        grads, metrics, checked, tokens = {}, MetricSums({}, {}), [], None
         for term in terms:
-            loss, term_grads, of_term, noise = _accumulated_gradients(term, state.params, batch, parts)
-            norms = {f"{learners[name].group}/grad_norm": _norm(term_grads[name]) for name in term.models}
-            of_whole = {"loss": Mean(loss, jnp.float32(1.0)), **noise}
+            of_term = _accumulated_gradients(term, state.params, batch, parts, per_token=per_token)
+            norms = {f"{learners[name].group}/grad_norm": _norm(of_term.grads[name]) for name in term.models}
+            of_whole = {"loss": Mean(of_term.loss, jnp.float32(1.0)), **of_term.noise}
             whole = {f"{learners[term.models[0]].group}/{name}": mean for name, mean in of_whole.items()}
-            metrics = MetricSums(metrics.means | of_term.means | norms | whole, metrics.maxima | of_term.maxima)
-            grads |= term_grads
-            checked += [loss, *(norm.total for norm in norms.values())]
+            means, maxima = of_term.metrics
+            metrics = MetricSums(metrics.means | means | norms | whole, metrics.maxima | maxima)
+            grads |= of_term.grads
+            checked += [of_term.loss, *(norm.total for norm in norms.values())]
+            tokens = of_term.tokens if tokens is None else tokens
         finite = jnp.all(jnp.isfinite(jnp.array(checked)))
-
-        def update(state: TrainState) -> tuple[TrainState, dict[str, Mean]]:
-            models, norms = {}, {}
-            for name in grads:
-                models[name], of_model = _updated(learners[name], getattr(state, name), grads[name])
-                norms |= of_model
-            return dataclasses.replace(state, step=state.step + 1, **models), norms
-
-        def keep(state: TrainState) -> tuple[TrainState, dict[str, Mean]]:
-            unknown = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(update, state)[1])
-            return state, unknown
-
         # A branch and not a choice between two states: that would read and write every moment once more.
-        state, norms = jax.lax.cond(finite, update, keep, state)
-        return state, MetricSums(metrics.means | norms, metrics.maxima | {"non_finite": 1.0 - finite})
+        state, norms = jax.lax.cond(finite, *_branches(learners, grads), state)
+        return state, MetricSums(metrics.means | norms, metrics.maxima | {"non_finite": 1.0 - finite}), tokens
 
-    jitted = jax.jit(step, donate_argnums=0, out_shardings=(state_sharding, None))
+    jitted = jax.jit(step, donate_argnums=0, out_shardings=(state_sharding, None, None))
 
-    def on_mesh(state: TrainState, batch: TrainBatch) -> tuple[TrainState, MetricSums]:
+    def on_mesh(state: TrainState, batch: Batch) -> Updated:
         with jax.set_mesh(mesh):  # activations are placed too, not only what goes in and out
-            return jitted(state, batch)
+            return Updated(*jitted(state, batch))
 
     return on_mesh
 
 
-def _updated(learner: Learner, model: ModelState, grads: Any) -> tuple[ModelState, dict[str, Mean]]:
+def _branches(learners: Mapping[str, Learner], grads: Mapping[str, Params]) -> tuple[Callable, Callable]:
+    """The update of the models that have a gradient, and the old state with norms that are NaN."""
+
+    def update(state: TrainState) -> tuple[TrainState, dict[str, Mean]]:
+        models, norms = dict(state.models), {}
+        for name in grads:
+            models[name], of_model = _updated(learners[name], models[name], grads[name])
+            norms |= of_model
+        return dataclasses.replace(state, step=state.step + 1, models=models), norms
+
+    def keep(state: TrainState) -> tuple[TrainState, dict[str, Mean]]:
+        unknown = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(update, state)[1])
+        return state, unknown
+
+    return update, keep
+
+
+def _updated(learner: Learner, model: ModelState, grads: Params) -> tuple[ModelState, dict[str, Mean]]:
     """The model after the optimizer's update, and the norms of both."""
     updates, opt_state = learner.optimizer.update(grads, model.opt_state, model.params)
     params = optax.apply_updates(model.params, updates)
+    average = None if model.average is None else next_average(model.average, params, learner.ema_decay)
     norms = {"param_norm": _norm(params), "update_norm": _norm(updates)}
-    return ModelState(params, opt_state), {f"{learner.group}/{name}": norm for name, norm in norms.items()}
+    return ModelState(params, opt_state, average), {f"{learner.group}/{name}": norm for name, norm in norms.items()}
 
 
-def _norm(tree: Any) -> Mean:
+def _norm(tree: Params) -> Mean:
     return Mean(optax.tree.norm(tree), jnp.float32(1.0))
 
 
-def _accumulated_gradients(term: Term, params: Params, batch: TrainBatch, parts: tuple[int, int]):
-    """Loss, gradients by model and metrics of the whole batch, summed over its parts, and its gradient noise."""
+def _accumulated_gradients(
+    term: Term, params: Models, batch: Batch, parts: tuple[int, int], *, per_token: bool
+) -> _Gradients:
+    """Of the whole batch, summed over its parts, with its gradient noise where there is more than one."""
     num_parts, size = parts
 
-    def of_part(part: TrainBatch):
-        def loss(taught: Params):
-            return term.loss({**params, **taught}, part)
+    def of_part(part: Batch) -> tuple[tuple[Array, MetricSums, dict[str, Params]], TokenOutputs | None]:
+        def loss(taught: dict[str, Params]) -> tuple[Array, Loss]:
+            result = term.loss({**params, **taught}, part)
+            return result.total, result
 
-        return jax.value_and_grad(loss, has_aux=True)({name: params[name] for name in term.models})
+        taught = {name: params[name] for name in term.models}
+        (total, result), grads = jax.value_and_grad(loss, has_aux=True)(taught)
+        return (total, result.metrics, grads), result.tokens if per_token else None
 
     if num_parts == 1:
-        (loss, metrics), grads = of_part(batch)
-        return loss, grads, metrics, {}
+        (loss, metrics, grads), tokens = of_part(batch)
+        return _Gradients(loss, grads, metrics, tokens, {})
 
-    def add_part(total, part):
-        ((loss, metrics), grads), squares = total
-        (loss_of_part, metrics_of_part), grads_of_part = of_part(part)
-        sums = (loss + loss_of_part, metrics + metrics_of_part), jax.tree.map(jnp.add, grads, grads_of_part)
-        return (sums, squares + _squared_norm(grads_of_part)), None
+    def add_part(total: tuple, part: Batch) -> tuple[tuple, TokenOutputs | None]:
+        (loss, metrics, grads), squares = total
+        (loss_of_part, metrics_of_part, grads_of_part), tokens = of_part(part)
+        sums = loss + loss_of_part, metrics + metrics_of_part, jax.tree.map(jnp.add, grads, grads_of_part)
+        return (sums, squares + _squared_norm(grads_of_part)), tokens
 
-    def deal(x: Array) -> Array:
-        # Like cards and not cut like a deck, so that every device has a share of every part. Rows of zeros fill up the
-        # parts: they have no token that counts.
-        filled = jnp.pad(x, [(0, num_parts * size - len(x)), *[(0, 0)] * (x.ndim - 1)])
-        return filled.reshape(size, num_parts, *x.shape[1:]).swapaxes(0, 1)
-
-    rows = jax.tree.map(deal, batch)
+    rows = jax.tree.map(lambda x: _deal(x, num_parts, size), batch)
     zeros = jax.tree.map(
-        lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(of_part, jax.tree.map(lambda x: x[0], rows))
+        lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(of_part, jax.tree.map(lambda x: x[0], rows))[0]
     )
-    (((loss, metrics), grads), squares), _ = jax.lax.scan(add_part, (zeros, jnp.float32(0.0)), rows)
-    noise = _gradient_noise(_squared_norm(grads), squares, num_parts, jnp.sum(batch.mask, dtype=jnp.float32))
-    return loss, grads, metrics, {"grad_noise": noise}
+    ((loss, metrics, grads), squares), tokens = jax.lax.scan(add_part, (zeros, jnp.float32(0.0)), rows)
+    num_tokens = jnp.sum(batch.tokens.mask, dtype=jnp.float32)
+    noise = _gradient_noise(_squared_norm(grads), squares, num_parts, num_tokens)
+    tokens = jax.tree.map(lambda x: _gather(x, len(batch.tokens.mask)), tokens)
+    return _Gradients(loss, grads, metrics, tokens, {"grad_noise": noise})
+
+
+def _deal(x: Array, num_parts: int, size: int) -> Array:
+    """Rows as [parts, size, ...]: dealt like cards and not cut like a deck, so that each device has a share of each.
+
+    Rows of zeros fill up the parts: they have no token that counts.
+    """
+    filled = jnp.pad(x, [(0, num_parts * size - len(x)), *[(0, 0)] * (x.ndim - 1)])
+    return filled.reshape(size, num_parts, *x.shape[1:]).swapaxes(0, 1)
+
+
+def _gather(x: Array, num_rows: int) -> Array:
+    """The rows that were dealt, in their order."""
+    return x.swapaxes(0, 1).reshape(-1, *x.shape[2:])[:num_rows]
 
 
 def _gradient_noise(whole: Array, squares: Array, parts: int, num_tokens: Array) -> Mean:

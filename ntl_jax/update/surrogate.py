@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ntl_jax.config import AlgorithmSection
 from ntl_jax.losses import (
@@ -23,7 +23,7 @@ from ntl_jax.losses import (
 )
 from ntl_jax.losses.per_token import sequence_means
 from ntl_jax.ops import vocab_head
-from ntl_jax.records import TrainBatch
+from ntl_jax.records import Experience
 
 
 class Ratios(NamedTuple):
@@ -33,77 +33,83 @@ class Ratios(NamedTuple):
     clipped: Float[Array, "B T"] | None
 
 
-def policy_loss(algorithm: AlgorithmSection, log_probs: Float[Array, "..."], tokens: TrainBatch) -> Float[Array, "..."]:
+def policy_loss(algorithm: AlgorithmSection, log_probs: Float[Array, "..."], tokens: Experience) -> Float[Array, "..."]:
     """The surrogate of each token, before its weight.
 
     Args:
         algorithm: its ``objective`` and what belongs to it.
         log_probs: of the policy that is trained.
-        tokens: a batch `anchored` for it; only arrays with the shape of ``log_probs`` are read.
+        tokens: `anchored` for the objective.
     """
-    old, advantages = tokens.old_log_probs, corrected_advantages(tokens)
-    assert old is not None
-    low, high = algorithm.clip_low, algorithm.clip_high
+    old, advantages = jnp.asarray(tokens.old_log_probs), corrected_advantages(tokens)
     match algorithm.objective:
         case "clipped":
-            return clipped_policy_loss(
-                log_probs, old, advantages, clip_low=low, clip_high=high, dual_clip=algorithm.dual_clip
-            )
+            clip = algorithm.clipped
+            bounds = {"clip_low": clip.clip_low, "clip_high": clip.clip_high, "dual_clip": clip.dual_clip}
+            return clipped_policy_loss(log_probs, old, advantages, **bounds)
         case "gspo":
+            clip = algorithm.gspo
             alone, each = jnp.ones((*log_probs.shape, 1), bool), (..., None)
             tokens_alone = log_probs[each], old[each], advantages[each], alone
-            return gspo_policy_loss(*tokens_alone, clip_low=low, clip_high=high)[..., 0]
+            return gspo_policy_loss(*tokens_alone, clip_low=clip.clip_low, clip_high=clip.clip_high)[..., 0]
         case "cispo":
-            return cispo_policy_loss(log_probs, old, advantages, clip_low=low, clip_high=high)
+            clip = algorithm.cispo
+            return cispo_policy_loss(log_probs, old, advantages, clip_low=clip.clip_low, clip_high=clip.clip_high)
         case "sapo":
-            taus = {"tau_positive": algorithm.sapo_tau_positive, "tau_negative": algorithm.sapo_tau_negative}
+            taus = {"tau_positive": algorithm.sapo.tau_positive, "tau_negative": algorithm.sapo.tau_negative}
             return sapo_policy_loss(log_probs, old, advantages, **taus)
         case "reinforce":
             return reinforce_policy_loss(log_probs, old, advantages)
 
 
-def corrected_advantages(tokens: TrainBatch) -> Float[Array, "..."]:
+def corrected_advantages(tokens: Experience) -> Float[Array, "..."]:
     """The advantages times the off-policy weights: every objective is proportional to them, so this weighs its loss."""
-    assert tokens.advantages is not None
-    return tokens.advantages if tokens.correction_weights is None else tokens.correction_weights * tokens.advantages
+    advantages = jnp.asarray(tokens.advantages)
+    return advantages if tokens.correction_weights is None else advantages * tokens.correction_weights
 
 
 def anchored(
     algorithm: AlgorithmSection,
     hidden: Float[Array, "B T D"],
     head: Float[Array, "D V"],
-    batch: TrainBatch,
+    tokens: Experience,
+    segments: Int[Array, "B T"] | None,
+    *,
     temperature: float,
     num_tokens: int | None = None,
-) -> TrainBatch:
-    """The batch with what its objective compares log-probs with; for gspo the response's mean log ratio is in it."""
+) -> Experience:
+    """The tokens with what the objective compares their log-probs with.
+
+    Args:
+        algorithm: its ``objective``; only gspo changes anything.
+        hidden, head, temperature, num_tokens: as in `vocab_head`.
+        tokens: of the update.
+        segments: which tokens belong to one response; None: one response a row.
+
+    Returns:
+        For gspo, ``old_log_probs`` with which each token's ratio is its response's.
+    """
     if algorithm.objective != "gspo":
-        return batch
-    assert batch.old_log_probs is not None
+        return tokens
     hidden, head = jax.lax.stop_gradient((hidden, head))
     nothing = jnp.zeros(0, jnp.int32)
-    log_probs = vocab_head(
-        hidden, head, batch.targets, nothing, temperature=temperature, num_tokens=num_tokens
-    ).log_probs
-    segments = batch.segment_ids
-    if segments is not None:
-        segments = jnp.take_along_axis(segments, batch.predictors, axis=1)
-    log_ratio = sequence_means(log_probs - batch.old_log_probs, batch.mask, segments)
-    return batch._replace(old_log_probs=log_probs - log_ratio)
+    ids, settings = jnp.asarray(tokens.targets.ids), {"temperature": temperature, "num_tokens": num_tokens}
+    log_probs = vocab_head(hidden, head, ids, nothing, **settings).log_probs
+    log_ratio = sequence_means(log_probs - tokens.old_log_probs, jnp.asarray(tokens.mask), segments)
+    return tokens._replace(old_log_probs=log_probs - log_ratio)
 
 
-def ratios(algorithm: AlgorithmSection, log_probs: Float[Array, "B T"], batch: TrainBatch) -> Ratios:
-    """For reporting, of a batch that is `anchored`; 1 outside the mask.
+def ratios(algorithm: AlgorithmSection, log_probs: Float[Array, "B T"], tokens: Experience) -> Ratios:
+    """For metrics, of tokens that are `anchored`; 1 outside the mask.
 
     PPO's clip acts on one side, by the advantage's sign; CISPO's weight is held on both.
     """
-    assert batch.old_log_probs is not None
-    advantages = corrected_advantages(batch)
-    ratio = jnp.exp(jnp.where(batch.mask, log_probs - batch.old_log_probs, 0.0))
-    too_low, too_high = ratio < 1.0 - algorithm.clip_low, ratio > 1.0 + algorithm.clip_high
-    match algorithm.objective:
-        case "clipped" | "gspo":
-            return Ratios(ratio, (too_high & (advantages > 0)) | (too_low & (advantages < 0)))
-        case "cispo":
-            return Ratios(ratio, too_low | too_high)
-    return Ratios(ratio, None)
+    advantages = corrected_advantages(tokens)
+    ratio = jnp.exp(jnp.where(tokens.mask, log_probs - tokens.old_log_probs, 0.0))
+    clips = {"clipped": algorithm.clipped, "gspo": algorithm.gspo, "cispo": algorithm.cispo}
+    if (clip := clips.get(algorithm.objective)) is None:
+        return Ratios(ratio, None)
+    too_low, too_high = ratio < 1.0 - clip.clip_low, ratio > 1.0 + clip.clip_high
+    if algorithm.objective == "cispo":
+        return Ratios(ratio, too_low | too_high)
+    return Ratios(ratio, (too_high & (advantages > 0)) | (too_low & (advantages < 0)))

@@ -3,17 +3,17 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
+import numpy as np
 from flax import nnx
 
 from ntl_jax.config import RunConfig
 from ntl_jax.metrics.sums import MetricSums
 from ntl_jax.numerals import NumberTable
-from ntl_jax.records import TrainBatch
-from ntl_jax.rows.passes import predicted_values, predictor_states
-from ntl_jax.update.objectives import NumberLoss, PolicyObjective, value_objective
-from ntl_jax.update.step import Params, Term
+from ntl_jax.records import Batch, Experience, Params
+from ntl_jax.rows.passes import predicted_values, predictor_states, response_segments
+from ntl_jax.update.objectives import Loss, NumberLoss, PolicyObjective, value_objective
+from ntl_jax.update.step import Models, Term
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,16 +44,17 @@ class PPOTerms:
         """The critic learns alone; of a shared trunk its value head."""
         return [Term(("critic",), self._value_loss)]
 
-    def have_weight(self, batch: TrainBatch) -> bool:
-        """Whether anything in an update, its rows weighed, has a weight other than 0 in one of the losses."""
+    def have_weight(self, batch: Batch[Experience]) -> bool:
+        """Whether anything in an update has a weight other than 0 in one of the losses."""
         algorithm, ntl, weights = self.config.algorithm, self.config.ntl, batch.weights
+        of_surrogate, corrections = weights.loss, batch.tokens.correction_weights
         of_policy_gradient_alone = self.critic is None and not algorithm.entropy_weight
-        if of_policy_gradient_alone and batch.correction_weights is not None:
-            weights = batch.weights * batch.correction_weights
-        of_numbers = batch.number_weights if ntl.enabled and ntl.weight else None
-        return any(x is not None and x.any() for x in (weights, of_numbers, batch.reference_weights))
+        if of_policy_gradient_alone and corrections is not None:
+            of_surrogate = of_surrogate * corrections
+        of_numbers = weights.numbers if ntl.enabled and ntl.weight else None
+        return any(x is not None and np.any(x) for x in (of_surrogate, of_numbers, weights.reference))
 
-    def critic_params(self, params: Params) -> Any:
+    def critic_params(self, params: Models) -> Params:
         """The critic's parameters, with those of the trunk that it shares."""
         if self.config.algorithm.critic == "own":
             return params["critic"]
@@ -64,20 +65,22 @@ class PPOTerms:
         number_loss = NumberLoss(self.table, ntl.method, ntl.weight if ntl.enabled else 0.0)
         return PolicyObjective(self.config.algorithm, number_loss, self.config.rollout.temperature, num_tokens)
 
-    def _policy_loss(self, params: Params, batch: TrainBatch):
+    def _policy_loss(self, params: Models, batch: Batch[Experience]) -> Loss:
         decoder = nnx.merge(self.policy, params["policy"])
-        return self._objective(decoder.config.num_tokens)(predictor_states(decoder, batch), decoder.head(), batch)
+        objective, hidden = self._objective(decoder.config.num_tokens), predictor_states(decoder, batch.rows)
+        return objective(hidden, decoder.head(), batch.tokens, batch.weights, response_segments(batch.rows))
 
-    def _value_loss(self, params: Params, batch: TrainBatch):
+    def _value_loss(self, params: Models, batch: Batch[Experience]) -> Loss:
         assert self.critic is not None
-        values = predicted_values(self.critic, self.critic_params(params), batch)
-        return value_objective(values, batch, self.config.algorithm)
+        values = predicted_values(self.critic, self.critic_params(params), batch.rows)
+        return value_objective(values, batch.tokens, batch.weights, self.config.algorithm)
 
-    def _joint_loss(self, params: Params, batch: TrainBatch):
+    def _joint_loss(self, params: Models, batch: Batch[Experience]) -> Loss:
         assert self.critic is not None
         critic = nnx.merge(self.critic, self.critic_params(params))
-        hidden = predictor_states(critic.trunk, batch)
+        hidden, segments = predictor_states(critic.trunk, batch.rows), response_segments(batch.rows)
         objective = self._objective(critic.trunk.config.num_tokens)
-        policy_loss, metrics = objective(hidden, critic.trunk.head(), batch)
-        value_loss, of_values = value_objective(critic.values(hidden), batch, self.config.algorithm)
-        return policy_loss + value_loss, MetricSums(metrics.means | of_values.means, metrics.maxima)
+        policy = objective(hidden, critic.trunk.head(), batch.tokens, batch.weights, segments)
+        value = value_objective(critic.values(hidden), batch.tokens, batch.weights, self.config.algorithm)
+        metrics = MetricSums(policy.metrics.means | value.metrics.means, policy.metrics.maxima)
+        return Loss(policy.total + value.total, metrics, policy.tokens)

@@ -1,30 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
 """The weight of each token in the loss of an update; the denominators are in the weights, so parts add up."""
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool
 
 from ntl_jax.losses import token_weights
-from ntl_jax.records import HostOrDevice, TrainBatch
+from ntl_jax.records import AnyArray, Experience, Targets, TokenWeights
 
 
-def has_number(batch: TrainBatch) -> Bool[HostOrDevice, "B T"]:
+def has_number(targets: Targets) -> Bool[AnyArray, "B T"]:
     """Tokens that count and have a true number."""
-    return batch.mask & ~np.isnan(batch.number_targets)
+    return targets.mask & ~np.isnan(targets.numbers)
 
 
-def weighed(batch: TrainBatch, *, mode: str = "token-mean", scale: int, reference_weight: float = 0.0) -> TrainBatch:
-    """Rows of one update with the weight of each token in its loss; a digit's NTL weighs what a token's loss does.
+def supervised_weights(targets: Targets) -> TokenWeights:
+    """Means of their own: of the cross entropy over all tokens, and of NTL over those with a true number."""
+    return TokenWeights(*(np.asarray(token_weights(jnp.asarray(mask))) for mask in (targets.mask, has_number(targets))))
+
+
+def policy_weights(
+    experience: Experience, *, mode: str = "token-mean", scale: int, reference_weight: float = 0.0
+) -> TokenWeights:
+    """The weight of each token in the loss of an update; a digit's NTL weighs what a token's loss does.
 
     Args:
-        batch: all rows of the update, one response each, on the host.
+        experience: all rows of the update, one response each, on the host.
         mode: of aggregation.
         scale: longest response, for seq-mean-token-sum-norm.
-        reference_weight: of the divergence from the reference policy, where the batch has its log-probs.
+        reference_weight: of the divergence from the reference policy, where the experience has its log-probs.
     """
-    weights = np.asarray(token_weights(batch.mask, mode=mode, scale=scale))
-    number_weights = np.where(has_number(batch), weights, np.float32(0))
-    batch = batch._replace(weights=weights, number_weights=number_weights)
-    if batch.reference_log_probs is None:
-        return batch
-    return batch._replace(reference_weights=np.float32(reference_weight) * weights)
+    weights = np.asarray(token_weights(jnp.asarray(experience.mask), mode=mode, scale=scale))
+    numbers = np.where(has_number(experience.targets), weights, np.float32(0))
+    has_reference = experience.reference_log_probs is not None
+    return TokenWeights(weights, numbers, np.float32(reference_weight) * weights if has_reference else None)

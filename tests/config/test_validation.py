@@ -12,6 +12,8 @@ from ntl_jax.config.validation import find_problems
 from ntl_jax.tasks.arithmetic.generator import generate_problems
 
 DEFAULTS = flatten(RunConfig())
+BANDED = {"algorithm.old_log_probs": "recompute", "algorithm.correction.weights": "banded"}
+REJECTION = {"algorithm.old_log_probs": "recompute", "algorithm.correction.rejection": "mean_k1"}
 
 
 def changed(section, path, value):
@@ -45,7 +47,7 @@ def test_every_problem_is_reported_at_once_with_name_value_and_what_is_allowed()
         "algorithm.gamma": (1.1, "[0, 1]"),
         "algorithm.minibatches": (2, "rollout.prompts_per_step=3 times rollout.num_samples=1"),
         "rollout.num_samples": (1, "algorithm.advantage='gae'"),
-        "algorithm.dual_clip": (1.0, "above 1"),
+        "algorithm.clipped.dual_clip": (1.0, "above 1"),
         "ntl.method": ("wasser", "one of 'mse', 'wasserstein'; did you mean 'wasserstein'?"),
         "use_ntl_trainer": (True, "contradicts ntl.enabled=False"),
         "ntl.temperature_schedule": ("linear:1.0->0@500", "linear:1.0->0.3@500"),
@@ -102,8 +104,9 @@ def test_the_problem_says_what_the_setting_takes(path, value, allowed):
     "settings",
     [
         {"ntl.weight": 1, "rollout.temperature": 2},
-        {"algorithm.optimizer.b1": 0.0, "algorithm.gamma": 0.0, "algorithm.lam": 1.0},
-        {"data.train": "a.jsonl", "data.eval": "b.jsonl", "data.tiers": (4,), "model.mesh": (1, -1, 2)},
+        {"algorithm.optimizer.b1": 0.0, "algorithm.advantage": "gae", "algorithm.gamma": 0.0, "algorithm.lam": 0.0},
+        {"data.train": "a.jsonl", "data.eval": "b.jsonl", "model.mesh": (1, -1, 2)},
+        {"data.eval": "b.jsonl", "data.tiers": (4,)},
         {"data.template": "{question} Put it in \\boxed{}.", "seed": 2**31 - 1, "trainer.steps": 0},
         {"warm_start.steps": 0, "trainer.steps": 1},
         {"algorithm.advantage": "gae", "algorithm.critic_warmup": 3, "trainer.steps": 4},
@@ -114,12 +117,12 @@ def test_the_problem_says_what_the_setting_takes(path, value, allowed):
         {"ntl.adaptive_temperature": True, "ntl.temperature_schedule": "cosine:1->0.1@5"},
         {"ntl.adaptive_temperature": True, "ntl.temperature_schedule": "constant"},
         {"ntl.temperature_schedule": "constant"},
-        {"reward.ntl_bonus_type": "final_answer", "ntl.reward_mode": "hybrid"},
-        {"reward.ntl_bonus_type": "final_answer", "ntl.reward_mode": "all_tokens", "ntl.enabled": False},
+        {"reward.function": "mine.py:f", "reward.ntl_bonus_type": "final_answer", "ntl.reward_mode": "hybrid"},
+        {"ntl.enabled": False, "ntl.debug_mode": True, "ntl.cache_digit_mappings": False},
         {"ntl.extract_during_generation": False, "ntl.extract_during_log_prob": False},
         {"rollout.top_p": 0.9, "rollout.top_k": 20, "rollout.min_p": 0.1, "algorithm.old_log_probs": "recompute"},
-        {"algorithm.advantage": "remax", "rollout.num_samples": 1, "algorithm.dual_clip": 3.0},
-        {"algorithm.correction.rejection": "mean_k1", "algorithm.correction.reject_below": -0.1},
+        {"algorithm.advantage": "remax", "rollout.num_samples": 1, "algorithm.clipped.dual_clip": 3.0},
+        REJECTION | {"algorithm.correction.reject_below": -0.1},
         {"algorithm.kl.controller": "adaptive", "algorithm.kl.weight": 0.1, "algorithm.kl.horizon": 100.0},
     ],
 )
@@ -134,16 +137,20 @@ def test_what_is_allowed_is_no_problem(settings):
         (
             {"ntl.temperature_schedule": "linear:1->0.5@9"},
             "ntl.temperature_schedule",
-            "set ntl.adaptive_temperature=true",
+            "set ntl.adaptive_temperature=True",
         ),
         (
-            {"reward.ntl_bonus_type": "final_answer", "ntl.reward_mode": "all_tokens"},
+            {"reward.function": "m:f", "reward.ntl_bonus_type": "final_answer", "ntl.reward_mode": "all_tokens"},
             "reward.ntl_bonus_type",
             "use 'hybrid'",
         ),
         ({"rollout.top_p": 0.9}, "rollout.top_p", "algorithm.old_log_probs='recompute'"),
         ({"rollout.top_k": 5}, "rollout.top_k", "leave it 0"),
-        ({"algorithm.dual_clip": 3.0, "algorithm.objective": "sapo"}, "algorithm.dual_clip", "leave it None"),
+        (
+            {"algorithm.clipped.dual_clip": 3.0, "algorithm.objective": "sapo"},
+            "algorithm.clipped.dual_clip",
+            "has no effect with algorithm.objective='sapo': leave it None, or set algorithm.objective='clipped'",
+        ),
         ({"algorithm.critic": "shared"}, "algorithm.critic", "algorithm.advantage='gae'"),
         ({"algorithm.critic_warmup": 2}, "algorithm.critic_warmup", "leave it 0"),
         ({"trainer.steps": 0, "warm_start.steps": 0}, "trainer.steps", "the run would have no steps"),
@@ -152,36 +159,40 @@ def test_what_is_allowed_is_no_problem(settings):
             "algorithm.critic_warmup",
             "must be below trainer.steps=4, or the policy gets no update",
         ),
-        ({"algorithm.kl.controller": "adaptive"}, "algorithm.kl.controller", "set algorithm.kl.weight"),
+        ({"algorithm.kl.controller": "adaptive"}, "algorithm.kl.controller", "set algorithm.kl.weight above 0"),
         (
             {"algorithm.kl.controller": "adaptive", "algorithm.kl.weight": 0.1, "algorithm.kl.horizon": 51.0},
             "algorithm.kl.horizon",
             "32 x 8",
         ),
-        ({"algorithm.correction.rejection": "mean_k3"}, "algorithm.correction.rejection", "reject_above"),
+        (REJECTION, "algorithm.correction.rejection", "reject_above"),
         (
-            {"algorithm.correction.weights": "banded", "algorithm.correction.low": 2.0},
+            BANDED | {"algorithm.correction.low": 2.0},
             "algorithm.correction.low",
             "below algorithm.correction.high=2.0",
         ),
         (
-            {"algorithm.correction.weights": "banded", "algorithm.correction.low": 1.5},
+            BANDED | {"algorithm.correction.low": 1.5},
             "algorithm.correction.low",
             "the band must include 1, the weight of agreement",
         ),
         (
-            {"algorithm.correction.rejection": "mean_k1", "algorithm.correction.reject_below": 0.5},
+            REJECTION | {"algorithm.correction.reject_below": 0.5},
             "algorithm.correction.reject_below",
             "reject_below=-log(b), reject_above=-log(a)",
         ),
         (
-            {"algorithm.correction.rejection": "mean_k3", "algorithm.correction.reject_above": -0.1},
+            REJECTION | {"algorithm.correction.reject_above": -0.1},
             "algorithm.correction.reject_above",
             "must be at least 0",
         ),
         ({"algorithm.overlong": "penalty", "rollout.max_tokens": 8}, "algorithm.overlong_buffer", "max_tokens=8"),
         ({"rollout.engine": "vllm", "rollout.slots": 8}, "rollout.slots", "set rollout.vllm.max_num_seqs"),
-        ({"rollout.engine": "vllm", "trainer.eval_temperature": 2.5}, "trainer.eval_temperature", "lie in [0.01, 2.0]"),
+        (
+            {"rollout.engine": "vllm", "trainer.eval_samples": 4, "trainer.eval_temperature": 2.5},
+            "trainer.eval_temperature",
+            "lie in [0.01, 2.0]",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_answered_with_what_to_do(settings, path, instead):
@@ -207,10 +218,3 @@ def test_the_least_max_number_is_the_generators():
     assert len(generate_problems(3, seed=0, max_number=smallest)) == 3
     with pytest.raises(ValueError, match="max_number"):
         generate_problems(3, seed=0, max_number=smallest - 1)
-
-
-def test_sizes_beside_a_checkpoint_are_refused():
-    problems = problems_of({"model.path": "policy", "model.width": 64, "model.rope_theta": 1e6})
-    assert set(problems) == {"model.width", "model.rope_theta"}
-    assert all("the checkpoint of model.path sets it" in problem for problem in problems.values())
-    assert problems_of({"model.path": "policy", "model.remat": "layer"}) == {}

@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Problems become prompts and solutions: complete, in order, and joined as ids."""
 
+import functools
+
 import numpy as np
 import pytest
 
 from ntl_jax.data.problems import Problem
-from ntl_jax.data.prompts import encode_prompts, encode_solutions
+from ntl_jax.data.prompts import encode_prompts, encode_solutions, fill_template
 from ntl_jax.data.tokenizer import load_tokenizer
 from ntl_jax.tasks.arithmetic.generator import generate_problems
 
 SHORT = Problem(4, "2+3?", "2+3=<<2+3=5>>5.\n#### 5", "5", "gsm8k")
 LONG = Problem(9, "one two three four five six?", "Count" + " on" * 30 + ".\n#### 7", "7", "mine")
+
+
+def template(text: str):
+    return functools.partial(fill_template, text)
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +25,7 @@ def tokenizer():
 
 
 def test_a_prompt_carries_everything_of_its_problem(tokenizer):
-    (prompt,), skipped = encode_prompts([SHORT], tokenizer, template="Q: {question}\nA:", max_tokens=50)
+    (prompt,), skipped = encode_prompts([SHORT], tokenizer, render=template("Q: {question}\nA:"), max_tokens=50)
     assert skipped == 0
     assert prompt.index == 4
     assert prompt.text == "Q: 2+3?\nA:" == tokenizer.decode(prompt.ids)
@@ -30,12 +36,12 @@ def test_a_prompt_carries_everything_of_its_problem(tokenizer):
 
 def test_braces_in_a_question_or_a_template_are_only_text(tokenizer):
     problem = Problem(0, "What is {x} in {question}?", "#### 1", "1", "mine")
-    (prompt,), _ = encode_prompts([problem], tokenizer, template="{a} {question}", max_tokens=50)
+    (prompt,), _ = encode_prompts([problem], tokenizer, render=template("{a} {question}"), max_tokens=50)
     assert prompt.text == "{a} What is {x} in {question}?"
 
 
 def test_a_solution_is_tokenised_on_its_own_and_ends_in_eos(tokenizer):
-    prompts, _ = encode_prompts([SHORT], tokenizer, template="{question}\n", max_tokens=50)
+    prompts, _ = encode_prompts([SHORT], tokenizer, render=template("{question}\n"), max_tokens=50)
     ((prompt, ids),), skipped = encode_solutions(prompts, tokenizer, max_tokens=50)
     assert skipped == 0
     assert prompt is prompts[0]
@@ -46,18 +52,18 @@ def test_a_solution_is_tokenised_on_its_own_and_ends_in_eos(tokenizer):
 def test_long_prompts_are_an_error_that_says_how_many_how_long_and_what_to_raise(tokenizer):
     longest = len(tokenizer(LONG.question)["input_ids"])
     with pytest.raises(ValueError, match=rf"2 of 3 prompts .*data\.max_prompt_tokens=5 .* has {longest}: raise"):
-        encode_prompts([SHORT, LONG, LONG], tokenizer, template="{question}", max_tokens=5)
+        encode_prompts([SHORT, LONG, LONG], tokenizer, render=template("{question}"), max_tokens=5)
 
 
 def test_long_prompts_can_be_skipped_and_are_counted(tokenizer):
     prompts, skipped = encode_prompts(
-        [LONG, SHORT, LONG], tokenizer, template="{question}", max_tokens=5, on_long="skip"
+        [LONG, SHORT, LONG], tokenizer, render=template("{question}"), max_tokens=5, on_long="skip"
     )
     assert ([prompt.index for prompt in prompts], skipped) == ([4], 2)
 
 
 def test_a_text_of_exactly_the_limit_is_kept_and_eos_counts(tokenizer):
-    prompts, _ = encode_prompts([SHORT], tokenizer, template="{question}", max_tokens=4)
+    prompts, _ = encode_prompts([SHORT], tokenizer, render=template("{question}"), max_tokens=4)
     limit = len(tokenizer(SHORT.solution)["input_ids"]) + 1
     assert encode_solutions(prompts, tokenizer, max_tokens=limit)[1] == 0
     with pytest.raises(ValueError, match=r"1 of 1 solutions .*data\.max_solution_tokens"):
@@ -65,29 +71,46 @@ def test_a_text_of_exactly_the_limit_is_kept_and_eos_counts(tokenizer):
 
 
 def test_long_solutions_are_skipped_together_with_their_prompts(tokenizer):
-    prompts, _ = encode_prompts([LONG, SHORT], tokenizer, template="{question}", max_tokens=50)
+    prompts, _ = encode_prompts([LONG, SHORT], tokenizer, render=template("{question}"), max_tokens=50)
     pairs, skipped = encode_solutions(prompts, tokenizer, max_tokens=30, on_long="skip")
     assert ([prompt.index for prompt, _ in pairs], skipped) == ([4], 1)
 
 
 def test_skipping_everything_is_an_error(tokenizer):
     with pytest.raises(ValueError, match="2 of 2 prompts"):
-        encode_prompts([SHORT, LONG], tokenizer, template="{question}", max_tokens=1, on_long="skip")
+        encode_prompts([SHORT, LONG], tokenizer, render=template("{question}"), max_tokens=1, on_long="skip")
 
 
 def test_a_template_without_the_question_is_an_error(tokenizer):
     with pytest.raises(ValueError, match=r"must contain \{question\}"):
-        encode_prompts([SHORT], tokenizer, template="Solve it.", max_tokens=50)
+        encode_prompts([SHORT], tokenizer, render=template("Solve it."), max_tokens=50)
 
 
 def test_no_problems_give_no_prompts(tokenizer):
-    assert encode_prompts([], tokenizer, template="{question}", max_tokens=5) == ([], 0)
+    assert encode_prompts([], tokenizer, render=template("{question}"), max_tokens=5) == ([], 0)
     assert encode_solutions([], tokenizer, max_tokens=5) == ([], 0)
 
 
 def test_many_problems_are_encoded_as_one_at_a_time(tokenizer):
     problems = generate_problems(20, seed=0)
-    together, _ = encode_prompts(problems, tokenizer, template="{question}\n", max_tokens=99)
+    together, _ = encode_prompts(problems, tokenizer, render=template("{question}\n"), max_tokens=99)
     for problem, prompt in zip(problems, together, strict=True):
-        (alone,), _ = encode_prompts([problem], tokenizer, template="{question}\n", max_tokens=99)
+        (alone,), _ = encode_prompts([problem], tokenizer, render=template("{question}\n"), max_tokens=99)
         assert prompt.ids.tolist() == alone.ids.tolist()
+
+
+def test_messages_are_refused_with_what_to_return_instead(tokenizer):
+    def render(problem):
+        return [{"role": "user", "content": problem.question}]
+
+    with pytest.raises(ValueError, match=r"as messages.*: let `render` return text"):
+        encode_prompts([SHORT], tokenizer, render=render, max_tokens=50)
+
+
+def test_prompts_may_differ_in_the_text_around_their_questions(tokenizer):
+    def render(problem):
+        return f"{problem.index}. {problem.question}"
+
+    prompts, _ = encode_prompts([SHORT, LONG], tokenizer, render=render, max_tokens=50)
+    assert [prompt.text for prompt in prompts] == [f"4. {SHORT.question}", f"9. {LONG.question}"]
+    assert [tokenizer.decode(prompt.ids) for prompt in prompts] == [prompt.text for prompt in prompts]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prompts have exactly the special tokens of their template, for any tokenizer; data has none."""
 
+import functools
 import json
 import shutil
 
@@ -11,7 +12,7 @@ from tokenizers.processors import TemplateProcessing
 
 from ntl_jax.config import RunConfig
 from ntl_jax.data.problems import Problem
-from ntl_jax.data.prompts import encode_prompts, encode_solutions
+from ntl_jax.data.prompts import encode_prompts, encode_solutions, fill_template
 from ntl_jax.data.special_tokens import find_special_tokens, plain_problems, start_tokens
 from ntl_jax.data.tokenizer import BUILT_IN, load_tokenizer
 from ntl_jax.records import Prompt
@@ -51,7 +52,9 @@ def tokenizers(tmp_path_factory):
 
 
 def encoded(tokenizer, template, problem=PROBLEM):
-    (prompt,), _ = encode_prompts([problem], tokenizer, template=template, max_tokens=99)
+    (prompt,), _ = encode_prompts(
+        [problem], tokenizer, render=functools.partial(fill_template, template), max_tokens=99
+    )
     return prompt
 
 
@@ -107,7 +110,7 @@ def test_data_with_special_tokens_is_refused_by_name_or_skipped(tokenizers, temp
     tokenizer, bad = tokenizers["both"], Problem(7, question, solution, "5", "mine")
     token = find_special_tokens(question + solution, tokenizer)[0]
     with pytest.raises(ValueError, match=r"1 of 2 rows.*\n.*problem 7: its (question|solution) has .*") as refusal:
-        encode_prompts([PROBLEM, bad], tokenizer, template=template, max_tokens=99)
+        encode_prompts([PROBLEM, bad], tokenizer, render=functools.partial(fill_template, template), max_tokens=99)
     assert repr(token) in str(refusal.value)
     assert plain_problems([PROBLEM, bad], tokenizer, on_bad_row="skip") == ([PROBLEM], 1)
 

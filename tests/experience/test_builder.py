@@ -10,6 +10,7 @@ import pytest
 from ntl_jax.config import CorrectionSection, KLSection
 from ntl_jax.experience.collector import Samples
 from ntl_jax.metrics import Clock
+from ntl_jax.records import Version, Weights
 from ntl_jax.rows.padding import pad_tokens
 from ntl_jax.train.factory import assemble, ppo_trainer
 
@@ -32,8 +33,9 @@ def test_the_divergence_is_subtracted_in_every_row_of_a_baseline(tiny_parts, set
     )
     config = dataclasses.replace(tiny_parts.config, algorithm=algorithm)
     trainer = ppo_trainer(dataclasses.replace(tiny_parts, config=config), assemble(config).params)
-    trainer.engine.load_weights(0, trainer.decoder())
+    trainer.engine.publish(Weights(Version(0), trainer.state.policy.params))
     sampled = trainer.engine.generate(trainer.prompts[:2], trainer.sampling, seed=0)
+    trainer.engine.retract()
     is_first = np.arange(8) % 4 == 0
     reasons = np.where(is_first, "length", "stop").tolist()
     sampled = [dataclasses.replace(t, finish_reason=r) for t, r in zip(sampled, reasons, strict=True)]

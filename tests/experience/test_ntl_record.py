@@ -10,7 +10,7 @@ import pytest
 
 from ntl_jax.experience.ntl_record import blank_labels, build_ntl_info, confidence_ntl_info
 from ntl_jax.losses.numbers import shares
-from ntl_jax.numerals import DigitLabels, label_response
+from ntl_jax.numerals import DigitLabels, find_answer, label_response
 from ntl_jax.numerals.labels import Mode
 from ntl_jax.rewards import compute_full_ntl_reward, ntl_reward
 
@@ -36,7 +36,7 @@ def respond(
     digits = np.array([int(p) if p.isdigit() and len(p) == 1 else -1 for p in pieces], np.int8)
     log_probs = np.stack([rows.get(t, UNIFORM) for t in range(len(pieces))]).astype(np.float32)
     text = "".join(pieces)
-    return log_probs, label_response(text, starts, digits, reference, mode=mode), text
+    return log_probs, label_response(text, starts, digits, reference, answer=find_answer(text), mode=mode), text
 
 
 def build(*responses, method: Literal["mse", "wasserstein"] = "mse"):

@@ -2,7 +2,6 @@
 """From a run folder to a folder that transformers loads."""
 
 import contextlib
-import dataclasses
 import importlib.util
 import json
 from typing import Any
@@ -15,7 +14,15 @@ from flax import nnx
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from launch import export
-from ntl_jax.config import DataSection, ModelSection, RolloutSection, RunConfig, TrainerSection, WarmStartSection
+from ntl_jax.config import (
+    DataSection,
+    ModelSection,
+    RolloutSection,
+    RunConfig,
+    TrainerSection,
+    WarmStartSection,
+    config_to_json,
+)
 from ntl_jax.models import Decoder, load_hf
 from ntl_jax.train.checkpoints.checkpointer import Checkpointer
 from ntl_jax.train.factory import assemble, supervised_trainer
@@ -35,7 +42,7 @@ def run(tmp_path_factory):
     """A run folder with checkpoints of two steps, made on eight devices, and the policy of the second."""
     folder = tmp_path_factory.mktemp("runs") / "run"
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(dataclasses.asdict(CONFIG)))
+    (folder / "config.json").write_text(config_to_json(CONFIG))
     parts = assemble(CONFIG)
     trainer = supervised_trainer(parts)
     with contextlib.closing(Checkpointer(folder, "warm_start")) as checkpoints:

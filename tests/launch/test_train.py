@@ -11,7 +11,7 @@ import time
 import pytest
 
 from launch import train
-from ntl_jax.config import RunConfig, flatten
+from ntl_jax.config import RunConfig, config_to_json, flatten
 
 ROOT = pathlib.Path(__file__).parents[2]
 NAME = "--config=gsm8k_ntl"
@@ -21,7 +21,7 @@ NAME = "--config=gsm8k_ntl"
 def started_run(tmp_path):
     """A run folder as far as the command line reads it."""
     config = train.parse_args([NAME, "--config.data.tiers", "1", "2", "3", "--config.trainer.steps=10"]).config
-    (tmp_path / "config.json").write_text(json.dumps(dataclasses.asdict(config)))
+    (tmp_path / "config.json").write_text(config_to_json(config))
     return tmp_path, config
 
 
@@ -116,6 +116,9 @@ def test_a_configuration_can_be_a_path(tmp_path):
         (["--confg=gsm8k_ntl"], "there is no option --confg: did you mean --config?"),
         ([NAME, "--config.ntl.methd=mse"], r"did you mean --config\.ntl\.method\?"),
         ([NAME, "--seed=3"], r"did you mean --config\.seed\?"),
+        ([NAME, "--config.algorithm.clip_low=0.1"], r"clipped\.clip_low or .*gspo\.clip_low"),
+        ([NAME, "--config.algorithm.dual_clip=3"], r"did you mean --config\.algorithm\.clipped\.dual_clip\?"),
+        ([NAME, "--config.algorithm.sapo_tau_positive=1"], r"did you mean --config\.algorithm\.sapo\.tau_positive\?"),
         ([NAME, "--config.learning_rate", "1"], r"algorithm\.optimizer\.learning_rate or .*warm_start\.optimizer"),
         ([NAME, "--config.seed=-1", "--config.ntl.temperature=0"], r"2 problems(.|\n)*seed=-1(.|\n)*temperature=0\.0"),
         ([NAME, *["--config.rollout.stop_strings=A:"] * 2], "stop_strings is given 2 times: .*stop_strings A B"),
@@ -215,6 +218,43 @@ def test_all_problems_of_a_configuration_file_are_listed_before_its_values_are_u
     assert [line.split("=")[0].strip() for line in lines[1:]] == ["seed", "model", "ntl.method", "ntl.temperature"]
 
 
+def test_an_objective_and_its_own_setting_are_one_command():
+    options = ["--config.algorithm.objective=gspo", "--config.algorithm.gspo.clip_low=2e-4"]
+    algorithm = train.parse_args([NAME, *options]).config.algorithm
+    assert (algorithm.objective, algorithm.gspo.clip_low, algorithm.gspo.clip_high) == ("gspo", 2e-4, 4e-4)
+    with pytest.raises(ValueError) as error:
+        train.parse_args([NAME, options[1]])
+    assert str(error.value).splitlines()[1:] == [
+        "  algorithm.gspo.clip_low=0.0002: has no effect with algorithm.objective='clipped': leave it 0.0003, or set "
+        "algorithm.objective='gspo'"
+    ]
+
+
+SWITCHES = ["ntl.enabled=false", "warm_start.steps=0", "trainer.steps=0", "model.path=no/such", "rollout.engine=vllm"]
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+@pytest.mark.parametrize("name", ["gsm8k_ntl", "gsm8k_ntl_all"])
+def test_what_the_named_configuration_sets_is_not_refused_for_an_override_that_switches_it_off(name, switch):
+    assert train.parse_args([f"--config={name}", f"--config.{switch}"]).config.name == name
+
+
+def test_a_file_whose_own_settings_have_no_effect_is_refused(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from ntl_jax.config import AlgorithmSection, RunConfig\n"
+        "def get_config():\n    return RunConfig(algorithm=AlgorithmSection(max_refills=5))\n"
+    )
+    with pytest.raises(ValueError, match=r"mine\.py: 1 problem(.|\n)*set algorithm\.dynamic_sampling=True"):
+        train.parse_args([f"--config={file}"])
+
+
+def test_a_resumed_run_keeps_settings_that_an_override_left_without_effect(tmp_path):
+    config = train.parse_args([NAME, "--config.ntl.enabled=false", "--config.warm_start.steps=0"]).config
+    (tmp_path / "config.json").write_text(config_to_json(config))
+    assert train.parse_args([f"--workdir={tmp_path}", "--resume"]).config == config
+
+
 @pytest.mark.parametrize("content", ["{", "{}", '{"name": "x"}', "[]"])
 def test_a_run_folder_with_an_unreadable_configuration_is_an_error(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
@@ -224,7 +264,7 @@ def test_a_run_folder_with_an_unreadable_configuration_is_an_error(tmp_path, con
 
 def test_a_stored_configuration_with_a_wrong_value_is_an_error(started_run):
     folder, config = started_run
-    (folder / "config.json").write_text(json.dumps(dataclasses.asdict(config) | {"seed": "3"}))
+    (folder / "config.json").write_text(json.dumps(json.loads(config_to_json(config)) | {"seed": "3"}))
     with pytest.raises(ValueError, match=r"config\.json cannot be read(.|\n)*seed='3': must be int"):
         train.parse_args([f"--workdir={folder}", "--resume"])
 

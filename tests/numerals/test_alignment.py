@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ntl_jax.numerals import align, label_response, parse_numeral
+from ntl_jax.numerals import align, find_answer, label_response, parse_numeral
 
 NONE = -1
 NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,5})(\.[0-9]{1,3})?", fullmatch=True)
@@ -120,7 +120,8 @@ def label(pieces: list[str], reference: str):
     """Labels of a response given as the texts its tokens wrote."""
     starts = np.cumsum([0, *map(len, pieces)])[:-1].astype(np.int32)
     digits = np.array([int(p) if p.strip() in set("0123456789") and p.strip() else NONE for p in pieces], np.int8)
-    return label_response("".join(pieces), starts, digits, reference)
+    text = "".join(pieces)
+    return label_response(text, starts, digits, reference, answer=find_answer(text))
 
 
 def test_labels_stand_at_the_tokens_that_wrote_the_answers_digits():
@@ -165,9 +166,10 @@ def test_dtypes_are_small_and_fixed():
     assert (labels.truth.dtype, labels.prefix_truth.dtype, labels.surplus.dtype) == (np.int32, np.int32, np.bool_)
 
 
-def test_a_reference_without_a_number_is_refused():
-    with pytest.raises(ValueError, match="holds no number"):
-        label(["#### ", "7"], "seven")
+def test_a_reference_that_is_a_text_gives_the_answers_digits_no_truth_and_no_missing_places():
+    labels = label(["#### ", "7"], "seven")
+    assert labels.truth.tolist() == labels.prefix_truth.tolist() == [NONE, NONE]
+    assert (labels.missing_places, labels.is_answer.tolist(), labels.has_answer) == (0, [False, True], True)
 
 
 @given(st.text(alphabet="0123456789#$%.,- \\boxed{}", max_size=60), NUMBERS)

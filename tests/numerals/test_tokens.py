@@ -179,7 +179,7 @@ def test_every_digit_token_is_credited_with_its_digit(tokenizer, decoder):
     assert written == ["7", "2", "4", "5", "6", "8"]
     answer = find_answer(text)
     assert answer is not None
-    token = np.searchsorted(starts, answer.offsets[0], side="right") - 1
+    token = np.searchsorted(starts, answer.start, side="right") - 1
     assert token == len(ids) - 1
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ntl_jax.experience.ntl_record import blank_labels, build_ntl_info
-from ntl_jax.numerals import label_response
+from ntl_jax.numerals import find_answer, label_response
 from ntl_jax.rewards import (
     RewardFunction,
     calculate_final_answer_confidence,
@@ -36,7 +36,7 @@ def info():
     rows[4], rows[11], rows[12] = on_two(5, 6, 0.8), on_two(1, 7, 0.9), on_two(2, 3, 0.4)
     starts = np.arange(len(TEXT))
     digits = np.array([int(c) if c.isdigit() else -1 for c in TEXT])
-    label = label_response(TEXT, starts, digits, "172", mode="hybrid")
+    label = label_response(TEXT, starts, digits, "172", answer=find_answer(TEXT), mode="hybrid")
     return build_ntl_info([rows.astype(np.float32)], [label], [TEXT])
 
 
@@ -119,7 +119,7 @@ def test_the_enhanced_score_weighs_three_parts(info):
 def test_digits_earn_nothing_without_an_answer(name, settings, response, mode):
     digits = np.array([int(c) if c.isdigit() else -1 for c in response])
     sure = np.where(np.arange(10) == digits[:, None], 0.0, -30.0).astype(np.float32)
-    label = label_response(response, np.arange(len(response)), digits, "3", mode=mode)
+    label = label_response(response, np.arange(len(response)), digits, "3", answer=find_answer(response), mode=mode)
     info = build_ntl_info([sure], [label], [response])
     assert mode == "final_answer" or info.correct_digits[0] == 1  # the 7 of 3+4=7
     assert reward(name, info, solution_str=response, **settings)["score"] == 0

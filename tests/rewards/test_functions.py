@@ -8,8 +8,18 @@ import numpy as np
 import pytest
 
 from ntl_jax.experience.ntl_record import blank_labels, build_ntl_info
+from ntl_jax.numerals import find_answer
 from ntl_jax.records import NTLInfo
-from ntl_jax.rewards import RewardFunction, compute_full_ntl_reward, exact_match, ntl_gated_reward, ntl_reward
+from ntl_jax.rewards import (
+    RewardFunction,
+    compute_full_ntl_reward,
+    compute_ntl_bonus_all,
+    compute_score,
+    compute_score_ntl_enhanced,
+    exact_match,
+    ntl_gated_reward,
+    ntl_reward,
+)
 
 
 def info_with_loss(ntl_loss: float) -> NTLInfo:
@@ -66,3 +76,15 @@ def test_the_gated_reward_gives_nothing_for_a_wrong_answer(response, ntl_loss, t
 def test_the_full_reward_is_the_closeness_whatever_the_answer(ntl_loss, expected):
     info = info_with_loss(ntl_loss)
     assert compute_full_ntl_reward("gsm8k", "#### 71", "72", ntl_info=info) == pytest.approx(expected, abs=1e-6)
+
+
+def test_rewards_use_the_judgment_that_the_call_brings_and_read_the_text_without_one():
+    info = info_with_loss(0.0)
+    assert ntl_reward("mine", "it is C", "C", ntl_info=info, correct=True)["exact_match"] == 1
+    assert ntl_gated_reward("mine", "#### 72", "72", ntl_info=info, correct=False)["score"] == 0
+    assert compute_score("mine", "#### 72", "72", correct=False)["score"] == 0
+    answered, silent = ({"ntl_info": info, "correct": True, "answer": x} for x in (find_answer("#### 72"), None))
+    for bonus in (compute_ntl_bonus_all, compute_score_ntl_enhanced):
+        read = bonus("gsm8k", "#### 72", "72", ntl_info=info)
+        assert bonus("gsm8k", "#### 72", "72", **answered) == read
+    assert compute_ntl_bonus_all("gsm8k", "#### 72", "72", **silent) == 0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ntl_jax.experience.ntl_record import blank_labels, build_ntl_info
-from ntl_jax.numerals import label_response
+from ntl_jax.numerals import find_answer, label_response
 from ntl_jax.rewards import RewardFunction
 
 FILES = pathlib.Path(__file__).parent / "files"
@@ -36,7 +36,7 @@ def info():
         row[-2:] = on_two(7, 8), on_two(2, 6)
         digits = np.array([int(c) if c.isdigit() else -1 for c in text])
         rows.append(row.astype(np.float32))
-        labels.append(label_response(text, np.arange(len(text)), digits, "72"))
+        labels.append(label_response(text, np.arange(len(text)), digits, "72", answer=find_answer(text)))
     return build_ntl_info(rows, labels, TEXTS)
 
 

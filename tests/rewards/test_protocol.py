@@ -96,7 +96,7 @@ def test_a_reward_that_needs_the_ntl_record_is_refused_where_there_is_none():
         ("no_such_package.module:compute_score", "there is no module 'no_such_package'"),
         ("ntl_jax.rewards:exact_mach", "did you mean 'exact_match'"),
         ("ntl_jax.rewards:zzzzzz", "has no 'zzzzzz'$"),
-        ("ntl_jax.rewards:MAX_LOSS", "is a dict: a function is needed"),
+        ("ntl_jax.rewards:CALL", "is a tuple: a function is needed"),
         ("builtins:max", "signature"),
     ],
 )

@@ -4,6 +4,7 @@
 The rewards are fractions, a half for each right token: an algorithm that truncated them would learn nothing here.
 """
 
+import dataclasses
 import functools
 
 import jax
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntl_jax.config import AlgorithmSection
+from ntl_jax.config import AlgorithmSection, ClippedSection, GspoSection
 from ntl_jax.experience.credit import Rewards, with_advantages
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import TrainBatch
@@ -33,8 +34,8 @@ ALGORITHMS = {
     "optimal baseline": {"advantage": "optimal_baseline"},
     "remax": {"advantage": "remax"},
     "gae": {"advantage": "gae"},
-    "dual clip": {"dual_clip": 3.0, "clip_high": 0.28, "entropy_weight": 0.001},
-    "gspo": {"objective": "gspo", "clip_low": 0.1, "clip_high": 0.1, "aggregation": SEQUENCE_MEAN},
+    "dual clip": {"clipped": ClippedSection(dual_clip=3.0, clip_high=0.28), "entropy_weight": 0.001},
+    "gspo": {"objective": "gspo", "gspo": GspoSection(clip_low=0.1, clip_high=0.1), "aggregation": SEQUENCE_MEAN},
     "cispo": {"objective": "cispo", "aggregation": "seq-mean-token-sum-norm"},
     "sapo": {"objective": "sapo", "aggregation": SEQUENCE_MEAN},
     "reinforce": {"objective": "reinforce", "aggregation": "seq-mean-token-mean"},
@@ -46,11 +47,8 @@ def rewards_of(tokens):
 
 
 @functools.cache
-def compiled(objective, dual_clip, clip_low, clip_high, entropy_weight):
-    """One update of the tables; those that differ in the advantage or the aggregation share it."""
-    algorithm = AlgorithmSection(
-        objective=objective, dual_clip=dual_clip, clip_low=clip_low, clip_high=clip_high, entropy_weight=entropy_weight
-    )
+def compiled(algorithm: AlgorithmSection):
+    """One update of the tables."""
     policy_loss = PolicyObjective(algorithm, NumberLoss(TABLE, "mse", 0.0), temperature=1.0)
 
     def loss(tables, batch):
@@ -66,8 +64,9 @@ def train(algorithm: AlgorithmSection, iterations: int = 40) -> tuple[float, flo
     """The mean reward of the first and of the last five iterations."""
     rng = np.random.default_rng(0)
     tables = {"policy": jnp.zeros((QUESTIONS, TOKENS, VOCAB)), "values": jnp.zeros((QUESTIONS, 1))}
-    settings = (algorithm.dual_clip, algorithm.clip_low, algorithm.clip_high, algorithm.entropy_weight)
-    update, means = compiled(algorithm.objective, *settings), []
+    # Algorithms that differ in the advantage or the aggregation share an update.
+    shared = dataclasses.replace(algorithm, advantage="group", normalize_groups=True, aggregation="token-mean")
+    update, means = compiled(shared), []
     places = np.broadcast_to(np.arange(TOKENS, dtype=np.int32), MASK.shape)
     for _ in range(iterations):
         logits = np.asarray(tables["policy"])[ROWS]

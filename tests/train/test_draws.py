@@ -10,6 +10,7 @@ from ntl_jax.config import RolloutSection
 from ntl_jax.data import DataCursor
 from ntl_jax.experience.collector import STREAM, Collector, Samples
 from ntl_jax.metrics import Clock
+from ntl_jax.records import Version, Weights
 from ntl_jax.train.factory import assemble, check_training, ppo_trainer
 
 NUM_PROMPTS = 6
@@ -66,8 +67,9 @@ def test_a_baseline_uses_only_the_samples_of_its_draw(parts, advantage):
     trainer = ppo_trainer(dataclasses.replace(parts, config=config), parts.params)
     prompt = trainer.prompts[0]
     twins = [prompt, dataclasses.replace(prompt, draw=prompt.draw + NUM_PROMPTS)]
-    trainer.engine.load_weights(0, trainer.decoder())
+    trainer.engine.publish(Weights(Version(0), trainer.state.policy.params))
     trajectories = trainer.engine.generate(twins, trainer.sampling, seed=0)
+    trainer.engine.retract()
     scored = trainer.scorer(twins, trajectories)
     scores = [10.0] * 4 + [1.0, 0.0, 0.0, 0.0]
     outcomes = [o._replace(score=s) for o, s in zip(scored.outcomes, scores, strict=True)]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from ntl_jax.records import Version
 from ntl_jax.train.evaluation import evaluate, evaluation_metrics, examples
 from ntl_jax.train.factory import assemble
 
@@ -20,7 +21,7 @@ def parts(tiny):
 def evaluated(parts, **settings):
     trainer = dataclasses.replace(parts.config.trainer, **settings)
     parts = dataclasses.replace(parts, config=dataclasses.replace(parts.config, trainer=trainer))
-    evaluation = evaluate(parts, nnx.merge(parts.graph, parts.params), version=0)
+    evaluation = evaluate(parts, nnx.merge(parts.graph, parts.params), version=Version(0))
     return evaluation_metrics(evaluation), list(examples(evaluation))
 
 

@@ -40,7 +40,7 @@ def trainer_with(tiny_parts, tmp_path):
             algorithm=dataclasses.replace(tiny_parts.config.algorithm, **settings),
             trainer=dataclasses.replace(tiny_parts.config.trainer, pack_sequences=pack),
         )
-        scorer = Scorer(config, tiny_parts.tokenizer, tiny_parts.table)
+        scorer = Scorer(config, tiny_parts.task, tiny_parts.tokenizer, tiny_parts.table)
         parts = dataclasses.replace(tiny_parts, config=config, scorer=scorer, params=assemble(config).params)
         return ppo_trainer(parts, parts.params)
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from ntl_jax.config import NTLSection, RewardSection
 from ntl_jax.experience.digit_pass import PolicyPass
@@ -18,7 +19,7 @@ from ntl_jax.experience.scorer import Scorer
 from ntl_jax.losses.numbers import LOSSES
 from ntl_jax.losses.numbers.widths import of_same_width, to_digit_scale
 from ntl_jax.numerals import NumberTable
-from ntl_jax.records import Sampling
+from ntl_jax.records import Sampling, Version, Weights
 from ntl_jax.rewards import extract_answer
 from ntl_jax.rows.padding import RowShape
 from ntl_jax.train import (
@@ -45,7 +46,7 @@ def with_settings(parts, reward: RewardSection | None = None, **settings):
     config.validate()
     shape = RowShape(row=64 + config.rollout.max_tokens, response=config.rollout.max_tokens)
     policy_pass = PolicyPass(parts.table, config.ntl.method, shape, parts.mesh, max_tokens=512)
-    scorer = Scorer(config, parts.tokenizer, parts.table, policy_pass)
+    scorer = Scorer(config, parts.task, parts.tokenizer, parts.table, policy_pass)
     return dataclasses.replace(parts, config=config, scorer=scorer)
 
 
@@ -60,8 +61,10 @@ def sampled(request, tiny_parts, decoder):
     temperature = request.param
     sampling = Sampling(4, 24, temperature=temperature, stop_token_ids=tiny_parts.stop_token_ids)
     prompts = tiny_parts.train_prompts[:4]
-    tiny_parts.engine.load_weights(0, decoder)
-    return prompts, tiny_parts.engine.generate(prompts, sampling, seed=1), temperature
+    tiny_parts.engine.publish(Weights(Version(0), nnx.state(decoder, nnx.Param)))
+    trajectories = tiny_parts.engine.generate(prompts, sampling, seed=1)
+    tiny_parts.engine.retract()
+    return prompts, trajectories, temperature
 
 
 def without_capture(trajectories, rows=None):
@@ -167,14 +170,15 @@ def test_the_reward_function_gets_record_temperature_and_bonus_settings(tiny_par
     prompts, trajectories, _ = sampled
     reward = RewardSection(function=echo, use_ntl_bonus=False, ntl_bonus_weight=0.25)
     scored = with_settings(tiny_parts, reward, temperature=2.0).scorer(prompts, trajectories)
-    assert scored.outcomes[0].metrics == {"extras": 5, "tau": 2.0, "use_ntl_bonus": 0.0, "ntl_bonus_weight": 0.25}
+    settings = {"tau": 2.0, "use_ntl_bonus": 0.0, "ntl_bonus_weight": 0.25}
+    assert scored.outcomes[0].metrics == {"extras": 7, "correct": float(scored.correct[0]), **settings}
 
 
 def test_without_passing_it_on_no_record_reaches_the_reward_function(tiny_parts, sampled, echo):
     prompts, trajectories, _ = sampled
     parts = with_settings(tiny_parts, RewardSection(function=echo), pass_to_reward_function=False)
     scored = parts.scorer(prompts, trajectories)
-    assert scored.outcomes[0].metrics == {"extras": 0}
+    assert scored.outcomes[0].metrics == {"extras": 2, "correct": float(scored.correct[0])}
     assert scored.ntl_info is not None
     assert with_settings(tiny_parts, pass_to_reward_function=False).scorer.reward.spec.endswith(":exact_match")
     with pytest.raises(ValueError, match="ntl_info"):
@@ -336,8 +340,9 @@ def test_readings_of_long_tokens_equal_those_of_the_dense_softmax(gpt2_parts):
     position = len(ids) - 1
     sampling = Sampling(num_samples=1, max_tokens=8, stop_token_ids=gpt2_parts.stop_token_ids)
     decoder = ppo_trainer(gpt2_parts, jax.tree.map(lambda x: x.copy(), gpt2_parts.params)).decoder()
-    gpt2_parts.engine.load_weights(0, decoder)
+    gpt2_parts.engine.publish(Weights(Version(0), nnx.state(decoder, nnx.Param)))
     (trajectory,) = gpt2_parts.engine.generate([prompt], sampling, seed=0)
+    gpt2_parts.engine.retract()
     trajectory = dataclasses.replace(
         trajectory, response_ids=ids, rollout_log_probs=np.full(len(ids), -1.0, np.float32), digit_log_probs=None
     )

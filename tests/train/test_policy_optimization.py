@@ -12,6 +12,7 @@ from ntl_jax.config import CorrectionSection, KLSection, NTLSection, OptimizerSe
 from ntl_jax.experience.collector import Samples
 from ntl_jax.experience.scorer import Scorer
 from ntl_jax.metrics import Clock
+from ntl_jax.records import Version, Weights
 from ntl_jax.train.factory import assemble, ppo_trainer
 
 
@@ -19,7 +20,7 @@ def with_reward(parts, path, source: str):
     """The same parts with the reward function `score` of this source."""
     path.write_text(textwrap.dedent(source))
     config = dataclasses.replace(parts.config, reward=RewardSection(function=f"{path}:score"))
-    return dataclasses.replace(parts, config=config, scorer=Scorer(config, parts.tokenizer, parts.table))
+    return dataclasses.replace(parts, config=config, scorer=Scorer(config, parts.task, parts.tokenizer, parts.table))
 
 
 def with_algorithm(parts, **settings):
@@ -31,8 +32,9 @@ def with_algorithm(parts, **settings):
 
 def scored_samples(trainer) -> Samples:
     """Of the first four prompts."""
-    trainer.engine.load_weights(0, trainer.decoder())
+    trainer.engine.publish(Weights(Version(0), trainer.state.policy.params))
     trajectories = trainer.engine.generate(trainer.prompts[:4], trainer.sampling, seed=0)
+    trainer.engine.retract()
     scored = trainer.scorer(trainer.prompts[:4], trajectories)
     return Samples(scored, np.ones(16, bool), None, {})
 
@@ -239,8 +241,6 @@ def test_prompts_whose_samples_score_the_same_are_replaced_and_else_left_out(tin
         max_refills=2,
         advantage="leave_one_out",
         objective="gspo",
-        clip_low=3e-4,
-        clip_high=4e-4,
         aggregation="seq-mean-token-mean",
         overlong="mask",
         kl=KLSection(weight=0.01, estimator="k3"),

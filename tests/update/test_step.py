@@ -9,7 +9,7 @@ import optax
 import pytest
 from flax import nnx
 
-from ntl_jax.config import AlgorithmSection
+from ntl_jax.config import AlgorithmSection, ClippedSection
 from ntl_jax.models import Critic, Decoder, ModelConfig, batch_sharding, make_mesh, shardings
 from ntl_jax.numerals import NumberTable
 from ntl_jax.rows.packing import pack
@@ -23,7 +23,8 @@ from ntl_jax.update.weights import weighed
 CONFIG = ModelConfig(vocab_size=24, num_layers=2, width=32, num_heads=4, num_kv_heads=2, head_dim=8, feed_forward=32)
 TABLE = NumberTable.from_vocab({str(d): d for d in range(10)}, vocab_size=24)
 OPTIMIZER = optax.sgd(1.0)  # the update is minus the gradient
-OBJECTIVE = PolicyObjective(AlgorithmSection(clip_low=0.5), NumberLoss(TABLE, "mse", 0.1), temperature=0.7)
+ALGORITHM = AlgorithmSection(clipped=ClippedSection(clip_low=0.5))
+OBJECTIVE = PolicyObjective(ALGORITHM, NumberLoss(TABLE, "mse", 0.1), temperature=0.7)
 
 
 @functools.cache

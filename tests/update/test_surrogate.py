@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ntl_jax import losses
-from ntl_jax.config import AlgorithmSection, KLSection
+from ntl_jax.config import AlgorithmSection, CispoSection, ClippedSection, GspoSection, KLSection
 from ntl_jax.losses.kl import KL_ESTIMATORS, KL_STATISTICS
 from ntl_jax.losses.numbers import LOSSES
 from ntl_jax.numerals import NumberTable
@@ -68,9 +68,13 @@ def close(a, b) -> bool:
     [("clipped", mode) for mode in MODES] + [(name, "seq-mean-token-mean") for name in PLAIN if name != "clipped"],
 )
 def test_loss_and_gradient_are_those_of_the_plain_formula_packed_or_not(rows, objective, mode):
-    bounds = {"clip_low": 0.1, "clip_high": 0.3, "dual_clip": 3.0}
+    clips = {
+        "clipped": ClippedSection(**CLIP, dual_clip=3.0),
+        "gspo": GspoSection(**CLIP),
+        "cispo": CispoSection(**CLIP),
+    }
     kl = KLSection(weight=0.2, estimator="k2")
-    algorithm = AlgorithmSection(objective=objective, kl=kl, entropy_weight=0.01, **bounds)  # pyright: ignore
+    algorithm = AlgorithmSection(objective=objective, kl=kl, entropy_weight=0.01, **clips)  # pyright: ignore
     fused = PolicyObjective(algorithm, NumberLoss(TABLE, "mse", 0.1), TEMPERATURE)
     batch = weighed(rows, mode=mode, scale=8, reference_weight=0.2)
     hidden, head = states(batch)
@@ -104,7 +108,7 @@ def test_loss_and_gradient_are_those_of_the_plain_formula_packed_or_not(rows, ob
 
 @pytest.mark.parametrize("objective", PLAIN)
 def test_the_weight_of_a_correction_is_a_weight_on_the_loss(rows, objective):
-    algorithm = AlgorithmSection(objective=objective, dual_clip=1.5 if objective == "clipped" else None)
+    algorithm = AlgorithmSection(objective=objective, clipped=ClippedSection(dual_clip=1.5))
     weights = np.random.default_rng(2).choice([0.0, 0.3, 2.0], rows.mask.shape).astype(np.float32)
     log_probs = jnp.asarray(rows.old_log_probs + 0.5)
     weighed_rows = rows._replace(correction_weights=weights)

@@ -9,7 +9,7 @@ temperature mean the same then for every tokenizer. With digits alone nothing of
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ntl_jax.losses.numbers.readings import Method
+from ntl_jax.losses.numbers.methods import Method
 from ntl_jax.numerals import NumberTable
 
 _LARGEST_DIGIT = 9.0

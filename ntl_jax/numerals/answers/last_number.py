@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Reads the last number of a text that marks no answer, as ``answer_reader.py`` reads a marked one.
+r"""Reads the last number of a text that marks no answer, as ``reader.py`` reads a marked one.
 
 The number begins where the numbers begin that are tied to the last one: the base of its power, the quantity whose unit
 has it as exponent (``72 m^2``), what it is divided or multiplied by, the other end of a range. Two numbers with a blank

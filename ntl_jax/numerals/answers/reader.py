@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Reads the number of an answer: after ``####``, in a box, or in a reference.
+r"""Reads the number of an answer: in a marked line, in a box, or in a reference.
 
 The surrounding text decides how a number is read, so everything up to the end of its sentence is examined.
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 
 def uniforms(
-    seed: Int[Array, ""],
+    seeds: Int[Array, "X"],
     prompt_draw: Int[Array, "X"],
     sample_index: Int[Array, "X"],
     first: Int[Array, "X"],
@@ -17,15 +17,14 @@ def uniforms(
 ) -> Float[Array, "num_draws X"]:
     """The random numbers in [0, 1) behind positions first, first + 1, ... of each sample.
 
-    Functions only of the seed, the prompt's draw, the sample and the position.
+    Functions only of the sample's seed, the prompt's draw, the sample's index and the position.
     """
-    key = jax.random.key(seed)
 
-    def of_sample(prompt_draw, sample, first):
-        sample_key = jax.random.fold_in(jax.random.fold_in(key, prompt_draw), sample)
+    def of_sample(seed, prompt_draw, sample, first):
+        sample_key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), prompt_draw), sample)
         return jax.vmap(lambda t: jax.random.uniform(jax.random.fold_in(sample_key, first + t)))(jnp.arange(num_draws))
 
-    return jax.vmap(of_sample, out_axes=1)(prompt_draw, sample_index, first)
+    return jax.vmap(of_sample, out_axes=1)(seeds, prompt_draw, sample_index, first)
 
 
 def draw(weights: Float[Array, "X V"], uniform: Float[Array, "X"]) -> Int[Array, "X"]:

@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ntl_jax.models import Decoder
 from ntl_jax.models.attention import row_attention
 from ntl_jax.numerals import NumberTable
+from ntl_jax.records import Params
 from ntl_jax.rollout.jax.cache import Block, Cache, visible, write_page
 from ntl_jax.rollout.jax.decode_attention import Partial, attend_block, merge, normalised
 from ntl_jax.rollout.jax.draw import uniforms
@@ -30,7 +31,7 @@ PAGE = 16
 
 @dataclasses.dataclass(frozen=True)
 class Geometry:
-    """Everything that a program is compiled for, but for the number of blocks that are read.
+    """Everything that a program is compiled for, except the number of blocks that are read.
 
     Args:
         graph: the decoder's.
@@ -68,6 +69,8 @@ class Slots(NamedTuple):
     remaining: Int[Any, "X"]
     """Tokens it may still decode; 0: the slot is empty."""
     positions: Int[Any, "X"]
+    seeds: Int[Any, "X"]
+    """Of the request that the sample belongs to."""
     prompt_draws: Int[Any, "X"]
     sample_indices: Int[Any, "X"]
     prompt_bounds: Int[Any, "X places"]
@@ -77,7 +80,6 @@ class Slots(NamedTuple):
 class SamplingArrays(NamedTuple):
     """How to draw, as arrays."""
 
-    seed: Int[Any, ""]
     temperature: Float[Any, ""]
     truncation: Truncation
     stop_ids: Int[Any, "n"]
@@ -94,7 +96,7 @@ class Segment(NamedTuple):
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
 def prefill(
     geometry: Geometry,
-    params: Any,
+    params: Params,
     cache: Cache,
     ids: Int[Array, "n P"],
     groups: Int[Array, "n"],
@@ -134,7 +136,7 @@ def decode(
     geometry: Geometry,
     num_prompt_blocks: int,
     num_own_blocks: int,
-    params: Any,
+    params: Params,
     table: NumberTable,
     prompts: Cache,
     own: Cache,
@@ -148,12 +150,12 @@ def decode(
     """
     decoder: Decoder = nnx.merge(geometry.graph, params)
     head = decoder.head()
-    random = uniforms(sampling.seed, slots.prompt_draws, slots.sample_indices, slots.counts, PAGE)
+    random = uniforms(slots.seeds, slots.prompt_draws, slots.sample_indices, slots.counts, PAGE)
     read_prompts = tuple(blocks[:num_prompt_blocks] for blocks in prompts)
     read_own = tuple(blocks[:num_own_blocks] for blocks in own)
 
     def choose(hidden: Array, step: Array) -> Captured:
-        method, (_, temperature, truncation, _) = geometry.method, sampling
+        method, (temperature, truncation, _) = geometry.method, sampling
         num_tokens = decoder.config.num_tokens
         return sample(method, hidden, head, table, random[step], temperature, truncation, num_tokens)
 

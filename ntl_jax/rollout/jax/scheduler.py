@@ -5,7 +5,7 @@ import collections
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool
 
 MAX_PLACES = 4
 """Prompts that a group of slots serves at a time: the slowest sample of one does not hold up the next. With log-normal
@@ -13,7 +13,7 @@ lengths between 8 and 512 and 8 samples each, 1 place keeps 34% of the slots bus
 
 
 class Entry(NamedTuple):
-    """A prompt that has just come in."""
+    """A prompt and where it lies: in a place of a group of slots."""
 
     prompt: int
     place: int
@@ -23,46 +23,52 @@ class Entry(NamedTuple):
 class Scheduler:
     """Deals prompts to groups of G slots, and each prompt's samples to its group's slots.
 
-    A group has room for a few prompts (places): one keeps its place until its last sample has finished. Samples are
-    numbered prompt x G + sample index.
+    A group has room for a few prompts (places): one keeps its place until its last sample has finished. Prompts are
+    numbered in the order in which they are added, samples prompt x G + sample index.
 
     Args:
-        num_prompts: to be sampled.
-        num_samples: of each, G.
+        num_samples: of each prompt, G.
         num_groups: of G slots.
         num_places: of each group.
 
     Attributes:
         sample_of_slot: [groups x G], -1 where the slot is empty.
+        place_of_slot: [groups x G], the place of its prompt; any where the slot is empty.
         prompt_of_place: [places, groups], -1 where there is none.
 
     Example:
-        >>> scheduler = Scheduler(num_prompts=2, num_samples=2, num_groups=1, num_places=2)
+        >>> scheduler = Scheduler(num_samples=2, num_groups=1, num_places=2)
+        >>> scheduler.add(), scheduler.add()
+        (0, 1)
         >>> [entry.prompt for entry in scheduler.admit()], scheduler.sample_of_slot.tolist()
         ([0], [0, 1])
         >>> scheduler.release(np.array([True, False]))
+        []
         >>> [entry.prompt for entry in scheduler.admit()], scheduler.sample_of_slot.tolist()
         ([1], [2, 1])
+        >>> [entry.prompt for entry in scheduler.release(np.array([False, True]))]
+        [0]
     """
 
-    def __init__(self, *, num_prompts: int, num_samples: int, num_groups: int, num_places: int):
-        self._num_samples = num_samples
-        self._prompts = collections.deque(range(num_prompts))
-        self._waiting: list[collections.deque[int]] = [collections.deque() for _ in range(num_groups)]
-        self._unfinished = np.full(num_prompts, num_samples)
-        self._place_of_prompt = np.full(num_prompts, -1)
+    def __init__(self, *, num_samples: int, num_groups: int, num_places: int):
+        self._num_samples, self._num_added = num_samples, 0
+        self._prompts: collections.deque[int] = collections.deque()
+        self._waiting: list[collections.deque[tuple[int, int]]] = [collections.deque() for _ in range(num_groups)]
+        self._unfinished = np.zeros((num_places, num_groups), int)
         self.sample_of_slot = np.full(num_groups * num_samples, -1)
+        self.place_of_slot = np.zeros(num_groups * num_samples, int)
         self.prompt_of_place = np.full((num_places, num_groups), -1)
+
+    def add(self) -> int:
+        """Takes one more prompt, whose samples wait for slots; returns its number."""
+        self._prompts.append(self._num_added)
+        self._num_added += 1
+        return self._prompts[-1]
 
     @property
     def busy(self) -> bool:
         """Whether a sample is waiting or sits in a slot."""
-        return bool(np.any(self._unfinished))
-
-    @property
-    def place_of_slot(self) -> Int[np.ndarray, "X"]:
-        """The place of each slot's prompt; any where the slot is empty."""
-        return self._place_of_prompt[self.sample_of_slot // self._num_samples]
+        return bool(self._prompts) or bool(np.any(self._unfinished))
 
     def admit(self) -> list[Entry]:
         """Fills free slots; returns the prompts that came in with them."""
@@ -73,19 +79,24 @@ class Scheduler:
             free_places = np.flatnonzero(self.prompt_of_place[:, group] < 0)
             if not waiting and self._prompts and len(free_places):
                 prompt, place = self._prompts.popleft(), int(free_places[0])
-                self.prompt_of_place[place, group], self._place_of_prompt[prompt] = prompt, place
+                self.prompt_of_place[place, group], self._unfinished[place, group] = prompt, self._num_samples
                 entries.append(Entry(prompt, place, group))
-                waiting.extend(range(prompt * self._num_samples, (prompt + 1) * self._num_samples))
+                waiting.extend((prompt * self._num_samples + i, place) for i in range(self._num_samples))
             if waiting:
-                self.sample_of_slot[slot] = waiting.popleft()
+                self.sample_of_slot[slot], self.place_of_slot[slot] = waiting.popleft()
         return entries
 
-    def release(self, finished: Bool[np.ndarray, "X"]) -> None:
-        """Empties these slots, and the places of prompts whose last sample was in them."""
-        np.subtract.at(self._unfinished, self.sample_of_slot[finished] // self._num_samples, 1)
-        self.sample_of_slot[finished] = -1
-        done = (self.prompt_of_place >= 0) & (self._unfinished[self.prompt_of_place] == 0)
+    def release(self, finished: Bool[np.ndarray, "X"]) -> list[Entry]:
+        """Empties these slots, and the places of prompts whose last sample was in them; returns these prompts."""
+        slots = np.flatnonzero(finished)
+        np.subtract.at(self._unfinished, (self.place_of_slot[slots], slots // self._num_samples), 1)
+        self.sample_of_slot[slots] = -1
+        done = (self.prompt_of_place >= 0) & (self._unfinished == 0)
+        entries = [
+            Entry(int(self.prompt_of_place[place, group]), int(place), int(group)) for place, group in np.argwhere(done)
+        ]
         self.prompt_of_place[done] = -1
+        return sorted(entries)
 
 
 def num_places_for(num_prompts: int, num_samples: int, num_groups: int) -> int:

@@ -2,27 +2,26 @@
 """Sampling with one vLLM engine in this process.
 
 What vLLM reports with ``logprobs_mode="processed_logprobs"`` is the distribution that it drew from: after temperature
-and truncation, renormalised. The digits' ids are asked for by name. Tokens go in and come out as ids.
+and truncation, renormalized. The digits' ids are asked for by name. Tokens go in and come out as ids.
 """
 
+import collections
 import contextlib
+import dataclasses
 import pathlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float
+from flax import nnx
 
 from ntl_jax.config import VllmSection
-from ntl_jax.config.vllm import TEMPERATURES
-from ntl_jax.models import Decoder
+from ntl_jax.models import Decoder, ModelConfig
 from ntl_jax.numerals import NumberTable, TokenDecoder
-from ntl_jax.records import Prompt, Sampling, Trajectory
-from ntl_jax.rollout.engine import RolloutEngine, check_positions, check_prompts
-from ntl_jax.rollout.stopping import length_to_stop, with_stop_ids
+from ntl_jax.records import Request, Trajectory, Version, Weights
+from ntl_jax.rollout.engine import RolloutEngine, check_finished, check_positions, check_published, check_requests
+from ntl_jax.rollout.stopping import with_stop_ids
+from ntl_jax.rollout.vllm.requests import Group, Reader, check_samplings, sampling_params
 from ntl_jax.rollout.vllm.start import import_vllm, start_vllm
 from ntl_jax.rollout.vllm.weight_buckets import Bucket, sent_shapes, weight_buckets, write_bucket
 
@@ -30,14 +29,16 @@ MAX_DIGIT_IDS = 128  # vLLM's limit on tokens whose log-probs a request asks for
 
 
 class VllmEngine(RolloutEngine):
-    """Samples with vLLM, from weights that it is given by ``load_weights``.
+    """Samples with vLLM, from a copy of the weights that are published; nothing is lent once ``publish`` returns.
+
+    The copy outlives ``retract``: publishing the version that vLLM holds transfers nothing.
 
     Each sample is a request of its own with a seed of its own. How many requests run together varies, and with it the
-    last bits of matrix products, so that samples repeat, or do not depend on their neighbours, but for rare tokens
-    whose draw falls between two.
+    last bits of matrix products: samples repeat, and do not depend on their neighbors, except for rare tokens whose
+    draw falls between two.
 
     Args:
-        decoder: the policy.
+        model: the policy's sizes and settings.
         table: the digits' ids, of kind "digits".
         max_prompt_tokens: longest prompt, P.
         max_tokens: longest response, T.
@@ -48,13 +49,14 @@ class VllmEngine(RolloutEngine):
         ValueError: vLLM is missing, broken, or does not take the settings or the policy's sizes.
 
     Example:
-        >>> engine = VllmEngine(decoder, table, max_prompt_tokens=64, max_tokens=32)  # doctest: +SKIP
+        >>> engine = VllmEngine(model, table, max_prompt_tokens=64, max_tokens=32)  # doctest: +SKIP
+        >>> engine.publish(Weights(Version(0), params))  # doctest: +SKIP
         >>> engine.generate(prompts, Sampling(num_samples=8, max_tokens=32), seed=0)  # doctest: +SKIP
     """
 
     def __init__(
         self,
-        decoder: Decoder,
+        model: ModelConfig,
         table: NumberTable,
         *,
         max_prompt_tokens: int,
@@ -68,42 +70,62 @@ class VllmEngine(RolloutEngine):
             raise ValueError(
                 f"{num_ids} ids stand for digits: vLLM reports at most {MAX_DIGIT_IDS}; use the JAX engine"
             )
-        check_positions(max_prompt_tokens, max_tokens, decoder.config.max_positions)
-        self._table, self._settings = table, settings
+        check_positions(max_prompt_tokens, max_tokens, model.max_positions)
+        self._model, self._settings = model, settings
         self._max_prompt_tokens, self._max_tokens = max_prompt_tokens, max_tokens
-        self._num_ids, self._shapes = decoder.config.num_ids, sent_shapes(decoder)
-        self._tokenizer, self._decode_text = tokenizer, None if tokenizer is None else TokenDecoder(tokenizer)
-        self._llm = start_vllm(decoder.config, settings, max_tokens=max_prompt_tokens + max_tokens, tokenizer=tokenizer)
-        _, self._sampling_params = import_vllm()
+        abstract = nnx.eval_shape(lambda: Decoder(model, rngs=nnx.Rngs(0)))
+        self._shapes = sent_shapes(nnx.state(abstract, nnx.Param), model.num_ids)
+        self._tokenizer = tokenizer
+        self._reader = Reader(table, None if tokenizer is None else TokenDecoder(tokenizer))
+        self._llm = start_vllm(model, settings, max_tokens=max_prompt_tokens + max_tokens, tokenizer=tokenizer)
+        _, self._params_class = import_vllm()
         self._ended: str | None = None
         self._in_part: str | None = None
-        self.load_weights(0, decoder)
+        self._held: Version | None = None
+        self._published = False
+        self._waiting: collections.deque[Request] = collections.deque()
+        self._decoding: dict[str, tuple[Group, int]] = {}
+        """By vLLM's request id: the group and the sample's index in it."""
+        self._finished: collections.deque[list[Trajectory]] = collections.deque()
 
-    def load_weights(self, version: int, decoder: Decoder) -> None:
-        """Samples from these weights from now on; trajectories carry ``version``.
+    def publish(self, weights: Weights) -> None:
+        """Copies the weights into vLLM, after it has finished the requests that were submitted under other ones.
 
         Raises:
             ValueError: the weights are of other shapes; the engine keeps those that it has.
         """
         self._check_running()
-        if (shapes := sent_shapes(decoder)) != self._shapes:
+        if weights.version != self._held:
+            self._check_shapes(weights)
+            while self._waiting or self._decoding:
+                self._advance()
+            self._transfer(weights)
+        self._published = True
+
+    def _check_shapes(self, weights: Weights) -> None:
+        shapes = sent_shapes(weights.params, self._model.num_ids)
+        if shapes != self._shapes:
             differing = [name for name in shapes | self._shapes if shapes.get(name) != self._shapes.get(name)]
             raise ValueError(
-                f"weights of version {version} do not fit the policy that vLLM was started with: {len(differing)} "
+                f"weights of {weights.version} do not fit the policy that vLLM was started with: {len(differing)} "
                 f"tensors differ, such as {differing[0]}: {shapes.get(differing[0])}, not "
                 f"{self._shapes.get(differing[0])}. Make a new engine"
             )
+
+    def _transfer(self, weights: Weights) -> None:
         dtype = str(self._llm.llm_engine.model_config.dtype).removeprefix("torch.")
-        buckets = weight_buckets(decoder, dtype=dtype, bucket_bytes=self._settings.bucket_mib * 2**20)
-        self._in_part = f"weights of version {version} arrived in part only; load_weights must succeed first"
+        bucket_bytes = self._settings.bucket_mib * 2**20
+        buckets = weight_buckets(weights.params, self._model.num_ids, dtype=dtype, bucket_bytes=bucket_bytes)
+        self._in_part = f"weights of {weights.version} arrived in part only; a publish() must succeed first"
+        self._held = None
         self._llm.collective_rpc("begin_weights")
         for bucket in buckets:
             with self._transferable(bucket) as sent:
                 self._llm.collective_rpc("take_weights", args=(sent,))
         self._llm.collective_rpc("finish_weights")
         if not self._llm.reset_prefix_cache():  # it holds keys and values of the old weights
-            raise RuntimeError(f"vLLM is still sampling, so that it cannot go over to weights of version {version}")
-        self._version, self._in_part = version, None
+            raise RuntimeError(f"vLLM is still sampling, so that it cannot go over to weights of {weights.version}")
+        self._held, self._in_part = weights.version, None
 
     @contextlib.contextmanager
     def _transferable(self, bucket: Bucket) -> Iterator[Bucket | str]:
@@ -116,126 +138,83 @@ class VllmEngine(RolloutEngine):
             write_bucket(bucket, path)
             yield str(path)
 
+    def retract(self) -> None:
+        check_finished(self.unfinished)
+        self._published = False
+
+    @property
+    def lent(self) -> bool:
+        return False
+
+    @property
+    def unfinished(self) -> int:
+        return len(self._waiting) + len({id(group) for group, _ in self._decoding.values()}) + len(self._finished)
+
+    def submit(self, requests: Sequence[Request]) -> None:
+        self._check_running()
+        if self._in_part is not None:
+            raise RuntimeError(f"the vLLM engine cannot sample: {self._in_part}")
+        check_published(self._published)
+        check_requests(requests, self._model, self._max_prompt_tokens)
+        check_samplings([request.sampling for request in requests], self._max_tokens)
+        samplings = {request.sampling: with_stop_ids(request.sampling, self._tokenizer) for request in requests}
+        self._waiting.extend(dataclasses.replace(r, sampling=samplings[r.sampling]) for r in requests)
+
+    def results(self) -> Iterator[list[Trajectory]]:
+        while self.unfinished:
+            while not self._finished:
+                self._advance()
+            yield self._finished.popleft()
+
+    def _advance(self) -> None:
+        """One step of vLLM, a token of each sample that runs, with the waiting requests that can join."""
+        self._check_running()
+        self._ended = "vLLM broke off while it sampled, and may hold requests of then; close() it, make a new one"
+        self._admit()
+        done: dict[int, Group] = {}
+        for output in self._llm.llm_engine.step():
+            if output.finished:
+                group, index = self._decoding.pop(output.request_id)
+                group.responses[index] = output.outputs[0]
+                if None not in group.responses:
+                    done[id(group)] = group
+        assert self._held is not None
+        self._finished.extend(self._reader(list(done.values()), self._held))
+        self._ended = None
+
+    def _admit(self) -> None:
+        """Hands vLLM the first of the waiting requests, as long as they are of the Sampling that is in flight.
+
+        Of requests that ask for the log-probs of different ids and run together, vLLM leaves some out without a word.
+        """
+        if not self._waiting:
+            return
+        in_flight = (group.request.sampling for group, _ in self._decoding.values())
+        sampling = next(in_flight, self._waiting[0].sampling)
+        groups: list[Group] = []
+        while self._waiting and self._waiting[0].sampling == sampling:
+            groups.append(Group(self._waiting.popleft(), [None] * sampling.num_samples))
+        samples = [(group, index) for group in groups for index in range(len(group.responses))]
+        if samples:
+            ids = self._llm.enqueue(
+                [{"prompt_token_ids": group.request.prompt.ids.tolist()} for group, _ in samples],
+                [self._sampling_params(group.request, index) for group, index in samples],
+                use_tqdm=False,
+            )
+            self._decoding |= {id.partition("-")[0]: sample for id, sample in zip(ids, samples, strict=True)}
+
+    def _sampling_params(self, request: Request, sample_index: int) -> Any:
+        asked = self._reader.digit_ids(request.sampling)
+        return self._params_class(**sampling_params(request, sample_index, self._model.num_ids, asked))
+
     def close(self) -> None:
         self._llm.llm_engine.engine_core.shutdown()
         self._ended = "it is closed"
+        self._waiting.clear()
+        self._decoding.clear()
+        self._finished.clear()
         del self._llm
 
     def _check_running(self) -> None:
         if self._ended is not None:
             raise RuntimeError(f"the vLLM engine cannot go on: {self._ended}")
-
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, *, seed: int) -> list[Trajectory]:
-        self._check_running()
-        if self._in_part is not None:
-            raise RuntimeError(f"the vLLM engine cannot sample: {self._in_part}")
-        check_prompts(prompts, self._max_prompt_tokens, self._num_ids)
-        self._check_sampling(sampling)
-        sampling = with_stop_ids(sampling, self._tokenizer)
-        if not prompts:
-            return []
-        samples = [(prompt, index) for prompt in prompts for index in range(sampling.num_samples)]
-        requests = [self._request(sampling, _sample_seed(seed, prompt.draw, index)) for prompt, index in samples]
-        self._ended = "vLLM broke off while it sampled, and may hold requests of that call; close() it, make a new one"
-        outputs = self._llm.generate(
-            [{"prompt_token_ids": prompt.ids.tolist()} for prompt, _ in samples], requests, use_tqdm=False
-        )
-        self._ended = None
-        responses = [output.outputs[0] for output in outputs]
-        asked = self._table.ids.tolist() if sampling.capture_digits else []
-        log_probs = [_log_probs(response, asked) for response in responses]
-        digits = _merged(self._table, [x[:, 1:] for x in log_probs]) if sampling.capture_digits else None
-        trajectories = []
-        for row, ((prompt, index), response) in enumerate(zip(samples, responses, strict=True)):
-            ids = np.asarray(response.token_ids, np.int32)
-            length = self._length_to_stop(ids, sampling)
-            kept = slice(length)
-            trajectories.append(
-                Trajectory(
-                    prompt_index=prompt.index,
-                    sample_index=index,
-                    prompt_ids=prompt.ids,
-                    response_ids=ids[kept],
-                    rollout_log_probs=log_probs[row][kept, 0],
-                    digit_log_probs=None if digits is None else digits[row][kept],
-                    finish_reason=response.finish_reason if length is None else "stop",
-                    policy_version=self._version,
-                    draw=prompt.draw,
-                )
-            )
-        return trajectories
-
-    def _check_sampling(self, sampling: Sampling) -> None:
-        low, high = TEMPERATURES
-        checks = {
-            f"max_tokens={sampling.max_tokens}: the engine was made for {self._max_tokens}": sampling.max_tokens
-            <= self._max_tokens,
-            f"temperature={sampling.temperature}: vLLM takes 0 or {low} to {high}": sampling.temperature == 0
-            or low <= sampling.temperature <= high,
-            "capture_entropy, capture_alternatives: vLLM reports neither beside the digits; the JAX engine does": not (
-                sampling.capture_entropy or sampling.capture_alternatives
-            ),
-        }
-        if problems := [text for text, ok in checks.items() if not ok]:
-            raise ValueError("the vLLM engine cannot sample so: " + "; ".join(problems))
-
-    def _request(self, sampling: Sampling, seed: int) -> Any:
-        """vLLM ends a response at the tokens and strings that are asked for, and at none of its own."""
-        return self._sampling_params(
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            top_k=sampling.top_k,
-            min_p=sampling.min_p,
-            seed=seed,
-            max_tokens=sampling.max_tokens,
-            stop_token_ids=[i for i in sampling.stop_token_ids if i < self._num_ids],  # vLLM refuses others
-            ignore_eos=True,
-            stop=list(sampling.stop_strings),
-            detokenize=bool(sampling.stop_strings),
-            skip_special_tokens=True,  # as the JAX engine does before it searches for stop strings
-            logprobs=None if sampling.capture_digits else 0,
-            logprob_token_ids=self._table.ids.tolist() if sampling.capture_digits else None,
-            flat_logprobs=True,
-        )
-
-    def _length_to_stop(self, ids: np.ndarray, sampling: Sampling) -> int | None:
-        """Of a response with a stop string, as the JAX engine counts it: vLLM's own reading may differ by a token."""
-        if not sampling.stop_strings:
-            return None
-        assert self._decode_text is not None
-        return length_to_stop(ids, sampling.stop_strings, self._decode_text)
-
-
-def _sample_seed(seed: int, draw: int, sample_index: int) -> int:
-    """One for every sample, whatever stands beside it."""
-    return int(np.random.SeedSequence([seed, draw, sample_index]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _log_probs(response: Any, asked: list[int]) -> Float[np.ndarray, "T 1+asked"]:
-    """Log-probs at every token: its own, then those of the ids that were asked for.
-
-    Raises:
-        RuntimeError: vLLM gave up on the response, or reports on other ids, as it does without a word when requests
-            that ask for different ones run together.
-    """
-    ids = np.array(response.logprobs.token_ids)
-    expected = np.array([[token, *asked] for token in response.token_ids])
-    if response.finish_reason not in ("stop", "length") or not np.array_equal(ids, expected.reshape(-1)):
-        raise RuntimeError(
-            f"vLLM ended a response of {len(expected)} tokens with {response.finish_reason!r} and with log-probs of "
-            f"other ids than the {len(asked)} that were asked for"
-        )
-    return np.array(response.logprobs.logprobs, np.float32).reshape(expected.shape)
-
-
-def _merged(table: NumberTable, log_probs: list[np.ndarray]) -> list[Float[np.ndarray, "T 10"]]:
-    """The digits' log-probs of every response. All tokens together, in few sizes, since each size is compiled."""
-    rows = np.concatenate(log_probs)
-    size = 1 << (len(rows) - 1).bit_length()
-    merged = np.asarray(_merge(table, jnp.asarray(np.pad(rows, ((0, size - len(rows)), (0, 0))))))
-    return np.split(merged[: len(rows)], np.cumsum([len(x) for x in log_probs])[:-1])
-
-
-@jax.jit
-def _merge(table: NumberTable, log_probs: Float[Array, "tokens M"]) -> Float[Array, "tokens 10"]:
-    return table.merge_by_value(log_probs)

@@ -10,48 +10,53 @@ from collections.abc import Iterator, Mapping
 
 import jax
 import numpy as np
-from flax import nnx
 
-from ntl_jax.models import Decoder
 from ntl_jax.models.hf.files import EMBEDDING, HEAD
 from ntl_jax.models.hf.names import hf_layout
 from ntl_jax.models.hf.safetensors import read_tensors, write_tensors
+from ntl_jax.records import Params
 
 Bucket = Mapping[str, np.ndarray]
 """Some of the tensors, by name."""
 
 
-def sent_shapes(decoder: Decoder) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor as sent, by name; no tensor is fetched."""
-    shapes = {tensor.name: tensor.stored_shape for tensor in hf_layout(nnx.state(decoder, nnx.Param))}
-    rows_of_ids = {name: (decoder.config.num_ids, *shapes[name][1:]) for name in (EMBEDDING, HEAD) if name in shapes}
+def sent_shapes(params: Params, num_ids: int) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor as sent, by name; no tensor is fetched.
+
+    Args:
+        params: of a decoder: arrays or their shapes.
+        num_ids: ids that can be sampled, ``ModelConfig.num_ids``.
+    """
+    shapes = {tensor.name: tensor.stored_shape for tensor in hf_layout(params)}
+    rows_of_ids = {name: (num_ids, *shapes[name][1:]) for name in (EMBEDDING, HEAD) if name in shapes}
     return shapes | rows_of_ids
 
 
-def weight_buckets(decoder: Decoder, *, dtype: str, bucket_bytes: int) -> Iterator[Bucket]:
+def weight_buckets(params: Params, num_ids: int, *, dtype: str, bucket_bytes: int) -> Iterator[Bucket]:
     """Every tensor once, in buckets of at most ``bucket_bytes``; a larger tensor is a bucket of its own.
 
     Embedding and head are sent without their padding rows, so that an engine with that many rows cannot sample them.
 
     Args:
-        decoder: on any mesh whose devices this process reaches.
+        params: of a decoder, on any mesh whose devices this process reaches.
+        num_ids: ids that can be sampled, ``ModelConfig.num_ids``.
         dtype: what they are cast to, on the devices: "float32" or "bfloat16".
         bucket_bytes: of the cast tensors.
 
     Returns:
-        Buckets in the order of the decoder's parameters, each gathered when it is asked for.
+        Buckets in the order of the parameters, each gathered when it is asked for.
 
     Example:
-        >>> from ntl_jax.models import ModelConfig
+        >>> from flax import nnx
+        >>> from ntl_jax.models import Decoder, ModelConfig
         >>> sizes = {"width": 16, "num_heads": 2, "num_kv_heads": 1, "head_dim": 8, "feed_forward": 32}
         >>> decoder = Decoder(ModelConfig(vocab_size=32, num_layers=1, **sizes), rngs=nnx.Rngs(0))
-        >>> buckets = weight_buckets(decoder, dtype="bfloat16", bucket_bytes=2048)
+        >>> buckets = weight_buckets(nnx.state(decoder, nnx.Param), 32, dtype="bfloat16", bucket_bytes=2048)
         >>> [sum(array.nbytes for array in bucket.values()) for bucket in buckets]
         [1840, 1872, 2048, 32]
     """
-    params = nnx.state(decoder, nnx.Param)
     tensors = list(zip(hf_layout(params), jax.tree.leaves(params), strict=True))
-    shapes, itemsize = sent_shapes(decoder), jax.numpy.dtype(dtype).itemsize
+    shapes, itemsize = sent_shapes(params, num_ids), jax.numpy.dtype(dtype).itemsize
 
     def gathered(first: int, last: int) -> Bucket:
         arrays = jax.device_get([leaf.astype(dtype) for _, leaf in tensors[first:last]])

@@ -10,7 +10,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from ntl_jax.metrics import STAGES
-from ntl_jax.update.average import AVERAGE
+from ntl_jax.records import Params
 from ntl_jax.update.state import TrainState
 
 FOLDER = "checkpoints"
@@ -92,24 +92,23 @@ class Checkpointer:
         """The metadata saved with the state."""
         return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
 
-    def restore_policy(self, step: int, like: Any) -> Any:
-        """The policy's parameters alone, placed like ``like``: their average where the optimizer keeps one."""
+    def restore_policy(self, step: int, like: Params) -> Params:
+        """What the policy had come to: its average where one is kept, else its parameters, placed like ``like``."""
         params, folder = jax.tree.map(ocp.utils.to_shape_dtype_struct, like), self._folder / str(step) / "state"
         with ocp.PyTreeCheckpointer() as checkpointer:
-            stored = checkpointer.metadata(folder).item_metadata.tree["policy"]
-            has_average = AVERAGE in stored["opt_state"]
-            item = {"policy": {"opt_state": {AVERAGE: params}} if has_average else {"params": params}}
+            stored = checkpointer.metadata(folder).item_metadata.tree["models"]["policy"]
+            name = "params" if stored["average"] is None else "average"
+            item = {"models": {"policy": {name: params}}}
             arguments = ocp.args.PyTreeRestore(
                 item=item, restore_args=ocp.checkpoint_utils.construct_restore_args(item), partial_restore=True
             )
-            policy = checkpointer.restore(folder, args=arguments)["policy"]
-        return policy["opt_state"][AVERAGE] if has_average else policy["params"]
+            return checkpointer.restore(folder, args=arguments)["models"]["policy"][name]
 
     def close(self) -> None:
         self._manager.close()
 
 
-def restore_policy(run: Path, like: Any, which: Which = "newest") -> tuple[str, int, Any]:
+def restore_policy(run: Path, like: Params, which: Which = "newest") -> tuple[str, int, Params]:
     """A run's policy, or its average where one is kept: of the newest checkpoint, or of the best of its last stage.
 
     Args:

@@ -15,9 +15,11 @@ import jax.numpy as jnp
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ntl_jax.config import RunConfig, flatten
-from ntl_jax.records import Prompt
-from ntl_jax.train.factory import Parts
-from ntl_jax.update.optimizer import planned_updates
+from ntl_jax.records import Params, Prompt
+from ntl_jax.rewards import RewardFunction
+from ntl_jax.train.policy import Policy
+from ntl_jax.train.prompts import Prompts
+from ntl_jax.update.optimizer import optimizers, planned_updates
 
 PLANNED_UPDATES, FINGERPRINTS = "planned_updates", "fingerprints"
 """Keys in a checkpoint's meta."""
@@ -56,7 +58,7 @@ def check_schedule(config: RunConfig, stage: str, meta: Mapping[str, Any]) -> No
         ...
         ValueError: the cosine schedule of stage ppo spans 20 updates of the policy in this run and would span 40 ...
     """
-    optimizer = {"warm_start": config.warm_start, "ppo": config.algorithm}[stage].optimizer
+    optimizer = optimizers(config)[stage]
     planned = planned_updates(config)[stage]
     began = meta.get(PLANNED_UPDATES, planned)
     if optimizer.schedule == "constant" or began == planned:
@@ -99,22 +101,24 @@ def check_data(config: RunConfig, found: Mapping[str, str], meta: Mapping[str, A
         )
 
 
-def fingerprints(parts: Parts) -> dict[str, str]:
+def fingerprints(policy: Policy, params: Params, prompts: Prompts, reward: RewardFunction) -> dict[str, str]:
     """A hash of each input of a run, by the setting that names it; values computed from the inputs are not hashed.
 
     Args:
-        parts: parts of the run. For a reward function, the files that name and define it are hashed, not its imports.
+        policy, params: the initial policy, which is also the reference policy.
+        prompts: training and held-out prompts.
+        reward: the files that name and define it are hashed, not its imports.
     """
     found = {
-        "data.train": _hash(map(_row, parts.train_prompts)),
-        "data.eval": _hash(map(_row, parts.eval_prompts)),
-        "data.tokenizer": _hash(_tokenizer(parts.tokenizer)),
-        "stop tokens": _hash([str(parts.stop_token_ids)]),
+        "data.train": _hash(map(_row, prompts.train)),
+        "data.eval": _hash(map(_row, prompts.held_out)),
+        "data.tokenizer": _hash(_tokenizer(policy.tokenizer)),
+        "stop tokens": _hash([str(policy.vocabulary.stop_token_ids)]),
     }
-    if parts.scorer.reward.files:
-        found["reward.function"] = _hash(path.read_bytes() for path in parts.scorer.reward.files)
-    if parts.config.model.path is not None:  # the initial policy is also the reference policy
-        found["model.path"] = _hash([repr(parts.model), str(jax.device_get(_checksums(parts.params)))])
+    if reward.files:
+        found["reward.function"] = _hash(path.read_bytes() for path in reward.files)
+    if policy.checkpoint is not None:
+        found["model.path"] = _hash([repr(policy.model), str(jax.device_get(_checksums(params)))])
     return found
 
 
@@ -135,7 +139,7 @@ def _tokenizer(tokenizer: PreTrainedTokenizerBase) -> list[str]:
 
 
 @jax.jit
-def _checksums(params: Any) -> list[jax.Array]:
+def _checksums(params: Params) -> list[jax.Array]:
     """A checksum of each parameter's bits in their order, computed on its own devices."""
 
     def checksum(x: jax.Array) -> jax.Array:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ntl_jax.experience.scorer import Scored
+from ntl_jax.experience.scored import Scored
 from ntl_jax.records import NTLInfo
 
 LOGGER = logging.getLogger("ntl")
@@ -66,7 +66,7 @@ def log_samples(scored: Scored, rows: Sequence[int]) -> None:
             "prompt %d: %r\nresponse %r, true answer %r\n%s\nreward %s, tau %g, %s%s",
             prompt.index,
             prompt.text,
-            scored.texts[row],
+            scored.readings[row].text,
             prompt.ground_truth,
             "" if scored.ntl_info is None else _in_words(scored.ntl_info[row : row + 1]),
             outcome.score,

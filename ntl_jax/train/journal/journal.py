@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Self
 
 from ntl_jax.config import RunConfig
-from ntl_jax.experience.scorer import Scored
+from ntl_jax.experience.scored import Scored
 from ntl_jax.metrics import (
     MetricWriter,
     RewardErrorWriter,
@@ -32,6 +32,9 @@ class Journal:
 
     def __init__(self, config: RunConfig, folder: pathlib.Path):
         self._config, self._folder = config, folder
+        warm_start = config.warm_start.steps
+        # Trackers know one axis of steps, which goes on through the stages; step 0 of PPO has a place of its own.
+        self._axis = {"warm_start": 0, "ppo": warm_start + 1 if warm_start else 0}
         self._open = contextlib.ExitStack()
         self._metrics = self._open.enter_context(MetricWriter(folder))
         self._samples = self._open.enter_context(SampleWriter(folder))
@@ -44,7 +47,7 @@ class Journal:
         """One step: its metrics, a few of its samples, and with ``ntl.save_digit_info`` its NTL record."""
         self._metrics.write(stage, step, metrics)
         for tracker in self._trackers:
-            tracker.log(self._position(stage, step), finite(metrics))
+            tracker.log(self._axis[stage] + step, finite(metrics))
         if scored is None:
             return
         for row in shown_rows(scored, self._config.trainer.samples_per_step):
@@ -66,12 +69,7 @@ class Journal:
         for writer in (self._metrics, self._samples, self._reward_errors):
             writer.truncate_after(stage, step)
         for tracker in self._trackers:
-            tracker.cut_back(self._position(stage, step))
-
-    def _position(self, stage: str, step: int) -> int:
-        """Steps counted on through both stages: trackers know one axis. PPO's step 0 has a place of its own."""
-        warm_start = self._config.warm_start.steps
-        return step if stage == "warm_start" or not warm_start else warm_start + 1 + step
+            tracker.cut_back(self._axis[stage] + step)
 
     def __enter__(self) -> Self:
         return self

@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MetricSums of an iteration that are read off the samples on the host."""
+"""Metrics of an iteration that are read off the samples on the host."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from ntl_jax.experience.scorer import Scored
+from ntl_jax.experience.scored import Scored
 from ntl_jax.metrics import SampleRecord
-from ntl_jax.records import NTLInfo, TrainBatch
-from ntl_jax.rewards import extract_answer
+from ntl_jax.records import Experience, NTLInfo
 
 
 def iteration_metrics(
-    scored: Scored, batch: TrainBatch, seconds: Mapping[str, float], *, log_ntl: bool
+    scored: Scored, experience: Experience, seconds: Mapping[str, float], *, log_ntl: bool
 ) -> dict[str, float]:
     """Rewards, lengths, speed and, with ``log_ntl``, NTL of one iteration."""
     valid = scored.valid
@@ -24,7 +23,7 @@ def iteration_metrics(
         "critic/score/mean": _mean(scores),
         "critic/score/max": float(scores.max(initial=-np.inf)),
         "critic/score/min": float(scores.min(initial=np.inf)),
-        "reward/accuracy": float(scored.correct.mean()),
+        "reward/accuracy": float(scored.exact_match.mean()),
         "reward/dropped": float((~valid).sum()),
         "response_length/mean": float(lengths.mean()),
         "response_length/max": float(lengths.max()),
@@ -36,9 +35,9 @@ def iteration_metrics(
     }
     metrics |= {f"timing_s/{part}": value for part, value in seconds.items()}
     metrics |= _reward_metrics(scored)
-    if batch.returns is not None and batch.old_values is not None:
-        mask = np.asarray(batch.mask)
-        metrics |= _critic_metrics(np.asarray(batch.old_values)[mask], np.asarray(batch.returns)[mask])
+    if experience.values is not None:
+        mask = np.asarray(experience.mask)
+        metrics |= _critic_metrics(*(np.asarray(x)[mask] for x in experience.values))
     if scored.ntl_info is not None and log_ntl:
         metrics |= ntl_metrics(scored.ntl_info, scored.tau) | {"ntl/fallbacks": float(len(scored.fallbacks))}
     return metrics
@@ -64,20 +63,20 @@ def ntl_metrics(info: NTLInfo, tau: float) -> dict[str, float]:
 
 def shown_rows(scored: Scored, count: int) -> list[int]:
     """Rows of the samples that are written down, spread over all."""
-    return np.linspace(0, len(scored.texts) - 1, count).astype(int).tolist()
+    return np.linspace(0, len(scored.readings) - 1, count).astype(int).tolist()
 
 
 def sample_record(scored: Scored, row: int) -> SampleRecord:
     """One line of ``samples.jsonl``."""
     prompt, info, outcome = scored.prompts[row], scored.ntl_info, scored.outcomes[row]
-    positions, probabilities = np.zeros(0, int), np.zeros((0, 10))
+    answer, positions, probabilities = scored.readings[row].answer, np.zeros(0, int), np.zeros((0, 10))
     if info is not None and info.digit_log_probs is not None:
         positions = info.digit_positions[row]
         probabilities = np.exp(info.digit_log_probs[row, positions])
     return SampleRecord(
         prompt=prompt.text,
-        response=scored.texts[row],
-        extracted_answer=extract_answer(scored.texts[row]),
+        response=scored.readings[row].text,
+        extracted_answer=None if answer is None else answer.text,
         ground_truth=prompt.ground_truth,
         reward=float(outcome.score),
         digit_positions=positions,

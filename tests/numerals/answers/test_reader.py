@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ntl_jax.numerals import find_answer, find_marked_answer, find_numerals, parse_numeral
+from ntl_jax.numerals import Answer, Numeral, find_answer, find_numerals, parse_numeral
 
 NUMERALS = {
     "#### 220 + 90 + 60 = 370": "370",
@@ -125,19 +125,26 @@ NO_ANSWER = [
 NO_MARKED_ANSWER = ["#### 5 May 2023", "#### x = unknown"]
 
 
+def read(text: str) -> tuple[Answer, Numeral]:
+    """The answer of a text that gives one, and its number."""
+    answer = find_answer(text)
+    assert answer is not None and answer.numeral is not None
+    return answer, answer.numeral
+
+
 @pytest.mark.parametrize(("written", "expected"), NUMERALS.items())
 def test_numerals_are_read_with_their_sign_separators_and_units(written, expected):
-    answer = find_marked_answer("It is 8 + 9 = 17.\n" + written)
-    assert answer is not None and answer.exact is None
-    assert answer.canonical == expected
+    answer, numeral = read("It is 8 + 9 = 17.\n" + written)
+    assert answer.marked and numeral.exact is None
+    assert answer.text == numeral.canonical == expected
 
 
 @pytest.mark.parametrize(("written", "value"), EXACT.items())
 def test_fractions_and_powers_are_read_exactly_and_have_no_digits(written, value):
-    answer = find_marked_answer("It is 8 + 9 = 17.\n" + written)
-    assert answer is not None and answer.exact == value
-    assert (answer.digits, answer.offsets) == ("", ())
-    assert Fraction(answer.canonical) == value
+    answer, numeral = read("It is 8 + 9 = 17.\n" + written)
+    assert answer.marked and answer.value == numeral.exact == value
+    assert (numeral.digits, numeral.offsets) == ("", ())
+    assert Fraction(answer.text) == value
 
 
 @pytest.mark.parametrize("written", NO_ANSWER + NO_MARKED_ANSWER)
@@ -148,9 +155,8 @@ def test_what_is_not_one_number_is_no_answer(written):
 @pytest.mark.parametrize("written", ["#### none", "#### ", "####\n17", r"\boxed{\text{seventeen}}", r"\boxed{}"])
 def test_marks_without_a_number_are_skipped(written):
     text = "It is 17.\n" + written
-    assert find_marked_answer(text) is None
-    answer = find_answer(text)
-    assert answer is not None and answer.canonical == "17"
+    answer, _ = read(text)
+    assert (answer.text, answer.marked) == ("17", False)
 
 
 @pytest.mark.parametrize(
@@ -176,8 +182,8 @@ def test_marks_without_a_number_are_skipped(written):
     ],
 )
 def test_without_a_mark_a_fraction_or_power_at_the_end_is_read_whole(written, expected):
-    answer = find_answer(written)
-    assert answer is not None and answer.canonical == expected
+    answer, _ = read(written)
+    assert answer.text == expected
 
 
 @pytest.mark.parametrize(
@@ -211,9 +217,9 @@ def test_without_a_mark_a_fraction_or_power_at_the_end_is_read_whole(written, ex
     ],
 )
 def test_without_a_mark_units_and_separators_belong_to_the_last_numeral(written, expected):
-    answer = find_answer(written)
-    assert answer is not None and answer.exact is None
-    assert answer.canonical == expected
+    answer, numeral = read(written)
+    assert numeral.exact is None
+    assert answer.text == expected
 
 
 @pytest.mark.parametrize(
@@ -225,7 +231,8 @@ def test_without_a_mark_units_and_separators_belong_to_the_last_numeral(written,
 )  # fmt: skip
 def test_without_a_mark_the_last_number_stands_alone_where_it_is_tied_to_others(written):
     text = f"so {written}"
-    assert find_answer(text) == next(iter([*find_numerals(text)][::-1]), None)
+    answer = find_answer(text)
+    assert (answer and answer.numeral) == next(iter([*find_numerals(text)][::-1]), None)
 
 
 def test_an_answer_after_an_unreadable_one_does_not_count():
@@ -239,11 +246,11 @@ def test_an_answer_after_an_unreadable_one_does_not_count():
 )
 def test_every_fraction_survives_and_equal_values_share_the_canonical_form(value, style):
     for factor in (1, 6):
-        answer = find_answer(style.format(value.numerator * factor, value.denominator * factor))
-        assert answer is not None and answer.exact == value
-        assert answer.canonical == parse_numeral(f"{value.numerator}/{value.denominator}").canonical
-        if "/" not in answer.canonical:
-            assert answer.canonical == parse_numeral(answer.canonical).canonical
+        answer, _ = read(style.format(value.numerator * factor, value.denominator * factor))
+        assert answer.value == value
+        assert answer.text == parse_numeral(f"{value.numerator}/{value.denominator}").canonical
+        if "/" not in answer.text:
+            assert answer.text == parse_numeral(answer.text).canonical
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_the_file_that_defines_a_reward_function_has_a_fingerprint(tiny, tiny_pa
     path = f"{tmp_path / spec}" if ".py:" in spec else spec
     config = dataclasses.replace(tiny, reward=RewardSection(function=path))
     parts = dataclasses.replace(
-        tiny_parts, config=config, scorer=Scorer(config, tiny_parts.tokenizer, tiny_parts.table)
+        tiny_parts, config=config, scorer=Scorer(config, tiny_parts.task, tiny_parts.tokenizer, tiny_parts.table)
     )
     began = fingerprints(parts)
     assert fingerprints(parts) == began

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a distribution over number tokens says about a position: its loss, its favourite, the truth's share."""
+"""The two losses of a digit by name, and how a distribution over number tokens is divided: favorite and truth."""
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from ntl_jax.losses.numbers.number_token import number_probs, number_token_mse, number_token_wasserstein
 
@@ -15,15 +15,6 @@ LOSSES = {"mse": number_token_mse, "wasserstein": number_token_wasserstein}
 
 MAX_LOSS = {"mse": 81.0, "wasserstein": 9.0}
 """The largest loss a digit can have, which a missing or surplus place costs."""
-
-
-class Readings(NamedTuple):
-    """What is read off at each position; loss and truth's probability are 0 where there is no truth."""
-
-    loss: Float[np.ndarray | Array, "..."]
-    predicted: Int[np.ndarray | Array, "..."]
-    top_probability: Float[np.ndarray | Array, "..."]
-    truth_probability: Float[np.ndarray | Array, "..."]
 
 
 def shares(

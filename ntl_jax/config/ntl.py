@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The settings of Number Token Loss in reinforcement learning, and of the reward function."""
+
+import dataclasses
+from typing import Literal
+
+from ntl_jax.config.setting import Need, Range, above, at_least, positive, setting, when
+from ntl_jax.config.temperature import FORM, parse_schedule
+
+_NTL = when("ntl.enabled", True)
+_CUSTOM = Need("reward.function", lambda x: x is not None, " to one that takes it, as 'ntl_jax.rewards:compute_score'")
+_BONUS = (_CUSTOM, _NTL, when("ntl.pass_to_reward_function", True))
+_SCHEDULE = Range(FORM, lambda x: x in (None, "constant") or parse_schedule(x) is not None)
+
+
+@dataclasses.dataclass(frozen=True)
+class NTLSection:
+    """Number Token Loss in reinforcement learning: a record for the reward, and a term of the actor's loss."""
+
+    enabled: bool = True
+    """Off: plain PPO with the same command; rewards get no NTL record and the loss no NTL term."""
+    method: Literal["mse", "wasserstein"] = setting("mse", needs=[_NTL])
+    """Squared error of the expected digit, or Wasserstein-1 distance to the true one."""
+    weight: float = setting(0.1, at_least(0), needs=[_NTL])
+    """Weight of the differentiable term in the actor's loss; 0 leaves it out of the program."""
+    extract_during_generation: bool = setting(True, needs=[_NTL])
+    """The record is built from the digits' log-probs that the engine captures while sampling."""
+    extract_during_log_prob: bool = setting(True, needs=[_NTL])
+    """Where the engine gives none, from a forward pass of the trainer's own: always so with tokens of several digits.
+    Both off: the record holds how sure the policy was of its digits, and nothing of how right."""
+    pass_to_reward_function: bool = setting(True, needs=[_NTL])
+    """Off: the reward function gets no NTL record; the loss keeps its term."""
+    reward_mode: Literal["final_answer", "all_tokens", "hybrid"] = setting("final_answer", needs=[_NTL])
+    """Which digits have a true value: those of the final answer, those of the results of all equations, or both."""
+    temperature: float = setting(
+        1.0,
+        above(0),
+        needs=[_NTL, when(".adaptive_temperature", False) | when(".temperature_schedule", None, "constant")],
+    )
+    """tau in the reward's exp(-ntl_loss / tau)."""
+    adaptive_temperature: bool = setting(False, needs=[_NTL])
+    """tau follows temperature_schedule over the PPO iterations."""
+    temperature_schedule: str | None = setting(
+        None, _SCHEDULE, needs=[_NTL, when(".adaptive_temperature", True)], idle=["constant"]
+    )
+    """`constant` (ntl.temperature), `linear:1.0->0.3@500` (from, to, iterations), `cosine:...` or `exponential:...`."""
+    log_metrics: bool = setting(True, needs=[_NTL])
+    """Write the metrics of the group ntl/."""
+    debug_mode: bool = setting(False, needs=[positive("trainer.samples_per_step")])
+    """Log what goes into and comes out of the reward of trainer.samples_per_step samples, digit by digit: logger `ntl`,
+    ntl_debug.log in the run folder."""
+    save_digit_info: bool = setting(False, needs=[_NTL])
+    """Write the record of every iteration to digit_info/STEP.npz in the run folder."""
+    cache_digit_mappings: bool = True
+    """Read tokens' numbers and texts from the tokenizer once. Off: at every step, for one that changes meanwhile."""
+    fallback_on_error: bool = setting(True, needs=[_NTL])
+    """A sample whose record cannot be built is scored by exact match, counted and logged; off: the run stops."""
+    require_digits: bool = setting(False, needs=[_NTL])
+    """A response without a single digit counts as one whose record cannot be built."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RewardSection:
+    """The reward function."""
+
+    function: str | None = None
+    """`path.py:name` or `package.module:name` with verl's compute_score call; None: `ntl_jax.rewards:ntl_reward`
+    with NTL, `ntl_jax.rewards:exact_match` without."""
+    use_ntl_bonus: bool = setting(True, needs=_BONUS)
+    """For functions that take it, as `ntl_jax.rewards:compute_score` does: add a bonus for digits to exact match."""
+    ntl_bonus_type: Literal["all", "final_answer"] = setting("all", needs=[*_BONUS, when(".use_ntl_bonus", True)])
+    """The bonus looks at all digits with a true value, or at those of the final answer."""
+    ntl_bonus_weight: float = setting(0.1, at_least(0), needs=[*_BONUS, when(".use_ntl_bonus", True)])
+    """Weight of the bonus, which lies in [0, 1]."""

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the log-probs of the ten digits say at a position, on the host.
+
+The same numbers as `ntl_jax.losses` gives, to float32's rounding: an iteration has a few thousand digits, too few to
+send them to a device and back.
+"""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ntl_jax.losses.numbers import Method
+from ntl_jax.records import NumberReadings
+
+DIGITS = np.arange(10.0)
+
+
+def read_digits(
+    digit_log_probs: Float[np.ndarray, "K 10"], truth: Int[np.ndarray, "K"], *, method: Method
+) -> NumberReadings:
+    """The loss, the most likely digit and its share, and the true digit's share of the ten digits' probability.
+
+    Args:
+        digit_log_probs: need not add up to 1; computed in float64.
+        truth: the true digit, -1 where there is none: loss and truth's share are 0 there.
+        method: squared error of the expected digit, or Wasserstein-1 distance to the true one.
+
+    Example: 6 three times as likely as 5, which was right: (5.75 - 5)^2
+        >>> log_probs = np.full((1, 10), -30.0); log_probs[0, 5:7] = np.log([0.25, 0.75])
+        >>> readings = read_digits(log_probs, np.array([5]), method="mse")
+        >>> readings.loss.round(4).tolist(), readings.predicted.tolist(), readings.truth_probability.round(4).tolist()
+        ([0.5625], [6], [0.25])
+    """
+    logits = digit_log_probs.astype(np.float64)
+    weights = np.exp(logits - logits.max(axis=-1, keepdims=True, initial=-np.inf))
+    probs = weights / weights.sum(axis=-1, keepdims=True)
+    match method:
+        case "mse":
+            losses = np.square(probs @ DIGITS - truth)
+        case "wasserstein":
+            losses = (probs * np.abs(DIGITS - truth[:, None])).sum(axis=-1)
+    has_truth = truth >= 0
+    at_truth = np.take_along_axis(probs, np.maximum(truth, 0)[:, None].astype(np.int64), axis=-1)[:, 0]
+    return NumberReadings(
+        loss=np.where(has_truth, losses, 0.0).astype(np.float32),
+        predicted=probs.argmax(axis=-1).astype(np.int32),
+        top_probability=probs.max(axis=-1, initial=0.0).astype(np.float32),
+        truth_probability=np.where(has_truth, at_truth, 0.0).astype(np.float32),
+    )

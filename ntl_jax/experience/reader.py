@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a response says: its text, its answer, and what its digits should have been. Each is read once."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ntl_jax.config import NTLSection
+from ntl_jax.data.tokenizer import Tokenizer
+from ntl_jax.numerals import Answer, DigitLabels, NumberTable, TokenDecoder, label_response, sampled_numbers
+from ntl_jax.records import Prompt, Trajectory
+from ntl_jax.tasks import Task
+
+
+class Reading(NamedTuple):
+    """One response, read.
+
+    Args:
+        text: the response.
+        answer: the answer that it gives; None if it gives none.
+        exact_match: the answer is right, by the task's own judgment.
+        labels: true digits; None without NTL.
+    """
+
+    text: str
+    answer: Answer | None
+    exact_match: bool
+    labels: DigitLabels | None
+
+
+class Reader:
+    """Reads responses.
+
+    Args:
+        section: the ``ntl`` section.
+        task: says what the answer of a text is, and when it is right.
+        tokenizer: of the policy.
+        table: its number tokens.
+    """
+
+    def __init__(self, section: NTLSection, task: Task, tokenizer: Tokenizer, table: NumberTable):
+        self._section, self._task, self._tokenizer, self._table = section, task, tokenizer, table
+        self._decode = TokenDecoder(tokenizer)
+        self._token_values = np.asarray(table.token_values)
+
+    def __call__(self, prompts: Sequence[Prompt], trajectories: Sequence[Trajectory]) -> list[Reading]:
+        """Reads the responses.
+
+        Args:
+            prompts: one a response.
+            trajectories: the responses.
+        """
+        if not self._section.cache_digit_mappings:
+            self._read_tokenizer()
+        return [self._read(prompt, t) for prompt, t in zip(prompts, trajectories, strict=True)]
+
+    def labels(self, prompts: Sequence[Prompt], trajectories: Sequence[Trajectory]) -> list[DigitLabels]:
+        """The labels alone, whatever the settings."""
+        labels = []
+        for prompt, trajectory in zip(prompts, trajectories, strict=True):
+            text, starts = self._decode(trajectory.response_ids)
+            labels.append(self._label(prompt, trajectory, text, starts, self._task.answer_of(text)))
+        return labels
+
+    def _read(self, prompt: Prompt, trajectory: Trajectory) -> Reading:
+        text, starts = self._decode(trajectory.response_ids)
+        answer = self._task.answer_of(text)
+        labels = self._label(prompt, trajectory, text, starts, answer) if self._section.enabled else None
+        return Reading(text, answer, self._task.is_correct(answer, prompt.ground_truth), labels)
+
+    def _label(
+        self, prompt: Prompt, trajectory: Trajectory, text: str, starts: np.ndarray, answer: Answer | None
+    ) -> DigitLabels:
+        numbers = sampled_numbers(trajectory.response_ids, self._token_values)
+        return label_response(text, starts, numbers, prompt.ground_truth, answer=answer, mode=self._section.reward_mode)
+
+    def _read_tokenizer(self) -> None:
+        table = NumberTable.from_tokenizer(self._tokenizer, self._table.kind, vocab_size=len(self._token_values))
+        self._token_values, self._decode = np.asarray(table.token_values), TokenDecoder(self._tokenizer)

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trajectories with everything that was read off them."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from ntl_jax.experience.reader import Reading
+from ntl_jax.records import NTLInfo, Prompt, Trajectory
+from ntl_jax.rewards import RewardOutcome
+
+
+class Scored(NamedTuple):
+    """The samples of one call of the engine, row by row.
+
+    Args:
+        prompts: what was asked, one a sample.
+        trajectories: what was sampled.
+        readings: text, answer and labels of each response.
+        ntl_info: None without NTL.
+        outcomes: what the reward function returned for each.
+        tau: the reward's temperature.
+        fallbacks: rows without an NTL record of their own, with the reason.
+        reward_errors: index of the prompt and the reason for every call of the reward function that gave no score,
+            samples included that were replaced since.
+    """
+
+    prompts: Sequence[Prompt]
+    trajectories: Sequence[Trajectory]
+    readings: Sequence[Reading]
+    ntl_info: NTLInfo | None
+    outcomes: Sequence[RewardOutcome]
+    tau: float
+    fallbacks: Mapping[int, str]
+    reward_errors: Sequence[tuple[int, str]]
+
+    @property
+    def scores(self) -> Float[np.ndarray, "B"]:
+        """Rewards in float32, 0 where there is none: use them with ``valid``."""
+        return np.array([o.score if o.valid else 0.0 for o in self.outcomes], np.float32)
+
+    @property
+    def valid(self) -> Bool[np.ndarray, "B"]:
+        """Samples that have a reward."""
+        return np.array([o.valid for o in self.outcomes])
+
+    @property
+    def exact_match(self) -> Bool[np.ndarray, "B"]:
+        """Samples whose answer is the true one."""
+        return np.array([reading.exact_match for reading in self.readings])
+
+
+def join_scored(parts: Sequence[Scored], rows: Int[np.ndarray, "B"]) -> Scored:
+    """Some samples of several calls as those of one, with the errors of all; they are numbered through all parts."""
+
+    def pick(name: str) -> list[Any]:
+        samples = [sample for part in parts for sample in getattr(part, name)]
+        return [samples[i] for i in rows]
+
+    starts = np.cumsum([0, *(len(part.trajectories) for part in parts)])
+    reasons = {start + i: why for start, part in zip(starts, parts, strict=False) for i, why in part.fallbacks.items()}
+    infos = [part.ntl_info for part in parts if part.ntl_info is not None]
+    return parts[0]._replace(
+        prompts=pick("prompts"),
+        trajectories=pick("trajectories"),
+        readings=pick("readings"),
+        ntl_info=join_infos(infos, rows) if infos else None,
+        outcomes=pick("outcomes"),
+        fallbacks={i: reasons[row] for i, row in enumerate(rows) if row in reasons},
+        reward_errors=[error for part in parts for error in part.reward_errors],
+    )
+
+
+def join_infos(infos: Sequence[NTLInfo], rows: Int[np.ndarray, "B"]) -> NTLInfo:
+    """Some records of several batches as those of one, padded to the longest response: -1 where integers say "none"."""
+    size = max(info.seq_len for info in infos)
+
+    def padded(x: np.ndarray) -> np.ndarray:
+        if x.ndim == 1:
+            return x
+        widths = [(0, 0), (0, size - x.shape[1]), *[(0, 0)] * (x.ndim - 2)]
+        return np.pad(x, widths, constant_values=-1 if np.issubdtype(x.dtype, np.integer) else 0)
+
+    joined = {}
+    for name in (field.name for field in dataclasses.fields(NTLInfo) if field.name != "method"):
+        values = [getattr(info, name) for info in infos]
+        if name == "sequence_strings":
+            texts = [text for part in values for text in part]
+            joined[name] = tuple(texts[i] for i in rows)
+        elif values[0] is not None:
+            joined[name] = np.concatenate([padded(x) for x in values])[rows]
+    return dataclasses.replace(infos[0], **joined)

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an iteration learns from: response tokens with their credit."""
+
+from typing import NamedTuple
+
+from jaxtyping import Bool, Float
+
+from ntl_jax.records.rows import AnyArray, Targets
+
+
+class Values(NamedTuple):
+    """The critic's values before the first update of the iteration, and the returns that they are compared with."""
+
+    old: Float[AnyArray, "B T"]
+    returns: Float[AnyArray, "B T"]
+
+
+class Experience(NamedTuple):
+    """Response tokens with everything that policy optimization compares them with, one entry a token.
+
+    ``old_log_probs`` are those that the importance ratio is taken against. ``correction_weights`` multiply each
+    token's advantage where sampler and trainer disagree; None: no correction. ``reference_log_probs`` are those of the
+    reference policy where the divergence from it is a term of the loss; ``values`` belong to a critic.
+
+    Example: ``#### 6`` instead of 5, the worse of two samples: each of its tokens has advantage -1
+        targets.ids [20, 6, 1], old_log_probs [-0.1, -0.6, -0.01], advantages [-1, -1, -1]
+    """
+
+    targets: Targets
+    old_log_probs: Float[AnyArray, "B T"]
+    advantages: Float[AnyArray, "B T"]
+    correction_weights: Float[AnyArray, "B T"] | None = None
+    reference_log_probs: Float[AnyArray, "B T"] | None = None
+    values: Values | None = None
+
+    @property
+    def mask(self) -> Bool[AnyArray, "B T"]:
+        """Tokens that count."""
+        return self.targets.mask

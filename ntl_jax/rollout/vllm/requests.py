@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A request on its way to vLLM, as one of vLLM's requests for each sample, and what vLLM reports on the way back."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ntl_jax.config.vllm import TEMPERATURES
+from ntl_jax.numerals import NumberTable, TokenDecoder
+from ntl_jax.records import Request, Sampling, Trajectory, Version, VersionSpan
+from ntl_jax.rollout.stopping import length_to_stop
+
+
+@dataclasses.dataclass(eq=False)
+class Group:
+    """A request with vLLM's outputs, by sample index; None: not finished."""
+
+    request: Request
+    responses: list[Any]
+
+
+def check_samplings(samplings: Sequence[Sampling], max_tokens: int) -> None:
+    """ValueError that names everything that vLLM cannot sample.
+
+    Args:
+        samplings: of the requests.
+        max_tokens: longest response that the engine was made for.
+    """
+    low, high = TEMPERATURES
+    problems = []
+    for sampling in dict.fromkeys(samplings):
+        checks = {
+            f"max_tokens={sampling.max_tokens}: the engine was made for {max_tokens}": sampling.max_tokens
+            <= max_tokens,
+            f"temperature={sampling.temperature}: vLLM takes 0 or {low} to {high}": sampling.temperature == 0
+            or low <= sampling.temperature <= high,
+            "capture_entropy, capture_alternatives: vLLM reports neither beside the digits; the JAX engine does": not (
+                sampling.capture_entropy or sampling.capture_alternatives
+            ),
+        }
+        problems += [text for text, ok in checks.items() if not ok]
+    if problems:
+        raise ValueError("the vLLM engine cannot sample so: " + "; ".join(dict.fromkeys(problems)))
+
+
+def sampling_params(request: Request, sample_index: int, num_ids: int, digit_ids: list[int]) -> dict[str, Any]:
+    """Arguments of vLLM's ``SamplingParams``: a response ends at the tokens and strings that are asked for alone.
+
+    Args:
+        request: what is asked.
+        sample_index: of the sample; its seed derives from the request's, the prompt's draw and this index.
+        num_ids: vLLM refuses larger stop ids.
+        digit_ids: whose log-probs are reported with every token.
+    """
+    sampling = request.sampling
+    return dict(
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        min_p=sampling.min_p,
+        seed=_sample_seed(request.seed, request.prompt.draw, sample_index),
+        max_tokens=sampling.max_tokens,
+        stop_token_ids=[i for i in sampling.stop_token_ids if i < num_ids],
+        ignore_eos=True,
+        stop=list(sampling.stop_strings),
+        detokenize=bool(sampling.stop_strings),
+        skip_special_tokens=True,  # as the JAX engine does before it searches for stop strings
+        logprobs=None if digit_ids else 0,
+        logprob_token_ids=digit_ids or None,
+        flat_logprobs=True,
+    )
+
+
+def _sample_seed(seed: int, draw: int, sample_index: int) -> int:
+    """One for every sample, whatever stands beside it."""
+    return int(np.random.SeedSequence([seed, draw, sample_index]).generate_state(1, np.uint64)[0] >> 1)
+
+
+class Reader:
+    """Makes trajectories of finished groups.
+
+    Args:
+        table: the digits' ids.
+        decode_text: for stop strings; None: there are none.
+    """
+
+    def __init__(self, table: NumberTable, decode_text: TokenDecoder | None):
+        self._table, self._decode_text = table, decode_text
+
+    def digit_ids(self, sampling: Sampling) -> list[int]:
+        """The ids whose log-probs are asked for."""
+        return self._table.ids.tolist() if sampling.capture_digits else []
+
+    def __call__(self, groups: Sequence[Group], version: Version) -> list[list[Trajectory]]:
+        """The samples of each group, all of the same Sampling."""
+        if not groups:
+            return []
+        sampling = groups[0].request.sampling
+        asked = self.digit_ids(sampling)
+        log_probs = [_log_probs(response, asked) for group in groups for response in group.responses]
+        digits = _merged(self._table, [x[:, 1:] for x in log_probs]) if asked else [None] * len(log_probs)
+        captured = iter(zip(log_probs, digits, strict=True))
+        return [
+            [self._trajectory(group, index, *next(captured), version) for index in range(len(group.responses))]
+            for group in groups
+        ]
+
+    def _trajectory(
+        self, group: Group, index: int, log_probs: np.ndarray, digits: np.ndarray | None, version: Version
+    ) -> Trajectory:
+        prompt, response = group.request.prompt, group.responses[index]
+        ids = np.asarray(response.token_ids, np.int32)
+        length = self._length_to_stop(ids, group.request.sampling)
+        kept = slice(length)
+        return Trajectory(
+            prompt_index=prompt.index,
+            sample_index=index,
+            prompt_ids=prompt.ids,
+            response_ids=ids[kept],
+            rollout_log_probs=log_probs[kept, 0],
+            digit_log_probs=None if digits is None else digits[kept],
+            finish_reason=response.finish_reason if length is None else "stop",
+            versions=(VersionSpan(0, len(ids[kept]), version),),
+            draw=prompt.draw,
+        )
+
+    def _length_to_stop(self, ids: np.ndarray, sampling: Sampling) -> int | None:
+        """Of a response with a stop string, as the JAX engine counts it: vLLM's own reading may differ by a token."""
+        if not sampling.stop_strings:
+            return None
+        assert self._decode_text is not None
+        return length_to_stop(ids, sampling.stop_strings, self._decode_text)
+
+
+def _log_probs(response: Any, asked: list[int]) -> Float[np.ndarray, "T 1+asked"]:
+    """Log-probs at every token: its own, then those of the ids that were asked for.
+
+    Raises:
+        RuntimeError: vLLM gave up on the response, or reports on other ids, as it does without a word when requests
+            that ask for different ones run together.
+    """
+    ids = np.array(response.logprobs.token_ids)
+    expected = np.array([[token, *asked] for token in response.token_ids])
+    if response.finish_reason not in ("stop", "length") or not np.array_equal(ids, expected.reshape(-1)):
+        raise RuntimeError(
+            f"vLLM ended a response of {len(expected)} tokens with {response.finish_reason!r} and with log-probs of "
+            f"other ids than the {len(asked)} that were asked for"
+        )
+    return np.array(response.logprobs.logprobs, np.float32).reshape(expected.shape)
+
+
+def _merged(table: NumberTable, log_probs: list[np.ndarray]) -> list[Float[np.ndarray, "T 10"]]:
+    """The digits' log-probs of every response. All tokens together, in few sizes, since each size is compiled."""
+    rows = np.concatenate(log_probs)
+    size = 1 << (len(rows) - 1).bit_length()
+    merged = np.asarray(_merge(table, jnp.asarray(np.pad(rows, ((0, size - len(rows)), (0, 0))))))
+    return np.split(merged[: len(rows)], np.cumsum([len(x) for x in log_probs])[:-1])
+
+
+@jax.jit
+def _merge(table: NumberTable, log_probs: Float[Array, "tokens M"]) -> Float[Array, "tokens 10"]:
+    return table.merge_by_value(log_probs)

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The built-in generator as a task."""
+
+from collections.abc import Sequence
+
+from ntl_jax.data import Problem, fill_template
+from ntl_jax.numerals import DEFAULT_MARKERS, Answer, AnswerMarkers, agrees, find_answer
+from ntl_jax.tasks.arithmetic.generator import generate_problems
+from ntl_jax.tasks.task import Split, Task, numeric_reward
+
+
+class Arithmetic(Task):
+    """Word problems of the built-in generator, whose answers are integers after ``####``.
+
+    Args:
+        num_train, num_held_out: problems of each split.
+        seed: of the random draws.
+        tiers: numbers of reasoning steps, of 1 to 4.
+        max_number: largest number in a question of tiers 1 and 2; tiers 3 and 4 go to ten times that.
+        template: text of the prompt, with ``{question}`` in it.
+
+    Example:
+        >>> task = Arithmetic(num_train=1, num_held_out=1, seed=0, tiers=(1,))
+        >>> (problem,), _ = task.load("train")
+        >>> task.is_correct(task.answer_of(problem.solution), problem.ground_truth)
+        True
+    """
+
+    def __init__(
+        self,
+        *,
+        num_train: int,
+        num_held_out: int,
+        seed: int,
+        tiers: Sequence[int] = (1, 2),
+        max_number: int = 40,
+        template: str = "{question}\n",
+    ):
+        self._sizes: dict[Split, int] = {"train": num_train, "held_out": num_held_out}
+        self._seed, self._tiers, self._max_number, self._template = seed, tiers, max_number, template
+
+    @property
+    def markers(self) -> AnswerMarkers:
+        return DEFAULT_MARKERS
+
+    def load(self, split: Split) -> tuple[list[Problem], int]:
+        settings = {"seed": self._seed, "tiers": self._tiers, "max_number": self._max_number}
+        return generate_problems(self._sizes[split], split=split, **settings), 0
+
+    def render(self, problem: Problem) -> str:
+        return fill_template(self._template, problem)
+
+    def answer_of(self, text: str) -> Answer | None:
+        return find_answer(text, self.markers)
+
+    def is_correct(self, answer: Answer | None, reference: str) -> bool:
+        return agrees(answer, reference, self.markers)
+
+    def default_reward(self, *, ntl: bool) -> str:
+        return numeric_reward(ntl=ntl)

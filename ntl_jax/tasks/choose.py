@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which task a configuration asks for."""
+
+from ntl_jax.config import DataSection
+from ntl_jax.data import Problem
+from ntl_jax.numerals import Answer, AnswerMarkers
+from ntl_jax.tasks.arithmetic.task import Arithmetic
+from ntl_jax.tasks.gsm8k import Gsm8k
+from ntl_jax.tasks.task import Message, Split, Task
+
+
+def choose_task(data: DataSection, *, seed: int, num_eval: int | None, numeric: bool) -> Task:
+    """The task of the ``data`` section: files where it names them, the built-in generator where it does not.
+
+    Args:
+        data: the section.
+        seed: of the generator.
+        num_eval: held-out problems that the generator writes; a file is loaded as a whole.
+        numeric: every reference answer must be a number, as the rewards of `ntl_jax.rewards` need it.
+
+    Example:
+        >>> task = choose_task(DataSection(num_train=3), seed=0, num_eval=2, numeric=True)
+        >>> [len(task.load(split)[0]) for split in ("train", "held_out")]
+        [3, 2]
+    """
+    assert data.eval is not None or (data.train is None and num_eval is not None), "validate() refuses both"
+    files = Gsm8k(data.train, data.eval, template=data.template, on_bad_row=data.on_bad_row, numeric=numeric)
+    if data.train is not None:
+        return files
+    generated = Arithmetic(
+        num_train=data.num_train,
+        num_held_out=num_eval or 0,
+        seed=seed,
+        tiers=data.tiers,
+        max_number=data.max_number,
+        template=data.template,
+    )
+    return generated if data.eval is None else TwoSources(train=generated, held_out=files)
+
+
+class TwoSources(Task):
+    """Training problems of one task and held-out problems of another, which reads and judges all answers.
+
+    Example:
+        >>> generated = choose_task(DataSection(num_train=3), seed=0, num_eval=2, numeric=True)
+        >>> len(TwoSources(train=generated, held_out=Gsm8k(None, "test.jsonl")).load("train")[0])
+        3
+    """
+
+    def __init__(self, *, train: Task, held_out: Task):
+        self._sources: dict[Split, Task] = {"train": train, "held_out": held_out}
+        self._judge = held_out
+
+    @property
+    def markers(self) -> AnswerMarkers:
+        return self._judge.markers
+
+    def load(self, split: Split) -> tuple[list[Problem], int]:
+        return self._sources[split].load(split)
+
+    def render(self, problem: Problem) -> str | list[Message]:
+        return self._judge.render(problem)
+
+    def answer_of(self, text: str) -> Answer | None:
+        return self._judge.answer_of(text)
+
+    def is_correct(self, answer: Answer | None, reference: str) -> bool:
+        return self._judge.is_correct(answer, reference)
+
+    def default_reward(self, *, ntl: bool) -> str:
+        return self._judge.default_reward(ntl=ntl)

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policy of a run: its model, its tokenizer, and the tables between the two. Its weights come last."""
+
+import dataclasses
+import pathlib
+
+import jax
+from flax import nnx
+from jax.sharding import Mesh
+
+from ntl_jax.config import RunConfig
+from ntl_jax.data import load_tokenizer
+from ntl_jax.data.tokenizer import Tokenizer
+from ntl_jax.models import Decoder, ModelConfig, hf_folder, load_hf, make_mesh, shardings
+from ntl_jax.numerals import NumberTable
+from ntl_jax.records import Params
+from ntl_jax.rollout.vocabulary import Vocabulary, agree
+from ntl_jax.update.state import init_params
+
+VOCAB_MULTIPLE = 64  # the embedding's rows are rounded up to it, so that they divide over tensor shards
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Policy:
+    """Everything about a policy except its weights.
+
+    Args:
+        model, graph: shapes, and the module without its parameters.
+        mesh: where parameters lie and rows are spread.
+        tokenizer: of prompts and responses.
+        vocabulary: the ids shared by tokenizer and model.
+        digits: the digits' ids, as engines capture them.
+        table: number tokens of the losses: digits, or those of several digits too where the tokenizer writes such.
+        checkpoint: folder of its weights; None: from scratch.
+    """
+
+    model: ModelConfig
+    graph: nnx.GraphDef
+    mesh: Mesh
+    tokenizer: Tokenizer
+    vocabulary: Vocabulary
+    digits: NumberTable
+    table: NumberTable
+    checkpoint: pathlib.Path | None
+
+    def shapes(self) -> Params:
+        """Shapes, dtypes and shardings of the weights, where no array is needed."""
+        params = nnx.state(nnx.eval_shape(lambda: Decoder(self.model, rngs=nnx.Rngs(0))), nnx.Param)
+
+        def placed(x: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+
+        return jax.tree.map(placed, params, shardings(params, self.mesh))
+
+
+def build_policy(config: RunConfig, tokenizer: Tokenizer | None = None) -> Policy:
+    """The policy that the configuration names; no weights are loaded.
+
+    Args:
+        config: its ``model``, ``data.tokenizer`` and ``rollout.stop_strings``.
+        tokenizer: instead of that of ``config.data.tokenizer`` or ``config.model.path``.
+
+    Raises:
+        ValueError: for a tokenizer, checkpoint or mesh that cannot be used, or a tokenizer with more ids than the
+            checkpoint embeds.
+    """
+    checkpoint = None if config.model.path is None else hf_folder(config.model.path)
+    if tokenizer is None:
+        tokenizer = load_tokenizer(config.data.tokenizer or (None if checkpoint is None else str(checkpoint)))
+    vocabulary = agree(tokenizer, checkpoint, config.rollout.stop_strings)
+    model = _model(config, vocabulary.num_tokens, checkpoint)
+    digits = NumberTable.from_tokenizer(tokenizer, vocab_size=model.vocab_size)
+    return Policy(
+        model=model,
+        graph=nnx.split(nnx.eval_shape(lambda: Decoder(model, rngs=nnx.Rngs(0))), nnx.Param)[0],
+        mesh=make_mesh(config.model.mesh),
+        tokenizer=tokenizer,
+        vocabulary=vocabulary,
+        digits=digits,
+        table=_number_table(tokenizer, digits),
+        checkpoint=checkpoint,
+    )
+
+
+def build_params(policy: Policy, *, seed: int) -> Params:
+    """The policy's weights before training: those of its checkpoint, or new ones.
+
+    Args:
+        policy: from `build_policy`.
+        seed: of new weights.
+
+    Raises:
+        ValueError: as in `load_hf`.
+    """
+    model = policy.model
+    if policy.checkpoint is None:
+        return init_params(lambda rngs: Decoder(model, rngs=rngs), seed, policy.mesh)[1]
+    settings = {name: getattr(model, name) for name in ("num_tokens", "compute_dtype", "attention", "remat")}
+    decoder = load_hf(policy.checkpoint, mesh=policy.mesh, dtype=model.param_dtype, **settings)
+    return nnx.state(decoder, nnx.Param)
+
+
+def _number_table(tokenizer: Tokenizer, digits: NumberTable) -> NumberTable:
+    """What the losses go by: the digits, or all number tokens where the tokenizer writes several digits as one."""
+    numbers = NumberTable.from_tokenizer(tokenizer, "numbers", vocab_size=digits.token_values.shape[0])
+    return numbers if numbers.num_digits.max() > 1 else digits
+
+
+def _model(config: RunConfig, num_tokens: int, checkpoint: pathlib.Path | None) -> ModelConfig:
+    """The model of the checkpoint or of a policy from scratch, for a tokenizer with ids below ``num_tokens``."""
+    sizes = dataclasses.asdict(config.model)
+    del sizes["path"], sizes["mesh"]
+    if checkpoint is None:
+        vocab_size = -(-num_tokens // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
+        return ModelConfig(vocab_size=vocab_size, num_tokens=num_tokens, **sizes)
+    settings = {name: sizes[name] for name in ("param_dtype", "compute_dtype", "attention", "remat")}
+    model = ModelConfig.from_hf(checkpoint, source=str(checkpoint), **settings)
+    if num_tokens > model.vocab_size:
+        raise ValueError(
+            f"the tokenizer has ids up to {num_tokens - 1:,}, but the policy of model.path={config.model.path!r} "
+            f"embeds {model.vocab_size:,}: leave data.tokenizer unset to use the checkpoint's tokenizer"
+        )
+    return dataclasses.replace(model, num_tokens=num_tokens)

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run asks: training and held-out prompts and reference solutions, as ids of the policy's tokenizer."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from ntl_jax.config import DataSection, RunConfig
+from ntl_jax.data import Problem, encode_prompts, encode_solutions, plain_problems
+from ntl_jax.data.tokenizer import Tokenizer
+from ntl_jax.records import Prompt
+from ntl_jax.rows.padding import RowShape
+from ntl_jax.tasks import Split, Task
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prompts:
+    """The prompts of a run.
+
+    Args:
+        train, held_out: what is asked in training and in evaluations.
+        examples: training prompts with the ids of their solutions.
+        source: where they come from, and how many rows were left out and why.
+    """
+
+    train: Sequence[Prompt]
+    held_out: Sequence[Prompt]
+    examples: Sequence[tuple[Prompt, np.ndarray]]
+    source: str
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest prompt."""
+        return max(len(prompt.ids) for prompt in [*self.train, *self.held_out])
+
+    def shape(self, max_tokens: int) -> RowShape:
+        """Bounds of rows with responses of up to ``max_tokens``."""
+        return RowShape(row=self.longest + max_tokens, response=max_tokens)
+
+
+def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer) -> Prompts:
+    """Loads the task's problems, and encodes them.
+
+    Args:
+        config: its ``data`` section and ``trainer.eval_problems``.
+        task: what is asked.
+        tokenizer: of the policy.
+
+    Raises:
+        ValueError: for files, rows, a template or lengths that do not fit.
+    """
+    data = config.data
+    train, skipped_train = _problems(task, "train", tokenizer, data)
+    held_out, skipped_held_out = _problems(task, "held_out", tokenizer, data)
+    encoding = {"render": task.render, "max_tokens": data.max_prompt_tokens, "on_long": data.on_long_row}
+    train_prompts, long_prompts = encode_prompts(train, tokenizer, **encoding)
+    held_out_prompts, long_held_out = encode_prompts(held_out[: config.trainer.eval_problems], tokenizer, **encoding)
+    examples, long_solutions = encode_solutions(
+        train_prompts, tokenizer, max_tokens=data.max_solution_tokens, on_long=data.on_long_row
+    )
+    skipped = {
+        "malformed rows": skipped_train + skipped_held_out,
+        "long prompts": long_prompts + long_held_out,
+        "long solutions (warm start)": long_solutions,
+    }
+    source = _source(data, len(train_prompts), len(held_out_prompts), skipped)
+    return Prompts(train_prompts, held_out_prompts, examples, source)
+
+
+def _problems(task: Task, split: Split, tokenizer: Tokenizer, data: DataSection) -> tuple[list[Problem], int]:
+    """The problems of a split without special tokens, and how many malformed rows were left out."""
+    problems, skipped = task.load(split)
+    plain, more = plain_problems(problems, tokenizer, on_bad_row=data.on_bad_row)
+    return plain, skipped + more
+
+
+def _source(data: DataSection, num_train: int, num_eval: int, skipped: dict[str, int]) -> str:
+    generator = f"built-in generator, tiers {data.tiers}, numbers to {data.max_number}"
+    where = ", ".join(dict.fromkeys([data.train or generator, data.eval or generator]))
+    left_out = ", ".join(f"{count} {what}" for what, count in skipped.items() if count)
+    return f"{where}: {num_train:,} train, {num_eval:,} held out" + (f"; left out: {left_out}" if left_out else "")

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which policy samples what a stage learns from."""
+
+import abc
+from collections.abc import Mapping
+from typing import Any
+
+from ntl_jax.experience.collector import Collector, Samples
+from ntl_jax.metrics import Clock
+from ntl_jax.records import Params, Version, Weights
+from ntl_jax.rollout import RolloutEngine
+
+
+class SampleSource(abc.ABC):
+    """Scored samples, iteration by iteration."""
+
+    @abc.abstractmethod
+    def samples(self, iteration: int, policy: Params, clock: Clock) -> Samples:
+        """The samples that an iteration learns from; nothing is lent to an engine afterwards.
+
+        Args:
+            iteration: counts from 0.
+            policy: the newest parameters.
+            clock: laps for each part.
+        """
+
+    @abc.abstractmethod
+    def position(self) -> dict[str, Any]:
+        """What a checkpoint needs, as JSON."""
+
+    @abc.abstractmethod
+    def restore(self, position: Mapping[str, Any]) -> None:
+        """Continues where a checkpoint was written."""
+
+
+class Lockstep(SampleSource):
+    """Each iteration learns from samples of the newest policy: sampling and updates take turns, nothing is copied.
+
+    Args:
+        engine: samples.
+        collector: of the same engine.
+    """
+
+    def __init__(self, engine: RolloutEngine, collector: Collector):
+        self._engine, self._collect = engine, collector
+
+    def samples(self, iteration: int, policy: Params, clock: Clock) -> Samples:
+        self._engine.publish(Weights(Version(iteration), policy))
+        clock.lap("update_weights")
+        samples = self._collect(policy, iteration, clock)
+        self._engine.retract()
+        return samples
+
+    def position(self) -> dict[str, Any]:
+        return {"cursor": self._collect.cursor.state()}
+
+    def restore(self, position: Mapping[str, Any]) -> None:
+        self._collect.cursor.restore(position["cursor"])

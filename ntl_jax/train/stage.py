@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a stage of training is: steps that change a state, and what a run must know to drive and resume them."""
+
+import abc
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from ntl_jax.experience.scored import Scored
+from ntl_jax.records import Weights
+from ntl_jax.update.state import TrainState
+
+
+class Stage(abc.ABC):
+    """A stage of training.
+
+    Attributes:
+        name: of its checkpoints and of its lines in metrics.jsonl.
+        section: of the configuration, for messages.
+        total: steps until its end.
+        eval_every: steps between evaluations of the policy; None: after the last one only. With it, the policy is also
+            evaluated before the first step, and ``trainer.target_accuracy`` ends the stage.
+        state: what its steps change.
+    """
+
+    name: ClassVar[str]
+    section: ClassVar[str]
+    total: int
+    eval_every: int | None
+    state: TrainState
+
+    @abc.abstractmethod
+    def step(self) -> tuple[dict[str, float], Scored | None]:
+        """One step; returns its metrics and, where it sampled, its scored samples."""
+
+    @property
+    @abc.abstractmethod
+    def last_prompts(self) -> Sequence[int]:
+        """Indices of the prompts of the last step."""
+
+    @abc.abstractmethod
+    def weights(self) -> Weights:
+        """What the policy has come to: its average where one is kept, else its newest parameters."""
+
+    @abc.abstractmethod
+    def position(self) -> dict[str, Any]:
+        """What a checkpoint needs beside the state, as JSON."""
+
+    @abc.abstractmethod
+    def restore(self, state: TrainState, position: Mapping[str, Any]) -> None:
+        """Continues where a checkpoint was written."""
+
+    def is_evaluated(self, step: int) -> bool:
+        """Whether the policy is evaluated after a step; step 0 is before the first."""
+        if self.eval_every is None:
+            return step == self.total
+        return step == self.total or step % self.eval_every == 0

@@ -60,14 +60,15 @@ def test_a_run_that_is_stopped_says_how_to_go_on(tmp_path, monkeypatch, capsys, 
 
 
 @pytest.mark.slow
-def test_the_command_trains_on_eight_devices_with_a_critic_and_without_ntl(tmp_path, capsys):
+def test_the_command_trains_on_two_devices_with_a_critic_and_without_ntl(tmp_path, capsys):
     small = {"model.num_layers": 1, "model.width": 32, "model.feed_forward": 32, "data.num_train": 100}
-    short = {"warm_start.steps": 2, "trainer.steps": 1, "trainer.eval_problems": 16, "rollout.prompts_per_step": 8}
+    short = {"warm_start.steps": 2, "trainer.steps": 1, "trainer.eval_problems": 16, "rollout.prompts_per_step": 2}
     other = {"ntl.enabled": "false", "algorithm.advantage": "gae"}
     overrides = [f"--config.{name}={value}" for name, value in (small | short | other).items()]
-    assert train.main([NAME, f"--workdir={tmp_path / 'run'}", *overrides]) == 0
+    mesh = ["--config.model.mesh", "2", "1", "1"]
+    assert train.main([NAME, f"--workdir={tmp_path / 'run'}", *overrides, *mesh]) == 0
     shown = capsys.readouterr().out
-    for expected in ("digits 0..9 have ids", "16 held out", "mesh data=8", "no NTL", "before PPO", str(tmp_path)):
+    for expected in ("digits 0..9 have ids", "16 held out", "mesh data=2", "no NTL", "before PPO", str(tmp_path)):
         assert expected in shown
     last = read_lines(tmp_path / "run" / "metrics.jsonl")[-1]
     assert "critic/vf_loss" in last and not [name for name in last if "ntl" in name]

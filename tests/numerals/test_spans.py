@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ntl_jax.numerals import find_answer, find_numerals, parse_numeral
 
-GSM8K = pathlib.Path(__file__).parents[3] / "shared" / "data" / "gsm8k" / "test.jsonl"
+GSM8K = pathlib.Path(__file__).parents[1] / "tasks" / "gsm8k_rows.jsonl"
 MINUS = "\N{MINUS SIGN}"
 # Characters that mean something to the scanner, so that random texts hit its rules.
 HOSTILE = st.text(
@@ -152,7 +152,7 @@ def test_equal_values_and_only_they_share_the_canonical_form(written):
 
 
 @given(HOSTILE)
-@settings(max_examples=500)
+@settings(max_examples=200)
 def test_offsets_point_at_the_digits_of_disjoint_numbers_in_any_text(text):
     numerals = [*find_numerals(text)]
     assert all(text[i] == d for n in numerals for i, d in zip(n.offsets, n.digits, strict=True))
@@ -171,14 +171,13 @@ def test_offsets_point_at_the_digits_of_disjoint_numbers_in_any_text(text):
     ],
 )  # fmt: skip
 def test_hostile_text_takes_linear_time(pattern):
-    text = (pattern * 300_000)[:300_000] + "x"
+    text = (pattern * 100_000)[:100_000] + "x"
     start = time.process_time()
     find_answer(text)
-    assert time.process_time() - start < 3  # a quadratic scan of this length takes minutes
+    assert time.process_time() - start < 1  # a quadratic scan of this length takes minutes
 
 
-@pytest.mark.skipif(not GSM8K.exists(), reason="needs the GSM8K files in ../shared/data")
-def test_every_answer_of_gsm8k_is_read_as_its_own_scorer_reads_it():
+def test_answers_of_gsm8k_are_read_as_its_own_scorer_reads_them():
     scorer = re.compile(r"#### (\-?[0-9\.\,]+)")
     solutions = [json.loads(line)["answer"] for line in GSM8K.read_text("utf-8").splitlines()]
     read = [canonical(s) for s in solutions]

@@ -10,7 +10,6 @@ from jax.sharding import AbstractDevice, AbstractMesh
 from ntl_jax.models import attention, make_mesh
 from ntl_jax.models.attention import causal_attention, causal_mask, choose_attention, row_attention
 from ntl_jax.models.sharding import MESH_AXES
-from ntl_jax.models.splash import splash_attention
 
 
 def random_rows(size: int, *, num_rows: int = 2, num_heads: int = 4, num_kv_heads: int = 2, head_dim: int = 8):
@@ -51,29 +50,6 @@ def test_padding_alone_in_its_row_gives_finite_values_and_gradients():
     attend = row_attention("xla", jnp.zeros((2, 8), jnp.int32))
     value, gradients = jax.value_and_grad(lambda *qkv: jnp.sum(attend(*qkv)), (0, 1, 2))(*qkv)
     assert all(np.all(np.isfinite(x)) for x in (value, *gradients))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("segmented", [True, False])
-def test_the_tpu_kernel_interpreted_has_the_values_and_gradients_of_the_plain_attention(segmented):
-    qkv, ids = random_rows(256, num_rows=1, head_dim=128)
-    ids = ids if segmented else None
-    plain = row_attention("xla", ids)
-
-    def kernel(q, k, v):
-        return splash_attention(q, k, v, ids, interpret=True)
-
-    for attend in (plain, kernel):
-        value = attend(*qkv), jax.grad(lambda *qkv, attend=attend: jnp.sum(jnp.sin(attend(*qkv))), (0, 1, 2))(*qkv)
-        expected = value if attend is plain else expected
-    real = np.ones(256, bool) if ids is None else np.asarray(ids[0] > 0)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[:, real], b[:, real], atol=2e-3), value, expected)
-
-
-def test_rows_that_the_tpu_kernel_cannot_tile_are_refused():
-    (q, k, v), ids = random_rows(100)
-    with pytest.raises(ValueError, match="multiple of 128 positions, got 100"):
-        splash_attention(q, k, v, ids)
 
 
 @pytest.mark.parametrize(

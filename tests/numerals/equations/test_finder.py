@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ntl_jax.numerals import align, find_equations, find_numerals, parse_numeral
-from ntl_jax.numerals.equations.symbols import plain_text
 
 GSM8K = pathlib.Path(__file__).parents[2] / "tasks" / "gsm8k_rows.jsonl"
 ALPHABET = st.text(alphabet="0123456789+-*/=()%<>.,$ x\n×÷−²^abof", max_size=80)
@@ -195,12 +194,6 @@ def test_a_text_and_its_annotation_must_agree(text, expected):
 
 def test_very_long_lines_have_no_truth():
     assert truths("a" * 50_000 + " 3 + 4 = 7\n3 + 4 = 7") == ["7"]
-
-
-def test_a_line_of_marks_reads_as_text_of_the_same_length():
-    text = r"- **Sum:** \(\frac{1{,}200}{\text{4}} &= \boxed{300} \text{ m}\) `x` \unknown"
-    assert len(plain_text(text)) == len(text)
-    assert plain_text(text).index("300") == text.index("300")
 
 
 def test_results_point_at_their_digits():

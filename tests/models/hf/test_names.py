@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from ntl_jax.models import Critic, Decoder, ModelConfig, make_mesh, shardings
-from ntl_jax.models.hf.names import TABLE, hf_layout
+from ntl_jax.models.hf.names import TABLE, hf_layout, hf_tensors
 from ntl_jax.models.parameters import PARAMETERS
 
 SMALL = ModelConfig(
@@ -60,3 +60,14 @@ def test_hugging_face_has_a_name_for_every_parameter_of_the_policy():
     assert {row.ours.rpartition(".")[2] for row in TABLE} == PARAMETERS.keys() - {"value_head"}
     with pytest.raises(ValueError, match=r"^value_head: no name of Hugging Face's; add a row to TABLE"):
         hf_layout({"value_head": critic_of("Qwen2ForCausalLM", tie_embeddings=True)["value_head"]})
+
+
+@pytest.mark.parametrize("architecture", ["Qwen2ForCausalLM", "Qwen3ForCausalLM"])
+def test_what_is_stored_reads_back_as_it_was(architecture):
+    decoder = Decoder(dataclasses.replace(SMALL, architecture=architecture), rngs=nnx.Rngs(0))
+    params = nnx.state(decoder, nnx.Param)
+    stored = dict(hf_tensors(decoder))
+    for tensor, leaf in zip(hf_layout(params), jax.tree.leaves(params), strict=True):
+        assert stored[tensor.name].shape == tensor.stored_shape
+        np.testing.assert_array_equal(tensor.read(stored[tensor.name], (slice(None),) * leaf.ndim), leaf)
+    assert stored["model.layers.0.self_attn.k_proj.weight"].shape == (2 * 8, 32)

@@ -187,7 +187,7 @@ def test_every_fraction_survives_and_equal_values_share_the_canonical_form(value
 )  # fmt: skip
 @pytest.mark.parametrize("start", ["#### ", "\\boxed{"])
 def test_hostile_answers_take_linear_time(pattern, start):
-    text = start + (pattern * 300_000)[:300_000]
+    text = start + (pattern * 100_000)[:100_000]
     begin = time.process_time()
     find_answer(text)
-    assert time.process_time() - begin < 3  # a quadratic scan of this length takes minutes
+    assert time.process_time() - begin < 1  # a quadratic scan of this length takes minutes

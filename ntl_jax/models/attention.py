@@ -99,7 +99,7 @@ def choose_attention(implementation: str, shape: tuple[int, ...], dtype: DTypeLi
 
 
 def _xla(q, k, v, segment_ids, long_row):
-    """Dense scores up to ``long_row`` positions, else of that many queries at a time, recomputed in the backward pass."""
+    """Dense scores up to ``long_row``, else of that many queries at a time, recomputed in the backward pass."""
     num_rows, size, *heads = q.shape
     segment_ids = jnp.ones((1, size), jnp.int32) if segment_ids is None else segment_ids
     if size <= long_row:

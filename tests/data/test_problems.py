@@ -6,11 +6,8 @@ import pytest
 from ntl_jax.data.problems import MOST_LISTED, check_faults
 
 
-def test_without_faults_nothing_happens_even_if_there_are_no_rows():
-    check_faults([], num_good=0, on_bad_row="error")
-
-
 def test_faults_may_be_skipped_only_while_good_rows_remain():
+    check_faults([], num_good=0, on_bad_row="error")
     check_faults(["f:1: bad"], num_good=1, on_bad_row="skip")
     with pytest.raises(ValueError, match="1 of 1 rows are malformed"):
         check_faults(["f:1: bad"], num_good=0, on_bad_row="skip")

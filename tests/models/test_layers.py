@@ -14,7 +14,7 @@ from ntl_jax.models.layers import Attention, FeedForward, Layer, RMSNorm, matrix
 
 CONFIG = ModelConfig(vocab_size=64, num_layers=2, width=16, num_heads=4, num_kv_heads=2, head_dim=8, feed_forward=32)
 X = np.random.default_rng(0).normal(size=(2, 3, 16)).astype(np.float32)
-ANGLES = np.zeros((2, 3, 4), np.float32)
+ANGLES = jnp.zeros((2, 3, 4))
 
 
 def values_of_the_first_head_group(q, k, v):

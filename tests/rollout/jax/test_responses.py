@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Segments become responses on the host: in order, each to its end, in rows that are used again."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -14,9 +16,9 @@ REQUEST = Request(Prompt(3, np.array([1, 2]), "", "1", draw=13), Sampling(2, 40)
 
 def segment(lengths, stopped, first: int = 0) -> Segment:
     """Slot x decodes the tokens first + 100 x, first + 1 + 100 x, ..."""
-    tokens = np.arange(first, first + PAGE)[:, None] + 100 * np.arange(len(lengths))[None]
+    tokens: Any = np.arange(first, first + PAGE)[:, None] + 100 * np.arange(len(lengths))[None]
     captured = Captured(tokens, -tokens / 1000.0, None, None, None, None)
-    return Segment(captured, np.array(lengths), np.array(stopped))  # pyright: ignore[reportArgumentType]
+    return Segment(captured, np.array(lengths), np.array(stopped))
 
 
 def test_segments_of_a_sample_follow_each_other_and_it_ends_at_its_stop_token_or_its_limit():

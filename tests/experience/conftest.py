@@ -8,10 +8,13 @@ from flax import nnx
 from ntl_jax.experience.digit_pass import DigitPass
 from ntl_jax.models import Decoder, ModelConfig, make_mesh
 from ntl_jax.numerals import NumberTable
+from ntl_jax.records import Params
 from ntl_jax.rows.padding import RowShape
-from tests.samples import table, tokenizer
+from tests.samples import tokenizer
 
 SHAPE = RowShape(row=32, response=24)
+DIGITS = NumberTable.from_vocab({**{str(d): 17 + d for d in range(10)}, "Ġ7": 40}, vocab_size=512)
+"""The tokenizer's ids of digits, and a second token of 7."""
 LONG_NUMBERS = NumberTable.from_vocab(
     {**{str(d): d for d in range(10)}, "12": 20, "Ġ12": 21, "57": 22, "90": 23, "123": 30, "130": 31}, "numbers", 512
 )
@@ -44,7 +47,7 @@ def make_pass(decoder: Decoder, numbers: NumberTable) -> DigitPass:
 
 @pytest.fixture(scope="session")
 def digit_pass(decoder) -> DigitPass:
-    return make_pass(decoder, table())
+    return make_pass(decoder, DIGITS)
 
 
 @pytest.fixture(scope="session")
@@ -53,5 +56,15 @@ def number_pass(decoder) -> DigitPass:
 
 
 @pytest.fixture(scope="session")
+def digits() -> NumberTable:
+    return DIGITS
+
+
+@pytest.fixture(scope="session")
 def long_numbers() -> NumberTable:
     return LONG_NUMBERS
+
+
+@pytest.fixture(scope="session")
+def params(decoder) -> Params:
+    return nnx.state(decoder, nnx.Param)

@@ -13,7 +13,8 @@ from ntl_jax.experience.ntl_record import blank_labels
 from tests.samples import ask, respond
 
 TRAJECTORIES = [
-    respond(ask(index, truth), text) for index, (truth, text) in enumerate([("5", "#### 5"), ("12", "2+9=11"), ("7", "no")])
+    respond(ask(index, truth), text)
+    for index, (truth, text) in enumerate([("5", "#### 5"), ("12", "2+9=11"), ("7", "no")])
 ]
 
 
@@ -32,8 +33,8 @@ def logits_of(decoder, params):
         for row, t in enumerate(trajectories):
             tokens[row, : len(t.prompt_ids) + len(t.response_ids)] = np.concatenate([t.prompt_ids, t.response_ids])
         whole = np.asarray(dense(params, tokens), np.float64)[..., : decoder.config.num_tokens]
-        starts = [len(t.prompt_ids) - 1 for t in trajectories]
-        return [whole[row, at : at + len(t.response_ids)] for row, (at, t) in enumerate(zip(starts, trajectories))]
+        spans = [(len(t.prompt_ids) - 1, len(t.response_ids)) for t in trajectories]
+        return [whole[row, start : start + length] for row, (start, length) in enumerate(spans)]
 
     return logits
 

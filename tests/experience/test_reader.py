@@ -33,7 +33,11 @@ def test_text_answer_and_judgment_are_those_of_the_task_without_special_tokens()
 
 @pytest.mark.parametrize(
     ("mode", "truth"),
-    [("final_answer", [[5], [-1, -1, -1, 5]]), ("hybrid", [[5], [-1, -1, 5, 5]]), ("all_tokens", [[-1], [-1, -1, 5, -1]])],
+    [
+        ("final_answer", [[5], [-1, -1, -1, 5]]),
+        ("hybrid", [[5], [-1, -1, 5, 5]]),
+        ("all_tokens", [[-1], [-1, -1, 5, -1]]),
+    ],
 )
 def test_the_mode_says_which_digits_have_a_truth(mode, truth):
     readings = read(reader(reward_mode=mode), ["#### 7", "2+3=6 #### 5"])

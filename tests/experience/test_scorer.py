@@ -87,7 +87,9 @@ def test_a_sample_without_a_record_is_scored_by_exact_match_counted_and_logged(c
 def test_log_probs_that_are_nan_at_a_digit_are_no_record():
     broken = list(TRAJECTORIES)
     for row in (1, 3):  # "no idea" holds no digit, so that nothing of it is missing
-        broken[row] = dataclasses.replace(broken[row], digit_log_probs=np.full_like(broken[row].digit_log_probs, np.nan))
+        broken[row] = dataclasses.replace(
+            broken[row], digit_log_probs=np.full_like(broken[row].digit_log_probs, np.nan)
+        )
     scored = score(broken)
     assert scored.fallbacks == {1: "the log-probs at its digits are NaN"}
     assert np.isfinite(scored.scores).all() and scored.valid.all()

@@ -31,8 +31,9 @@ def credited(rewards=REWARDS, mask=MASK, values=None, **settings) -> tuple[np.nd
     """Advantages and values, from one program an algorithm: rows that count nowhere fill all batches up to [8, 2]."""
     rows, width = mask.shape
     missing = 8 - rows
-    filled = Rewards(*(None if x is None else np.pad(x, (0, missing)) for x in rewards))
-    filled.groups[rows:] = -1
+    filled = Rewards(*(np.pad(np.asarray(x), (0, missing)) for x in rewards))
+    groups = np.where(np.arange(8) < rows, filled.groups, -1)
+    filled = filled._replace(groups=groups)
     mask = np.pad(mask, [(0, missing), (0, 2 - width)])
     per_token = token_rewards(filled, 2)
     values = np.zeros((8, 2), np.float32) if values is None else np.pad(values, [(0, missing), (0, 0)])

@@ -11,7 +11,7 @@ import pytest
 
 from ntl_jax.experience.digit_costs import read_digits
 from ntl_jax.losses.numbers import LOSSES, MAX_LOSS, Method, shares
-from ntl_jax.records import NumberReadings
+from ntl_jax.records import AnyArray, NumberReadings
 
 METHODS: tuple[Method, ...] = ("mse", "wasserstein")
 
@@ -23,7 +23,8 @@ def drawn(num_digits: int = 200, spread: float = 3.0) -> tuple[np.ndarray, np.nd
 
 
 @functools.partial(jax.jit, static_argnames="method")
-def on_the_device(log_probs: np.ndarray, truth: np.ndarray, method: Method) -> NumberReadings:
+def on_the_device(log_probs: AnyArray, truth: AnyArray, method: Method) -> NumberReadings:
+    log_probs = jnp.asarray(log_probs)
     targets, values = jnp.where(truth >= 0, truth, jnp.nan).astype(jnp.float32), np.arange(10.0)
     losses = LOSSES[method](log_probs, targets, jnp.asarray(values, jnp.float32))
     return NumberReadings(losses, *shares(log_probs, targets, values))

@@ -4,6 +4,7 @@
 import dataclasses
 import logging
 import textwrap
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ TEXTS = ["2+3=5 #### 5", "#### 7", "5 apples", "no idea", "#### 15"]
 PROMPT = ask()
 PROMPTS = [PROMPT] * len(TEXTS)
 TRAJECTORIES = [respond(PROMPT, text, i) for i, text in enumerate(TEXTS)]
-ONLY_CAPTURE = {"extract_during_log_prob": False}
+ONLY_CAPTURE: dict[str, Any] = {"extract_during_log_prob": False}
 
 
 def without_capture(*rows: int):

@@ -114,6 +114,18 @@ def test_a_critic_is_given_its_values_and_the_returns_and_others_get_none():
     assert credited()[1] is None
 
 
+def test_advantages_of_a_critic_are_discounted_as_set_and_whitened():
+    """gamma .5 and lambda .25: errors r + V'/2 - V, of which an eighth of the next token's is added."""
+    mask, values = np.ones((2, 2), bool), np.array([[0.5, 0.25], [0.0, 1.0]], np.float32)
+    rewards = Rewards(*(np.asarray(x)[:2] for x in REWARDS))._replace(lengths=np.array([2, 2]))
+    last = [1 - 0.25, 0 - 1.0]
+    raw = np.array([[0.125 - 0.5 + last[0] / 8, last[0]], [0.5 - 0.0 + last[1] / 8, last[1]]])
+    found, of_critic = credited(rewards, mask, values, advantage="gae", gamma=0.5, lam=0.25)
+    np.testing.assert_allclose(found, (raw - raw.mean()) / raw.std(ddof=1), rtol=1e-5)
+    assert of_critic is not None
+    np.testing.assert_allclose(of_critic.returns, raw + values, rtol=1e-5)
+
+
 @pytest.mark.parametrize("advantage", BASELINES[:3])
 def test_a_sample_whose_group_has_no_other_reward_has_no_advantage(advantage):
     rewards = REWARDS._replace(valid=np.array([True, False, True, True]))

@@ -54,3 +54,17 @@ def test_a_response_that_was_masked_before_is_not_counted_as_rejected():
     assert corrected.metrics["correction/rejected"] == 0
     assert corrected.mask.tolist() == [[False, False], [True, True]]
     assert "correction/rejected" not in correct(CorrectionSection(), OLD, ROLLOUT, MASK).metrics
+
+
+@pytest.mark.parametrize(
+    ("settings", "fraction"),
+    [
+        ({"weights": "truncated", "low": 0.75, "high": 2.0}, 1 / 4),
+        ({"weights": "banded", "low": 0.75, "high": 5.0}, 1 / 4),
+        ({"weights": "banded", "low": 0.75, "high": 2.0}, 2 / 4),
+    ],
+    ids=str,
+)
+def test_small_weights_are_out_of_the_band_only_where_there_is_one(settings, fraction):
+    metrics = correct(CorrectionSection(**settings), OLD, ROLLOUT, MASK).metrics
+    assert metrics["correction/out_of_band_fraction"] == fraction

@@ -4,6 +4,7 @@
 import dataclasses
 import types
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -11,7 +12,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from ntl_jax.config import NTLSection
+from ntl_jax.experience.builder import ExperienceBuilder
+from ntl_jax.experience.collector import Samples
+from ntl_jax.metrics import Clock
 from ntl_jax.records import Batch, Experience, Rows, Targets, TokenWeights
+from ntl_jax.rows.padding import RowShape
 from ntl_jax.train import (
     EXAMPLE_CONFIGS,
     create,
@@ -21,8 +26,12 @@ from ntl_jax.train import (
     create_ppo_trainer,
     create_standard_trainer,
 )
+from ntl_jax.train.factory import build_scoring, build_task
 from ntl_jax.train.policy import build_policy
+from ntl_jax.update.objectives import NumberLoss, PolicyObjective
 from ntl_jax.update.terms import PPOTerms
+from ntl_jax.update.weights import policy_weights
+from tests.samples import ask, respond
 
 MADE = {
     "standard": (create_standard_trainer, {}, NTLSection(enabled=False)),
@@ -91,13 +100,10 @@ def test_a_processor_is_refused(tiny, make):
 
 @pytest.fixture(scope="module")
 def smallest(tiny):
-    """Two prompts, one layer, one update."""
+    """One layer."""
     return dataclasses.replace(
         tiny,
         model=dataclasses.replace(tiny.model, num_layers=1, width=16, head_dim=8, feed_forward=32),
-        data=dataclasses.replace(tiny.data, num_train=8),
-        rollout=dataclasses.replace(tiny.rollout, prompts_per_step=2, num_samples=2, max_tokens=8),
-        algorithm=dataclasses.replace(tiny.algorithm, minibatches=1, epochs=2),
     )
 
 
@@ -139,12 +145,41 @@ def with_long_numbers() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<eos>")
 
 
-@pytest.mark.slow
 def test_tokens_of_several_digits_train_in_the_same_way(smallest):
-    trainer = create_ntl_trainer(smallest, with_long_numbers(), method="wasserstein", reward_mode="hybrid")
-    assert trainer.policy.table.kind == "numbers"
-    metrics, scored = trainer.step()
-    assert all(t.digit_log_probs is None and t.number_readings is not None for t in scored.trajectories)
-    assert scored.ntl_info is not None and scored.ntl_info.digit_log_probs is None and not scored.fallbacks
-    assert scored.ntl_info.digit_values.max() > 9
-    assert metrics["non_finite"] == 0 and not metrics["ntl/loss"] > 9.0
+    """From what an engine gives, which captures nothing of such tokens, to the gradient of the policy's loss."""
+    tokenizer = with_long_numbers()
+    config = dataclasses.replace(smallest, ntl=NTLSection(method="wasserstein", reward_mode="hybrid"))
+    policy, task, shape = build_policy(config, tokenizer), build_task(config), RowShape(32, 16)
+    assert policy.table.kind == "numbers"
+    rng, (scorer, digits) = np.random.default_rng(0), build_scoring(config, task, policy, shape)
+    params = jax.tree.map(lambda x: rng.normal(0, 0.1, x.shape).astype(x.dtype), policy.shapes())
+    asked = [ask(0, "7")] * 2
+    sampled = [
+        dataclasses.replace(
+            respond(asked[0], "", i, digits=False),
+            response_ids=(ids := np.array(tokenizer(text)["input_ids"], np.int32)),
+            rollout_log_probs=np.full(len(ids), -1.0, np.float32),
+        )
+        for i, text in enumerate(["1+1=3#### 12", "#### 7"])
+    ]
+    scored = scorer(asked, digits(params, asked, sampled, 1.0), 1.0)
+    info = scored.ntl_info
+    assert info is not None and info.digit_log_probs is None and not scored.fallbacks
+    assert info.total_digits.tolist() == [4, 1] and info.digit_values.max() == 12
+    assert (info.ntl_loss <= 9).all()
+    build = ExperienceBuilder(config, shape, graph=policy.graph, reference=None, critic=None, mesh=policy.mesh)
+    rows, experience, _ = build(params, None, Samples(scored, np.ones(2, bool), None, {}), 0.0, Clock())
+    weights = policy_weights(experience, scale=16)
+    number_loss = NumberLoss(policy.table, "wasserstein", config.ntl.weight)
+    objective = PolicyObjective(config.algorithm, number_loss, 1.0, policy.model.num_tokens)
+
+    def loss(hidden, head):
+        of_update = objective(hidden, head, experience, weights)
+        return of_update.total, of_update.metrics
+
+    hidden, head = rng.normal(size=(*rows.predictors.shape, 16)), rng.normal(size=(16, policy.model.vocab_size))
+    (_, metrics), gradient = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(
+        hidden.astype(np.float32), head.astype(np.float32)
+    )
+    chex.assert_tree_all_finite(gradient)
+    assert 0 < metrics.to_dict()["actor/ntl_loss"] <= 9

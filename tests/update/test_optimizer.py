@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from ntl_jax.config import OptimizerSection
+from ntl_jax.config import AlgorithmSection, OptimizerSection, RunConfig, TrainerSection
 from ntl_jax.models import Critic, ModelConfig
-from ntl_jax.update.optimizer import learning_rate_schedule, make_optimizer
+from ntl_jax.update.optimizer import learning_rate_schedule, make_optimizer, optimizers, planned_updates
 
 MODEL = ModelConfig(
     vocab_size=64,
@@ -91,12 +91,48 @@ def test_every_update_has_its_rate_and_the_end_value_follows_the_last(schedule, 
 
 
 @pytest.mark.parametrize("name", ["adamw", "adafactor", "muon"])
-def test_the_first_update_of_a_warm_up_moves_the_parameters(critic, name):
+def test_the_first_update_of_a_warm_up_moves_the_parameters(name):
     """By the first rate: half as much if the warm-up is twice as long."""
-    updates = []
+    params, updates = {"up": jnp.ones((4, 4)), "scale": jnp.ones(4)}, []
     for warmup in (5, 10):
         optimizer = make_optimizer(OptimizerSection(name=name, warmup_steps=warmup), total_steps=20)
-        updates.append(jax.jit(optimizer.update)(critic, optimizer.init(critic), critic)[0])
+        updates.append(jax.jit(optimizer.update)(params, optimizer.init(params), params)[0])
     for five, ten in zip(*map(jax.tree.leaves, updates), strict=True):
         assert (five < 0).any()
         np.testing.assert_allclose(five, 2 * ten, rtol=1e-5, atol=1e-9)
+
+
+def test_schedules_end_with_the_planned_updates_of_each_model():
+    """Four iterations of two updates, the first with the critic only: six policy updates, eight critic updates."""
+    section = OptimizerSection(warmup_steps=0, schedule="linear")
+    algorithm = AlgorithmSection(advantage="gae", critic_warmup=1, optimizer=section)
+    planned = planned_updates(RunConfig(algorithm=algorithm, trainer=TrainerSection(steps=4)))["ppo"]
+    assert planned == {"policy": 6, "critic": 8}
+    gradient = {"up": jnp.ones((2, 2))}
+    for total in planned.values():
+        optimizer = make_optimizer(section, total)
+        state, moved = optimizer.init(gradient), []
+        for _ in range(total + 2):
+            updates, state = optimizer.update(gradient, state, gradient)
+            moved.append(bool((updates["up"] < 0).all()))
+        assert moved == [True] * total + [False] * 2
+
+
+def test_without_a_critic_no_updates_of_one_are_planned_and_a_warm_up_of_one_means_nothing():
+    algorithm = AlgorithmSection(critic_warmup=3, epochs=2, minibatches=3)
+    config = RunConfig(algorithm=algorithm, trainer=TrainerSection(steps=5))
+    assert planned_updates(config)["ppo"] == {"policy": 30}
+    assert optimizers(config)["ppo"] is algorithm.optimizer
+
+
+def test_gradients_are_scaled_down_to_the_largest_norm():
+    """As AdamW's variance sees them, whose update hides the norm."""
+    params = {"up": jnp.full((2, 2), 3.0)}
+    moved = []
+    for largest in (1.0, 100.0):
+        optimizer = make_optimizer(OptimizerSection(warmup_steps=0, b1=0.0, max_grad_norm=largest), total_steps=10)
+        updates, state = optimizer.update(params, optimizer.init(params), params)
+        nu = [leaf for path, leaf in jax.tree.leaves_with_path(state) if ".nu" in jax.tree_util.keystr(path)]
+        moved.append(float(nu[0].sum()) / (1 - 0.99))  # of squared gradients
+        assert (updates["up"] < 0).all()
+    np.testing.assert_allclose(moved, [1.0, 36.0], rtol=1e-4)

@@ -15,7 +15,7 @@ from ntl_jax.config import AlgorithmSection, CispoSection, ClippedSection, GspoS
 from ntl_jax.losses.kl import KL_ESTIMATORS, KL_STATISTICS
 from ntl_jax.losses.numbers import LOSSES
 from ntl_jax.numerals import NumberTable
-from ntl_jax.ops import vocab_head_dense
+from ntl_jax.ops import HeadStats, vocab_head_dense
 from ntl_jax.records import Batch, Experience, Values
 from ntl_jax.rows.packing import pack
 from ntl_jax.rows.padding import RowShape, pad_rows
@@ -39,6 +39,8 @@ SECTIONS: dict[str, Any] = {
     "gspo": GspoSection(**CLIP),
     "cispo": CispoSection(**CLIP),
 }
+ALONE = np.ones((4, 8), np.int32)
+"""Segments of unpacked rows: one response each."""
 MODES = ["token-mean", "token-sum", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm"]
 
 
@@ -81,23 +83,27 @@ def plain_loss(objective: str, hidden, head, batch: Batch[Experience]):
 
 
 @pytest.fixture(scope="module")
-def compiled():
-    """Value and gradient of each objective: plain, fused, and fused from packed rows; one program for all weights."""
+def fused():
+    """Loss, with metrics and tokens, and its gradient, by objective; one program for all weights."""
+
+    def make(objective: str, num_tokens: int | None = None):
+        of_update = PolicyObjective(algorithm_of(objective), NUMBERS, TEMPERATURE, num_tokens)
+
+        def loss(hidden, head, tokens, weights, segments):
+            found = of_update(hidden, head, tokens, weights, segments)
+            return found.total, found
+
+        return jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
+
+    return functools.cache(make)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """The loss from logits in memory and its gradient, by objective."""
 
     def make(objective: str):
-        fused = PolicyObjective(algorithm_of(objective), NUMBERS, TEMPERATURE)
-
-        def plain(hidden, head, batch):
-            return plain_loss(objective, hidden, head, batch)
-
-        def unpacked(hidden, head, batch):
-            return fused(hidden, head, batch.tokens, batch.weights).total
-
-        def from_packed(hidden, head, packed, source):
-            moved = hidden.reshape(-1, WIDTH)[source]
-            return fused(moved, head, packed.tokens, packed.weights, response_segments(packed.rows)).total
-
-        return [jax.jit(jax.value_and_grad(f, argnums=(0, 1))) for f in (plain, unpacked, from_packed)]
+        return jax.jit(jax.value_and_grad(functools.partial(plain_loss, objective), argnums=(0, 1)))
 
     return functools.cache(make)
 
@@ -106,18 +112,30 @@ def compiled():
     ("objective", "mode"),
     [("clipped", mode) for mode in MODES] + [(name, "seq-mean-token-mean") for name in PLAIN if name != "clipped"],
 )
-def test_loss_and_gradient_are_those_of_the_plain_formula_packed_or_not(rows, states, compiled, objective, mode):
+def test_loss_and_gradient_are_those_of_the_plain_formula_packed_or_not(rows, states, fused, plain, objective, mode):
     batch = rows._replace(weights=policy_weights(rows.tokens, mode=mode, scale=8, reference_weight=0.2))
-    packed = pack(batch)
-    assert len(packed.tokens.mask) < len(batch.tokens.mask) and packed.rows.segment_ids is not None
+    packed, of_objective = pack(batch), fused(objective)
+    assert len(packed.tokens.mask) < len(batch.tokens.mask)
     # Where a token of a packed row comes from: pack the tokens' numbers in the place of log-probs.
     numbered = np.arange(batch.tokens.mask.size, dtype=np.int32).reshape(batch.tokens.mask.shape)
     source = pack(batch._replace(tokens=batch.tokens._replace(old_log_probs=numbered))).tokens.old_log_probs
-    plain, unpacked, from_packed = compiled(objective)
-    expected, gradient = plain(*states, batch)
-    for value, got in (unpacked(*states, batch), from_packed(*states, packed, source)):
-        np.testing.assert_allclose(value, expected, rtol=1e-5)
-        assert_gradients_close(got, gradient)
+
+    expected, gradient = plain(objective)(*states, batch)
+    (value, _), got = of_objective(*states, batch.tokens, batch.weights, ALONE)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    assert_gradients_close(got, gradient)
+
+    # Rows of zeros make the packed rows as many as the others, which the same program serves.
+    packed, source = jax.tree.map(
+        lambda x: np.pad(x, [(0, len(batch.tokens.mask) - len(x)), (0, 0)]), (packed, source)
+    )
+    hidden, head = states
+    moved, segments = hidden.reshape(-1, WIDTH)[source], response_segments(packed.rows)
+    (value, _), (d_moved, d_head) = of_objective(moved, head, packed.tokens, packed.weights, segments)
+    d_hidden = np.zeros((hidden[..., 0].size, WIDTH), np.float32)
+    np.add.at(d_hidden, source, d_moved)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    assert_gradients_close((d_hidden.reshape(hidden.shape), d_head), gradient)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -129,83 +147,69 @@ def test_weights_are_those_of_the_aggregation(rows, mode):
 
 
 @pytest.mark.parametrize("objective", ["clipped", "gspo"])
-def test_objectives_see_states_and_tokens_and_not_where_those_lie_in_a_row(rows, states, objective):
+def test_objectives_see_states_and_tokens_and_not_where_those_lie_in_a_row(rows, states, fused, objective):
     """The tokens of each response in any order, and for all but GSPO in any row."""
     hidden, head = states
-    fused = PolicyObjective(algorithm_of(objective), NUMBERS, TEMPERATURE)
+    (_, expected), _ = fused(objective)(hidden, head, rows.tokens, rows.weights, ALONE)
     order = np.random.default_rng(5).permutation(rows.tokens.mask.shape[1])
     moves = [lambda x: x[:, order]]
     if objective == "clipped":
         moves.append(lambda x: x.reshape(1, -1, *x.shape[2:]))
-    expected = fused(hidden, head, rows.tokens, rows.weights)
     for move in moves:
-        found = fused(move(hidden), head, *jax.tree.map(move, (rows.tokens, rows.weights)))
+        (_, found), _ = fused(objective)(move(hidden), head, *jax.tree.map(move, (rows.tokens, rows.weights, ALONE)))
         np.testing.assert_allclose(found.total, expected.total, rtol=1e-5)
         assert found.metrics.to_dict() == pytest.approx(expected.metrics.to_dict(), rel=1e-5)
-        assert found.tokens is not None and expected.tokens is not None
         chex.assert_trees_all_close(found.tokens, jax.tree.map(move, expected.tokens), atol=1e-5)
 
 
-def test_the_reported_divergence_is_not_clipped_like_the_loss_term(rows, states):
+def test_the_reported_divergence_is_not_clipped_like_the_loss_term(rows, states, fused):
     # d = 15 on each token: k3 is 14, as a loss term 10 with gradient 0.
-    algorithm = AlgorithmSection(kl=KLSection(weight=0.2, estimator="k3"))
+    algorithm = algorithm_of("clipped", kl=KLSection(weight=0.2, estimator="k3"), entropy_weight=0.0)
     objective = PolicyObjective(algorithm, NumberLoss(TABLE, "mse", 0.0), TEMPERATURE)
-    log_probs = objective(*states, rows.tokens, rows.weights).tokens.log_probs
+    log_probs = fused("clipped")(*states, rows.tokens, rows.weights, ALONE)[0][1].tokens.log_probs
     tokens = rows.tokens._replace(reference_log_probs=np.asarray(log_probs) - np.float32(15.0))
-    metrics = objective(*states, tokens, rows.weights).metrics.to_dict()
+    found = jax.jit(objective.__call__)(*states, tokens, rows.weights)
+    metrics = found.metrics.to_dict()
     np.testing.assert_allclose(metrics["actor/kl_loss"], 14.0, rtol=1e-5)
+    surrogate = np.sum(rows.weights.loss) * metrics["actor/pg_loss"]
+    np.testing.assert_allclose(found.total - surrogate, 10.0 * np.sum(rows.weights.reference), rtol=1e-5)
     assert KL_ESTIMATORS.keys() == KL_STATISTICS.keys()
 
 
-@pytest.mark.parametrize("objective", ["clipped", "gspo"])
-def test_loss_and_metrics_equal_those_of_a_head_without_padding_rows(rows, states, objective):
+def test_loss_and_metrics_equal_those_of_a_head_without_padding_rows(rows, states, fused):
+    """With GSPO, which walks through the head twice: without a gradient, and as every objective."""
     targets = rows.tokens.targets._replace(ids=rows.tokens.targets.ids % 18)
     tokens, (hidden, head) = rows.tokens._replace(targets=targets), states
-
-    def result(head, num_tokens):
-        fused = PolicyObjective(algorithm_of(objective), NUMBERS, TEMPERATURE, num_tokens)
-
-        def loss(hidden, head):
-            found = fused(hidden, head, tokens, rows.weights)
-            return found.total, found.metrics
-
-        return jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))(hidden, head)
-
-    (loss, metrics), (d_hidden, d_head) = result(head, 18)
-    (expected, expected_metrics), expected_gradients = result(head[:, :18], None)
+    (loss, found), (d_hidden, d_head) = fused("gspo", 18)(hidden, head, tokens, rows.weights, ALONE)
+    (expected, alone), expected_gradients = fused("gspo")(hidden, head[:, :18], tokens, rows.weights, ALONE)
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
     assert_gradients_close((d_hidden, d_head[:, :18]), expected_gradients)
     assert not jnp.any(d_head[:, 18:])
-    assert metrics.to_dict() == pytest.approx(expected_metrics.to_dict(), rel=1e-5, abs=1e-6)
-    assert metrics.to_dict()["actor/ntl_loss"] > 0
+    assert found.metrics.to_dict() == pytest.approx(alone.metrics.to_dict(), rel=1e-5, abs=1e-6)
+    assert found.metrics.to_dict()["actor/ntl_loss"] > 0
 
 
 def test_metrics_have_verls_names_and_appear_with_what_they_measure(rows, states):
-    names = {"actor/pg_loss", "actor/ppo_kl", "actor/entropy", "actor/ratio_deviation"}
-
-    def metrics(algorithm, number_loss=NUMBERS, weights=rows.weights):
-        found = PolicyObjective(algorithm, number_loss, TEMPERATURE)(*states, rows.tokens, weights).metrics
+    def names(algorithm, number_loss=NUMBERS, weights=rows.weights):
+        objective = PolicyObjective(algorithm, number_loss, TEMPERATURE)
+        found = jax.eval_shape(objective.__call__, *states, rows.tokens, weights).metrics
         return found.means.keys() | found.maxima.keys()
 
-    without = rows.weights._replace(reference=None)
-    every = names | {"actor/pg_clipfrac", "actor/kl_loss", "actor/ntl_loss"}
-    assert metrics(algorithm_of("clipped")) == every
-    assert metrics(algorithm_of("sapo")) == every - {"actor/pg_clipfrac"}
-    assert metrics(algorithm_of("clipped"), weights=without) == every - {"actor/kl_loss"}
-    assert metrics(algorithm_of("clipped"), NumberLoss(TABLE, "mse", 0.0)) == every - {"actor/ntl_loss"}
+    every = {"actor/pg_loss", "actor/ppo_kl", "actor/entropy", "actor/ratio_deviation", "actor/pg_clipfrac"}
+    every |= {"actor/kl_loss", "actor/ntl_loss"}
+    assert names(algorithm_of("clipped")) == every
+    assert names(algorithm_of("sapo")) == every - {"actor/pg_clipfrac"}
+    assert names(algorithm_of("clipped"), weights=rows.weights._replace(reference=None)) == every - {"actor/kl_loss"}
+    assert names(algorithm_of("clipped"), NumberLoss(TABLE, "mse", 0.0)) == every - {"actor/ntl_loss"}
 
 
-def test_a_number_term_of_weight_0_is_not_in_the_program(rows, states):
+def test_a_number_term_of_weight_0_is_not_in_the_program(rows):
     """Neither are the log-probs of the number tokens, which it alone needs."""
-    assert NumberLoss(TABLE, "mse", 0.0).ids.shape == (0,)
-    algorithm = algorithm_of("clipped")
-    hidden, head = states
-
-    def total(number_loss: NumberLoss, weights) -> float:
-        return PolicyObjective(algorithm, number_loss, TEMPERATURE)(hidden, head, rows.tokens, weights).total.item()
-
-    nothing = rows.weights._replace(numbers=np.zeros_like(rows.weights.numbers))
-    assert total(NumberLoss(TABLE, "mse", 0.0), rows.weights) == pytest.approx(total(NUMBERS, nothing), rel=1e-6)
+    nothing = NumberLoss(TABLE, "mse", 0.0)
+    stats = HeadStats(*[jnp.full(rows.tokens.mask.shape, jnp.nan)] * 3, jnp.zeros((*rows.tokens.mask.shape, 0)))
+    assert nothing.ids.shape == (0,) and NUMBERS.ids.shape == (10,)
+    assert nothing.weighed(stats, rows.tokens.targets, rows.weights) == 0.0
+    assert nothing.metrics(stats, rows.tokens.targets, "actor") == {}
 
 
 @pytest.mark.parametrize("method", ["mse", "wasserstein"])
@@ -243,7 +247,7 @@ def test_the_critics_loss_is_the_clipped_squared_error_of_what_counts_by_hand(ro
     found = value_objective(values, tokens, rows.weights, algorithm)
     assert found.total.item() == pytest.approx(0.25 * 0.5 * 1.5**2, rel=1e-6)
     assert found.metrics.to_dict() == {"critic/vf_loss": pytest.approx(0.5 * 1.5**2)}
-    gradient = jax.grad(lambda v: value_objective(v, tokens, rows.weights, algorithm).total)(values)
+    gradient = jax.jit(jax.grad(lambda v: value_objective(v, tokens, rows.weights, algorithm).total))(values)
     chex.assert_tree_all_finite(gradient)
     assert not jnp.any(gradient)  # the value has moved far enough
 

@@ -11,7 +11,7 @@ share of the bound that reading weights and cache sets.
     python -m benchmarks.rollout --only small growth   # some parts
 
 vLLM (where it is installed) runs in a process of its own, stopped while the engine has its turn. Turns alternate; of
-each side's tokens/s the median is reported, and of the ratio of neighbouring turns the median with its 95% interval.
+each side's tokens/s the median is reported, and of the ratio of neighboring turns the median with its 95% interval.
 "Ending" responses end with one of V / 40 stop tokens: weights are random and predictions near uniform, so that lengths
 are geometric with mean 40 on both sides, cut at 128. Tokens are counted as they come.
 """
@@ -36,7 +36,7 @@ from benchmarks.peer import Peer, answer, requests
 from ntl_jax.host_memory import keep_freed_memory
 from ntl_jax.models import Decoder, ModelConfig, make_mesh, save_hf
 from ntl_jax.numerals import NumberTable
-from ntl_jax.records import Prompt, Sampling
+from ntl_jax.records import Prompt, Sampling, Version, Weights
 from ntl_jax.rollout import JaxEngine
 
 DIGIT_IDS = tuple(range(15, 25))
@@ -85,7 +85,8 @@ class Ours:
         table = NumberTable.from_vocab(vocab, vocab_size=decoder.config.vocab_size)
         mesh = make_mesh((1, 1, 1), jax.devices()[:1])
         self.config = decoder.config
-        self.engine = JaxEngine(decoder, table, mesh=mesh, slots=slots, max_prompt_tokens=prompt_tokens)
+        self.engine = JaxEngine(decoder.config, table, mesh=mesh, slots=slots, max_prompt_tokens=prompt_tokens)
+        self.engine.publish(Weights(Version(0), nnx.state(decoder, nnx.Param)))
         self._prompt_tokens, self._turn = prompt_tokens, 0
 
     def turn(

@@ -25,7 +25,7 @@ from benchmarks.measure import RESULTS, machine, write
 from ntl_jax.config import VllmSection
 from ntl_jax.models import Decoder, ModelConfig
 from ntl_jax.numerals import NumberTable
-from ntl_jax.records import Prompt, Sampling
+from ntl_jax.records import Params, Prompt, Sampling, Version, Weights
 from ntl_jax.rollout import VllmEngine
 
 SMALL = ModelConfig(1024, num_layers=4, width=256, num_heads=8, num_kv_heads=4, head_dim=32, feed_forward=768)
@@ -63,23 +63,28 @@ class PeakMemory:
         return self._most - self._before
 
 
+def make_params(config: ModelConfig, seed: int) -> Params:
+    return nnx.jit(lambda: nnx.state(Decoder(config, rngs=nnx.Rngs(seed)), nnx.Param))()
+
+
 def measured(config: ModelConfig, dtype: Literal["float32", "bfloat16"], num_syncs: int) -> dict[str, Any]:
     """Syncs of alternating policies; the engine samples a token after each, so that nothing is left for later."""
-    decoders = [nnx.jit(lambda seed=seed: Decoder(config, rngs=nnx.Rngs(seed)))() for seed in (0, 1)]
+    policies = [make_params(config, seed) for seed in (0, 1)]
     table = NumberTable.from_vocab({str(d): d for d in range(10)}, vocab_size=config.vocab_size)
     settings = VllmSection(dtype=dtype, kv_cache_memory_bytes=2**27, enforce_eager=True)
-    engine = VllmEngine(decoders[0], table, max_prompt_tokens=8, max_tokens=8, settings=settings)
-    num_params = sum(x.size for x in jax.tree.leaves(nnx.state(decoders[0], nnx.Param)))
+    engine = VllmEngine(config, table, max_prompt_tokens=8, max_tokens=8, settings=settings)
+    engine.publish(Weights(Version(0), policies[0]))
+    num_params = sum(x.size for x in jax.tree.leaves(policies[0]))
     num_bytes = num_params * np.dtype(jax.numpy.dtype(dtype)).itemsize
     prompt, sampling = Prompt(0, np.arange(8, dtype=np.int32), "", "0"), Sampling(1, 1)
     seconds, rises = [], []
     for version in range(1, num_syncs + 1):
         with PeakMemory() as memory:
             start = time.perf_counter()
-            engine.load_weights(version, decoders[version % 2])
+            engine.publish(Weights(Version(version), policies[version % 2]))
             seconds.append(time.perf_counter() - start)
         rises.append(memory.rise)
-        assert engine.generate([prompt], sampling, seed=0)[0].policy_version == version
+        assert engine.generate([prompt], sampling, seed=0)[0].version == Version(version)
     engine.close()
     median = float(np.median(seconds[1:]))
     return {

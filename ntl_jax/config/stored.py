@@ -7,7 +7,7 @@ import pathlib
 from typing import Any
 
 from ntl_jax.config.sections import RunConfig
-from ntl_jax.config.serialisation import from_dict
+from ntl_jax.config.serialization import from_dict
 
 CONFIG_FILE = "config.json"
 """Of a run folder: the resolved configuration, and the folder's format."""

@@ -11,7 +11,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args, get_origin
 
-from ntl_jax.config.serialisation import Leaf, flatten, leaves
+from ntl_jax.config.serialization import Leaf, flatten, leaves
 from ntl_jax.config.setting import Need
 from ntl_jax.config.vllm import TEMPERATURES
 

@@ -19,13 +19,13 @@ class Groups(NamedTuple):
     """For each of B rows, its group.
 
     Args:
-        index: number of the group, in [0, B).
+        group: its number, in [0, B).
         counted: whether the row has a valid score.
         size: number of rows in the group.
         num_counted: number of rows in the group with a valid score.
     """
 
-    index: Int[Array, " B"]
+    group: Int[Array, " B"]
     counted: Bool[Array, " B"]
     size: Float[Array, " B"]
     num_counted: Float[Array, " B"]
@@ -37,7 +37,7 @@ class Groups(NamedTuple):
 
     def sums(self, x: Float[Array, " B"]) -> Float[Array, " B"]:
         """For each row the sum of `x` over its group; `x` must be 0 in rows without a valid score."""
-        return _sums(x, self.index)
+        return _sums(x, self.group)
 
 
 def scored_groups(
@@ -80,8 +80,8 @@ def deviations(
     """
     scores = jnp.where(groups.counted, scores, 0.0)
     weights = jnp.where(groups.counted, 1.0 if weights is None else weights, 0.0)
-    best = jax.ops.segment_max(jnp.where(groups.counted, scores, -jnp.inf), groups.index, num_segments=len(scores))
-    relative = jnp.where(groups.counted, scores - best[groups.index], 0.0)
+    best = jax.ops.segment_max(jnp.where(groups.counted, scores, -jnp.inf), groups.group, num_segments=len(scores))
+    relative = jnp.where(groups.counted, scores - best[groups.group], 0.0)
     mean = groups.sums(weights * relative) / jnp.maximum(groups.sums(weights), 1.0)
     compared = jnp.where(groups.num_counted > 1, relative - mean, scores)
     return jnp.where(groups.has_baseline, compared, 0.0)

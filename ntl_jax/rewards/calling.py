@@ -156,8 +156,9 @@ class _Worker(threading.Thread):
         await asyncio.gather(*(self._await_one(index, result) for index, result in pending.items()))
 
     async def _await_one(self, index: int, result: Awaitable[Any]) -> None:
+        limit = asyncio.timeout(self._timeout_s)
         try:
-            async with asyncio.timeout(self._timeout_s) as limit:
+            async with limit:
                 outcome = RewardOutcome.of(await result)
         except _ANYTHING:
             outcome = _timed_out(self._timeout_s) if limit.expired() else RewardOutcome.failed(traceback.format_exc())

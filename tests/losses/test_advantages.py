@@ -273,8 +273,3 @@ def test_masks_of_nothing_give_zeros():
         group_advantages(SCORES, IDS, where=jnp.zeros(6, bool)),
     ):
         assert not x.any()
-
-
-def test_gae_under_vmap_and_jit_equals_gae_of_the_batch():
-    for x, y in zip(gae(REWARDS, VALUES, MASK), jax.jit(jax.vmap(gae))(REWARDS, VALUES, MASK), strict=True):
-        np.testing.assert_allclose(x, y, atol=1e-6)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same against transformers itself, where torch is installed: published shapes, every gradient, both directions."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -124,9 +125,8 @@ def test_transformers_generates_greedily_what_the_decoder_finds_likeliest(pair):
 @pytest.mark.parametrize("tie_embeddings", [True, False])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_transformers_reads_shards_and_their_index_bit_for_bit(tmp_path, tie_embeddings, dtype):
-    sizes = {"width": 32, "num_heads": 4, "num_kv_heads": 2, "head_dim": 8, "feed_forward": 64}
-    config = ModelConfig(vocab_size=64, num_layers=2, tie_embeddings=tie_embeddings, param_dtype=dtype, **sizes)
-    decoder = Decoder(config, rngs=nnx.Rngs(0))
+    config = small("Qwen2.5-0.5B" if tie_embeddings else "Qwen2.5-7B")
+    decoder = Decoder(dataclasses.replace(config, param_dtype=dtype), rngs=nnx.Rngs(0))
     save_hf(decoder, tmp_path / "saved", max_shard_bytes=20_000)
     assert len(list(tmp_path.glob("saved/model-*.safetensors"))) > 1
     model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "saved", dtype=getattr(torch, dtype))

@@ -250,13 +250,6 @@ def test_a_transposed_embedding_serves_as_head():
     np.testing.assert_allclose(jax.grad(loss)(embedding), dense_result((4, 8))[1][1].T, rtol=1e-5, atol=2e-5)
 
 
-def test_it_maps_over_a_batch_axis():
-    hidden, head, targets = problem((4, 8))
-    one = functools.partial(vocab_head, head=head, number_ids=NUMBER_IDS, chunk_size=4)
-    mapped = jax.vmap(lambda hidden, targets: one(hidden=hidden, targets=targets))(hidden, targets)
-    assert_trees_close(mapped, vocab_head_dense(hidden, head, targets, NUMBER_IDS))
-
-
 @pytest.mark.parametrize(("fused", "num_tokens"), [(False, None), (True, None), (False, 1000), (True, 1000)])
 def test_the_logits_of_all_positions_never_exist(fused, num_tokens):
     num_rows, vocab_size = 256, 1024

@@ -15,7 +15,7 @@ from ntl_jax.config import ModelSection, RunConfig
 from ntl_jax.data import load_tokenizer
 from ntl_jax.data.tokenizer import BUILT_IN
 from ntl_jax.models import save_hf
-from ntl_jax.records import Sampling
+from ntl_jax.records import Sampling, Version, Weights
 from ntl_jax.rollout.vocabulary import Vocabulary, agree
 from ntl_jax.train.factory import assemble, supervised_trainer
 from ntl_jax.train.header import describe
@@ -74,6 +74,7 @@ def test_an_untrained_policy_samples_only_tokens_of_its_tokenizer(tiny, tmp_path
     parts = assemble(saved(tiny, tmp_path / "policy") if loaded else tiny)
     assert (parts.model.num_tokens, parts.model.vocab_size) == (492, 512)
     sampling = Sampling(num_samples=4, max_tokens=24, stop_token_ids=parts.stop_token_ids)
+    parts.engine.publish(Weights(Version(0), parts.params))
     trajectories = parts.engine.generate(parts.train_prompts[:96], sampling, seed=0)
     assert len(trajectories) == 384
     assert max(t.response_ids.max() for t in trajectories) < 492

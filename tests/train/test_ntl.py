@@ -43,7 +43,7 @@ def with_settings(parts, reward: RewardSection | None = None, **settings):
     """The same parts with other settings of the ntl section."""
     config = parts.config
     config = dataclasses.replace(config, ntl=NTLSection(**settings), reward=reward or config.reward)
-    config.validate()
+    config.validate(base=config)
     shape = RowShape(row=64 + config.rollout.max_tokens, response=config.rollout.max_tokens)
     policy_pass = PolicyPass(parts.table, config.ntl.method, shape, parts.mesh, max_tokens=512)
     scorer = Scorer(config, parts.task, parts.tokenizer, parts.table, policy_pass)
@@ -271,7 +271,7 @@ def test_each_creator_makes_a_trainer_with_its_settings(tiny, tiny_parts, monkey
     monkeypatch.setattr(create, "assemble", lambda config, tokenizer: dataclasses.replace(tiny_parts, config=config))
     monkeypatch.setattr(create, "ppo_trainer", lambda parts, params: parts)
     config = make(tiny, **settings).config
-    config.validate()
+    config.validate(base=config)
     assert config.ntl == expected
     assert dataclasses.replace(config, ntl=tiny.ntl) == tiny
 

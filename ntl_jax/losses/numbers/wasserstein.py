@@ -44,7 +44,7 @@ def wasserstein_1(
             f"number_logits {number_logits.shape} and target_probs {target_probs.shape} must have one shape, which "
             f"ends in one entry for each of the values {values.shape}"
         )
-    values = values.astype(jnp.float32)
+    values = jnp.asarray(values, jnp.float32)
     defined = ~jnp.any(jnp.isnan(target_probs), axis=-1)
     target_probs = jnp.where(defined[..., None], target_probs, 0.0).astype(jnp.float32)
     probs, possible = number_probs(number_logits, defined)

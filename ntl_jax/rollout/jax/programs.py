@@ -20,7 +20,7 @@ from ntl_jax.models.attention import row_attention
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Params
 from ntl_jax.rollout.jax.cache import Block, Cache, visible, write_page
-from ntl_jax.rollout.jax.decode_attention import Partial, attend_block, merge, normalised
+from ntl_jax.rollout.jax.decode_attention import Partial, attend_block, merge, normalized
 from ntl_jax.rollout.jax.draw import uniforms
 from ntl_jax.rollout.jax.sampler import Captured, Method, sample
 from ntl_jax.rollout.jax.truncation import Truncation
@@ -229,7 +229,7 @@ def _advance(
             *_over_own(geometry, queries, own[layer], slots),
             attend_block(queries, page_keys, page_values, is_written),
         ]
-        return normalised(merge(parts)).astype(q.dtype).reshape(q.shape), (page_keys, page_values)
+        return normalized(merge(parts)).astype(q.dtype).reshape(q.shape), (page_keys, page_values)
 
     hidden, page = decoder.run(loop.tokens[:, None], (slots.positions + loop.step)[:, None], attend)
     return hidden[:, 0], tuple(page)

@@ -70,7 +70,9 @@ class Round:
         weights: to sample from; the round reads their arrays until its last segment.
         sampling: of all its requests.
         num_requests: known when it starts. Where every one of them has a group of slots to itself, groups get room for
-            one prompt at a time, else for several. More may be added all the same, and no sample depends on it.
+            one prompt at a time, else for several. More may be added all the same. On CPU, last bits of log-probs can
+            differ between room for one and for several where a product has few rows (fewer than 16 slots, or prompts
+            of at most 16 tokens).
     """
 
     def __init__(self, setup: Setup, weights: Weights, sampling: Sampling, *, num_requests: int):
@@ -203,8 +205,8 @@ def _geometry(setup: Setup, sampling: Sampling, num_requests: int) -> Geometry:
         graph=setup.graph,
         num_groups=num_groups,
         num_samples=sampling.num_samples,
-        # Decided by what is known at the start: places cost memory, and attention over them. Where more requests come
-        # than that, each waits until a whole group is free, and gets the same samples.
+        # Decided by what is known at the start, so that the prompts of a call decode in the same programs whether or
+        # not more requests may come: places cost memory and attention. Late ones wait until a whole group is free.
         num_places=num_places_for(num_requests, sampling.num_samples, num_groups),
         prompt_blocks=block_sizes(num_prefilled, first=FIRST_PROMPT_BLOCK),
         own_blocks=block_sizes(num_own, first=FIRST_OWN_BLOCK),

@@ -26,6 +26,7 @@ from ntl_jax.rollout.vllm.start import import_vllm, start_vllm
 from ntl_jax.rollout.vllm.weight_buckets import Bucket, sent_shapes, weight_buckets, write_bucket
 
 MAX_DIGIT_IDS = 128  # vLLM's limit on tokens whose log-probs a request asks for by name
+BROKEN_OFF = "vLLM broke off while it sampled, and may still hold some of the requests; close() it, make a new one"
 
 
 class VllmEngine(RolloutEngine):
@@ -169,18 +170,26 @@ class VllmEngine(RolloutEngine):
     def _advance(self) -> None:
         """One step of vLLM, a token of each sample that runs, with the waiting requests that can join."""
         self._check_running()
-        self._ended = "vLLM broke off while it sampled, and may hold requests of then; close() it, make a new one"
-        self._admit()
-        done: dict[int, Group] = {}
-        for output in self._llm.llm_engine.step():
-            if output.finished:
-                group, index = self._decoding.pop(output.request_id)
-                group.responses[index] = output.outputs[0]
-                if None not in group.responses:
-                    done[id(group)] = group
-        assert self._held is not None
-        self._finished.extend(self._reader(list(done.values()), self._held))
-        self._ended = None
+        with contextlib.ExitStack() as broken_off:
+            broken_off.callback(self._end, BROKEN_OFF)
+            self._admit()
+            done: dict[int, Group] = {}
+            for output in self._llm.llm_engine.step():
+                if output.finished:
+                    group, index = self._decoding.pop(output.request_id)
+                    group.responses[index] = output.outputs[0]
+                    if None not in group.responses:
+                        done[id(group)] = group
+            assert self._held is not None
+            self._finished.extend(self._reader(list(done.values()), self._held))
+            broken_off.pop_all()
+
+    def _end(self, reason: str) -> None:
+        """Nothing is sampled from now on; what was submitted is dropped."""
+        self._ended = reason
+        self._waiting.clear()
+        self._decoding.clear()
+        self._finished.clear()
 
     def _admit(self) -> None:
         """Hands vLLM the first of the waiting requests, as long as they are of the Sampling that is in flight.
@@ -209,10 +218,7 @@ class VllmEngine(RolloutEngine):
 
     def close(self) -> None:
         self._llm.llm_engine.engine_core.shutdown()
-        self._ended = "it is closed"
-        self._waiting.clear()
-        self._decoding.clear()
-        self._finished.clear()
+        self._end("it is closed")
         del self._llm
 
     def _check_running(self) -> None:

@@ -41,7 +41,7 @@ def strict_dtype_promotion():
 
 def gpt2_values():
     """The values of GPT-2's 1,691 number tokens: uneven, repeated, up to 66,666,666."""
-    facts = json.loads((pathlib.Path(__file__).parents[1] / "numerals" / "number_tokens.json").read_text())["gpt2"]
+    facts = json.loads((pathlib.Path(__file__).parents[2] / "numerals" / "number_tokens.json").read_text())["gpt2"]
     vocab = dict(zip(facts["pieces"].split(" "), facts["ids"], strict=True))
     return NumberTable.from_vocab(vocab, "numbers", facts["vocab_size"]).values
 
@@ -311,7 +311,7 @@ def test_extreme_logits_stay_finite(mass_term):
 @pytest.mark.parametrize(
     ("loss", "mass_term"), [(number_token_wasserstein, False), (SQUASHED, True), (number_token_mse, True)]
 )
-def test_eager_jit_vmap_and_eight_devices_agree_in_value_and_gradient(loss, mass_term):
+def test_eight_devices_gather_nothing_and_agree_with_one_in_value_and_gradient(loss, mass_term):
     logits, labels = batch()
 
     def total(logits, labels):
@@ -322,14 +322,9 @@ def test_eager_jit_vmap_and_eight_devices_agree_in_value_and_gradient(loss, mass
     sharded = jax.device_put((logits, labels), NamedSharding(mesh, P("data")))
     compiled = jax.jit(jax.value_and_grad(total)).lower(*sharded).compile()
     assert "all-gather" not in str(compiled.as_text())
-    losses, gradients = jax.vmap(jax.value_and_grad(total))(logits, labels)
-    for value, gradient in [
-        jax.jit(jax.value_and_grad(total))(logits, labels),
-        compiled(*sharded),
-        (losses.sum(), gradients),
-    ]:
-        np.testing.assert_allclose(value, eager[0], rtol=1e-6)
-        np.testing.assert_allclose(gradient, eager[1], rtol=1e-5, atol=1e-6)
+    value, gradient = compiled(*sharded)
+    np.testing.assert_allclose(value, eager[0], rtol=1e-6)
+    np.testing.assert_allclose(gradient, eager[1], rtol=1e-5, atol=1e-6)
 
 
 def test_the_mass_terms_gradients_equal_finite_differences():

@@ -137,6 +137,18 @@ def test_parameters_come_to_lie_where_they_belong():
     jax.tree.map(np.testing.assert_array_equal, params, alone)
 
 
+SMALL = ModelConfig(
+    vocab_size=64,
+    num_layers=1,
+    width=32,
+    num_heads=4,
+    num_kv_heads=2,
+    head_dim=8,
+    feed_forward=64,
+    tie_embeddings=False,
+)
+
+
 class Counting:
     """A stored tensor that counts the numbers that are read from it."""
 
@@ -151,9 +163,7 @@ class Counting:
 
 @pytest.mark.parametrize("mesh_shape", [(1, 4, 1), (1, 1, 2), (2, 2, 2)], ids=str)
 def test_only_the_part_of_a_tensor_that_a_device_needs_is_read(mesh_shape):
-    sizes = {"width": 32, "num_heads": 4, "num_kv_heads": 2, "head_dim": 8, "feed_forward": 64}
-    config = ModelConfig(vocab_size=64, num_layers=1, tie_embeddings=False, **sizes)
-    params = nnx.state(Decoder(config, rngs=nnx.Rngs(0)), nnx.Param)
+    params = nnx.state(Decoder(SMALL, rngs=nnx.Rngs(0)), nnx.Param)
     placement = jax.tree.leaves(shardings(params, make_mesh(mesh_shape)))
     for tensor, leaf, sharding in zip(hf_layout(params), jax.tree.leaves(params), placement, strict=True):
         for part in sharding.devices_indices_map(leaf.shape).values():

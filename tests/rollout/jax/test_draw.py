@@ -31,12 +31,15 @@ def test_a_token_of_probability_zero_is_never_drawn(uniform):
     assert not impossible[np.arange(300), tokens].any()
 
 
-def uniforms_of(prompts: list[int], num_samples: int, num_draws: int, *, first: int = 0, seed: int = 3) -> np.ndarray:
-    """[prompts, samples, draws]"""
+def uniforms_of(
+    prompts: list[int], num_samples: int, num_draws: int, *, first: int = 0, seeds: tuple[int, ...] = (3,)
+) -> np.ndarray:
+    """[prompts, samples, draws]; one seed for all prompts, or one each."""
+    by_prompt = jnp.broadcast_to(jnp.array(seeds, jnp.uint32), len(prompts))
     prompt_index = jnp.repeat(jnp.array(prompts, jnp.uint32), num_samples)
     sample_index = jnp.tile(jnp.arange(num_samples), len(prompts))
     starts = jnp.full(len(prompt_index), first)
-    random = uniforms(jnp.uint32(seed), prompt_index, sample_index, starts, num_draws)
+    random = uniforms(jnp.repeat(by_prompt, num_samples), prompt_index, sample_index, starts, num_draws)
     return np.asarray(random).T.reshape(len(prompts), num_samples, num_draws)
 
 
@@ -54,4 +57,11 @@ def test_random_numbers_depend_on_prompt_sample_and_position_and_not_on_their_pl
     together = uniforms_of([4, 9], 3, 40)
     np.testing.assert_array_equal(together[1, :2, :4], uniforms_of([9], 2, 4)[0])
     np.testing.assert_array_equal(together[:, :, 16:32], uniforms_of([4, 9], 3, 16, first=16))
+    assert len(np.unique(together)) == together.size
+
+
+def test_each_sample_draws_by_its_own_seed():
+    together = uniforms_of([4, 4, 9], 2, 8, seeds=(2**32 - 1, 0, 5))
+    for row, (prompt, seed) in enumerate([(4, 2**32 - 1), (4, 0), (9, 5)]):
+        np.testing.assert_array_equal(together[row], uniforms_of([prompt], 2, 8, seeds=(seed,))[0])
     assert len(np.unique(together)) == together.size

@@ -16,17 +16,20 @@ from ntl_jax.data import load_tokenizer
 from ntl_jax.models import Decoder, ModelConfig, make_mesh, shardings
 from ntl_jax.numerals import NumberTable, TokenDecoder
 from ntl_jax.ops import vocab_head
-from ntl_jax.records import Prompt, Sampling, Trajectory
+from ntl_jax.records import Prompt, Sampling, Trajectory, Version, VersionSpan, Weights
 from ntl_jax.rollout import JaxEngine
 from ntl_jax.rollout.jax.truncation import Truncation, truncate
 from ntl_jax.rollout.stopping import length_to_stop
 from ntl_jax.rows.padding import RowShape, pad_rows
+from tests.engines import weights_of
 
 SAMPLING = Sampling(num_samples=4, max_tokens=12, stop_token_ids=(3, 5))
 
 
 def make_engine(decoder: Decoder, table: NumberTable, mesh_shape=(1, 1, 1), slots: int = 16) -> JaxEngine:
-    return JaxEngine(decoder, table, mesh=make_mesh(mesh_shape), slots=slots, max_prompt_tokens=9)
+    engine = JaxEngine(decoder.config, table, mesh=make_mesh(mesh_shape), slots=slots, max_prompt_tokens=9)
+    engine.publish(weights_of(decoder))
+    return engine
 
 
 @pytest.fixture(scope="module")
@@ -134,10 +137,10 @@ def test_new_weights_change_the_samples_and_the_version(decoder, table, prompts)
     engine = make_engine(decoder, table)
     before = engine.generate(prompts, SAMPLING, seed=0)
     other = Decoder(decoder.config, rngs=nnx.Rngs(1))
-    engine.load_weights(7, other)
+    engine.publish(weights_of(other, 7))
     after = engine.generate(prompts, SAMPLING, seed=0)
-    assert {t.policy_version for t in before} == {0}
-    assert {t.policy_version for t in after} == {7}
+    for trajectories, version in ((before, Version(0)), (after, Version(7))):
+        assert all(t.versions == (VersionSpan(0, len(t.response_ids), version),) for t in trajectories)
     assert as_bytes(before) != as_bytes(after)
 
 
@@ -237,7 +240,8 @@ def test_a_stop_string_ends_the_response_with_the_token_that_completes_it():
     decoder = Decoder(ModelConfig(vocab_size=vocab_size, feed_forward=32, **sizes), rngs=nnx.Rngs(0))
     table = NumberTable.from_tokenizer(tokenizer, vocab_size=vocab_size)
     mesh = make_mesh((1, 1, 1))
-    engine = JaxEngine(decoder, table, mesh=mesh, slots=8, max_prompt_tokens=4, tokenizer=tokenizer)
+    engine = JaxEngine(decoder.config, table, mesh=mesh, slots=8, max_prompt_tokens=4, tokenizer=tokenizer)
+    engine.publish(weights_of(decoder))
     prompt = Prompt(0, np.array([5, 6], np.int32), "", "1")
     sampling = Sampling(num_samples=32, max_tokens=40)
     free = engine.generate([prompt], sampling, seed=0)
@@ -257,7 +261,8 @@ def test_a_stop_string_ends_the_response_with_the_token_that_completes_it():
         np.testing.assert_array_equal(after.response_ids, before.response_ids[: ends[0] + 1 if len(ends) else None])
         assert after.finish_reason == ("stop" if len(ends) else "length")
     assert {t.finish_reason for t in ended} == {"stop", "length"}
-    without = JaxEngine(decoder, table, mesh=mesh, slots=8, max_prompt_tokens=4)
+    without = JaxEngine(decoder.config, table, mesh=mesh, slots=8, max_prompt_tokens=4)
+    without.publish(weights_of(decoder))
     with pytest.raises(ValueError, match=r"JaxEngine\(tokenizer"):
         without.generate([prompt], dataclasses.replace(sampling, stop_strings=("x",)), seed=0)
 
@@ -307,9 +312,9 @@ def test_ids_past_the_tokenizer_are_never_sampled_and_the_others_have_probabilit
 def test_weights_that_an_update_took_are_asked_for_and_not_sampled_from(decoder, table, prompts):
     engine, params = make_engine(decoder, table), nnx.state(decoder, nnx.Param)
     taken = jax.tree.map(lambda x: x.copy(), params)
-    engine.load_weights(7, nnx.merge(nnx.graphdef(decoder), taken))
+    engine.publish(Weights(Version(7), taken))
     jax.tree.map(lambda x: x.delete(), taken)
-    with pytest.raises(ValueError, match="weights of version 7 was given to an update since: call load_weights"):
+    with pytest.raises(ValueError, match=r"weights of Version\(iteration=7.*\), which were lent: retract\(\) before"):
         engine.generate(prompts, SAMPLING, seed=0)
 
 

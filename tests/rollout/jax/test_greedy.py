@@ -17,6 +17,7 @@ from ntl_jax.models import Decoder, ModelConfig, make_mesh, save_hf
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Prompt, Sampling
 from ntl_jax.rollout import JaxEngine
+from tests.engines import weights_of
 
 ARCHITECTURES = ("Qwen2ForCausalLM", "Qwen3ForCausalLM", "LlamaForCausalLM")
 STORED = pathlib.Path(__file__).with_name("greedy_tokens.json")
@@ -67,7 +68,9 @@ def architecture(request) -> str:
 def responses(architecture) -> list[list[int]]:
     table = NumberTable.from_vocab({str(d): d for d in range(10)}, vocab_size=VOCAB_SIZE)
     mesh = make_mesh((1, 1, 1), jax.devices()[:1])
-    engine = JaxEngine(make_decoder(architecture), table, mesh=mesh, slots=16, max_prompt_tokens=24)
+    decoder = make_decoder(architecture)
+    engine = JaxEngine(decoder.config, table, mesh=mesh, slots=16, max_prompt_tokens=24)
+    engine.publish(weights_of(decoder))
     prompts = [Prompt(i, ids, "", "1") for i, ids in enumerate(make_prompts())]
     sampling = Sampling(num_samples=1, max_tokens=MAX_TOKENS, temperature=0.0)
     return [t.response_ids.tolist() for t in engine.generate(prompts, sampling, seed=0)]

@@ -8,13 +8,19 @@ from ntl_jax.rollout.jax.programs import PAGE
 from ntl_jax.rollout.jax.scheduler import Scheduler, num_places_for
 
 
-def run(lengths: np.ndarray, num_groups: int) -> tuple[np.ndarray, float, list[int]]:
-    """Tokens decoded of each sample, share of slot-steps kept, prompts in the order in which they came in."""
+def run(lengths: np.ndarray, num_groups: int, *, together: bool = True) -> tuple[np.ndarray, float, list[int]]:
+    """Tokens decoded of each sample, share of slot-steps kept, prompts in the order in which they came in.
+
+    Prompts are added together, or one by one while others decode.
+    """
     num_prompts, num_samples = lengths.shape
     places = num_places_for(num_prompts, num_samples, num_groups)
-    scheduler = Scheduler(num_prompts=num_prompts, num_samples=num_samples, num_groups=num_groups, num_places=places)
+    added = num_prompts if together else 1
+    scheduler = Scheduler(num_samples=num_samples, num_groups=num_groups, num_places=places)
+    for _ in range(added):
+        scheduler.add()
     lengths, done, slot_steps, order = lengths.ravel(), np.zeros(lengths.size, int), 0, []
-    while scheduler.busy:
+    while scheduler.busy or added < num_prompts:
         for entry in scheduler.admit():
             order.append(entry.prompt)
             assert scheduler.prompt_of_place[entry.place, entry.group] == entry.prompt
@@ -29,14 +35,18 @@ def run(lengths: np.ndarray, num_groups: int) -> tuple[np.ndarray, float, list[i
         slot_steps += steps.max() * len(scheduler.sample_of_slot)
         finished = np.zeros(len(scheduler.sample_of_slot), bool)
         finished[slots] = done[samples] == lengths[samples]
-        scheduler.release(finished)
+        for entry in scheduler.release(finished):
+            assert (done == lengths).reshape(num_prompts, num_samples)[entry.prompt].all()
+        if added < num_prompts:
+            added = scheduler.add() + 1
     return done, done.sum() / slot_steps, order
 
 
+@pytest.mark.parametrize("together", [True, False])
 @pytest.mark.parametrize(("num_prompts", "num_samples", "num_groups"), [(1, 1, 4), (3, 8, 8), (30, 4, 2), (50, 1, 8)])
-def test_every_sample_is_decoded_to_its_end_exactly_once(num_prompts, num_samples, num_groups):
+def test_every_sample_is_decoded_to_its_end_exactly_once(num_prompts, num_samples, num_groups, together):
     lengths = np.random.default_rng(0).integers(1, 100, (num_prompts, num_samples))
-    done, _, order = run(lengths, num_groups)
+    done, _, order = run(lengths, num_groups, together=together)
     np.testing.assert_array_equal(done, lengths.ravel())
     assert order == list(range(num_prompts))
 

@@ -20,11 +20,12 @@ from ntl_jax.data import load_tokenizer
 from ntl_jax.models import Decoder, ModelConfig
 from ntl_jax.numerals import NumberTable, TokenDecoder
 from ntl_jax.ops import head_logits
-from ntl_jax.records import Prompt, Sampling, Trajectory
+from ntl_jax.records import Prompt, Request, Sampling, Trajectory, Version, VersionSpan, Weights
 from ntl_jax.rollout import VllmEngine
 from ntl_jax.rollout.jax.truncation import Truncation, truncate
 from ntl_jax.rollout.stopping import length_to_stop
-from ntl_jax.rollout.vllm.engine import _log_probs
+from ntl_jax.rollout.vllm.requests import _log_probs
+from tests.engines import weights_of
 
 pytestmark = [
     pytest.mark.vllm,
@@ -99,7 +100,7 @@ def sampling_errors(decoder: Decoder, trajectories: list[Trajectory], temperatur
 
 def make_engine(decoder: Decoder, workers: int) -> VllmEngine:
     return VllmEngine(
-        decoder, TABLE, max_prompt_tokens=PROMPT_TOKENS, max_tokens=MAX_TOKENS, tokenizer=load_tokenizer(),
+        decoder.config, TABLE, max_prompt_tokens=PROMPT_TOKENS, max_tokens=MAX_TOKENS, tokenizer=load_tokenizer(),
         settings=dataclasses.replace(SETTINGS, tensor_parallel_size=workers),
     )  # fmt: skip
 
@@ -126,9 +127,9 @@ def engine(variant):
 
 @pytest.fixture
 def policy(engine, family):
-    """The policy that the engine has."""
+    """The policy that the engine has; nothing is transferred where it has it already."""
     decoder = make_policy(0, **family)
-    engine.load_weights(0, decoder)
+    engine.publish(weights_of(decoder))
     return decoder
 
 
@@ -234,18 +235,63 @@ def test_new_weights_give_the_new_policys_log_probs_and_not_the_olds(engine, pol
     """Also of prompts whose keys and values are cached, and of a head that is tied."""
     before = engine.generate(PROMPTS, SAMPLING, seed=1)
     new = make_policy(1, **family)
-    engine.load_weights(7, new)
+    engine.publish(weights_of(new, 7))
     after = engine.generate(PROMPTS, SAMPLING, seed=1)
-    assert {t.policy_version for t in before} == {0} and {t.policy_version for t in after} == {7}
+    for trajectories, version in ((before, Version(0)), (after, Version(7))):
+        assert all(t.versions == (VersionSpan(0, len(t.response_ids), version),) for t in trajectories)
     assert max(sampling_errors(new, after)) <= 1e-4
     assert min(sampling_errors(policy, after)) > 0.1
 
 
+def test_requests_submitted_at_different_times_are_finished_one_sampling_after_the_other(engine, policy):
+    """Those of one Sampling together, each with the samples that its own seed gives."""
+    short = dataclasses.replace(SAMPLING, max_tokens=5, capture_digits=False)
+    engine.submit([Request(p, SAMPLING, seed=p.index) for p in PROMPTS[:3]])
+    engine.submit([Request(p, short, 0) for p in PROMPTS])
+    groups = [next(engine.results())]
+    engine.submit([Request(p, short, 1) for p in PROMPTS])
+    assert engine.unfinished == 14
+    groups += engine.results()
+    assert [[t.sample_index for t in group] for group in groups] == [list(range(4))] * 15
+    assert {group[0].draw for group in groups[:3]} == {p.draw for p in PROMPTS[:3]}
+    assert all(t.digit_log_probs is not None for group in groups[:3] for t in group)
+    assert max(len(t.response_ids) for group in groups[3:] for t in group) == 5
+    found = {group[0].draw: responses(group) for group in groups[:3]}
+    expected = {p.draw: responses(engine.generate([p], SAMPLING, seed=p.index)) for p in PROMPTS[:3]}
+    assert np.mean([a == b for draw in found for a, b in zip(found[draw], expected[draw], strict=True)]) > 0.9
+
+
+def test_requests_in_flight_are_finished_with_the_weights_that_they_were_submitted_under(engine, policy, family):
+    engine.submit([Request(p, SAMPLING, 1) for p in PROMPTS])
+    new = make_policy(1, **family)
+    engine.publish(weights_of(new, 12))
+    engine.submit([Request(p, SAMPLING, 1) for p in PROMPTS])
+    groups = list(engine.results())
+    for decoder, version, part in ((policy, 0, groups[:6]), (new, 12, groups[6:])):
+        trajectories = [t for group in part for t in group]
+        assert {t.version for t in trajectories} == {Version(version)}
+        assert max(sampling_errors(decoder, trajectories)) <= 1e-4
+
+
+def test_nothing_is_lent_and_a_version_that_vllm_holds_is_not_transferred_again(engine, policy):
+    engine.submit([Request(PROMPTS[0], SAMPLING, 0)])
+    with pytest.raises(ValueError, match="1 requests are unfinished and need the published weights"):
+        engine.retract()
+    assert len(list(engine.results())) == 1 and not engine.lent
+    engine.retract()
+    with pytest.raises(ValueError, match=r"no weights to sample from: publish\(Weights"):
+        engine.generate(PROMPTS, SAMPLING, seed=1)
+    engine.publish(Weights(Version(0), params=None))  # of which it reads nothing
+    assert max(sampling_errors(policy, engine.generate(PROMPTS, SAMPLING, seed=1))) <= 1e-4
+
+
 def test_weights_of_other_shapes_are_refused_and_the_engine_keeps_its_own(engine, policy, family):
-    with pytest.raises(ValueError, match=r"version 8 do not fit .* such as model\.layers\.0\.mlp\.down_proj\.weight"):
-        engine.load_weights(8, make_policy(1, **family, feed_forward=64))
+    with pytest.raises(
+        ValueError, match=r"iteration=8.* do not fit .* such as model\.layers\.0\.mlp\.down_proj\.weight"
+    ):
+        engine.publish(weights_of(make_policy(1, **family, feed_forward=64), 8))
     trajectories = engine.generate(PROMPTS, SAMPLING, seed=1)
-    assert {t.policy_version for t in trajectories} == {0}
+    assert {t.version for t in trajectories} == {Version(0)}
     assert max(sampling_errors(policy, trajectories)) <= 1e-4
 
 
@@ -253,18 +299,18 @@ def test_nothing_is_sampled_from_weights_that_arrived_in_part_and_whole_ones_men
     broken = make_policy(2, **family)
     jax.tree.leaves(nnx.state(broken, nnx.Param))[-3].delete()
     with pytest.raises(RuntimeError, match="deleted"):
-        engine.load_weights(9, broken)
-    with pytest.raises(RuntimeError, match="version 9 arrived in part only"):
+        engine.publish(weights_of(broken, 9))
+    with pytest.raises(RuntimeError, match=r"iteration=9.* arrived in part only; a publish\(\) must succeed first"):
         engine.generate(PROMPTS, SAMPLING, seed=1)
-    engine.load_weights(10, policy)
+    engine.publish(weights_of(policy, 10))
     trajectories = engine.generate(PROMPTS, SAMPLING, seed=1)
-    assert {t.policy_version for t in trajectories} == {10}
+    assert {t.version for t in trajectories} == {Version(10)}
     assert max(sampling_errors(policy, trajectories)) <= 1e-4
 
 
 def test_log_probs_that_vllm_leaves_out_are_missed(engine, policy):
     """Of requests that run together and ask for different ones, it leaves some out without a word."""
-    ours, other = (engine._request(SAMPLING, seed=0) for _ in range(2))
+    ours, other = (engine._sampling_params(Request(PROMPTS[0], SAMPLING, 0), 0) for _ in range(2))
     other.logprobs, other.logprob_token_ids = 12, None
     prompts = [{"prompt_token_ids": p.ids.tolist()} for p in PROMPTS[:2]]
     alone = engine._llm.generate(prompts[1:], [other], use_tqdm=False)[0].outputs[0].logprobs
@@ -300,6 +346,6 @@ def test_an_engine_whose_workers_die_while_it_samples_is_used_no_more(engine, po
     with pytest.raises((RuntimeError, AssertionError)):  # as vLLM answers, depending on where it was
         engine.generate(PROMPTS, dataclasses.replace(SAMPLING, num_samples=200), seed=0)
     assert len(workers) == 2
-    for call in (lambda: engine.generate(PROMPTS, SAMPLING, seed=0), lambda: engine.load_weights(11, policy)):
+    for call in (lambda: engine.generate(PROMPTS, SAMPLING, seed=0), lambda: engine.publish(weights_of(policy, 11))):
         with pytest.raises(RuntimeError, match="broke off while it sampled"):
             call()

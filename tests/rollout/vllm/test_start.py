@@ -11,10 +11,8 @@ import sys
 
 import jax.numpy as jnp
 import pytest
-from flax import nnx
 
 from ntl_jax.config import VllmSection
-from ntl_jax.models import Decoder
 from ntl_jax.rollout import VllmEngine
 from ntl_jax.rollout.vllm.start import _check_possible, import_vllm
 
@@ -53,7 +51,7 @@ def test_a_vllm_that_cannot_be_imported_is_answered_with_the_error_and_the_comma
 def test_a_table_of_more_ids_than_vllm_reports_is_refused(decoder, table):
     many = dataclasses.replace(table, ids=jnp.arange(129))
     with pytest.raises(ValueError, match="129 ids stand for digits: vLLM reports at most 128"):
-        VllmEngine(decoder, many, max_prompt_tokens=4, max_tokens=4)
+        VllmEngine(decoder.config, many, max_prompt_tokens=4, max_tokens=4)
 
 
 @with_vllm
@@ -72,7 +70,7 @@ def test_a_table_of_more_ids_than_vllm_reports_is_refused(decoder, table):
     ],
 )
 def test_what_the_installed_version_does_not_take_is_refused_before_it_starts(decoder, table, settings, answer):
-    wider = Decoder(dataclasses.replace(decoder.config, width=128, head_dim=32), rngs=nnx.Rngs(0))
+    wider = dataclasses.replace(decoder.config, width=128, head_dim=32)
     with pytest.raises(ValueError, match=answer):
         VllmEngine(wider, table, max_prompt_tokens=8, max_tokens=8, settings=settings)
 
@@ -87,7 +85,7 @@ def test_what_the_installed_version_does_not_take_is_refused_before_it_starts(de
     ],
 )
 def test_sizes_that_vllm_would_take_for_others_or_fail_at_are_refused(decoder, table, sizes, answer):
-    other = Decoder(dataclasses.replace(decoder.config, **sizes), rngs=nnx.Rngs(0))
+    other = dataclasses.replace(decoder.config, **sizes)
     with pytest.raises(ValueError, match=answer):
         VllmEngine(other, table, max_prompt_tokens=8, max_tokens=8)
 
@@ -104,7 +102,7 @@ def test_workers_share_the_policys_heads_evenly(decoder, size, fits):
 
 @with_vllm
 def test_an_engine_that_fails_to_start_does_not_stand_in_the_way_of_the_next(decoder, table):
-    wider = Decoder(dataclasses.replace(decoder.config, width=128, head_dim=32), rngs=nnx.Rngs(0))
+    wider = dataclasses.replace(decoder.config, width=128, head_dim=32)
     for _ in range(2):
         with pytest.raises(ValueError, match="No available memory for the cache"):
             settings = VllmSection(kv_cache_memory_bytes=1, enforce_eager=True)

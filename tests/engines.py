@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""For tests of engines and of what uses them: an engine without a device, and weights to publish."""
+
+import collections
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+
+from flax import nnx
+
+from ntl_jax.models import Decoder
+from ntl_jax.records import Request, Trajectory, Version, VersionSpan, Weights
+from ntl_jax.rollout import RolloutEngine
+from ntl_jax.rollout.engine import check_finished, check_published
+
+
+def weights_of(decoder: Decoder, iteration: int = 0) -> Weights:
+    """The decoder's parameters under a version."""
+    return Weights(Version(iteration), nnx.state(decoder, nnx.Param))
+
+
+class FakeEngine(RolloutEngine):
+    """Answers each sample of a request with what ``respond(request, sample index)`` returns.
+
+    The spans of versions are the engine's: those of the response are replaced by the version that was published when
+    the request was submitted. ``published`` and ``submitted`` hold what came in, in order.
+
+    Args:
+        respond: makes one trajectory.
+        last_first: groups are finished in the reverse order of submission.
+    """
+
+    def __init__(self, respond: Callable[[Request, int], Trajectory], *, last_first: bool = False):
+        self._respond, self._last_first = respond, last_first
+        self._weights: Weights | None = None
+        self._waiting: collections.deque[tuple[Request, Version]] = collections.deque()
+        self.published: list[Version] = []
+        self.submitted: list[Request] = []
+        self.closed = False
+
+    def publish(self, weights: Weights) -> None:
+        assert not self.closed
+        if self._weights is None or self._weights.version != weights.version:
+            self._weights = weights
+            self.published.append(weights.version)
+
+    def retract(self) -> None:
+        check_finished(self.unfinished)
+        self._weights = None
+
+    @property
+    def lent(self) -> bool:
+        return self._weights is not None
+
+    @property
+    def unfinished(self) -> int:
+        return len(self._waiting)
+
+    def submit(self, requests: Sequence[Request]) -> None:
+        check_published(self.lent)
+        assert self._weights is not None and not self.closed
+        self.submitted += requests
+        self._waiting.extend((request, self._weights.version) for request in requests)
+
+    def results(self) -> Iterator[list[Trajectory]]:
+        while self._waiting:
+            request, version = self._waiting.pop() if self._last_first else self._waiting.popleft()
+            group = [self._respond(request, index) for index in range(request.sampling.num_samples)]
+            yield [dataclasses.replace(t, versions=(VersionSpan(0, len(t.response_ids), version),)) for t in group]
+
+    def close(self) -> None:
+        self._waiting.clear()
+        self._weights, self.closed = None, True

@@ -23,14 +23,16 @@ def test_every_sequence_that_counts_is_there_once_with_all_that_belongs_to_it():
     prompts, responses, keep, batch = random_batch(0)
     packed = pack(batch)
     rows, tokens = packed.rows, packed.tokens
-    assert rows.segment_ids is not None
+    assert rows.segment_ids is not None and tokens.values is not None and batch.tokens.values is not None
     found = []
     for row in range(len(rows.tokens)):
         for segment in range(1, rows.segment_ids[row].max() + 1):
             here = rows.segment_ids[row] == segment
             assert rows.positions[row, here].tolist() == list(range(here.sum()))
             mine = tokens.mask[row] & (rows.segment_ids[row, rows.predictors[row]] == segment)
-            np.testing.assert_array_equal(rows.tokens[row, rows.predictors[row, mine] + 1], tokens.targets.ids[row, mine])
+            np.testing.assert_array_equal(
+                rows.tokens[row, rows.predictors[row, mine] + 1], tokens.targets.ids[row, mine]
+            )
             of_tokens = tokens.advantages, tokens.old_log_probs, *tokens.values, *packed.weights[:2]
             found.append((rows.tokens[row, here].tolist(), [x[row, mine].tolist() for x in of_tokens]))
     of_tokens = batch.tokens.advantages, batch.tokens.old_log_probs, *batch.tokens.values, *batch.weights[:2]

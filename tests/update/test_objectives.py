@@ -60,9 +60,9 @@ def rows() -> Batch[Experience]:
 @pytest.fixture(scope="module")
 def states(rows):
     """Hidden states of the response tokens, and a head."""
-    keys = jax.random.split(jax.random.key(1))
-    hidden = jax.random.normal(keys[0], (*rows.tokens.mask.shape, WIDTH))
-    return hidden, 0.3 * jax.random.normal(keys[1], (WIDTH, VOCAB))
+    rng = np.random.default_rng(1)
+    hidden, head = rng.normal(size=(*rows.tokens.mask.shape, WIDTH)), 0.3 * rng.normal(size=(WIDTH, VOCAB))
+    return hidden.astype(np.float32), head.astype(np.float32)
 
 
 def algorithm_of(objective: Any, **settings: Any) -> AlgorithmSection:
@@ -126,9 +126,7 @@ def test_loss_and_gradient_are_those_of_the_plain_formula_packed_or_not(rows, st
     assert_gradients_close(got, gradient)
 
     # Rows of zeros make the packed rows as many as the others, which the same program serves.
-    packed, source = jax.tree.map(
-        lambda x: np.pad(x, [(0, len(batch.tokens.mask) - len(x)), (0, 0)]), (packed, source)
-    )
+    packed, source = jax.tree.map(lambda x: np.pad(x, [(0, len(batch.tokens.mask) - len(x)), (0, 0)]), (packed, source))
     hidden, head = states
     moved, segments = hidden.reshape(-1, WIDTH)[source], response_segments(packed.rows)
     (value, _), (d_moved, d_head) = of_objective(moved, head, packed.tokens, packed.weights, segments)
@@ -151,10 +149,11 @@ def test_objectives_see_states_and_tokens_and_not_where_those_lie_in_a_row(rows,
     """The tokens of each response in any order, and for all but GSPO in any row."""
     hidden, head = states
     (_, expected), _ = fused(objective)(hidden, head, rows.tokens, rows.weights, ALONE)
-    order = np.random.default_rng(5).permutation(rows.tokens.mask.shape[1])
-    moves = [lambda x: x[:, order]]
+    rng, (num_rows, size) = np.random.default_rng(5), rows.tokens.mask.shape
+    everywhere, within = rng.permutation(num_rows * size), rng.permutation(size)
+    moves = [lambda x: x[:, within]]
     if objective == "clipped":
-        moves.append(lambda x: x.reshape(1, -1, *x.shape[2:]))
+        moves.append(lambda x: x.reshape(num_rows * size, *x.shape[2:])[everywhere].reshape(x.shape))
     for move in moves:
         (_, found), _ = fused(objective)(move(hidden), head, *jax.tree.map(move, (rows.tokens, rows.weights, ALONE)))
         np.testing.assert_allclose(found.total, expected.total, rtol=1e-5)
@@ -165,10 +164,10 @@ def test_objectives_see_states_and_tokens_and_not_where_those_lie_in_a_row(rows,
 def test_the_reported_divergence_is_not_clipped_like_the_loss_term(rows, states, fused):
     # d = 15 on each token: k3 is 14, as a loss term 10 with gradient 0.
     algorithm = algorithm_of("clipped", kl=KLSection(weight=0.2, estimator="k3"), entropy_weight=0.0)
-    objective = PolicyObjective(algorithm, NumberLoss(TABLE, "mse", 0.0), TEMPERATURE)
+    objective: Any = PolicyObjective(algorithm, NumberLoss(TABLE, "mse", 0.0), TEMPERATURE).__call__
     log_probs = fused("clipped")(*states, rows.tokens, rows.weights, ALONE)[0][1].tokens.log_probs
     tokens = rows.tokens._replace(reference_log_probs=np.asarray(log_probs) - np.float32(15.0))
-    found = jax.jit(objective.__call__)(*states, tokens, rows.weights)
+    found = jax.jit(objective)(*states, tokens, rows.weights)
     metrics = found.metrics.to_dict()
     np.testing.assert_allclose(metrics["actor/kl_loss"], 14.0, rtol=1e-5)
     surrogate = np.sum(rows.weights.loss) * metrics["actor/pg_loss"]
@@ -190,9 +189,11 @@ def test_loss_and_metrics_equal_those_of_a_head_without_padding_rows(rows, state
 
 
 def test_metrics_have_verls_names_and_appear_with_what_they_measure(rows, states):
+    hidden, head = states
+
     def names(algorithm, number_loss=NUMBERS, weights=rows.weights):
-        objective = PolicyObjective(algorithm, number_loss, TEMPERATURE)
-        found = jax.eval_shape(objective.__call__, *states, rows.tokens, weights).metrics
+        objective: Any = PolicyObjective(algorithm, number_loss, TEMPERATURE).__call__
+        found = jax.eval_shape(objective, hidden, head, rows.tokens, weights).metrics
         return found.means.keys() | found.maxima.keys()
 
     every = {"actor/pg_loss", "actor/ppo_kl", "actor/entropy", "actor/ratio_deviation", "actor/pg_clipfrac"}
@@ -206,21 +207,21 @@ def test_metrics_have_verls_names_and_appear_with_what_they_measure(rows, states
 def test_a_number_term_of_weight_0_is_not_in_the_program(rows):
     """Neither are the log-probs of the number tokens, which it alone needs."""
     nothing = NumberLoss(TABLE, "mse", 0.0)
-    stats = HeadStats(*[jnp.full(rows.tokens.mask.shape, jnp.nan)] * 3, jnp.zeros((*rows.tokens.mask.shape, 0)))
+    unknown = jnp.full(rows.tokens.mask.shape, jnp.nan)
+    stats = HeadStats(unknown, unknown, unknown, jnp.zeros((*unknown.shape, 0)))
     assert nothing.ids.shape == (0,) and NUMBERS.ids.shape == (10,)
     assert nothing.weighed(stats, rows.tokens.targets, rows.weights) == 0.0
     assert nothing.metrics(stats, rows.tokens.targets, "actor") == {}
 
 
-@pytest.mark.parametrize("method", ["mse", "wasserstein"])
-def test_the_supervised_loss_is_cross_entropy_plus_the_weighed_number_loss(rows, states, method):
+def test_the_supervised_loss_is_cross_entropy_plus_the_weighed_number_loss(rows, states):
     (hidden, head), targets = states, rows.tokens.targets
-    weights, number_loss = supervised_weights(targets), NumberLoss(TABLE, method, 0.3)
+    weights, number_loss = supervised_weights(targets), NumberLoss(TABLE, "mse", 0.3)
     mask, has_number = jnp.asarray(targets.mask), jnp.asarray(targets.mask & ~np.isnan(targets.numbers))
 
     def plain(hidden, head):
         stats = vocab_head_dense(hidden, head, jnp.asarray(targets.ids), TABLE.ids)
-        of_numbers = LOSSES[method](stats.number_log_probs, jnp.asarray(targets.numbers), TABLE.values)
+        of_numbers = LOSSES["mse"](stats.number_log_probs, jnp.asarray(targets.numbers), TABLE.values)
         cross_entropy = jnp.sum(jnp.where(mask, -stats.log_probs, 0.0)) / jnp.sum(mask)
         return cross_entropy + 0.3 * jnp.sum(jnp.where(has_number, of_numbers, 0.0)) / jnp.sum(has_number)
 
@@ -235,6 +236,26 @@ def test_the_supervised_loss_is_cross_entropy_plus_the_weighed_number_loss(rows,
     found = metrics.to_dict()
     total = found["warm_start/cross_entropy"] + 0.3 * found["warm_start/ntl_loss"]
     assert total == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("method", ["mse", "wasserstein"])
+def test_the_number_loss_of_a_token_is_that_of_the_method_on_its_digits(rows, method):
+    targets, number_loss = rows.tokens.targets, NumberLoss(TABLE, method, 0.3)
+    log_probs = np.log(np.random.default_rng(6).dirichlet(np.ones(10), targets.mask.shape)).astype(np.float32)
+    unknown = jnp.full(targets.mask.shape, jnp.nan)
+    stats = HeadStats(unknown, unknown, unknown, jnp.asarray(log_probs))
+    has_number = targets.mask & ~np.isnan(targets.numbers)
+    found = np.asarray(number_loss.per_token(stats, targets))[has_number]
+    distances = np.arange(10) - targets.numbers[has_number][:, None]
+    probs = np.exp(log_probs[has_number])
+    by_method = {
+        "mse": np.sum(probs * distances, axis=1) ** 2,
+        "wasserstein": np.sum(probs * np.abs(distances), axis=1),
+    }
+    np.testing.assert_allclose(found, by_method[method], rtol=1e-4)
+    weighed = np.asarray(number_loss.weighed(stats, targets, rows.weights))
+    np.testing.assert_allclose(weighed[has_number], 0.3 * rows.weights.numbers[has_number] * found, rtol=1e-5)
+    assert not weighed[~has_number].any()
 
 
 def test_the_critics_loss_is_the_clipped_squared_error_of_what_counts_by_hand(rows):

@@ -68,7 +68,6 @@ def spoilt(x: np.ndarray, batch: Batch[Experience]) -> np.ndarray:
     [
         {"max_tokens": 48},  # three rows at a time, of eight
         {"packed": True},
-        pytest.param({"mesh_shape": (8, 1, 1)}, marks=pytest.mark.slow),
         pytest.param({"packed": True, "mesh_shape": (2, 2, 2), "max_tokens": 64}, marks=pytest.mark.slow),
     ],
     ids=str,
@@ -196,12 +195,12 @@ def test_equal_shapes_are_traced_once():
     """With an optimizer whose state begins as it goes on, and an average."""
     optimizer = optax.adamw(1e-2)
     state = linear_state(optimizer, "policy", with_average=True)
-    loss = chex.assert_max_traces(linear_loss, n=1)
+    loss: Any = chex.assert_max_traces(linear_loss, n=1)
     learners = {"policy": Learner(optimizer, "actor", 0.5)}
     step = make_step([Term(("policy",), loss)], learners, 1000, shardings(state, make_mesh(MESH)))
     for _ in range(3):
-        state, metrics, _ = step(state, linear_batch(3))
-    assert state.step == 3 and metrics.to_dict()["non_finite"] == 0
+        state = step(state, linear_batch(3)).state
+    assert state.step == 3
     with pytest.raises(AssertionError, match="traced > 1 times"):
         step(state, linear_batch(4))
 

@@ -12,8 +12,11 @@ from ntl_jax import losses
 from ntl_jax.config import AlgorithmSection, CispoSection, ClippedSection, GspoSection
 from ntl_jax.ops import vocab_head_dense
 from ntl_jax.records import Experience, Targets
-from ntl_jax.update.surrogate import anchored, policy_loss, ratios
+from ntl_jax.update import surrogate
+from ntl_jax.update.surrogate import ratios
 
+policy_loss = jax.jit(surrogate.policy_loss, static_argnums=0)
+anchored: Any = jax.jit(surrogate.anchored, static_argnums=0)
 OBJECTIVES = ["clipped", "gspo", "cispo", "sapo", "reinforce"]
 MASK = np.array([[True, True, True, False], [True, True, False, False]])
 
@@ -30,9 +33,9 @@ def tokens() -> Experience:
 def test_the_weight_of_a_correction_is_a_weight_on_the_loss(tokens, objective):
     algorithm = AlgorithmSection(objective=objective, clipped=ClippedSection(dual_clip=1.5))
     weights = np.random.default_rng(2).choice([0.0, 0.3, 2.0], MASK.shape).astype(np.float32)
-    log_probs = jnp.asarray(tokens.old_log_probs + np.float32(0.5))
+    log_probs = tokens.old_log_probs + np.float32(0.5)
     corrected = policy_loss(algorithm, log_probs, tokens._replace(correction_weights=weights))
-    expected = weights * policy_loss(algorithm, log_probs, tokens)
+    expected = weights * np.asarray(policy_loss(algorithm, log_probs, tokens))
     np.testing.assert_allclose(corrected, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -43,13 +46,13 @@ def test_at_a_ratio_of_one_every_objective_has_the_policy_gradient(tokens, objec
     def total(log_probs):
         return jnp.sum(policy_loss(AlgorithmSection(objective=objective), log_probs, tokens))
 
-    gradient = jax.grad(total)(jnp.asarray(tokens.old_log_probs))
+    gradient = jax.jit(jax.grad(total))(tokens.old_log_probs)
     np.testing.assert_allclose(gradient, -tokens.advantages, rtol=1e-5)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_each_objective_reads_its_own_section_and_no_other(tokens, objective):
-    log_probs = jnp.asarray(tokens.old_log_probs + np.random.default_rng(1).normal(size=MASK.shape).astype(np.float32))
+    log_probs = tokens.old_log_probs + np.random.default_rng(1).normal(size=MASK.shape).astype(np.float32)
     sections: dict[str, Any] = {
         "clipped": ClippedSection(clip_low=0.9, clip_high=0.9),
         "gspo": GspoSection(clip_low=0.9, clip_high=0.9),
@@ -66,33 +69,42 @@ def test_each_objective_reads_its_own_section_and_no_other(tokens, objective):
 
 @pytest.fixture(scope="module")
 def head():
-    keys = jax.random.split(jax.random.key(0))
-    return jax.random.normal(keys[0], (2, 4, 3)), jax.random.normal(keys[1], (3, 6))
+    """Hidden states and a head."""
+    rng = np.random.default_rng(1)
+    return tuple(rng.normal(size=shape).astype(np.float32) for shape in ((2, 4, 3), (3, 6)))
+
+
+@jax.jit
+def said(hidden, head, ids, temperature):
+    return vocab_head_dense(hidden, head, ids, jnp.zeros(0, jnp.int32), temperature=temperature)
 
 
 @pytest.mark.parametrize("objective", [name for name in OBJECTIVES if name != "gspo"])
 def test_only_gspo_compares_with_anything_but_the_old_log_probs(tokens, head, objective):
     algorithm = AlgorithmSection(objective=objective)
-    assert anchored(algorithm, *head, tokens, None, temperature=1.0) is tokens
+    hidden, matrix = head
+    assert surrogate.anchored(algorithm, hidden, matrix, tokens, None, temperature=1.0) is tokens
 
 
 @pytest.mark.parametrize("segments", [None, np.array([[1, 2, 2, 0], [1, 1, 0, 0]])], ids=["rows", "segments"])
 def test_with_gspo_each_tokens_ratio_is_its_responses_and_its_loss_that_of_the_plain_formula(tokens, head, segments):
     algorithm = AlgorithmSection(objective="gspo")
-    log_probs = vocab_head_dense(*head, jnp.asarray(tokens.targets.ids), jnp.zeros(0, int), temperature=0.7).log_probs
-    compared = anchored(algorithm, *head, tokens, segments, temperature=0.7)
+    hidden, matrix = head
+    log_probs = said(hidden, matrix, tokens.targets.ids, temperature=0.7).log_probs
+    compared = anchored(algorithm, hidden, matrix, tokens, segments, temperature=0.7)
     found = np.asarray(log_probs) - np.asarray(compared.old_log_probs)
     difference = np.asarray(log_probs) - tokens.old_log_probs
     responses = [(0, [0, 1, 2]), (1, [0, 1])] if segments is None else [(0, [0]), (0, [1, 2]), (1, [0, 1])]
     for row, at in responses:
         np.testing.assert_allclose(found[row, at], difference[row, at].mean(), rtol=1e-4)
-    arrays = map(jnp.asarray, (tokens.old_log_probs, tokens.advantages, MASK))
-    expected = losses.gspo_policy_loss(log_probs, *arrays, segment_ids=segments)
+    old, advantages, mask = map(jnp.asarray, (tokens.old_log_probs, tokens.advantages, MASK))
+    expected = jax.jit(losses.gspo_policy_loss)(log_probs, old, advantages, mask, segment_ids=segments)
     loss = policy_loss(algorithm, log_probs, compared)
     np.testing.assert_allclose(np.asarray(loss)[MASK], np.asarray(expected)[MASK], rtol=1e-5)
 
 
 def test_gspo_gives_no_gradient_to_what_it_compares_with(tokens, head):
+    @jax.jit
     def total(hidden):
         compared = anchored(AlgorithmSection(objective="gspo"), hidden, head[1], tokens, None, temperature=1.0)
         return jnp.sum(compared.old_log_probs)
@@ -119,7 +131,8 @@ def test_clipped_are_the_tokens_that_the_clip_holds_back(settings, clipped):
     mask, zeros = np.tile([True, True, True, False], (2, 1)), np.zeros((2, 4), np.float32)
     targets = Targets(np.zeros((2, 4), np.int32), mask, zeros)
     advantages = np.array([[1.0], [-1.0]], np.float32) * np.ones_like(ratio)
-    found = ratios(AlgorithmSection(**settings), jnp.log(jnp.asarray(ratio)), Experience(targets, zeros, advantages))
+    tokens = Experience(targets, zeros, advantages)
+    found = jax.jit(ratios, static_argnums=0)(AlgorithmSection(**settings), np.log(ratio), tokens)
     np.testing.assert_allclose(found.ratio, np.where(mask, ratio, 1.0), rtol=1e-6)
     if clipped is None:
         assert found.clipped is None

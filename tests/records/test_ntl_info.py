@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The record's own arithmetic: what the number information of a batch adds up to."""
+"""What the number information of a batch of responses adds up to."""
 
 import dataclasses
 
@@ -87,3 +87,20 @@ def test_one_samples_information_is_the_batchs_row(info):
             "ntl_loss",
         ):
             assert getattr(one, name).tolist() == [getattr(info, name)[row]]
+
+
+def test_a_batch_is_a_mapping_to_lists_and_a_sample_to_plain_values(info):
+    assert info["total_digits"] == [2, 1, 0] and info[:1]["total_digits"] == 2
+    assert info["digit_values"] == [[1, 2], [7], []] and info[1:2]["digit_values"] == [7]
+    assert len(info) == len(list(info)) == len(dict(info))
+
+
+def test_an_entry_that_is_not_there_is_named_with_those_that_are(info):
+    with pytest.raises(KeyError, match=r"digit_loss.*digit_positions, .*method"):
+        info["digit_loss"]
+    without = dataclasses.replace(info, digit_log_probs=None)
+    assert "digit_log_probs" in info and "digit_log_probs" not in without and len(without) == len(info) - 1
+
+
+def test_records_are_equal_only_to_themselves(info):
+    assert info == info and info != dataclasses.replace(info) and len({info, info}) == 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings of sampling: their ranges, and what they make of the distribution."""
+"""Which settings of sampling are refused."""
 
 import pytest
 

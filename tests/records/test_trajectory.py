@@ -1,21 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A trajectory's version and draw."""
+"""Trajectories: their draw and the weights that wrote them."""
 
 import numpy as np
+import pytest
 
 from ntl_jax.records import Trajectory, Version, VersionSpan
 
 
-def trajectory(*versions: int, **more) -> Trajectory:
-    spans = tuple(VersionSpan(i, i + 1, Version(v)) for i, v in enumerate(versions))
-    ids, log_probs = np.arange(len(versions)), np.zeros(len(versions), np.float32)
-    return Trajectory(4, 0, np.array([7]), ids, log_probs, None, "stop", spans, **more)
+def trajectory(*iterations: int, **settings) -> Trajectory:
+    spans = tuple(VersionSpan(i, i + 1, Version(n)) for i, n in enumerate(iterations))
+    ids = np.arange(len(iterations))
+    return Trajectory(5, 2, np.array([1]), ids, np.zeros(len(ids), np.float32), None, "stop", spans, **settings)
 
 
-def test_the_version_of_a_response_is_the_oldest_that_wrote_in_it():
+def test_the_version_of_a_response_is_the_oldest_that_wrote_it():
     assert trajectory(3).version == Version(3)
-    assert trajectory(3, 4, 6).version == Version(3)
+    assert trajectory(3, 4, 4).version == Version(3)
 
 
-def test_without_a_draw_the_problems_index_is_the_draw():
-    assert (trajectory(0).draw, trajectory(0, draw=12).draw) == (4, 12)
+@pytest.mark.parametrize(("settings", "draw"), [({}, 5), ({"draw": 205}, 205), ({"draw": 0}, 0)])
+def test_the_draw_is_the_prompts_index_unless_it_is_given(settings, draw):
+    assert trajectory(0, **settings).draw == draw
+
+
+def test_trajectories_are_compared_by_identity_since_arrays_are_elementwise():
+    one, other = trajectory(0), trajectory(0)
+    assert one == one and one != other

@@ -168,7 +168,7 @@ def test_shards_without_a_size_are_refused(decoder, tmp_path):
 
 @pytest.mark.parametrize("mesh_shape", [(1, 1, 1), (1, 4, 2)], ids=str)
 def test_saving_holds_one_shard_in_memory_at_a_time(tmp_path, mesh_shape):
-    config = dataclasses.replace(CONFIG, num_layers=16, width=128, feed_forward=512)
+    config = dataclasses.replace(CONFIG, num_layers=6, width=128, feed_forward=512)
     graph, params = init_params(lambda rngs: Decoder(config, rngs=rngs), 0, make_mesh(mesh_shape))
     decoder, num_bytes = nnx.merge(graph, params), sum(leaf.nbytes for leaf in jax.tree.leaves(params))
     shard_bytes = num_bytes // 10

@@ -3,7 +3,6 @@
 
 import dataclasses
 import json
-import pathlib
 import shutil
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 from flax import nnx
 
 from ntl_jax.config import ModelSection, RunConfig
-from ntl_jax.data import load_tokenizer
 from ntl_jax.data.tokenizer import BUILT_IN
 from ntl_jax.models import save_hf
 from ntl_jax.records import Sampling, Version, Weights
@@ -19,8 +17,7 @@ from ntl_jax.rollout.vocabulary import Vocabulary, agree
 from ntl_jax.train.factory import build_engine, check_run
 from ntl_jax.train.header import describe_ends, describe_ids
 from ntl_jax.train.policy import build_params, build_policy
-
-REAL = pathlib.Path(__file__).parents[3] / "shared" / "data" / "tokenizers"
+from tests.tokenizers import make_tokenizer
 
 
 def with_stops(config: RunConfig, *stop_strings: str) -> RunConfig:
@@ -107,10 +104,13 @@ def test_unused_ids_are_counted_and_a_policy_from_scratch_embeds_the_largest(tin
     assert describe_ids(policy) == expected
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="the tokenizers are not here")
-def test_qwens_tokenizer_leaves_271_rows_of_its_models_unused():
-    tokenizer = load_tokenizer(str(REAL / "qwen2.5"))
-    assert agree(tokenizer, None, ["<|endoftext|>"]) == Vocabulary(151_665, 0, (151_645, 151_643))
+def test_added_tokens_count_and_holes_are_counted_for_tokenizers_of_other_kinds():
+    tokenizer = make_tokenizer("digits")
+    end, text_end = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
+    largest = max(tokenizer.get_vocab().values())
+    assert agree(tokenizer, None, ["<|endoftext|>"]) == Vocabulary(largest + 1, 7, (end, text_end))
+    tokenizer = make_tokenizer("numbers")
+    assert agree(tokenizer, None, ["\n"]) == Vocabulary(len(tokenizer), 0, (tokenizer.pad_token_id,))
 
 
 def test_a_tokenizer_with_ids_past_the_policys_embedding_is_refused_before_weights_are_read(saved, tmp_path):

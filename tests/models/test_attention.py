@@ -62,9 +62,10 @@ def test_the_tpu_kernel_interpreted_has_the_values_and_gradients_of_the_plain_at
     def kernel(q, k, v):
         return splash_attention(q, k, v, ids, interpret=True)
 
-    for attend in (plain, kernel):
-        value = attend(*qkv), jax.grad(lambda *qkv, attend=attend: jnp.sum(jnp.sin(attend(*qkv))), (0, 1, 2))(*qkv)
-        expected = value if attend is plain else expected
+    expected, value = (
+        (attend(*qkv), jax.grad(lambda *qkv, attend=attend: jnp.sum(jnp.sin(attend(*qkv))), (0, 1, 2))(*qkv))
+        for attend in (plain, kernel)
+    )
     real = np.ones(256, bool) if ids is None else np.asarray(ids[0] > 0)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a[:, real], b[:, real], atol=2e-3), value, expected)
 

@@ -11,7 +11,7 @@ share of the bound that reading weights and cache sets.
     python -m benchmarks.rollout --only small growth   # some parts
 
 vLLM (where it is installed) runs in a process of its own, stopped while the engine has its turn. Turns alternate; of
-each side's tokens/s the median is reported, and of the ratio of neighbouring turns the median with its 95% interval.
+each side's tokens/s the median is reported, and of the ratio of neighboring turns the median with its 95% interval.
 "Ending" responses end with one of V / 40 stop tokens: weights are random and predictions near uniform, so that lengths
 are geometric with mean 40 on both sides, cut at 128. Tokens are counted as they come.
 """

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 
 from ntl_jax.config import ModelSection, RolloutSection, RunConfig, holds_run, read_escapes, stored_config
-from ntl_jax.config.serialisation import AnySection
+from ntl_jax.config.serialization import AnySection
 
 MODEL_DEFAULTS = RunConfig(rollout=RolloutSection(max_tokens=512))
 """Of a model that is not a run's; GSM8K's solutions need the room."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes the small models of the parity tests: ``python tools/make_golden_models.py [FOLDER]`` (needs torch).
 
-Each folder is a checkpoint as transformers writes it, from its random initialisation, and ``golden.npz``: tokens of
+Each folder is a checkpoint as transformers writes it, from its random initialization, and ``golden.npz``: tokens of
 rows padded on the right, their lengths, transformers' logits, and gradients of the summed log-prob of the next tokens.
 Shapes are those of published models, cut to two layers, with the ratios of heads, widths and feed-forward kept.
 """

@@ -18,7 +18,7 @@ from ntl_jax.losses import number_token_huber, number_token_mae, number_token_ms
 
 FILE = pathlib.Path(__file__).parents[1] / "docs" / "number_token_losses.svg"
 INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
-# Name: the function, its colour, and a width that lets the lines below it show where several coincide.
+# Name: the function, its color, and a width that lets the lines below it show where several coincide.
 LOSSES = {
     "NTL-MSE": (number_token_mse, "#d9730d", 5.0),
     "NTL-MAE": (number_token_mae, "#0f7b6c", 3.2),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The settings of policy optimisation. What each choice computes and where it comes from: docs/algorithms.md."""
+"""The settings of policy optimization. What each choice computes and where it comes from: docs/algorithms.md."""
 
 import dataclasses
 from typing import Literal
@@ -131,7 +131,7 @@ class CorrectionSection:
 
 @dataclasses.dataclass(frozen=True)
 class AlgorithmSection:
-    """Policy optimisation; by default clipped PPO with a group baseline."""
+    """Policy optimization; by default clipped PPO with a group baseline."""
 
     advantage: Literal[
         "group",
@@ -142,7 +142,7 @@ class AlgorithmSection:
         "optimal_baseline",
         "remax",
     ] = "group"
-    """What a reward is compared with: mean and deviation of a prompt's samples (GRPO), a critic with generalised
+    """What a reward is compared with: mean and deviation of a prompt's samples (GRPO), a critic with generalized
     advantage estimation, the prompt's other samples (RLOO), the batch (REINFORCE++), the prompt's mean and then the
     batch, the prompt's length-weighted mean (OPO), or the prompt's greedy response."""
     normalize_groups: bool = setting(True, needs=[when(".advantage", "group")])

@@ -6,7 +6,7 @@ import json
 import pathlib
 
 from ntl_jax.config.sections import RunConfig
-from ntl_jax.config.serialisation import from_dict
+from ntl_jax.config.serialization import from_dict
 
 CONFIG_FILE = "config.json"
 """Of a run folder: the resolved configuration, and the folder's format."""

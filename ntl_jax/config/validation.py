@@ -11,7 +11,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import get_args, get_origin
 
-from ntl_jax.config.serialisation import Leaf, Section, flatten, leaves
+from ntl_jax.config.serialization import Leaf, Section, flatten, leaves
 from ntl_jax.config.setting import Need
 from ntl_jax.config.vllm import TEMPERATURES
 

@@ -8,7 +8,7 @@ send them to a device and back.
 import numpy as np
 from jaxtyping import Float, Int
 
-from ntl_jax.losses.numbers import Method
+from ntl_jax.losses.numbers import MAX_LOSS, Method
 from ntl_jax.records import NumberReadings
 
 DIGITS = np.arange(10.0)
@@ -20,7 +20,8 @@ def read_digits(
     """The loss, the most likely digit and its share, and the true digit's share of the ten digits' probability.
 
     Args:
-        digit_log_probs: need not add up to 1; computed in float64.
+        digit_log_probs: need not add up to 1; computed in float64. Where no digit is possible, the loss is the largest
+            and the shares are equal.
         truth: the true digit, -1 where there is none: loss and truth's share are 0 there.
         method: squared error of the expected digit, or Wasserstein-1 distance to the true one.
 
@@ -31,13 +32,16 @@ def read_digits(
         ([0.5625], [6], [0.25])
     """
     logits = digit_log_probs.astype(np.float64)
-    weights = np.exp(logits - logits.max(axis=-1, keepdims=True, initial=-np.inf))
+    peaks = logits.max(axis=-1, keepdims=True, initial=-np.inf)
+    impossible = np.isneginf(peaks)
+    weights = np.where(impossible, 1.0, np.exp(logits - np.where(impossible, 0.0, peaks)))
     probs = weights / weights.sum(axis=-1, keepdims=True)
     match method:
         case "mse":
             losses = np.square(probs @ DIGITS - truth)
         case "wasserstein":
             losses = (probs * np.abs(DIGITS - truth[:, None])).sum(axis=-1)
+    losses = np.where(impossible[:, 0], MAX_LOSS[method], losses)
     has_truth = truth >= 0
     at_truth = np.take_along_axis(probs, np.maximum(truth, 0)[:, None].astype(np.int64), axis=-1)[:, 0]
     return NumberReadings(

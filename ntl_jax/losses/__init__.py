@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses for numeric reasoning and policy optimisation, as pure functions of arrays.
+"""Losses for numeric reasoning and policy optimization, as pure functions of arrays.
 
 Loads jax, numpy and jaxtyping only. Everything is per token, in float32, and works under jit, grad, vmap and sharding;
 only `aggregate` reduces.

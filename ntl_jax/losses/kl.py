@@ -6,7 +6,7 @@ John Schulman, "Approximating KL divergence", http://joschu.net/blog/kl-approx.h
 reward, or add it to the loss; there prefer k2 or a `_plus` form, since the gradient of k1 is zero in expectation and
 that of k3 is the gradient of another divergence. The reference is a constant: no gradient flows to it.
 
-A token whose inputs are NaN has estimate NaN and a gradient of exactly zero, and leaves its neighbours alone.
+A token whose inputs are NaN has estimate NaN and a gradient of exactly zero, and leaves its neighbors alone.
 """
 
 import dataclasses

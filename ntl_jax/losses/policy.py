@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Policy-gradient objectives, per token and minimised; `aggregate` reduces them.
+"""Policy-gradient objectives, per token and minimized; `aggregate` reduces them.
 
 Letters: `d = log_probs - old_log_probs`, `r = exp(clip(d, -20, 20))`, `A` advantages. `old_log_probs` and `advantages`
 are constants: no gradient flows to them, so that passing `log_probs` as its own old value gives the on-policy gradient.
 
 Deviations: `d` is clipped to +-20 before the exponential everywhere, so that a ratio is finite in value and gradient.
-A token whose inputs are NaN has loss NaN and a gradient of exactly zero, and leaves its neighbours alone.
+A token whose inputs are NaN has loss NaN and a gradient of exactly zero, and leaves its neighbors alone.
 """
 
 import jax

@@ -44,7 +44,7 @@ class ModelConfig:
         rope_theta: base of the rotary frequencies.
         norm_eps: added to the mean square in RMSNorm.
         tie_embeddings: the embedding, transposed, is the vocabulary head: one parameter.
-        architecture: Qwen2 has biases on query, key and value; Qwen3 normalises queries and keys; Llama and Mistral
+        architecture: Qwen2 has biases on query, key and value; Qwen3 normalizes queries and keys; Llama and Mistral
             have neither.
         rope_scaling: of Llama 3.1 and later; None without.
         num_tokens: the tokenizer's largest id + 1, if smaller than V: ids from there on have probability 0 in training

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From sampled token ids to text, remembering which token wrote which character; nothing is tokenised again.
+"""From sampled token ids to text, remembering which token wrote which character; nothing is tokenized again.
 
-Encoding a decoded text need not give the sampled ids back, so the offsets of a second tokenisation can point at the
+Encoding a decoded text need not give the sampled ids back, so the offsets of a second tokenization can point at the
 wrong tokens. Here every token is asked what it writes. For the two families that cover current models (byte-level
 BPE; SentencePiece-style pieces with byte fallback) this is a table look-up, filled as ids appear; with any other
 tokenizer every prefix is decoded, starting a few tokens before its end, in time linear in the length.

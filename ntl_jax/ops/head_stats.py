@@ -31,7 +31,7 @@ class HeadStats(NamedTuple):
         log_probs: [...] log-probability of the target; 0 where the target lies outside `[0, V)`.
         entropy: [...] in nats.
         log_normalizer: [...] log-sum-exp of `logits / temperature`.
-        number_log_probs: [..., M] log-probabilities of the number tokens, not renormalised.
+        number_log_probs: [..., M] log-probabilities of the number tokens, not renormalized.
 
     Example: how much of the probability lies on two number tokens of four
         >>> from ntl_jax.ops import vocab_head
@@ -84,9 +84,9 @@ def head_stats(logits: Float[Array, "... V"], targets: Int[Array, "..."], number
     log_normalizer = jnp.log(jnp.sum(jnp.exp(logits - peak[..., None]), axis=-1)) + peak
     surprise = log_normalizer[..., None] - logits
     entropy = jnp.sum(jnp.exp(-surprise) * surprise, axis=-1)
-    labelled = _labelled(targets, logits)
-    target_logits = jnp.take_along_axis(logits, jnp.where(labelled, targets, 0)[..., None], axis=-1)[..., 0]
-    log_probs = jnp.where(labelled, target_logits - log_normalizer, 0.0)
+    labeled = _labeled(targets, logits)
+    target_logits = jnp.take_along_axis(logits, jnp.where(labeled, targets, 0)[..., None], axis=-1)[..., 0]
+    log_probs = jnp.where(labeled, target_logits - log_normalizer, 0.0)
     return HeadStats(log_probs, entropy, log_normalizer, logits[..., number_ids] - log_normalizer[..., None])
 
 
@@ -136,7 +136,7 @@ def logits_cotangent(
 
     Those touch M columns of V, which are added for all positions at once.
     """
-    d_log_probs = jnp.where(_labelled(targets, logits), cotangents.log_probs, 0.0)
+    d_log_probs = jnp.where(_labeled(targets, logits), cotangents.log_probs, 0.0)
     d_normalizer = cotangents.log_normalizer - d_log_probs - jnp.sum(cotangents.number_log_probs, axis=-1)
     mean_logit = stats.log_normalizer - stats.entropy
     probs = jnp.exp(logits - stats.log_normalizer[:, None])
@@ -164,5 +164,5 @@ def _float32_product(spec: str, x: Array, y: Array) -> Array:
     return jnp.einsum(spec, x.astype(jnp.float32), y.astype(jnp.float32))
 
 
-def _labelled(targets: Array, logits: Array) -> Array:
+def _labeled(targets: Array, logits: Array) -> Array:
     return (targets >= 0) & (targets < logits.shape[-1])

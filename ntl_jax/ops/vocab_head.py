@@ -57,7 +57,7 @@ def vocab_head(
     num_tokens: int | None = None,
     chunk_size: int | None = None,
 ) -> HeadStats:
-    """Log-prob of the target, entropy, log-normaliser and number log-probs of `softmax(hidden @ head / temperature)`.
+    """Log-prob of the target, entropy, log-normalizer and number log-probs of `softmax(hidden @ head / temperature)`.
 
     Differentiable in `hidden` and `head` (not in the temperature) by a backward pass that recomputes the logits of one
     chunk of positions at a time: `[N, V]` never exists. The products run in the dtype that hidden and head share, or

@@ -2,7 +2,7 @@
 """Passes through a model without a gradient, over any number of rows, in parts that fit."""
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +18,9 @@ from ntl_jax.records import Params, Rows
 from ntl_jax.rows.micro_batches import micro_batches
 
 AnyTree = TypeVar("AnyTree")
-Results = TypeVar("Results")
-"""A tree of arrays with an entry a row."""
 
 
-class RowPass(Generic[Results]):
+class RowPass:
     """Runs a function of a model, rows and arrays with an entry a row, and joins what it gives for each row.
 
     Args:
@@ -31,13 +29,13 @@ class RowPass(Generic[Results]):
         max_tokens: padded tokens that go through the model at once.
     """
 
-    def __init__(self, run: Callable[..., Results], mesh: Mesh, max_tokens: int):
+    def __init__(self, run: Callable[..., PyTree[Array]], mesh: Mesh, max_tokens: int):
         self._run = jax.jit(run, static_argnums=0)
         self._mesh, self._sharding, self._max_tokens = mesh, batch_sharding(mesh), max_tokens
 
     def __call__(
         self, graph: nnx.GraphDef, params: Params, rows: Rows, by_row: tuple[PyTree, ...] = (), *arguments: ArrayLike
-    ) -> Results:
+    ) -> PyTree[np.ndarray]:
         """The results for all rows, on the host. The last part is filled up with other rows.
 
         Args:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each model minimises: sums over response tokens, whose weights include the denominators, so that parts add up.
+"""What each model minimizes: sums over response tokens, whose weights include the denominators, so that parts add up.
 
 Objectives are functions of hidden states [B, T, D] and of arrays with an entry a response token. Where these tokens lie
 in a row is none of their business.

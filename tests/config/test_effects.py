@@ -7,7 +7,7 @@ from typing import Literal, get_args, get_origin
 import pytest
 
 from ntl_jax.config import RunConfig, flatten
-from ntl_jax.config.serialisation import leaves
+from ntl_jax.config.serialization import leaves
 from ntl_jax.config.validation import find_problems
 
 DEFAULTS = flatten(RunConfig())

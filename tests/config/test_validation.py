@@ -187,6 +187,7 @@ def test_what_is_allowed_is_no_problem(settings):
             "must be at least 0",
         ),
         ({"algorithm.overlong": "penalty", "rollout.max_tokens": 8}, "algorithm.overlong_buffer", "max_tokens=8"),
+        ({"data.num_train": 4}, "rollout.prompts_per_step", "exceeds the data.num_train=4 problems"),
         ({"rollout.engine": "vllm", "rollout.slots": 8}, "rollout.slots", "set rollout.vllm.max_num_seqs"),
         (
             {"rollout.engine": "vllm", "trainer.eval_samples": 4, "trainer.eval_temperature": 2.5},

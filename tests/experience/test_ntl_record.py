@@ -4,12 +4,10 @@
 import math
 from typing import Literal
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ntl_jax.experience.ntl_record import blank_labels, build_ntl_info, confidence_ntl_info
-from ntl_jax.losses.numbers import shares
 from ntl_jax.numerals import DigitLabels, find_answer, label_response
 from ntl_jax.numerals.labels import Mode
 from ntl_jax.rewards import compute_full_ntl_reward, ntl_reward
@@ -190,9 +188,3 @@ def test_the_likeliest_digit_and_the_truths_share_are_recorded():
     np.testing.assert_allclose(info.confidence, [0.75], rtol=1e-5)
     np.testing.assert_allclose(info.probability_quality, [0.25], rtol=1e-5)
     np.testing.assert_allclose(info.digit_losses, [[0, 0.75**2, 0]], rtol=1e-4)
-
-
-def test_tokens_of_one_value_are_taken_together():
-    logits = jnp.log(jnp.array([[0.3, 0.25, 0.2, 0.25]]))
-    predicted, top, of_truth = shares(logits, jnp.array([12.0]), np.array([7.0, 12.0, 12.0, 345.0]))
-    np.testing.assert_allclose([predicted[0], top[0], of_truth[0]], [12, 0.45, 0.45], rtol=1e-5)

@@ -7,7 +7,7 @@ values, `y` the true value at a position, `q = softmax(z[n])`.
 
 Deviations from the paper: `squash` and the mass term are those of its later implementation; the order of the table does
 not matter; a position without a defined target is worth exactly 0, with a gradient of exactly 0, whatever its logits
-hold; a labelled position whose number logits are all -inf is worth the largest possible loss, with a gradient of 0.
+hold; a labeled position whose number logits are all -inf is worth the largest possible loss, with a gradient of 0.
 
 Nothing is shifted: align logits with labels first. Everything is float32, per position in, per position out.
 """
@@ -195,7 +195,7 @@ def number_token_loss(
 
     Args:
         logits: [..., V], already aligned with the labels (no shift inside).
-        labels: [...] token ids; ids outside `[0, V)`, such as -100, are unlabelled.
+        labels: [...] token ids; ids outside `[0, V)`, such as -100, are unlabeled.
         table: the number tokens of the vocabulary.
         loss: any of the losses above, or a `functools.partial` of one: (number_logits, targets, values) -> [...].
         where: [...] bool, the positions that count; all by default.
@@ -224,12 +224,12 @@ def number_token_loss(
         )
     if labels.shape != logits.shape[:-1]:
         raise ValueError(f"labels {labels.shape} must have the shape {logits.shape[:-1]} of the positions")
-    labelled = (labels >= 0) & (labels < vocab_size)
+    labeled = (labels >= 0) & (labels < vocab_size)
     if where is not None:
         check_mask(where, "where")
         check_same_shape(labels=labels, where=where)
-        labelled &= where
-    targets = jnp.where(labelled, table.token_values[labels], jnp.nan)
+        labeled &= where
+    targets = jnp.where(labeled, table.token_values[labels], jnp.nan)
     number_logits = logits[..., table.ids]
     per_position = loss(number_logits, targets, table.values)
     if not mass_term:

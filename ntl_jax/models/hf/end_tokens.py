@@ -3,6 +3,7 @@
 
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,11 +41,11 @@ def end_token_ids(folder: pathlib.Path | None, tokenizer: "PreTrainedTokenizerBa
     return tuple(dict.fromkeys(ids))
 
 
-def with_end_tokens(settings: dict[str, object], ids: tuple[int, ...]) -> dict[str, object]:
+def with_end_tokens(settings: Mapping[str, object], ids: tuple[int, ...]) -> Mapping[str, object]:
     """The contents of a generation_config.json with these end tokens; unchanged if it already has them."""
     if not ids or set(_as_list(settings.get(EOS))) == set(ids):
         return settings
-    return settings | {EOS: ids[0] if len(ids) == 1 else list(ids)}
+    return {**settings, EOS: ids[0] if len(ids) == 1 else list(ids)}
 
 
 def _named_in(path: pathlib.Path) -> list[int]:

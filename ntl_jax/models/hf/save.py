@@ -6,7 +6,7 @@ import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import jax
@@ -119,5 +119,5 @@ def _write_settings(
     _write_json(folder / CONFIG, decoder.config.to_hf() | ids)
 
 
-def _write_json(path: pathlib.Path, contents: dict[str, object]) -> None:
+def _write_json(path: pathlib.Path, contents: Mapping[str, object]) -> None:
     path.write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")

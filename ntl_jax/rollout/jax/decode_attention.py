@@ -7,7 +7,7 @@ n_i = ceil(max z) in block i, s_i the sum of 2^(z - n_i) and o_i the mix of valu
     n = max n_i,    mixed = sum_i 2^(n_i - n) o_i / sum_i 2^(n_i - n) s_i.
 
 Whole exponents make the scales powers of two, and the products exact: whether a compiler contracts them with the sums
-changes no bit. A block whose positions are all masked adds exact zeros. So the blocks that neighbours need, and the
+changes no bit. A block whose positions are all masked adds exact zeros. So the blocks that neighbors need, and the
 place where a prompt lies, change no bit of a slot. Scores, exponentials and sums are float32.
 """
 
@@ -24,7 +24,7 @@ LOWEST = -(2.0**20)
 
 
 class Partial(NamedTuple):
-    """Attention over some positions, not yet normalised; X slots or groups, Q queries of each key/value head."""
+    """Attention over some positions, not yet normalized; X slots or groups, Q queries of each key/value head."""
 
     exponent: Float[Array, "X K Q"]
     total: Float[Array, "X K Q"]
@@ -64,7 +64,7 @@ def merge(parts: Sequence[Partial]) -> Partial:
     return Partial(exponent, total, mixed)
 
 
-def normalised(part: Partial) -> Float[Array, "X K Q H"]:
+def normalized(part: Partial) -> Float[Array, "X K Q H"]:
     """Mixed values; at least one position must be masked in."""
     return part.mixed / part.total[..., None]
 

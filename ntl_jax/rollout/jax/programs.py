@@ -21,7 +21,7 @@ from ntl_jax.models.attention import row_attention
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import AnyArray, Params
 from ntl_jax.rollout.jax.cache import Block, Cache, visible, write_page
-from ntl_jax.rollout.jax.decode_attention import Partial, attend_block, merge, normalised
+from ntl_jax.rollout.jax.decode_attention import Partial, attend_block, merge, normalized
 from ntl_jax.rollout.jax.draw import uniforms
 from ntl_jax.rollout.jax.sampler import Captured, Method, sample
 from ntl_jax.rollout.jax.truncation import Truncation
@@ -171,7 +171,7 @@ def decode(
         hidden, page = _advance(decoder, geometry, loop, slots, read_prompts, read_own)
         captured = choose(hidden, loop.step)
         segment = _record(loop.segment, loop.step, captured, slots.remaining, sampling.stop_ids)
-        return _Loop(loop.step + 1, captured.tokens, page, segment)
+        return _Loop(loop.step + 1, jnp.asarray(captured.tokens), page, segment)
 
     hidden = jax.ShapeDtypeStruct((geometry.num_slots, decoder.config.width), geometry.dtype)
     start = _empty_loop(geometry, decoder, slots, jax.eval_shape(choose, hidden, jnp.int32(0)))
@@ -242,7 +242,7 @@ def _advance(
             *_over_own(geometry, queries, own[layer], slots),
             attend_block(queries, page_keys, page_values, is_written),
         ]
-        return normalised(merge(parts)).astype(q.dtype).reshape(q.shape), (page_keys, page_values)
+        return normalized(merge(parts)).astype(q.dtype).reshape(q.shape), (page_keys, page_values)
 
     hidden, page = decoder.run(loop.tokens[:, None], (jnp.asarray(slots.positions) + loop.step)[:, None], attend)
     return hidden[:, 0], tuple(page)

@@ -41,7 +41,7 @@ def strict_dtype_promotion():
 
 def gpt2_values():
     """The values of GPT-2's 1,691 number tokens: uneven, repeated, up to 66,666,666."""
-    facts = json.loads((pathlib.Path(__file__).parents[1] / "numerals" / "number_tokens.json").read_text())["gpt2"]
+    facts = json.loads((pathlib.Path(__file__).parents[2] / "numerals" / "number_tokens.json").read_text())["gpt2"]
     vocab = dict(zip(facts["pieces"].split(" "), facts["ids"], strict=True))
     return NumberTable.from_vocab(vocab, "numbers", facts["vocab_size"]).values
 

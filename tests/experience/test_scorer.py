@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From trajectories to rewards: what becomes the NTL record, what reaches the reward function, what is left without."""
+
+import dataclasses
+import logging
+import textwrap
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ntl_jax.config import NTLSection, RewardSection
+from ntl_jax.experience.ntl_record import CONFIDENCE
+from ntl_jax.experience.scorer import ExtractionError, reward_temperature
+from ntl_jax.records import NumberReadings
+from tests.samples import ask, make_scorer, respond
+
+TEXTS = ["2+3=5 #### 5", "#### 7", "5 apples", "no idea", "#### 15"]
+PROMPT = ask()
+PROMPTS = [PROMPT] * len(TEXTS)
+TRAJECTORIES = [respond(PROMPT, text, i) for i, text in enumerate(TEXTS)]
+ONLY_CAPTURE: dict[str, Any] = {"extract_during_log_prob": False}
+
+
+def without_capture(*rows: int):
+    """The same responses from an engine that captured no digits in these rows."""
+    return [dataclasses.replace(t, digit_log_probs=None) if i in rows else t for i, t in enumerate(TRAJECTORIES)]
+
+
+def score(trajectories=TRAJECTORIES, reward: RewardSection | None = None, tau: float = 1.0, **ntl):
+    return make_scorer(reward, **ntl)(PROMPTS, trajectories, tau)
+
+
+def with_function(path, source: str) -> RewardSection:
+    """The reward function `score` of this source."""
+    path.write_text(textwrap.dedent(source))
+    return RewardSection(function=f"{path}:score")
+
+
+@pytest.mark.parametrize("method", ["mse", "wasserstein"])
+def test_the_record_holds_what_was_captured_at_the_digits(method):
+    scored = score(method=method)
+    info = scored.ntl_info
+    assert info is not None and info.method == method and not scored.fallbacks
+    assert info.total_digits.tolist() == [4, 1, 1, 0, 2]
+    for row, (trajectory, positions) in enumerate(zip(TRAJECTORIES, info.digit_positions, strict=True)):
+        assert info.digit_log_probs is not None and trajectory.digit_log_probs is not None
+        np.testing.assert_array_equal(info.digit_log_probs[row, positions], trajectory.digit_log_probs[positions])
+        selected = info.digit_log_probs_selected[row, positions]
+        np.testing.assert_array_equal(selected, trajectory.rollout_log_probs[positions])
+
+
+def test_readings_of_the_trainers_pass_take_the_place_of_captured_digits():
+    """Losses of 4.5 are read off everywhere; the answer 15 has one digit with a truth and one that is surplus."""
+    rows = [
+        NumberReadings(*(np.full(len(t.response_ids), x, np.float32) for x in (4.5, 6, 0.5, 0.25)))
+        for t in TRAJECTORIES
+    ]
+    read = [dataclasses.replace(t, number_readings=x) for t, x in zip(without_capture(*range(5)), rows, strict=True)]
+    info = score(read, method="wasserstein").ntl_info
+    assert info is not None and info.digit_log_probs is None
+    np.testing.assert_allclose(info.ntl_loss, [4.5, 4.5, 4.5, np.inf, (4.5 + 9) / 2])
+    assert info.probability_quality.tolist() == [0.25, 0.25, 0.25, 0, 0.25]
+
+
+def test_without_any_source_of_digits_the_record_holds_the_confidence():
+    sampled = without_capture(*range(5))
+    scored = score(sampled, extract_during_generation=False, **ONLY_CAPTURE)
+    assert scored.ntl_info is not None and scored.ntl_info.method == CONFIDENCE
+    for row, (trajectory, positions) in enumerate(zip(sampled, scored.ntl_info.digit_positions, strict=True)):
+        has_answer = scored.readings[row].answer is not None
+        expected = -trajectory.rollout_log_probs[positions].mean() if has_answer else np.inf
+        assert scored.ntl_info.ntl_loss[row] == pytest.approx(expected, rel=1e-5)
+    assert scored.valid.all() and not scored.fallbacks
+
+
+def test_a_sample_without_a_record_is_scored_by_exact_match_counted_and_logged(caplog):
+    with caplog.at_level(logging.WARNING, "ntl"):
+        scored = score(without_capture(0, 4), **ONLY_CAPTURE)
+    assert scored.fallbacks.keys() == {0, 4}
+    assert "2 of 5 samples are scored by exact match: the engine captured no log-probs" in caplog.text
+    assert scored.scores[[0, 4]].tolist() == [1, 0]
+    assert scored.ntl_info is not None and scored.ntl_info.total_digits[[0, 4]].tolist() == [0, 0]
+    assert scored.scores[1:4].tolist() == score(**ONLY_CAPTURE).scores[1:4].tolist()
+    assert 0 < scored.scores[1] < 1
+
+
+def test_log_probs_that_are_nan_at_a_digit_are_no_record():
+    broken = list(TRAJECTORIES)
+    for row in (1, 3):  # "no idea" holds no digit, so that nothing of it is missing
+        broken[row] = dataclasses.replace(
+            broken[row], digit_log_probs=np.full_like(broken[row].digit_log_probs, np.nan)
+        )
+    scored = score(broken)
+    assert scored.fallbacks == {1: "the log-probs at its digits are NaN"}
+    assert np.isfinite(scored.scores).all() and scored.valid.all()
+
+
+def test_with_fallbacks_off_a_sample_without_a_record_raises():
+    with pytest.raises(ExtractionError, match=r"1 of 5 samples .*captured no log-probs .*fallback_on_error=true"):
+        score(without_capture(3), fallback_on_error=False, **ONLY_CAPTURE)
+
+
+def test_required_digits_make_a_response_without_any_a_failure():
+    assert score(require_digits=True).fallbacks == {3: "the response holds no digit"}
+    with pytest.raises(ExtractionError, match=r"holds no digit \(prompt 0, sample 3\)"):
+        score(require_digits=True, fallback_on_error=False)
+
+
+def test_without_ntl_there_is_no_record_and_the_reward_is_exact_match():
+    scored = score(without_capture(*range(5)), enabled=False)
+    assert scored.ntl_info is None and not scored.fallbacks
+    assert scored.scores.tolist() == scored.exact_match.astype(float).tolist() == [1, 0, 1, 0, 0]
+
+
+@pytest.fixture
+def echo(tmp_path):
+    """A reward function that returns what it was called with as metrics."""
+    return with_function(
+        tmp_path / "echo.py",
+        """
+        def score(data_source, solution_str, ground_truth, extra_info, **kwargs):
+            numbers = {k: v for k, v in kwargs.items() if isinstance(v, (int, float))}
+            rows = {"rows": kwargs["ntl_info"].batch_size} if "ntl_info" in kwargs else {}
+            return {"score": 1.0, "extras": len(kwargs), **rows, **numbers}
+        """,
+    )
+
+
+def test_the_reward_function_gets_its_row_of_the_record_temperature_judgment_and_bonus_settings(echo):
+    reward = dataclasses.replace(echo, use_ntl_bonus=False, ntl_bonus_weight=0.25)
+    settings = {"extras": 7, "rows": 1, "tau": 2.0, "use_ntl_bonus": 0.0, "ntl_bonus_weight": 0.25}
+    metrics = [outcome.metrics for outcome in score(reward=reward, tau=2.0).outcomes]
+    assert metrics == [settings | {"correct": x} for x in (1, 0, 1, 0, 0)]
+
+
+def test_without_passing_it_on_no_record_reaches_the_reward_function(echo):
+    scored = score(reward=echo, pass_to_reward_function=False)
+    assert scored.outcomes[0].metrics == {"extras": 2, "correct": 1.0}
+    assert scored.ntl_info is not None
+    assert make_scorer(pass_to_reward_function=False).reward.spec.endswith(":exact_match")
+    with pytest.raises(ValueError, match="ntl_info"):
+        make_scorer(RewardSection(function="ntl_jax.rewards:ntl_reward"), pass_to_reward_function=False)
+
+
+def test_with_a_bonus_of_weight_zero_the_reward_is_that_without_ntl():
+    reward = RewardSection(function="ntl_jax.rewards:compute_score", ntl_bonus_weight=0.0)
+    assert score(reward=reward).scores.tolist() == score(enabled=False).scores.tolist()
+
+
+def test_a_reward_that_fails_is_no_score_and_is_reported_with_its_prompt(tmp_path):
+    reward = with_function(
+        tmp_path / "reward.py",
+        """
+        def score(data_source, solution_str, ground_truth, extra_info):
+            if "apples" in solution_str:
+                raise RuntimeError("no reward for apples")
+            return 0.9
+        """,
+    )
+    scored = score(reward=reward)
+    assert scored.valid.tolist() == [True, True, False, True, True]
+    np.testing.assert_allclose(scored.scores, [0.9, 0.9, 0, 0.9, 0.9])
+    ((prompt, error),) = scored.reward_errors
+    assert prompt == PROMPT.index and "no reward for apples" in error
+
+
+def test_what_a_reward_function_changes_in_extra_info_stays_its_own(tmp_path):
+    reward = with_function(
+        tmp_path / "reward.py",
+        """
+        def score(data_source, solution_str, ground_truth, extra_info):
+            extra_info["seen"] = extra_info.get("seen", 0) + 1
+            return extra_info["seen"]
+        """,
+    )
+    assert score(reward=reward).scores.tolist() == [1] * 5
+    assert PROMPT.extra_info == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "taus"),
+    [
+        ({}, [1, 1, 1]),
+        ({"temperature": 0.5}, [0.5, 0.5, 0.5]),
+        ({"adaptive_temperature": True, "temperature_schedule": "linear:2.0->1.0@10"}, [2, 1.5, 1]),
+        ({"adaptive_temperature": True, "temperature_schedule": "constant", "temperature": 3.0}, [3, 3, 3]),
+        ({"temperature_schedule": "linear:2.0->1.0@10"}, [1, 1, 1]),
+    ],
+    ids=str,
+)
+def test_the_rewards_temperature_follows_its_schedule_where_it_is_adaptive(settings, taus):
+    assert [reward_temperature(NTLSection(**settings), iteration) for iteration in (0, 5, 99)] == taus
+
+
+def test_the_temperature_of_a_call_reaches_the_reward():
+    low, high = score(tau=0.5), score(tau=50.0)
+    assert (low.tau, high.tau) == (0.5, 50.0)
+    assert low.scores[1] < high.scores[1] < 1

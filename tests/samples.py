@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""For tests of what becomes of responses: responses written by hand, and what reads and scores them, on the host."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from ntl_jax.config import NTLSection, RewardSection
+from ntl_jax.data import load_tokenizer
+from ntl_jax.data.tokenizer import Tokenizer
+from ntl_jax.experience.collector import Samples
+from ntl_jax.experience.reader import Reader
+from ntl_jax.experience.scored import Scored
+from ntl_jax.experience.scorer import Scorer
+from ntl_jax.numerals import NumberTable, sampled_numbers
+from ntl_jax.records import Prompt, Trajectory, Version, VersionSpan
+from ntl_jax.rewards import RewardOutcome
+from ntl_jax.tasks import Gsm8k, Task
+
+TASK = Gsm8k(None, None)
+
+
+@functools.cache
+def tokenizer() -> Tokenizer:
+    """The built-in one, in which every digit is a token."""
+    return load_tokenizer()
+
+
+@functools.cache
+def table() -> NumberTable:
+    return NumberTable.from_tokenizer(tokenizer())
+
+
+def ask(index: int = 0, truth: str = "5", *, draw: int = -1) -> Prompt:
+    """A prompt whose true answer this is."""
+    text = f"What is {truth}?"
+    return Prompt(index, np.array(tokenizer()(text)["input_ids"], np.int32), text, truth, draw=draw)
+
+
+def respond(
+    prompt: Prompt,
+    text: str,
+    sample: int = 0,
+    *,
+    digits: bool = True,
+    finish: Literal["stop", "length"] = "stop",
+    seed: int = 0,
+) -> Trajectory:
+    """A response with this text; log-probs are random, and the digits' add up to what their tokens have."""
+    rng = np.random.default_rng([seed, prompt.draw, sample])
+    end = [tokenizer().eos_token_id] if finish == "stop" else []
+    ids = np.array([*tokenizer()(text)["input_ids"], *end], np.int32)
+    of_digits = (rng.normal(-2.0, 1.0, (len(ids), 10))).astype(np.float32)
+    log_probs = rng.uniform(-2.0, -0.1, len(ids)).astype(np.float32)
+    numbers = sampled_numbers(ids, np.asarray(table().token_values))
+    at = np.flatnonzero(numbers >= 0)
+    log_probs[at] = of_digits[at, numbers[at]]
+    return Trajectory(
+        prompt_index=prompt.index,
+        sample_index=sample,
+        prompt_ids=prompt.ids,
+        response_ids=ids,
+        rollout_log_probs=log_probs,
+        digit_log_probs=of_digits if digits else None,
+        finish_reason=finish,
+        versions=(VersionSpan(0, len(ids), Version(0)),),
+        draw=prompt.draw,
+    )
+
+
+def make_scorer(reward: RewardSection | None = None, task: Task = TASK, **ntl: Any) -> Scorer:
+    """A scorer with these settings of the ``ntl`` section."""
+    section = NTLSection(**ntl)
+    return Scorer(section, reward or RewardSection(), task, Reader(section, task, tokenizer(), table()))
+
+
+def samples_of(
+    prompts: Sequence[Prompt], trajectories: Sequence[Trajectory], scores: Sequence[float], **fields: Any
+) -> Samples:
+    """Samples that earned these scores; NaN is no score. All are learned from unless ``learned`` says otherwise."""
+    scored: Scored = make_scorer()(prompts, trajectories, tau=1.0)
+    outcomes = [RewardOutcome.of(score) for score in scores]
+    greedy, learned = fields.get("greedy_scores"), fields.get("learned", np.ones(len(scores), bool))
+    return Samples(scored._replace(outcomes=outcomes), learned, greedy, {})

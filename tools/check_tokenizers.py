@@ -10,11 +10,11 @@ import json
 import pathlib
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
 from ntl_jax.data import load_tokenizer
+from ntl_jax.data.tokenizer import Tokenizer
 from ntl_jax.numerals import NumberTable, TokenDecoder
 
 NUMBER_TOKENS = pathlib.Path(__file__).parents[1] / "tests" / "numerals" / "number_tokens.json"
@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     return int(num_problems > 0)
 
 
-def find_problems(tokenizer: Any, name: str) -> Iterator[str]:
+def find_problems(tokenizer: Tokenizer, name: str) -> Iterator[str]:
     """What does not hold for a tokenizer, a line each."""
     decoder, rng = TokenDecoder(tokenizer), np.random.default_rng(0)
     size = max(tokenizer.get_vocab().values()) + 1

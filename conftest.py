@@ -8,8 +8,10 @@ import pathlib
 # A test of the arithmetic must not depend on the accelerator at hand; JAX_PLATFORMS=cuda,cpu runs the suite on a GPU.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Compiling is most of the suite's time. Without most of XLA's optimizing it takes a third less, here and in processes
-# that tests start. JAX_DISABLE_MOST_OPTIMIZATIONS=0 runs the suite on the programs that users run.
+# that tests start. JAX_DISABLE_MOST_OPTIMIZATIONS=0, as in make test-optimized, runs the programs that users run.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# No test reaches for the hub; a name that is not cached is answered at once.
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 import jax
 
@@ -20,11 +22,13 @@ collect_ignore = [
     if importlib.util.find_spec(package) is None
 ]
 
-COMPILATION_CACHE = pathlib.Path(__file__).parent / ".jax_cache"
+# Programs of either kind have a folder of their own.
+KIND = "optimized" if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "0" else "fast"
+COMPILATION_CACHE = pathlib.Path(__file__).parent / ".jax_cache" / KIND
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_compilation_cache_dir", str(COMPILATION_CACHE))
+jax.config.update("jax_compilation_cache_dir", os.environ.get("JAX_COMPILATION_CACHE_DIR", str(COMPILATION_CACHE)))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 

@@ -1,21 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One small run for all tests that need one: a configuration, its policy, prompts, engine and scorer, made once."""
+"""One small run for all tests that need one: what it is made of before its first step, and its folder at its end."""
 
+import contextlib
 import dataclasses
-from typing import Any
+import fcntl
+import io
+import json
+import pathlib
+from typing import Any, NamedTuple
 
 import jax
 import pytest
 
+from launch import train
 from ntl_jax.config import (
     AlgorithmSection,
     DataSection,
     ModelSection,
     OptimizerSection,
+    RewardSection,
     RolloutSection,
     RunConfig,
     TrainerSection,
     WarmStartSection,
+    stored_config,
 )
 from ntl_jax.experience.digit_source import DigitSource
 from ntl_jax.experience.scorer import Scorer
@@ -89,3 +97,73 @@ def setup(tiny) -> Setup:
     scorer, digits = build_scoring(tiny, task, policy, prompts.shape(tiny.rollout.max_tokens))
     engine = build_engine(tiny.rollout, policy, max_prompt_tokens=prompts.longest)
     return Setup(tiny, task, policy, build_params(policy, seed=tiny.seed), prompts, engine, scorer, digits)
+
+
+REWARD = """
+def score(data_source, solution_str, ground_truth, extra_info, **kwargs):
+    if len(solution_str) % 7 == 0:
+        raise RuntimeError("no reward for this length")
+    return {"score": len(solution_str) % 5 / 4, "length": len(solution_str)}
+"""
+"""Differs from sample to sample, whatever an untrained policy writes, and fails now and then."""
+
+
+class Finished(NamedTuple):
+    """A run that has ended.
+
+    Args:
+        config: of the run.
+        folder: the run folder.
+        inputs: what the settings name: ``config.py``, ``problems.jsonl``, ``reward.py``.
+        printed: what the command wrote to the console.
+    """
+
+    config: RunConfig
+    folder: pathlib.Path
+    inputs: pathlib.Path
+    printed: str
+
+
+def write_inputs(config: RunConfig, folder: pathlib.Path) -> RunConfig:
+    """Writes what a run reads: ten rows of GSM8K (openai/grade-school-math, MIT), a reward function, a configuration.
+
+    Args:
+        config: other settings.
+        folder: made here.
+    """
+    folder.mkdir(parents=True)
+    problems = folder / "problems.jsonl"
+    problems.write_text((pathlib.Path(__file__).parent / "gsm8k.jsonl").read_text())
+    (folder / "reward.py").write_text(REWARD)
+    config = dataclasses.replace(
+        config,
+        data=DataSection(train=str(problems), eval=str(problems), max_prompt_tokens=96, max_solution_tokens=96),
+        reward=RewardSection(function=f"{folder / 'reward.py'}:score"),
+    )
+    (folder / "config.py").write_text(
+        "import json\nfrom ntl_jax.config import RunConfig, from_dict\n\n\ndef get_config():\n"
+        f"    return from_dict(RunConfig, json.loads({json.dumps(dataclasses.asdict(config))!r}))\n"
+    )
+    return config
+
+
+@pytest.fixture(scope="session")
+def finished(tiny, tmp_path_factory) -> Finished:
+    """The tiny run on problems of GSM8K, by the command: made once, also where several processes run tests."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if base.name.startswith("popen-") else base  # a process of pytest-xdist
+    inputs, folder, printed = base / "inputs", base / "finished", base / "printed.txt"
+    changes = {"eval_samples": 2, "eval_top_p": 0.9}
+    config = dataclasses.replace(
+        tiny,
+        ntl=dataclasses.replace(tiny.ntl, debug_mode=True, save_digit_info=True),
+        trainer=dataclasses.replace(tiny.trainer, **changes),
+    )
+    with (base / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not printed.exists():
+            config = write_inputs(config, inputs)
+            with contextlib.redirect_stdout(io.StringIO()) as shown:
+                assert train.main([f"--config={inputs / 'config.py'}", f"--workdir={folder}"]) == 0
+            printed.write_text(shown.getvalue())
+    return Finished(stored_config(folder), folder, inputs, printed.read_text())

@@ -28,6 +28,14 @@ OWNERS = {
 }  # fmt: skip
 # Checking a user's reward function against its call, and catching what it raises, happen here and nowhere else.
 USER_CODE = "ntl_jax/rewards/"
+WITHOUT_OWN_TEST = {
+    "ntl_jax/host_memory.py": "its effect is on the allocator of the process, once and for all",
+    "ntl_jax/metrics/trackers/mlflow_tracker.py": "in test_tracker.py, where the package is installed",
+    "ntl_jax/metrics/trackers/tensorboard_tracker.py": "in test_tracker.py, where the package is installed",
+    "ntl_jax/metrics/trackers/wandb_tracker.py": "in test_tracker.py, where the package is installed",
+    "ntl_jax/rollout/vllm/worker.py": "runs inside vLLM alone: in test_engine.py, with a real one",
+}  # fmt: skip
+"""Modules that need no test file of the same path, with the reason."""
 
 
 def python_files(*folders: str) -> list[pathlib.Path]:
@@ -170,6 +178,28 @@ def test_files_stay_under_300_lines_and_functions_under_60():
             if lines > 60:
                 long_functions.append(f"{name_of(path)}:{node.lineno} {node.name}: {lines} lines of code")
     assert long_files + long_functions == []
+
+
+def test_every_module_with_a_function_has_a_test_file_of_the_same_path():
+    missing = set()
+    for path in python_files("ntl_jax"):
+        mirrored = ROOT / "tests" / path.relative_to(ROOT / "ntl_jax").with_name(f"test_{path.name}")
+        if path.name != "__init__.py" and any(functions(path)) and not mirrored.exists():
+            missing.add(name_of(path))
+    assert missing == WITHOUT_OWN_TEST.keys()
+
+
+def test_tests_read_nothing_outside_the_repository():
+    problems = []
+    for path in python_files("tests"):
+        if path == pathlib.Path(__file__):
+            continue
+        depth = len(path.relative_to(ROOT).parts)
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            levels = [int(level) for level in re.findall(r"__file__.*parents\[([0-9]+)\]", line)]
+            if any(level >= depth for level in levels) or re.search(r"\bROOT\.parent\b", line):
+                problems.append(f"{name_of(path)}:{number}: {line.strip()}")
+    assert problems == []
 
 
 def test_no_module_is_named_after_what_it_is_not_about():

@@ -5,7 +5,7 @@ On a terminal the bars move; in a log they become one line every few seconds.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 from rich.console import Console
@@ -70,15 +70,26 @@ class ProgressView:
         ppo   2/2   ...   reward 0.5   tokens/s 12,000
     """
 
-    def __init__(self, title: str, total: int, *, start: int = 0, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        title: str,
+        total: int,
+        *,
+        start: int = 0,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Args:
         title: what is counted.
         total: steps of the whole stage.
         start: steps already done, when a run resumes.
+        console: where to print; None: standard output.
+        clock: seconds since any moment.
         """
+        self._clock = clock
         self._title, self._total, self._start = title, total, start
         self._console = console or Console(highlight=False)
-        self._began = self._last_line = time.monotonic()
+        self._began = self._last_line = clock()
         self._first: tuple[int, float] | None = None
         self._bars = Progress(
             TextColumn("[bold cyan]{task.description}"),
@@ -95,12 +106,12 @@ class ProgressView:
         """Shows that ``step`` steps are done, and the metrics they gave."""
         text = "   ".join(f"{name} {_short(value)}" for name, value in metrics.items())
         self._bars.update(self._task, completed=step, metrics=text)
-        now = time.monotonic()
+        now = self._clock()
         self._first = self._first or (step, now)
         ends = step in (self._start + 1, self._total)
         if not self._console.is_terminal and (ends or now - self._last_line >= SECONDS_BETWEEN_LINES):
             left = self._seconds_left(step, now)
-            times = f"{_clock(now - self._began)} gone, {_clock(left)} left"
+            times = f"{_minutes(now - self._began)} gone, {_minutes(left)} left"
             self._console.print(
                 f"{self._title}   {step}/{self._total}   {times}   {text}", soft_wrap=True, markup=False
             )
@@ -127,6 +138,6 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def _clock(seconds: float) -> str:
+def _minutes(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     return f"{minutes}:{seconds:02d}"

@@ -46,13 +46,16 @@ def causal_attention(
     return mixed.transpose(0, 3, 1, 2, 4).reshape(q.shape[0], size, num_heads, head_dim)
 
 
-def row_attention(implementation: str, segment_ids: Int[Array, "B S"] | None) -> Callable[[Array, Array, Array], Array]:
+def row_attention(
+    implementation: str, segment_ids: Int[Array, "B S"] | None, *, long_row: int = LONG_ROW
+) -> Callable[[Array, Array, Array], Array]:
     """Causal attention within the segments of rows, as (q [B, S, N, H], k [B, S, K, H], v) -> [B, S, N, H].
 
     Args:
         implementation: as in ``ModelConfig.attention``.
         segment_ids: None: one segment a row. Rows that are only padded on the right need no ids: no token sees the
             padding after it, and cuDNN then runs without the mask of [B, S, S] that packed rows cost it.
+        long_row: "xla" attends longer rows from this many queries at a time.
     """
 
     def attend(q, k, v):
@@ -64,7 +67,7 @@ def row_attention(implementation: str, segment_ids: Int[Array, "B S"] | None) ->
                 q, k, v = _by_device(q, k, v)
                 return splash_attention(q, k, v, segment_ids)
             case _:
-                return _xla(q, k, v, segment_ids)
+                return _xla(q, k, v, segment_ids, long_row)
 
     return attend
 
@@ -95,16 +98,16 @@ def choose_attention(implementation: str, shape: tuple[int, ...], dtype: DTypeLi
     return "xla"
 
 
-def _xla(q, k, v, segment_ids):
-    """Dense scores for rows up to LONG_ROW, else of LONG_ROW queries at a time, recomputed in the backward pass."""
+def _xla(q, k, v, segment_ids, long_row):
+    """Dense scores up to ``long_row``, else of that many queries at a time, recomputed in the backward pass."""
     num_rows, size, *heads = q.shape
     segment_ids = jnp.ones((1, size), jnp.int32) if segment_ids is None else segment_ids
-    if size <= LONG_ROW:
+    if size <= long_row:
         return causal_attention(q, k, v, causal_mask(segment_ids))
-    num_blocks = -(-size // LONG_ROW)
-    padding = num_blocks * LONG_ROW - size
-    blocks = jnp.pad(q, ((0, 0), (0, padding), (0, 0), (0, 0))).reshape(num_rows, num_blocks, LONG_ROW, *heads)
-    queries = jnp.arange(num_blocks * LONG_ROW).reshape(num_blocks, LONG_ROW)
+    num_blocks = -(-size // long_row)
+    padding = num_blocks * long_row - size
+    blocks = jnp.pad(q, ((0, 0), (0, padding), (0, 0), (0, 0))).reshape(num_rows, num_blocks, long_row, *heads)
+    queries = jnp.arange(num_blocks * long_row).reshape(num_blocks, long_row)
 
     @jax.checkpoint
     def attend_block(block):

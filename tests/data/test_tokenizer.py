@@ -17,9 +17,10 @@ from ntl_jax.data.tokenizer import BUILT_IN, load_tokenizer
 from ntl_jax.numerals import NumberTable, TokenDecoder
 from ntl_jax.tasks.arithmetic.generator import generate_problems
 from ntl_jax.tasks.gsm8k import load_gsm8k
+from tests.tokenizers import KINDS, make_tokenizer
 
 ROOT = pathlib.Path(__file__).parents[2]
-REAL = ROOT.parent / "shared" / "data"
+GSM8K = ROOT / "tests" / "tasks" / "gsm8k_rows.jsonl"
 ODD_TEXTS = (
     "5\xa0apples\u200b, a\u2028b",
     "’–×€÷−é£³¢”“¼½ñ¾è√ç\u2018\u0410—",
@@ -73,9 +74,8 @@ def test_any_text_comes_back_exactly(text):
     assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="GSM8K is not here")
-def test_the_real_gsm8k_comes_back_exactly(tokenizer):
-    problems, _ = load_gsm8k(REAL / "gsm8k" / "test.jsonl")
+def test_the_texts_of_gsm8k_come_back_exactly(tokenizer):
+    problems, _ = load_gsm8k(GSM8K)
     texts = [text for problem in problems for text in (problem.question, problem.solution)]
     assert tokenizer.batch_decode(tokenizer(texts)["input_ids"]) == texts
 
@@ -94,10 +94,14 @@ def test_the_script_writes_the_same_files_byte_for_byte(tmp_path):
         assert (tmp_path / file.name).read_bytes() == file.read_bytes(), file.name
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="the tokenizers are not here")
-@pytest.mark.parametrize("name", ["qwen2.5", "gpt2"])
-def test_other_tokenizers_load_from_a_folder(name):
-    assert load_tokenizer(str(REAL / "tokenizers" / name)).eos_token_id is not None
+@pytest.mark.parametrize("kind", KINDS)
+def test_tokenizers_load_from_a_folder_as_they_were_saved(tmp_path, kind):
+    saved = make_tokenizer(kind)
+    saved.save_pretrained(tmp_path)
+    loaded = load_tokenizer(str(tmp_path))
+    text = "She has 12+7=19 apples 🍎"
+    assert loaded(text)["input_ids"] == saved(text)["input_ids"]
+    assert (loaded.eos_token_id, loaded.pad_token_id) == (saved.eos_token_id, saved.pad_token_id)
 
 
 @pytest.mark.parametrize("content", [None, "{nope", "{}"], ids=["no file", "bad JSON", "another JSON"])

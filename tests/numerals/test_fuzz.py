@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ntl_jax.numerals import find_answer, label_response
 
-NUM_RESPONSES = int(os.environ.get("FUZZ_RESPONSES", "2000"))
+NUM_RESPONSES = int(os.environ.get("FUZZ_RESPONSES", "500"))
 MOST_SECONDS = 0.05  # of processor time; a response of this length takes a fraction of a millisecond
 
 WORDS = (

@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Number tokens meet what they should have been: in every mode, with every tokenizer."""
 
-import pathlib
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
 
 from ntl_jax.numerals import NumberTable, TokenDecoder, find_answer, label_response, sampled_numbers
+from tests.tokenizers import KINDS, make_tokenizer
 
-ROOT = pathlib.Path(__file__).parents[2]
-REAL = ROOT.parent / "shared" / "data" / "tokenizers"
+TOKENS_OF_1234 = {"built-in": 4, "digits": 4, "digits after ▁": 4, "numbers": 2, "numbers after a space": 2}
 NONE = -1
 STEPS = "12+7=<<12+7=18>>18 pens.\n#### 18"
 
@@ -81,13 +78,10 @@ def test_tokens_of_too_many_digits_have_no_truth():
     assert (labels.truth == NONE).all() and (labels.prefix_truth == NONE).all()
 
 
-@pytest.mark.parametrize("name", ["built-in", "qwen2.5", "mistral-v3", "gpt2", "cl100k_base"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("mode", ["final_answer", "all_tokens", "hybrid"])
-def test_every_tokenizer_is_served_in_every_mode(name, mode):
-    folder = ROOT / "ntl_jax" / "data" / "tokenizer" if name == "built-in" else REAL / name
-    if not folder.exists():
-        pytest.skip(f"the tokenizer {name} is read from ../shared/data, which is not there")
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+def test_every_kind_of_tokenizer_is_served_in_every_mode(kind, mode):
+    tokenizer = make_tokenizer(kind)
     text = "1,200+34=<<1200+34=1235>>1235 dollars\n#### 1,235"
     ids = np.array(tokenizer(text, add_special_tokens=False)["input_ids"])
     table = NumberTable.from_tokenizer(tokenizer, "numbers")
@@ -95,8 +89,7 @@ def test_every_tokenizer_is_served_in_every_mode(name, mode):
     decoded, starts = TokenDecoder(tokenizer)(ids)
     labels = label_response(decoded, starts, numbers, "1234", answer=find_answer(decoded), mode=mode)
     has_truth = labels.truth >= 0
-    per_number = {"built-in": 4, "qwen2.5": 4, "mistral-v3": 4, "gpt2": 2, "cl100k_base": 2}[name]
-    assert has_truth.sum() == {"final_answer": 1, "all_tokens": 2, "hybrid": 3}[mode] * per_number
+    assert has_truth.sum() == {"final_answer": 1, "all_tokens": 2, "hybrid": 3}[mode] * TOKENS_OF_1234[kind]
     wrong = labels.truth[has_truth] - numbers[has_truth]
     assert set(wrong[wrong != 0].tolist()) == {-1}
     assert labels.missing_places == 0

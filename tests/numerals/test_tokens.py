@@ -2,23 +2,18 @@
 """Decoding with offsets gives the tokenizer's own text and says which token wrote which character."""
 
 import itertools
-import pathlib
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from ntl_jax.numerals import NumberTable, TokenDecoder, find_answer, sampled_numbers
 from ntl_jax.numerals.tokens import _prefix_writer
+from tests.tokenizers import KINDS, make_tokenizer
 
-ROOT = pathlib.Path(__file__).parents[2]
-REAL = ROOT.parent / "shared" / "data" / "tokenizers"
-FOLDERS = {"built-in": ROOT / "ntl_jax" / "data" / "tokenizer"} | {
-    name: REAL / name for name in ("qwen2.5", "mistral-v3", "gpt2", "cl100k_base")
-}
 TEXTS = (
     "She pays 48/2=<<48/2=24>>24 dollars.\n#### 24",
     "#### -1,234.50€",
@@ -34,11 +29,9 @@ TINY_DECODERS = {
 }
 
 
-@pytest.fixture(scope="module", params=FOLDERS)
+@pytest.fixture(scope="module", params=KINDS)
 def tokenizer(request):
-    if not FOLDERS[request.param].exists():
-        pytest.skip(f"the tokenizer {request.param} is read from ../shared/data, which is not there")
-    return AutoTokenizer.from_pretrained(FOLDERS[request.param])
+    return make_tokenizer(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +71,7 @@ def test_the_text_is_the_tokenizers_own_and_special_tokens_write_nothing(tokeniz
 
 
 @given(data=st.data())
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_any_ids_decode_as_the_tokenizer_decodes_them(tokenizer, decoder, data):
     some = st.integers(0, len(tokenizer) + 20) | st.integers(0, 800)
     ids = data.draw(st.lists(some, max_size=12))
@@ -88,7 +81,7 @@ def test_any_ids_decode_as_the_tokenizer_decodes_them(tokenizer, decoder, data):
 
 
 @given(ids=st.lists(st.integers(0, 11), max_size=12))
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_tokenizers_of_other_kinds_decode_as_they_do_themselves(tiny, ids):
     decoded, starts = TokenDecoder(tiny)(ids)
     assert decoded == own_text(tiny, ids)
@@ -129,7 +122,7 @@ def test_decoding_a_window_of_any_long_response_equals_decoding_from_its_start(t
 
 
 @given(ids=st.lists(st.integers(0, 10), min_size=60, max_size=160))
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_long_responses_of_other_kinds_of_tokenizers_too(tiny, ids):
     assert _prefix_writer(tiny)(ids) == by_whole_prefixes(tiny, ids)
 

@@ -250,6 +250,7 @@ def test_a_transposed_embedding_serves_as_head():
     np.testing.assert_allclose(jax.grad(loss)(embedding), dense_result((4, 8))[1][1].T, rtol=1e-5, atol=2e-5)
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize(("fused", "num_tokens"), [(False, None), (True, None), (False, 1000), (True, 1000)])
 def test_the_logits_of_all_positions_never_exist(fused, num_tokens):
     num_rows, vocab_size = 256, 1024
@@ -268,6 +269,7 @@ def test_the_logits_of_all_positions_never_exist(fused, num_tokens):
     assert f"[{num_rows},{vocab_size}]" not in str(compiled.as_text())
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize(
     ("form", "mesh_shape", "num_tokens"),
     [

@@ -10,10 +10,6 @@ from ntl_jax.experience.ntl_record import blank_labels, build_ntl_info
 from ntl_jax.numerals import find_answer, label_response
 from ntl_jax.rewards import (
     RewardFunction,
-    calculate_final_answer_confidence,
-    calculate_final_answer_digit_accuracy,
-    calculate_final_answer_prob_quality,
-    find_final_answer_positions,
 )
 
 TEXT = "1+4=6 #### 73"
@@ -45,24 +41,6 @@ def reward(name: str, info, *, right: bool = False, **kwargs) -> dict[str, float
     (outcome,) = RewardFunction(f"ntl_jax.rewards:{name}")([call | {"ntl_info": info, "tau": 1.0} | kwargs])
     assert outcome.valid, outcome.error
     return {"score": float(outcome.score), **outcome.metrics}
-
-
-def test_the_answers_own_metrics(info):
-    assert [positions.tolist() for positions in find_final_answer_positions(info)] == [[11, 12]]
-    # 7 and 2 are most likely and right; the hundreds are missing: 2 of 3.
-    assert calculate_final_answer_digit_accuracy(info) == pytest.approx([2 / 3])
-    assert calculate_final_answer_confidence(info) == pytest.approx([(0.9 + 0.6) / 2])
-    assert calculate_final_answer_prob_quality(info) == pytest.approx([(0.9 + 0.6) / 2])
-
-
-def test_the_answers_metrics_of_a_response_without_digits_are_zero():
-    blank = build_ntl_info([np.zeros((2, 10), np.float32)], [blank_labels(2)], ["no"])
-    for figure in (
-        calculate_final_answer_digit_accuracy,
-        calculate_final_answer_confidence,
-        calculate_final_answer_prob_quality,
-    ):
-        assert figure(blank) == [0.0]
 
 
 # All digits with truth: accuracy 2 of 4 places, confidence (0.8 + 0.9 + 0.6) / 3, quality (0.2 + 0.9 + 0.6) / 3.

@@ -3,24 +3,21 @@
 
 import dataclasses
 import json
-import pathlib
 import shutil
 from typing import Any
 
-import numpy as np
 import pytest
 from flax import nnx
 
 from ntl_jax.config import ModelSection, RunConfig
-from ntl_jax.data import load_tokenizer
 from ntl_jax.data.tokenizer import BUILT_IN
 from ntl_jax.models import save_hf
 from ntl_jax.records import Sampling, Version, Weights
 from ntl_jax.rollout.vocabulary import Vocabulary, agree
-from ntl_jax.train.factory import assemble, supervised_trainer
-from ntl_jax.train.header import describe
-
-REAL = pathlib.Path(__file__).parents[3] / "shared" / "data" / "tokenizers"
+from ntl_jax.train.factory import build_engine, check_run
+from ntl_jax.train.header import describe_ends, describe_ids
+from ntl_jax.train.policy import build_params, build_policy
+from tests.tokenizers import make_tokenizer
 
 
 def with_stops(config: RunConfig, *stop_strings: str) -> RunConfig:
@@ -28,9 +25,9 @@ def with_stops(config: RunConfig, *stop_strings: str) -> RunConfig:
 
 
 def test_special_tokens_among_the_stop_strings_end_a_response_and_are_in_the_header(tiny):
-    parts = assemble(with_stops(tiny, "<|pad|>", "\n\n"))
-    assert parts.stop_token_ids == (1, 0)
-    assert describe(parts, pathlib.Path("run"))["end of a response"] == r"<|endoftext|> (1), <|pad|> (0), '\n\n'"
+    policy, strings = build_policy(with_stops(tiny, "<|pad|>", "\n\n")), ("<|pad|>", "\n\n")
+    assert policy.vocabulary.stop_token_ids == (1, 0)
+    assert describe_ends(policy, strings) == r"<|endoftext|> (1), <|pad|> (0), '\n\n'"
 
 
 def test_a_stop_string_that_contains_a_special_token_is_refused_before_loading(tiny, tmp_path):
@@ -38,58 +35,59 @@ def test_a_stop_string_that_contains_a_special_token_is_refused_before_loading(t
     data = dataclasses.replace(tiny.data, tokenizer=str(BUILT_IN))
     config = dataclasses.replace(with_stops(tiny, "<|pad|>\n"), model=model, data=data)
     with pytest.raises(ValueError, match=r"the stop string '<\|pad\|>\\n' would never be found"):
-        assemble(config)
+        build_policy(config)
 
 
-def saved(tiny: RunConfig, folder: pathlib.Path, **settings: Any) -> RunConfig:
+@pytest.fixture
+def saved(setup, tmp_path):
     """The run with a policy of the built-in tokenizer, saved with other settings in its config.json."""
-    parts = assemble(tiny)
-    save_hf(nnx.merge(parts.graph, parts.params), folder, tokenizer=parts.tokenizer)
-    stored = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(stored | settings))
-    return dataclasses.replace(tiny, model=ModelSection(path=str(folder), mesh=(1, 1, 1)))
+
+    def save(name: str, **settings: Any) -> RunConfig:
+        folder = tmp_path / name
+        save_hf(nnx.merge(setup.policy.graph, setup.initial), folder, tokenizer=setup.policy.tokenizer)
+        stored = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(stored | settings))
+        return dataclasses.replace(setup.config, model=ModelSection(path=str(folder), mesh=(1, 1, 1)))
+
+    return save
 
 
-def test_end_tokens_that_are_only_in_config_json_end_responses(tiny, tmp_path):
+def test_end_tokens_that_are_only_in_config_json_end_responses(saved):
     """The built-in tokenizer's own end of text is 1."""
-    assert assemble(saved(tiny, tmp_path / "policy", eos_token_id=[5, 1, 9])).stop_token_ids == (1, 5, 9)
+    policy = build_policy(saved("policy", eos_token_id=[5, 1, 9]))
+    assert policy.vocabulary.stop_token_ids == (1, 5, 9)
 
 
 @pytest.mark.parametrize("engine", ["jax", "vllm"])
-def test_responses_and_solutions_longer_than_the_positions_are_refused_before_weights_are_read(tiny, tmp_path, engine):
-    config = saved(tiny, tmp_path / "policy", max_position_embeddings=64)
+def test_responses_and_solutions_longer_than_the_positions_are_refused_before_weights_are_read(
+    setup, saved, tmp_path, engine
+):
+    config = saved("policy", max_position_embeddings=64)
     (tmp_path / "policy" / "model.safetensors").unlink()
-    rollout = dataclasses.replace(tiny.rollout, max_tokens=4000, engine=engine)
+    rollout = dataclasses.replace(config.rollout, max_tokens=4000, engine=engine)
     message = r"a prompt of \d+ tokens with a response of up to 4000 takes \d+ positions, but the policy has 64"
     with pytest.raises(ValueError, match=message):
-        assemble(dataclasses.replace(config, rollout=rollout))
-    config = saved(tiny, tmp_path / "short", max_position_embeddings=40)
+        check_run(dataclasses.replace(config, rollout=rollout), build_policy(config), setup.prompts)
+    config = saved("short", max_position_embeddings=40)
+    rollout = dataclasses.replace(config.rollout, max_tokens=8)
     with pytest.raises(ValueError, match=r"policy has 40: lower max_solution_tokens to \d+ or less"):
-        assemble(dataclasses.replace(config, rollout=dataclasses.replace(tiny.rollout, max_tokens=8)))
+        check_run(dataclasses.replace(config, rollout=rollout), build_policy(config), setup.prompts)
 
 
 @pytest.mark.parametrize("loaded", [False, True], ids=["from scratch", "loaded"])
-def test_an_untrained_policy_samples_only_tokens_of_its_tokenizer(tiny, tmp_path, loaded):
+def test_an_untrained_policy_samples_only_tokens_of_its_tokenizer(setup, saved, loaded):
     """The built-in tokenizer has 492 tokens, the policy 512 rows: 4% of the sampled ids would be padding."""
-    parts = assemble(saved(tiny, tmp_path / "policy") if loaded else tiny)
-    assert (parts.model.num_tokens, parts.model.vocab_size) == (492, 512)
-    sampling = Sampling(num_samples=4, max_tokens=24, stop_token_ids=parts.stop_token_ids)
-    parts.engine.publish(Weights(Version(0), parts.params))
-    trajectories = parts.engine.generate(parts.train_prompts[:96], sampling, seed=0)
+    config = saved("policy") if loaded else setup.config
+    policy = build_policy(config)
+    assert (policy.model.num_tokens, policy.model.vocab_size) == (492, 512)
+    assert "492 tokens, 20 padding ids that are never sampled" in describe_ids(policy)
+    sampling = Sampling(num_samples=4, max_tokens=24, stop_token_ids=policy.vocabulary.stop_token_ids)
+    engine = build_engine(config.rollout, policy, max_prompt_tokens=setup.prompts.longest)
+    engine.publish(Weights(Version(0), build_params(policy, seed=0)))
+    trajectories = engine.generate(setup.prompts.train[:96], sampling, seed=0)
+    engine.close()
     assert len(trajectories) == 384
     assert max(t.response_ids.max() for t in trajectories) < 492
-    header = describe(parts, tmp_path)["tokenizer"]
-    assert "492 tokens, 20 padding ids that are never sampled; digits" in header
-
-
-def test_training_does_not_change_padding_rows(tiny):
-    parts = assemble(tiny)
-    before = np.array(parts.params["embedding"][...])
-    trainer = supervised_trainer(parts)
-    for _ in range(2):
-        trainer.step()
-    moved = np.any(np.array(trainer.decoder().embedding[...]) != before, axis=1)
-    assert moved[:492].all() and not moved[492:].any()
 
 
 def test_unused_ids_are_counted_and_a_policy_from_scratch_embeds_the_largest(tiny, tmp_path):
@@ -99,23 +97,26 @@ def test_unused_ids_are_counted_and_a_policy_from_scratch_embeds_the_largest(tin
     stored = json.loads((folder / "tokenizer.json").read_text())
     stored["model"]["vocab"] = {text: i + 30 * (i >= 400) for text, i in stored["model"]["vocab"].items()}
     (folder / "tokenizer.json").write_text(json.dumps(stored))
-    parts = assemble(dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, tokenizer=str(folder))))
-    assert parts.vocabulary == Vocabulary(num_tokens=522, num_holes=30, stop_token_ids=(1,))
-    assert (parts.model.num_tokens, parts.model.vocab_size) == (522, 576)
-    header = describe(parts, tmp_path)["tokenizer"]
-    assert "492 tokens, 30 unused ids between them, 54 padding ids that are never sampled" in header
+    policy = build_policy(dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, tokenizer=str(folder))))
+    assert policy.vocabulary == Vocabulary(num_tokens=522, num_holes=30, stop_token_ids=(1,))
+    assert (policy.model.num_tokens, policy.model.vocab_size) == (522, 576)
+    expected = "492 tokens, 30 unused ids between them, 54 padding ids that are never sampled"
+    assert describe_ids(policy) == expected
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="the tokenizers are not here")
-def test_qwens_tokenizer_leaves_271_rows_of_its_models_unused():
-    tokenizer = load_tokenizer(str(REAL / "qwen2.5"))
-    assert agree(tokenizer, None, ["<|endoftext|>"]) == Vocabulary(151_665, 0, (151_645, 151_643))
+def test_added_tokens_count_and_holes_are_counted_for_tokenizers_of_other_kinds():
+    tokenizer = make_tokenizer("digits")
+    end, text_end = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
+    largest = max(tokenizer.get_vocab().values())
+    assert agree(tokenizer, None, ["<|endoftext|>"]) == Vocabulary(largest + 1, 7, (end, text_end))
+    tokenizer = make_tokenizer("numbers")
+    assert agree(tokenizer, None, ["\n"]) == Vocabulary(len(tokenizer), 0, (tokenizer.pad_token_id,))
 
 
-def test_a_tokenizer_with_ids_past_the_policys_embedding_is_refused_before_weights_are_read(tiny, tmp_path):
-    config = saved(tiny, tmp_path / "policy", vocab_size=448)
+def test_a_tokenizer_with_ids_past_the_policys_embedding_is_refused_before_weights_are_read(saved, tmp_path):
+    config = saved("policy", vocab_size=448)
     (tmp_path / "policy" / "model.safetensors").unlink()
     with pytest.raises(
         ValueError, match=r"ids up to 491, but the policy of model\.path=.* embeds 448: leave data\.tok"
     ):
-        assemble(config)
+        build_policy(config)

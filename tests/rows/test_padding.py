@@ -1,51 +1,55 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of a batch."""
+"""Rows of prompts and responses."""
 
+import chex
 import numpy as np
 import pytest
 
-from ntl_jax.rows.padding import RowShape, pad_rows, take_rows
-from ntl_jax.update.weights import weighed
+from ntl_jax.rows.padding import RowShape, pad_rows, pad_tokens
 
 PROMPTS = [np.array([7, 11, 8, 12]), np.array([9])]
 RESPONSES = [np.array([20, 6, 1]), np.array([30, 31])]
-TRUTH = [np.array([np.nan, 5, np.nan]), np.array([np.nan, np.nan])]
+NUMBERS = [np.array([np.nan, 5, np.nan]), np.array([np.nan, np.nan])]
 
 
 @pytest.fixture(scope="module")
-def batch():
-    return pad_rows(PROMPTS, RESPONSES, RowShape(row=8, response=8), number_targets=TRUTH)
+def padded():
+    return pad_rows(PROMPTS, RESPONSES, RowShape(row=8, response=8), numbers=NUMBERS)
 
 
-def test_predictors_point_at_the_token_before_each_response_token(batch):
+def test_rows_hold_prompt_and_response_and_count_their_positions(padded):
+    rows, targets = padded
+    chex.assert_shape([rows.tokens, rows.positions, rows.predictors, *targets], (2, 8))
+    assert rows.tokens.tolist() == [[7, 11, 8, 12, 20, 6, 1, 0], [9, 30, 31, 0, 0, 0, 0, 0]]
+    assert (rows.positions == np.arange(8)).all() and rows.segment_ids is None
+
+
+def test_predictors_point_at_the_token_before_each_response_token(padded):
+    rows, targets = padded
     for row in range(2):
-        for t in np.flatnonzero(batch.mask[row]):
-            assert batch.tokens[row, batch.predictors[row, t] + 1] == batch.targets[row, t] == RESPONSES[row][t]
+        for t in np.flatnonzero(targets.mask[row]):
+            assert rows.tokens[row, rows.predictors[row, t] + 1] == targets.ids[row, t] == RESPONSES[row][t]
 
 
-def test_the_mask_counts_response_tokens_alone(batch):
-    assert batch.mask.sum(axis=1).tolist() == [3, 2]
+def test_the_mask_counts_response_tokens_alone(padded):
+    assert padded[1].mask.sum(axis=1).tolist() == [3, 2]
 
 
-def test_true_numbers_stand_where_they_are_predicted(batch):
-    assert batch.number_targets[0, 1] == 5
-    assert np.isnan(np.delete(batch.number_targets.ravel(), 1)).all()
+def test_true_numbers_stand_where_they_are_predicted(padded):
+    numbers = padded[1].numbers
+    assert numbers[0, 1] == 5
+    assert np.isnan(np.delete(numbers.ravel(), 1)).all()
 
 
-def test_a_row_that_is_not_kept_has_an_empty_mask():
-    batch = pad_rows(PROMPTS, RESPONSES, RowShape(8, 8), number_targets=TRUTH, keep=np.array([False, True]))
-    assert batch.mask.sum(axis=1).tolist() == [0, 2]
+def test_a_row_that_is_not_kept_has_an_empty_mask_and_is_read_like_any_other(padded):
+    rows, targets = pad_rows(PROMPTS, RESPONSES, RowShape(8, 8), numbers=NUMBERS, keep=np.array([False, True]))
+    assert targets.mask.sum(axis=1).tolist() == [0, 2]
+    chex.assert_trees_all_equal(rows, padded[0])
 
 
 def test_a_pad_id_that_is_also_a_real_token_is_masked_by_length():
-    batch = pad_rows([np.array([0, 0])], [np.array([0, 0, 0])], RowShape(8, 8), number_targets=[np.full(3, np.nan)])
-    assert batch.mask.sum() == 3
-
-
-def test_taking_rows_takes_them_from_every_array(batch):
-    swapped = take_rows(batch, np.array([1, 0]))
-    assert swapped.targets[0, :2].tolist() == [30, 31]
-    assert swapped.old_log_probs is None
+    _, targets = pad_rows([np.array([0, 0])], [np.array([0, 0, 0])], RowShape(8, 8), numbers=[np.full(3, np.nan)])
+    assert targets.mask.sum() == 3
 
 
 def test_few_shapes_serve_all_lengths():
@@ -54,18 +58,12 @@ def test_few_shapes_serve_all_lengths():
     assert len(shapes) == 4
 
 
-def test_every_response_weighs_the_same_where_a_mean_over_responses_is_asked_for(batch):
-    weights = np.asarray(weighed(batch, mode="seq-mean-token-mean", scale=8).weights)
-    np.testing.assert_allclose(weights.sum(axis=1), [0.5, 0.5])
+def test_rows_or_responses_beyond_the_bounds_are_an_error_of_ours():
+    for row, response in ((401, 1), (400, 201)):
+        with pytest.raises(AssertionError, match="exceeds"):
+            RowShape(row=400, response=200).bucket(row, response)
 
 
-def test_a_divisor_that_is_asked_for_is_the_longest_response_and_never_the_padded_size(batch):
-    weights = np.asarray(weighed(batch, mode="seq-mean-token-sum-norm", scale=5).weights)
-    np.testing.assert_allclose(weights[batch.mask], 1 / (2 * 5))
-
-
-def test_numbers_weigh_what_their_tokens_weigh_and_divergences_that_times_their_own_weight(batch):
-    found = weighed(batch._replace(reference_log_probs=batch.mask * 1.0), scale=8, reference_weight=0.5)
-    weights, numbers, reference = map(np.asarray, (found.weights, found.number_weights, found.reference_weights))
-    assert numbers[0].tolist() == [0, weights[0, 1], *[0] * 6]
-    np.testing.assert_array_equal(reference, 0.5 * weights)
+def test_ragged_values_are_filled_up_in_their_dtype():
+    padded = pad_tokens([np.array([1.0]), np.array([2.0, 3.0])], 3, -1.0, np.float32)
+    assert padded.tolist() == [[1, -1, -1], [2, 3, -1]] and padded.dtype == np.float32

@@ -8,7 +8,7 @@ import pytest
 
 from ntl_jax.tasks.gsm8k import load_gsm8k
 
-REAL = pathlib.Path(__file__).parents[3] / "shared" / "data" / "gsm8k"
+ROWS = pathlib.Path(__file__).parent / "gsm8k_rows.jsonl"
 
 BAD_ROWS = {
     '{"question": "q", "answer": "#### 1"': "bad JSON: Expecting",
@@ -107,12 +107,11 @@ def test_a_missing_file_a_folder_and_an_empty_file_are_told_apart(tmp_path, writ
         load_gsm8k(write("", ""))
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="GSM8K is not here")
-@pytest.mark.parametrize(("name", "rows", "negative", "commas"), [("train", 7473, 3, 79), ("test", 1319, 2, 14)])
-def test_the_real_files_load_completely(name, rows, negative, commas):
-    problems, skipped = load_gsm8k(REAL / f"{name}.jsonl")
-    assert (len(problems), skipped) == (rows, 0)
-    assert [p.index for p in problems] == list(range(rows))
-    assert sum(p.ground_truth.startswith("-") for p in problems) == negative
-    assert sum("," in p.ground_truth for p in problems) == commas
+def test_rows_of_gsm8k_load_as_they_are():
+    problems, skipped = load_gsm8k(ROWS)
+    assert (len(problems), skipped) == (10, 0)
+    assert [p.index for p in problems] == list(range(10))
+    assert [p.ground_truth for p in problems] == ["109,200,000", "38", "1955", "50", "36", "2", "-47", "35", "71", "5"]
     assert all(p.solution.endswith(f"#### {p.ground_truth}") for p in problems)
+    texts = "".join(p.question + p.solution for p in problems)
+    assert all(character in texts for character in "’×−€%\u2028\u200b")

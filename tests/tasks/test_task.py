@@ -8,9 +8,9 @@ import pytest
 
 from ntl_jax.config import DataSection
 from ntl_jax.data import Problem
-from ntl_jax.numerals import DEFAULT_MARKERS, AnswerMarkers, agrees, find_answer
+from ntl_jax.numerals import DEFAULT_MARKERS
 from ntl_jax.rewards import load_reward
-from ntl_jax.tasks import Arithmetic, Gsm8k, Task, TwoSources, choose_task
+from ntl_jax.tasks import Arithmetic, Gsm8k, Task, choose_task
 
 PACKAGE = pathlib.Path(__file__).parents[2] / "ntl_jax"
 TASKS = {
@@ -40,37 +40,9 @@ def test_the_default_reward_is_one_that_takes_what_there_is(task: Task, ntl):
     assert function.__name__ == ("ntl_reward" if ntl else "exact_match")
 
 
-def test_the_data_section_chooses_generator_files_or_both(tmp_path):
-    file = tmp_path / "rows.jsonl"
-    file.write_text('{"question": "2+3?", "answer": "#### 5"}\n' * 2)
-    path, settings = str(file), {"seed": 0, "num_eval": 3, "numeric": True}
-    kinds = {
-        Arithmetic: DataSection(num_train=4),
-        Gsm8k: DataSection(train=path, eval=path),
-        TwoSources: DataSection(num_train=4, eval=path),
-    }
-    counts = {}
-    for kind, data in kinds.items():
-        task = choose_task(data, **settings)
-        assert type(task) is kind
-        counts[kind] = [(len(problems), skipped) for problems, skipped in map(task.load, ("train", "held_out"))]
-    assert counts == {Arithmetic: [(4, 0), (3, 0)], Gsm8k: [(2, 0), (2, 0)], TwoSources: [(4, 0), (2, 0)]}
-
-
 def test_a_split_without_a_file_is_refused_with_the_setting_that_names_it():
     with pytest.raises(ValueError, match=r"no file of the train split is given: set data\.train"):
         Gsm8k(None, "test.jsonl").load("train")
-
-
-def test_a_task_of_your_own_may_mark_its_answers_otherwise():
-    markers = AnswerMarkers(line="Answer:", box=None)
-    text = "#### 1 \\boxed{2}\nAnswer: 72 apples\nAnswer: 3"
-    answer = find_answer(text, markers)
-    assert answer is not None and (answer.text, answer.marked) == ("72", True)
-    assert text[answer.start : answer.end] == "72"
-    assert agrees(answer, "so 72.\nAnswer: 72", markers)
-    unmarked = find_answer("#### 1 \\boxed{2} 3", AnswerMarkers(line=None, box=None))
-    assert unmarked is not None and (unmarked.text, unmarked.marked) == ("3", False)
 
 
 def test_only_tasks_and_the_readers_default_know_the_marker():

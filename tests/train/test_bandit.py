@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from ntl_jax.config import AlgorithmSection, ClippedSection, GspoSection
-from ntl_jax.experience.credit import Rewards, with_advantages
+from ntl_jax.experience.credit import Rewards, credit, token_rewards
 from ntl_jax.numerals import NumberTable
-from ntl_jax.records import TrainBatch
+from ntl_jax.records import Experience, Targets
 from ntl_jax.update.objectives import NumberLoss, PolicyObjective, value_objective
-from ntl_jax.update.weights import weighed
+from ntl_jax.update.weights import policy_weights
 
 QUESTIONS, SAMPLES, TOKENS, VOCAB = 4, 8, 2, 10
 ROWS = np.repeat(np.arange(QUESTIONS), SAMPLES)
@@ -51,13 +51,22 @@ def compiled(algorithm: AlgorithmSection):
     """One update of the tables."""
     policy_loss = PolicyObjective(algorithm, NumberLoss(TABLE, "mse", 0.0), temperature=1.0)
 
-    def loss(tables, batch):
-        total = policy_loss(tables["policy"][ROWS], jnp.eye(VOCAB), batch)[0]
-        if batch.returns is not None:
-            total += value_objective(jnp.broadcast_to(tables["values"][ROWS], MASK.shape), batch, algorithm)[0]
+    def loss(tables, tokens, weights):
+        total = policy_loss(tables["policy"][ROWS], jnp.eye(VOCAB), tokens, weights).total
+        if tokens.values is not None:
+            values = jnp.broadcast_to(tables["values"][ROWS], MASK.shape)
+            total += value_objective(values, tokens, weights, algorithm).total
         return total
 
-    return jax.jit(lambda tables, batch: jax.tree.map(lambda x, g: x - 10.0 * g, tables, jax.grad(loss)(tables, batch)))
+    def update(tables, tokens, weights):
+        return jax.tree.map(lambda x, g: x - 10.0 * g, tables, jax.grad(loss)(tables, tokens, weights))
+
+    return jax.jit(update)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def credited(algorithm: AlgorithmSection, rewards: Rewards, values):
+    return credit(algorithm, rewards, token_rewards(rewards, TOKENS), jnp.asarray(MASK), values)
 
 
 def train(algorithm: AlgorithmSection, iterations: int = 40) -> tuple[float, float]:
@@ -67,22 +76,21 @@ def train(algorithm: AlgorithmSection, iterations: int = 40) -> tuple[float, flo
     # Algorithms that differ in the advantage or the aggregation share an update.
     shared = dataclasses.replace(algorithm, advantage="group", normalize_groups=True, aggregation="token-mean")
     update, means = compiled(shared), []
-    places = np.broadcast_to(np.arange(TOKENS, dtype=np.int32), MASK.shape)
     for _ in range(iterations):
         logits = np.asarray(tables["policy"])[ROWS]
         log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
         tokens = np.argmax(log_probs + rng.gumbel(size=log_probs.shape), axis=-1)
         old = np.take_along_axis(log_probs, tokens[..., None], axis=-1)[..., 0]
         scores = rewards_of(tokens)
-        per_token = np.zeros(MASK.shape, np.float32)
-        per_token[:, -1] = scores
-        values = np.broadcast_to(np.asarray(tables["values"])[ROWS], MASK.shape)
-        rewards = Rewards(per_token, ROWS, MASK.sum(axis=1), MASK[:, 0], rewards_of(np.argmax(logits, axis=-1)))
-        batch = TrainBatch(tokens, places, None, places, tokens, MASK, np.full(MASK.shape, np.nan, np.float32))
-        batch = with_advantages(algorithm, batch._replace(old_log_probs=old, old_values=values), rewards)
-        batch = weighed(batch, mode=algorithm.aggregation, scale=TOKENS)
+        greedy = rewards_of(np.argmax(logits, axis=-1))
+        rewards = Rewards(scores, ROWS, MASK.sum(axis=1), MASK[:, 0], greedy)
+        values = jnp.broadcast_to(tables["values"][ROWS], MASK.shape)
+        advantages, values = credited(algorithm, rewards, values)
+        targets = Targets(tokens, MASK, np.full(MASK.shape, np.nan, np.float32))
+        experience = Experience(targets, old, np.asarray(advantages), values=values)
+        weights = policy_weights(experience, mode=algorithm.aggregation, scale=TOKENS)
         for _ in range(2):
-            tables = update(tables, batch)
+            tables = update(tables, experience, weights)
         means.append(scores.mean())
     return float(np.mean(means[:5])), float(np.mean(means[-5:]))
 

@@ -1,33 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluations with a real engine: the metrics are those of the responses that are written down."""
+"""Evaluations: with a real engine, the metrics are those of the responses that are written down."""
 
 import dataclasses
 
 import numpy as np
 import pytest
-from flax import nnx
 
-from ntl_jax.records import Version
-from ntl_jax.train.evaluation import evaluate, evaluation_metrics, examples
-from ntl_jax.train.factory import assemble
-
-
-@pytest.fixture(scope="module")
-def parts(tiny):
-    """Of its own: trainers take the parameters of theirs with them."""
-    return assemble(tiny)
+from ntl_jax.records import Version, Weights
+from ntl_jax.train.evaluation import Evaluation, Evaluator, evaluation_metrics, examples
+from ntl_jax.train.factory import build_evaluator
+from tests.responses import answering
 
 
-def evaluated(parts, **settings):
-    trainer = dataclasses.replace(parts.config.trainer, **settings)
-    parts = dataclasses.replace(parts, config=dataclasses.replace(parts.config, trainer=trainer))
-    evaluation = evaluate(parts, nnx.merge(parts.graph, parts.params), version=Version(0))
+def evaluator(setup, engine=None, **settings) -> Evaluator:
+    config = dataclasses.replace(setup.config, trainer=dataclasses.replace(setup.config.trainer, **settings))
+    return build_evaluator(config, setup.policy, setup.prompts, engine or setup.engine, setup.scorer, setup.digits)
+
+
+def evaluated(setup, **settings):
+    evaluation = evaluator(setup, **settings)(Weights(Version(0), setup.initial))
     return evaluation_metrics(evaluation), list(examples(evaluation))
 
 
 @pytest.fixture(scope="module")
-def sampled(parts):
-    return evaluated(parts, eval_samples=4)
+def sampled(setup):
+    return evaluated(setup, eval_samples=4)
 
 
 def test_metrics_are_those_of_the_written_examples(sampled):
@@ -40,18 +37,48 @@ def test_metrics_are_those_of_the_written_examples(sampled):
     assert all(row["response"] != row["samples"][0]["response"] for row in rows)
 
 
-def test_the_same_policy_gives_the_same_evaluation(parts, sampled):
-    assert evaluated(parts, eval_samples=4) == sampled
+def test_the_same_policy_gives_the_same_evaluation(setup, sampled):
+    assert evaluated(setup, eval_samples=4) == sampled
 
 
-def test_samples_near_temperature_zero_are_the_greedy_response(parts):
-    metrics, rows = evaluated(parts, eval_samples=4, eval_temperature=1e-5)
+def test_samples_near_temperature_zero_are_the_greedy_response(setup):
+    metrics, rows = evaluated(setup, eval_samples=4, eval_temperature=1e-5)
     for row in rows:
         assert [sample["response"] for sample in row["samples"]] == [row["response"]] * 4
     assert metrics["val/mean@4"] == metrics["val/pass@2"] == metrics["val/accuracy"]
 
 
-def test_without_samples_there_are_greedy_metrics_only(parts, sampled):
-    metrics, rows = evaluated(parts)
+def test_without_samples_there_are_greedy_metrics_only(setup, sampled):
+    metrics, rows = evaluated(setup)
     assert metrics.keys() == {name for name in sampled[0] if "@" not in name}
     assert rows == [row | {"samples": []} for row in sampled[1]]
+
+
+def test_accuracy_and_agreement_are_of_what_was_answered(setup):
+    """Of four samples of each problem three are right; the greedy response is right for every other problem."""
+
+    def answer(request, index):
+        greedy = request.sampling.temperature == 0
+        is_right = request.prompt.index % 2 == 0 if greedy else index < 3
+        return f"#### {request.prompt.ground_truth}" if is_right else "nothing"
+
+    engine = answering(setup.policy.tokenizer, answer)
+    metrics = evaluation_metrics(evaluator(setup, engine, eval_samples=4)(Weights(Version(0), setup.initial)))
+    expected = {"val/accuracy": 0.5, "val/answered": 0.5, "val/mean@4": 0.75, "val/maj@4": 1.0, "val/pass@2": 1.0}
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected)
+
+
+def test_nothing_is_lent_after_an_evaluation_and_both_kinds_of_responses_come_from_one_version(setup):
+    engine = answering(setup.policy.tokenizer, lambda request, index: "#### 1")
+    evaluator(setup, engine, eval_samples=2)(Weights(Version(3, "average"), setup.initial))
+    assert engine.published == [Version(3, "average")] and not engine.lent
+    assert {request.sampling.temperature for request in engine.submitted} == {0.0, 1.0}
+
+
+def test_a_problem_whose_reward_fails_has_no_score_in_the_examples(setup):
+    engine = answering(setup.policy.tokenizer, lambda request, index: "#### 1")
+    greedy, _ = evaluator(setup, engine)(Weights(Version(0), setup.initial))
+    failed = greedy.outcomes[0].failed("no reward")
+    evaluation = Evaluation(greedy._replace(outcomes=[failed, *greedy.outcomes[1:]]), None)
+    assert next(examples(evaluation))["score"] is None
+    assert evaluation_metrics(evaluation)["val/score/mean"] == pytest.approx(greedy.scores[1:].mean())

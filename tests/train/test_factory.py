@@ -1,41 +1,112 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run's parts: the data as encoded by the tokenizer, and their description in the header."""
+"""From a configuration to what a run is made of: what is chosen, shared and refused."""
 
 import dataclasses
-import json
 
+import chex
+import jax
+import numpy as np
 import pytest
 
-from ntl_jax.train.factory import assemble
-from ntl_jax.train.header import describe
-
-ROW = {"question": "Tom has 2 cups and buys 3 more.", "answer": "2+3=5.\n#### 5"}
-BAD = {"question": "Tom has 2 cups.<|endoftext|>", "answer": "#### 2"}
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in (ROW, BAD, ROW, ROW, ROW)))
-    return {"train": str(path), "eval": str(path), "template": "Q:\t{question}\nA:"}
+from ntl_jax.config import KLSection, NTLSection, RewardSection
+from ntl_jax.data import load_tokenizer
+from ntl_jax.rollout import JaxEngine
+from ntl_jax.train.factory import build_engine, build_evaluator, build_scoring, build_task, check_run
+from ntl_jax.train.policy import build_policy
 
 
-def with_data(config, **settings):
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, **settings))
+def with_rollout(config, **fields):
+    return dataclasses.replace(config, rollout=dataclasses.replace(config.rollout, **fields))
 
 
-def test_rows_with_special_tokens_stop_the_run(tiny, files):
-    with pytest.raises(ValueError, match=r"1 of 5 rows are malformed.*\n.*problem 1: its question has .*endoftext"):
-        assemble(with_data(tiny, **files))
+def test_the_jax_engine_samples_all_of_an_iteration_at_once_unless_told_otherwise(setup):
+    for slots, expected in ((None, 16), (4, 4)):
+        rollout = dataclasses.replace(setup.config.rollout, slots=slots)
+        engine = build_engine(rollout, setup.policy, max_prompt_tokens=setup.prompts.longest)
+        assert isinstance(engine, JaxEngine) and engine._setup.slots == expected
+        engine.close()
 
 
-def test_rows_with_special_tokens_can_be_skipped_and_the_header_shows_the_first_prompt(tiny, files, tmp_path):
-    config = with_data(tiny, **files, on_bad_row="skip")
-    config = dataclasses.replace(config, rollout=dataclasses.replace(config.rollout, stop_strings=("\n\n", "A:,B:")))
-    parts = assemble(config)
-    assert [p.index for p in parts.train_prompts] == [p.index for p in parts.eval_prompts] == [0, 2, 3, 4]
-    rows = describe(parts, tmp_path)
-    assert "4 train, 4 held out; left out: 2 malformed rows" in rows["data"]
-    assert rows["first prompt"].startswith(r"'Q:\tTom has 2 cups and buys 3 more.\nA:', ")
-    assert rows["first prompt"].endswith("special tokens: none")
-    assert rows["end of a response"].endswith(r", '\n\n', 'A:,B:'")
+def test_digits_are_captured_where_ntl_reads_them_and_evaluations_are_greedy(setup):
+    def greedy(ntl: NTLSection):
+        config = dataclasses.replace(setup.config, ntl=ntl)
+        return build_evaluator(config, setup.policy, setup.prompts, setup.engine, setup.scorer, setup.digits)._greedy
+
+    assert greedy(NTLSection()).capture_digits and not greedy(NTLSection(enabled=False)).capture_digits
+    sampling = greedy(NTLSection())
+    assert (sampling.num_samples, sampling.temperature, sampling.max_tokens) == (1, 0.0, 24)
+    assert sampling.stop_token_ids == setup.policy.vocabulary.stop_token_ids
+
+
+def test_references_are_numbers_unless_the_reward_function_is_ones_own(setup, tmp_path):
+    (tmp_path / "texts.jsonl").write_text('{"question": "Which city?", "answer": "#### Paris"}\n')
+    path = str(tmp_path / "texts.jsonl")
+    data = dataclasses.replace(setup.config.data, train=path, eval=path)
+    mine = RewardSection(function="my_reward.py:score")
+    config = dataclasses.replace(setup.config, data=data, reward=mine)
+    ((problem,), _) = build_task(config).load("train")
+    assert problem.ground_truth == "Paris"
+    with pytest.raises(ValueError, match="must be a number, is 'Paris'"):
+        build_task(dataclasses.replace(config, reward=RewardSection())).load("train")
+
+
+def test_what_captures_nothing_and_computes_nothing_is_refused_for_tokens_of_several_digits(setup):
+    tokenizer = load_tokenizer()
+    tokenizer.add_tokens(["42"])
+    policy, shape = build_policy(setup.config, tokenizer), setup.prompts.shape(24)
+    config = dataclasses.replace(setup.config, ntl=NTLSection(extract_during_log_prob=False))
+    with pytest.raises(ValueError, match="several digits as one token"):
+        build_scoring(config, setup.task, policy, shape)
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"rollout": {"prompts_per_step": 201}}, "prompts_per_step=201: must not exceed the data: there are 200"),
+        ({"model": {"mesh": (4, 2, 1)}, "algorithm": {"minibatches": 4}}, "minibatches = 4: rows of an update must"),
+        ({"model": {"mesh": (8, 1, 1)}, "warm_start": {"batch_size": 9}}, "warm_start.batch_size = 9: rows of an"),
+    ],
+    ids=["prompts", "rows of PPO", "rows of the warm start"],
+)
+def test_settings_that_do_not_fit_data_or_devices_are_named(setup, sections, message):
+    config = dataclasses.replace(
+        setup.config,
+        **{name: dataclasses.replace(getattr(setup.config, name), **fields) for name, fields in sections.items()},
+    )
+    check_run(setup.config, setup.policy, setup.prompts)
+    with pytest.raises(ValueError, match=message):
+        check_run(config, build_policy(config), setup.prompts)
+
+
+def test_stages_that_are_left_out_are_not_checked(setup):
+    config = with_rollout(setup.config, prompts_per_step=201)
+    config = dataclasses.replace(config, trainer=dataclasses.replace(config.trainer, steps=0))
+    assert check_run(config, setup.policy, setup.prompts) is None
+
+
+def test_a_critic_of_its_own_begins_as_a_copy_of_the_policys_trunk_with_values_of_zero(setup):
+    state = setup.changed(algorithm={"advantage": "gae"}).trainer().state
+    critic = state.models["critic"].params
+    chex.assert_trees_all_equal(critic["trunk"], setup.initial)
+    assert not any(np.asarray(leaf).any() for leaf in jax.tree.leaves(critic["value_head"]))
+    pointers = [{leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(x)} for x in (critic, state.policy.params)]
+    assert not pointers[0] & pointers[1]  # updates take the memory of both
+
+
+def test_a_critic_on_the_policys_trunk_has_a_value_head_alone(setup):
+    trainer = setup.changed(algorithm={"advantage": "gae", "critic": "shared"}).trainer()
+    critic = trainer.state.models["critic"].params
+    assert list(critic) == ["value_head"]
+    assert not any(np.asarray(leaf).any() for leaf in jax.tree.leaves(critic))
+    whole = trainer._terms.critic_params(trainer.state.params)
+    chex.assert_trees_all_equal(whole["trunk"], setup.initial)
+
+
+def test_other_advantages_have_no_critic(setup):
+    assert setup.trainer().state.models.keys() == {"policy"}
+
+
+def test_there_is_a_reference_policy_only_where_the_divergence_has_a_weight(setup):
+    assert setup.trainer()._build._reference is None
+    reference = setup.changed(algorithm={"kl": KLSection(weight=0.1)}).trainer()._build._reference
+    chex.assert_trees_all_equal(reference, setup.initial)

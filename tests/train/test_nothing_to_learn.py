@@ -1,126 +1,142 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An update in which every weight is 0 changes nothing, and is counted."""
+"""An update in which every weight is 0 changes nothing, and is counted; with samples by hand instead of an engine's."""
 
 import dataclasses
-import textwrap
+from typing import Any
 
+import chex
 import jax
 import numpy as np
 import pytest
 
-from ntl_jax.config import CorrectionSection, KLSection, OptimizerSection, RewardSection
-from ntl_jax.experience.scorer import Scorer
-from ntl_jax.train.factory import assemble, ppo_trainer
+from ntl_jax.config import KLSection, OptimizerSection
+from ntl_jax.experience.builder import ExperienceBuilder
+from ntl_jax.experience.collector import STREAM, Samples
+from ntl_jax.metrics import Clock
+from ntl_jax.records import Params, Trajectory, Version, VersionSpan
+from ntl_jax.rows.padding import pad_rows
+from ntl_jax.rows.passes import RowPass, sampled_log_probs
+from ntl_jax.train.policy_optimization import PPOTrainer
+from ntl_jax.train.sample_source import SampleSource
+from ntl_jax.update.terms import PPOTerms
 
 EVERYTHING_MOVES = OptimizerSection(
     learning_rate=1e-3, warmup_steps=0, schedule="cosine", weight_decay=0.1, ema_decay=0.5
 )
 ADAPTIVE = KLSection(weight=0.1, controller="adaptive", target=1e-4, horizon=160.0)
+TEACHING = np.arange(16) < 4
+"""Samples of the first of four prompts."""
 
 
-@pytest.fixture
-def trainer_with(tiny_parts, tmp_path):
-    """Makes a trainer with four updates per iteration and a reward in terms of ``number``, the earlier calls."""
+class Given(SampleSource):
+    """Gives the samples that were set."""
 
-    def make(reward: str, *, pack: bool = False, ntl_weight: float = 0.1, **algorithm):
-        path = tmp_path / "reward.py"
-        source = """
-        calls = []
-        def score(data_source, solution_str, ground_truth, extra_info):
-            number = len(calls)
-            calls.append(solution_str)
-            return float({})
-        """
-        path.write_text(textwrap.dedent(source).format(reward))
-        settings = {"optimizer": EVERYTHING_MOVES, "minibatches": 4, "kl": ADAPTIVE} | algorithm
-        config = dataclasses.replace(
-            tiny_parts.config,
-            ntl=dataclasses.replace(tiny_parts.config.ntl, weight=ntl_weight),
-            reward=RewardSection(function=f"{path}:score"),
-            algorithm=dataclasses.replace(tiny_parts.config.algorithm, **settings),
-            trainer=dataclasses.replace(tiny_parts.config.trainer, pack_sequences=pack),
+    def __init__(self, samples: Samples):
+        self.given = samples
+
+    def samples(self, iteration: int, policy: Params, clock: Clock) -> Samples:
+        return self.given
+
+    def position(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, position) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def small(setup):
+    """Four updates an iteration; responses that reach the limit are not learned from."""
+    algorithm = {"optimizer": EVERYTHING_MOVES, "minibatches": 4, "kl": ADAPTIVE, "overlong": "mask"}
+    return setup.changed(algorithm=algorithm)
+
+
+@pytest.fixture(scope="module")
+def samples(small) -> Samples:
+    """Random responses to four prompts, with the policy's own log-probs; the samples of a prompt score 0, 1, 0, 1."""
+    prompts = [prompt for prompt in small.prompts.train[:4] for _ in range(4)]
+    rng, shape = np.random.default_rng(0), small.prompts.shape(small.config.rollout.max_tokens)
+    digits = np.asarray(small.policy.digits.ids)
+    responses = [rng.choice(digits, n).astype(np.int32) for n in rng.integers(2, 9, 16)]
+    nothing = [np.full(len(r), np.nan) for r in responses]
+    rows, targets = pad_rows([p.ids for p in prompts], responses, shape, numbers=nothing)
+    run = RowPass(sampled_log_probs, small.policy.mesh, 10_000)
+    log_probs = run(small.policy.graph, small.initial, rows, (targets.ids,), np.float32(1.0))
+    trajectories = [
+        Trajectory(
+            prompt.index,
+            i % 4,
+            prompt.ids,
+            response,
+            log_probs[i, : len(response)],
+            np.full((len(response), 10), -2.3, np.float32),
+            "stop",
+            (VersionSpan(0, len(response), Version(0)),),
         )
-        scorer = Scorer(config, tiny_parts.task, tiny_parts.tokenizer, tiny_parts.table)
-        parts = dataclasses.replace(tiny_parts, config=config, scorer=scorer, params=assemble(config).params)
-        return ppo_trainer(parts, parts.params)
-
-    return make
-
-
-def state_of(trainer):
-    return jax.tree.map(np.array, jax.device_get(trainer.state))
+        for i, (prompt, response) in enumerate(zip(prompts, responses, strict=True))
+    ]
+    scored = small.scorer(prompts, trajectories, 1.0)
+    outcomes = [outcome._replace(score=float(i % 2)) for i, outcome in enumerate(scored.outcomes)]
+    return Samples(scored._replace(outcomes=outcomes), np.ones(16, bool), None, {})
 
 
-@pytest.mark.parametrize("pack", [False, True])
-def test_equal_rewards_change_nothing_with_dynamic_sampling(trainer_with, pack):
-    trainer = trainer_with("number < 16 and number % 2", pack=pack, dynamic_sampling=True, max_refills=1)
-    metrics, _ = trainer.step()
-    assert metrics["actor/skipped_updates"] == 0 and metrics["actor/update_norm"] > 0
-    before, position = state_of(trainer), trainer.position()
+@pytest.fixture(scope="module")
+def trained(small, samples):
+    """A trainer after an iteration with one prompt that teaches, with the metrics; what it samples can be set."""
+    policy, config, source = small.policy, small.config, Given(samples._replace(learned=TEACHING))
+    shape = small.prompts.shape(config.rollout.max_tokens)
+    builder = ExperienceBuilder(
+        config, shape, graph=policy.graph, reference=small.initial, critic=None, mesh=policy.mesh
+    )
+    trainer = PPOTrainer(
+        config,
+        policy,
+        small.params(),
+        critic=None,
+        terms=PPOTerms(config, policy.table, policy.graph, None),
+        source=source,
+        builder=builder,
+        engine=small.engine,
+    )
+    return trainer, source, trainer.step()[0]
+
+
+def of_trajectories(samples: Samples, change) -> Samples:
+    return samples._replace(scored=samples.scored._replace(trajectories=[*map(change, samples.scored.trajectories)]))
+
+
+def test_of_one_prompt_that_teaches_only_the_updates_with_its_samples_are_made(trained):
+    trainer, _, metrics = trained
+    rows = np.random.default_rng([trainer.config.seed, STREAM, 0]).permutation(16).reshape(4, 4)
+    made = (rows < 4).any(axis=1).sum()
+    assert 0 < made < 4
+    assert metrics["actor/skipped_updates"] == 4 - made and metrics["actor/update_norm"] > 0
+    assert trainer.state.step == made
+    assert metrics["actor/first_ratio_deviation"] <= 1e-4
+
+
+@pytest.mark.parametrize("why", ["equal rewards", "all cut off"])
+def test_an_iteration_without_anything_to_learn_changes_nothing_and_is_counted(trained, samples, why):
+    """Dynamic sampling found no prompt that teaches, or every response reached the limit; the divergence is unknown."""
+    trainer, source, _ = trained
+    if why == "equal rewards":
+        source.given = samples._replace(learned=np.zeros(16, bool))
+    else:
+        source.given = of_trajectories(samples, lambda t: dataclasses.replace(t, finish_reason="length"))
+    before, kl_weight = jax.device_get(trainer.state), trainer.position()["kl_weight"]
+    before = jax.tree.map(np.copy, before)
     metrics, _ = trainer.step()
     assert metrics["actor/skipped_updates"] == 4
     assert not {"actor/kl", "actor/loss", "actor/update_norm"} & metrics.keys()
-    assert trainer.position()["kl_weight"] == position["kl_weight"]
-    jax.tree.map(np.testing.assert_array_equal, state_of(trainer), before)
+    assert trainer.position()["kl_weight"] == kl_weight
+    chex.assert_trees_all_equal(jax.device_get(trainer.state), before)
 
 
-def test_truncated_responses_change_nothing_if_all_are_masked(trainer_with, monkeypatch):
-    trainer = trainer_with("number % 2", overlong="mask")
-    collect, before = trainer.collect, state_of(trainer)
-
-    def cut_off(*args):
-        samples = collect(*args)
-        trajectories = [dataclasses.replace(t, finish_reason="length") for t in samples.scored.trajectories]
-        return samples._replace(scored=samples.scored._replace(trajectories=trajectories))
-
-    monkeypatch.setattr(trainer, "collect", cut_off)
+def test_a_divergence_that_is_not_finite_leaves_its_weight_and_the_update_says_so(trained, samples):
+    trainer, source, _ = trained
+    first, *others = samples.scored.trajectories
+    first = dataclasses.replace(first, rollout_log_probs=np.full_like(first.rollout_log_probs, np.nan))
+    source.given = samples._replace(scored=samples.scored._replace(trajectories=[first, *others]))
+    kl_weight = trainer.position()["kl_weight"]
     metrics, _ = trainer.step()
-    assert metrics["actor/skipped_updates"] == 4
-    jax.tree.map(np.testing.assert_array_equal, state_of(trainer), before)
-
-
-def test_corrections_of_weight_0_change_nothing(trainer_with, monkeypatch):
-    """The sampler's log-probs are so far from the trainer's that no token lies within the band."""
-    band = CorrectionSection(weights="banded", low=0.5, high=2.0)
-    none = KLSection()
-    trainer = trainer_with("number % 2", old_log_probs="recompute", correction=band, kl=none, ntl_weight=0.0)
-    collect, before = trainer.collect, state_of(trainer)
-
-    def far_off(*args):
-        samples = collect(*args)
-        trajectories = [
-            dataclasses.replace(t, rollout_log_probs=t.rollout_log_probs - 3.0) for t in samples.scored.trajectories
-        ]
-        return samples._replace(scored=samples.scored._replace(trajectories=trajectories))
-
-    monkeypatch.setattr(trainer, "collect", far_off)
-    metrics, _ = trainer.step()
-    assert metrics["correction/out_of_band_fraction"] == 1 and metrics["actor/skipped_updates"] == 4
-    jax.tree.map(np.testing.assert_array_equal, state_of(trainer), before)
-
-
-def test_a_divergence_that_is_not_finite_leaves_its_weight_and_the_update_says_so(trainer_with, monkeypatch):
-    trainer = trainer_with("number % 2")
-    collect = trainer.collect
-
-    def broken(*args):
-        samples = collect(*args)
-        first, *others = samples.scored.trajectories
-        first = dataclasses.replace(first, rollout_log_probs=np.full_like(first.rollout_log_probs, np.nan))
-        return samples._replace(scored=samples.scored._replace(trajectories=[first, *others]))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer, "collect", broken)
-        metrics, _ = trainer.step()
-    assert metrics["non_finite"] == 1 and trainer.position()["kl_weight"] == ADAPTIVE.weight
-
-
-def test_of_one_prompt_that_teaches_only_the_updates_with_its_samples_are_made(trainer_with):
-    trainer = trainer_with("number == 3", dynamic_sampling=True, max_refills=1)
-    metrics, _ = trainer.step()
-    rows = np.random.default_rng([trainer.config.seed, 2, 0]).permutation(16).reshape(4, 4)
-    made = (rows < 4).any(axis=1).sum()  # the first four samples are those of the prompt with a signal
-    assert 0 < made < 4
-    assert metrics["actor/skipped_updates"] == 4 - made
-    assert trainer.state.step == made
-    assert metrics["actor/first_ratio_deviation"] <= 1e-4
+    assert metrics["non_finite"] == 1 and trainer.position()["kl_weight"] == kl_weight

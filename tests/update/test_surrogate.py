@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The objective that goes through the vocabulary head in one walk has the value and gradient of the plain formulas."""
+"""The surrogate of each token: off-policy weights, GSPO's shared ratio, and which ratios count as clipped."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -7,147 +9,133 @@ import numpy as np
 import pytest
 
 from ntl_jax import losses
-from ntl_jax.config import AlgorithmSection, CispoSection, ClippedSection, GspoSection, KLSection
-from ntl_jax.losses.kl import KL_ESTIMATORS, KL_STATISTICS
-from ntl_jax.losses.numbers import LOSSES
-from ntl_jax.numerals import NumberTable
-from ntl_jax.ops import vocab_head
-from ntl_jax.rows.packing import pack
-from ntl_jax.rows.padding import RowShape, pad_rows
-from ntl_jax.update.objectives import NumberLoss, PolicyObjective
-from ntl_jax.update.surrogate import policy_loss
-from ntl_jax.update.weights import weighed
+from ntl_jax.config import AlgorithmSection, CispoSection, ClippedSection, GspoSection
+from ntl_jax.ops import vocab_head_dense
+from ntl_jax.records import Experience, Targets
+from ntl_jax.update import surrogate
+from ntl_jax.update.surrogate import ratios
 
-VOCAB, WIDTH, TEMPERATURE = 24, 8, 0.7
-TABLE = NumberTable.from_vocab({str(d): d for d in range(10)}, vocab_size=VOCAB)
-CLIP: dict[str, float] = {"clip_low": 0.1, "clip_high": 0.3}
-PLAIN = {
-    "clipped": lambda new, old, A, mask: losses.clipped_policy_loss(new, old, A, **CLIP, dual_clip=3.0),
-    "gspo": lambda new, old, A, mask: losses.gspo_policy_loss(new, old, A, mask, clip_low=0.1, clip_high=0.3),
-    "cispo": lambda new, old, A, mask: losses.cispo_policy_loss(new, old, A, **CLIP),
-    "sapo": lambda new, old, A, mask: losses.sapo_policy_loss(new, old, A),
-    "reinforce": lambda new, old, A, mask: losses.reinforce_policy_loss(new, old, A),
-}
-MODES = ["token-mean", "token-sum", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm"]
+policy_loss = jax.jit(surrogate.policy_loss, static_argnums=0)
+anchored: Any = jax.jit(surrogate.anchored, static_argnums=0)
+OBJECTIVES = ["clipped", "gspo", "cispo", "sapo", "reinforce"]
+MASK = np.array([[True, True, True, False], [True, True, False, False]])
 
 
 @pytest.fixture(scope="module")
-def rows():
+def tokens() -> Experience:
     rng = np.random.default_rng(0)
-    prompts, responses = ([rng.integers(0, VOCAB, n) for n in lengths] for lengths in ((3, 1, 2, 2), (6, 3, 2, 5)))
-    truth = [np.where(rng.uniform(size=len(r)) < 0.5, rng.integers(0, 10, len(r)), np.nan) for r in responses]
-    batch = pad_rows(prompts, responses, RowShape(16, 8), number_targets=truth)
-    noise = {name: rng.normal(size=batch.mask.shape).astype(np.float32) for name in ("advantages", "old_log_probs")}
-    old = noise["old_log_probs"] * 0.3 - 3
-    return batch._replace(advantages=noise["advantages"], old_log_probs=old, reference_log_probs=old + 0.1)
+    old, advantages = rng.normal(size=(2, 2, 4)).astype(np.float32)
+    targets = Targets(rng.integers(0, 6, (2, 4)), MASK, np.full((2, 4), np.nan, np.float32))
+    return Experience(targets, old * np.float32(0.3) - 3, advantages)
 
 
-def states(rows, seed=1):
-    """Hidden states by (row, position), and a head."""
-    keys = jax.random.split(jax.random.key(seed))
-    return jax.random.normal(keys[0], (*rows.tokens.shape, WIDTH)), 0.3 * jax.random.normal(keys[1], (WIDTH, VOCAB))
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_weight_of_a_correction_is_a_weight_on_the_loss(tokens, objective):
+    algorithm = AlgorithmSection(objective=objective, clipped=ClippedSection(dual_clip=1.5))
+    weights = np.random.default_rng(2).choice([0.0, 0.3, 2.0], MASK.shape).astype(np.float32)
+    log_probs = tokens.old_log_probs + np.float32(0.5)
+    corrected = policy_loss(algorithm, log_probs, tokens._replace(correction_weights=weights))
+    expected = weights * np.asarray(policy_loss(algorithm, log_probs, tokens))
+    np.testing.assert_allclose(corrected, expected, rtol=1e-5, atol=1e-6)
 
 
-def plain_loss(hidden, head, rows, objective, mode):
-    stats = vocab_head(hidden, head, rows.targets, TABLE.ids, temperature=TEMPERATURE)
-    loss = PLAIN[objective](stats.log_probs, rows.old_log_probs, rows.advantages, rows.mask)
-    loss += 0.2 * losses.kl_k2(stats.log_probs, rows.reference_log_probs) - 0.01 * stats.entropy
-    numbers = rows.mask & ~np.isnan(rows.number_targets)
-    ntl = jnp.where(numbers, LOSSES["mse"](stats.number_log_probs, jnp.asarray(rows.number_targets), TABLE.values), 0.0)
-    return losses.aggregate(loss + 0.1 * ntl, jnp.asarray(rows.mask), mode=mode, scale=8)
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_at_a_ratio_of_one_every_objective_has_the_policy_gradient(tokens, objective):
+    """The derivative by a token's log-prob is minus its advantage, whatever clips, gates and weights there are."""
+
+    def total(log_probs):
+        return jnp.sum(policy_loss(AlgorithmSection(objective=objective), log_probs, tokens))
+
+    gradient = jax.jit(jax.grad(total))(tokens.old_log_probs)
+    np.testing.assert_allclose(gradient, -tokens.advantages, rtol=1e-5)
 
 
-def close(a, b) -> bool:
-    """Whether two gradients differ by at most 1e-6 in relative norm."""
-    difference, size = (np.sqrt(sum(np.sum(np.square(x)) for x in xs)) for xs in ([a[0] - b[0], a[1] - b[1]], b))
-    return bool(difference <= 1e-6 * size)
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_each_objective_reads_its_own_section_and_no_other(tokens, objective):
+    log_probs = tokens.old_log_probs + np.random.default_rng(1).normal(size=MASK.shape).astype(np.float32)
+    sections: dict[str, Any] = {
+        "clipped": ClippedSection(clip_low=0.9, clip_high=0.9),
+        "gspo": GspoSection(clip_low=0.9, clip_high=0.9),
+        "cispo": CispoSection(clip_low=0.9, clip_high=0.9),
+    }
+    of_others = {name: section for name, section in sections.items() if name != objective}
+    plain, others, own = (
+        np.asarray(policy_loss(AlgorithmSection(objective=objective, **settings), log_probs, tokens))
+        for settings in ({}, of_others, sections)
+    )
+    np.testing.assert_array_equal(others, plain)
+    assert (objective in sections) == bool(np.any(own != plain))
+
+
+@pytest.fixture(scope="module")
+def head():
+    """Hidden states and a head."""
+    rng = np.random.default_rng(1)
+    return tuple(rng.normal(size=shape).astype(np.float32) for shape in ((2, 4, 3), (3, 6)))
+
+
+@jax.jit
+def said(hidden, head, ids, temperature):
+    return vocab_head_dense(hidden, head, ids, jnp.zeros(0, jnp.int32), temperature=temperature)
+
+
+@pytest.mark.parametrize("objective", [name for name in OBJECTIVES if name != "gspo"])
+def test_only_gspo_compares_with_anything_but_the_old_log_probs(tokens, head, objective):
+    algorithm = AlgorithmSection(objective=objective)
+    hidden, matrix = head
+    assert surrogate.anchored(algorithm, hidden, matrix, tokens, None, temperature=1.0) is tokens
+
+
+@pytest.mark.parametrize("segments", [None, np.array([[1, 2, 2, 0], [1, 1, 0, 0]])], ids=["rows", "segments"])
+def test_with_gspo_each_tokens_ratio_is_its_responses_and_its_loss_that_of_the_plain_formula(tokens, head, segments):
+    algorithm = AlgorithmSection(objective="gspo")
+    hidden, matrix = head
+    log_probs = said(hidden, matrix, tokens.targets.ids, temperature=0.7).log_probs
+    compared = anchored(algorithm, hidden, matrix, tokens, segments, temperature=0.7)
+    found = np.asarray(log_probs) - np.asarray(compared.old_log_probs)
+    difference = np.asarray(log_probs) - tokens.old_log_probs
+    responses = [(0, [0, 1, 2]), (1, [0, 1])] if segments is None else [(0, [0]), (0, [1, 2]), (1, [0, 1])]
+    for row, at in responses:
+        np.testing.assert_allclose(found[row, at], difference[row, at].mean(), rtol=1e-4)
+    old, advantages, mask = map(jnp.asarray, (tokens.old_log_probs, tokens.advantages, MASK))
+    expected = jax.jit(losses.gspo_policy_loss)(log_probs, old, advantages, mask, segment_ids=segments)
+    loss = policy_loss(algorithm, log_probs, compared)
+    np.testing.assert_allclose(np.asarray(loss)[MASK], np.asarray(expected)[MASK], rtol=1e-5)
+
+
+def test_gspo_gives_no_gradient_to_what_it_compares_with(tokens, head):
+    @jax.jit
+    def total(hidden):
+        compared = anchored(AlgorithmSection(objective="gspo"), hidden, head[1], tokens, None, temperature=1.0)
+        return jnp.sum(compared.old_log_probs)
+
+    assert not jnp.any(jax.grad(total)(head[0]))
 
 
 @pytest.mark.parametrize(
-    ("objective", "mode"),
-    [("clipped", mode) for mode in MODES] + [(name, "seq-mean-token-mean") for name in PLAIN if name != "clipped"],
+    ("settings", "clipped"),
+    [
+        # Ratios 0.5, 1, 2 with advantage 1, then the same with -1: PPO's clip acts on one side.
+        ({"objective": "clipped"}, [[0, 0, 1], [1, 0, 0]]),
+        ({"objective": "clipped", "clipped": ClippedSection(clip_high=1.5)}, [[0, 0, 0], [1, 0, 0]]),
+        ({"objective": "gspo"}, [[0, 0, 1], [1, 0, 0]]),
+        ({"objective": "cispo"}, [[0, 0, 1], [0, 0, 1]]),
+        ({"objective": "cispo", "cispo": CispoSection(clip_low=0.2)}, [[1, 0, 1], [1, 0, 1]]),
+        ({"objective": "sapo"}, None),
+        ({"objective": "reinforce"}, None),
+    ],
+    ids=str,
 )
-def test_loss_and_gradient_are_those_of_the_plain_formula_packed_or_not(rows, objective, mode):
-    clips = {
-        "clipped": ClippedSection(**CLIP, dual_clip=3.0),
-        "gspo": GspoSection(**CLIP),
-        "cispo": CispoSection(**CLIP),
-    }
-    kl = KLSection(weight=0.2, estimator="k2")
-    algorithm = AlgorithmSection(objective=objective, kl=kl, entropy_weight=0.01, **clips)  # pyright: ignore
-    fused = PolicyObjective(algorithm, NumberLoss(TABLE, "mse", 0.1), TEMPERATURE)
-    batch = weighed(rows, mode=mode, scale=8, reference_weight=0.2)
-    hidden, head = states(batch)
-
-    def at_predictors(hidden, batch):
-        return jnp.take_along_axis(hidden, jnp.asarray(batch.predictors)[:, :, None], axis=1)
-
-    def plain(hidden, head):
-        return plain_loss(at_predictors(hidden, rows), head, rows, objective, mode)
-
-    def unpacked(hidden, head):
-        return fused(at_predictors(hidden, batch), head, batch)[0]
-
-    packed = pack(batch)
-    assert len(packed.mask) < len(batch.mask)
-    # A packed row holds a response's states one after the other: find each sequence by its tokens' places.
-    source = pack(
-        batch._replace(tokens=np.arange(batch.tokens.size, dtype=np.int32).reshape(batch.tokens.shape))
-    ).tokens
-
-    def from_packed(hidden, head):
-        moved = hidden.reshape(-1, WIDTH)[source]
-        return fused(at_predictors(moved, packed), head, packed)[0]
-
-    expected, gradient = jax.value_and_grad(plain, argnums=(0, 1))(hidden, head)
-    for function in (unpacked, from_packed):
-        value, got = jax.value_and_grad(function, argnums=(0, 1))(hidden, head)
-        np.testing.assert_allclose(value, expected, rtol=1e-5)
-        assert close(got, gradient)
-
-
-@pytest.mark.parametrize("objective", PLAIN)
-def test_the_weight_of_a_correction_is_a_weight_on_the_loss(rows, objective):
-    algorithm = AlgorithmSection(objective=objective, clipped=ClippedSection(dual_clip=1.5))
-    weights = np.random.default_rng(2).choice([0.0, 0.3, 2.0], rows.mask.shape).astype(np.float32)
-    log_probs = jnp.asarray(rows.old_log_probs + 0.5)
-    weighed_rows = rows._replace(correction_weights=weights)
-    expected = weights * policy_loss(algorithm, log_probs, rows)
-    np.testing.assert_allclose(policy_loss(algorithm, log_probs, weighed_rows), expected, rtol=1e-5, atol=1e-6)
-
-
-def test_the_reported_divergence_is_not_clipped_like_the_loss_term(rows):
-    # d = 15 on each token: k3 is 14, as a loss term 10 with gradient 0.
-    kl = KLSection(weight=0.2, estimator="k3")
-    objective = PolicyObjective(AlgorithmSection(kl=kl), NumberLoss(TABLE, "mse", 0.0), TEMPERATURE)
-    batch = weighed(rows, mode="token-mean", scale=8, reference_weight=0.2)
-    hidden, head = states(batch)
-    hidden = jnp.take_along_axis(hidden, jnp.asarray(batch.predictors)[:, :, None], axis=1)
-    log_probs = vocab_head(hidden, head, batch.targets, TABLE.ids, temperature=TEMPERATURE).log_probs
-    batch = batch._replace(reference_log_probs=np.asarray(log_probs) - 15.0)
-    metrics = objective(hidden, head, batch)[1].to_dict()
-    np.testing.assert_allclose(metrics["actor/kl_loss"], 14.0, rtol=1e-5)
-    assert KL_ESTIMATORS.keys() == KL_STATISTICS.keys()
-
-
-@pytest.mark.parametrize("objective", ["clipped", "gspo"])
-def test_loss_and_metrics_equal_those_of_a_head_without_padding_rows(rows, objective):
-    algorithm = AlgorithmSection(objective=objective, kl=KLSection(weight=0.2), entropy_weight=0.01)
-    batch = weighed(rows._replace(targets=rows.targets % 18), mode="token-mean", scale=8, reference_weight=0.2)
-    hidden, head = states(batch)
-    at_predictors = jnp.take_along_axis(hidden, jnp.asarray(batch.predictors)[:, :, None], axis=1)
-
-    def result(head, num_tokens):
-        fused = PolicyObjective(algorithm, NumberLoss(TABLE, "mse", 0.1), TEMPERATURE, num_tokens)
-        return jax.value_and_grad(lambda x, head: fused(x, head, batch), argnums=(0, 1), has_aux=True)(
-            at_predictors, head
-        )
-
-    (loss, metrics), (d_hidden, d_head) = result(head, 18)
-    (expected, expected_metrics), (expected_d_hidden, expected_d_head) = result(head[:, :18], None)
-    np.testing.assert_allclose(loss, expected, rtol=1e-5)
-    assert close((d_hidden, d_head[:, :18]), (expected_d_hidden, expected_d_head))
-    assert not jnp.any(d_head[:, 18:])
-    for name, value in expected_metrics.to_dict().items():
-        np.testing.assert_allclose(metrics.to_dict()[name], value, rtol=1e-5, atol=1e-6)
-    assert metrics.to_dict()["actor/ntl_loss"] > 0
+def test_clipped_are_the_tokens_that_the_clip_holds_back(settings, clipped):
+    ratio = np.tile(np.array([0.5, 1.0, 2.0, 9.0], np.float32), (2, 1))
+    mask, zeros = np.tile([True, True, True, False], (2, 1)), np.zeros((2, 4), np.float32)
+    targets = Targets(np.zeros((2, 4), np.int32), mask, zeros)
+    advantages = np.array([[1.0], [-1.0]], np.float32) * np.ones_like(ratio)
+    tokens = Experience(targets, zeros, advantages)
+    found = jax.jit(ratios, static_argnums=0)(AlgorithmSection(**settings), np.log(ratio), tokens)
+    np.testing.assert_allclose(found.ratio, np.where(mask, ratio, 1.0), rtol=1e-6)
+    if clipped is None:
+        assert found.clipped is None
+    else:
+        np.testing.assert_array_equal(np.asarray(found.clipped)[:, :3], np.array(clipped, bool))
+        assert not np.asarray(found.clipped)[:, 3].any()

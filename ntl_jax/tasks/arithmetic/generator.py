@@ -34,11 +34,17 @@ LEAST_MAX_NUMBER = 5
 """Below it some templates have no solution."""
 
 PATIENCE = 1_000
-"""Repeated questions in a row before the supply counts as used up: then fewer than one in a hundred are left."""
+"""Repeated questions in a row that mean that fewer than one in a hundred are left."""
 
 
 def generate_problems(
-    num: int, *, seed: int, split: Split = "train", tiers: Sequence[int] = (1, 2), max_number: int = 40
+    num: int,
+    *,
+    seed: int,
+    split: Split = "train",
+    tiers: Sequence[int] = (1, 2),
+    max_number: int = 40,
+    patience: int = PATIENCE,
 ) -> list[Problem]:
     """Different problems, drawn from the templates of some tiers in equal shares.
 
@@ -51,10 +57,11 @@ def generate_problems(
         split: ``train`` or ``held_out``; no question is in both, whatever the seeds.
         tiers: numbers of reasoning steps, of 1 to 4.
         max_number: largest number in a question of tiers 1 and 2; tiers 3 and 4 go to ten times that.
+        patience: repeated questions in a row after which the supply counts as used up.
 
     Raises:
-        ValueError: for a setting out of range, or when there are fewer than ``num`` different problems, give or take
-            one in a hundred.
+        ValueError: for a setting out of range, or when there are fewer than ``num`` different problems; at the default
+            patience, fewer than one in a hundred were left.
 
     Example:
         >>> problem = generate_problems(1, seed=0, tiers=(1,))[0]
@@ -72,7 +79,7 @@ def generate_problems(
             continue
         misses = misses + 1 if question in found else 0
         found[question] = solution, answer
-        if misses > PATIENCE:
+        if misses > patience:
             raise ValueError(
                 f"num={num} problems of tiers {tuple(tiers)} up to max_number={max_number} asked for, but only "
                 f"{len(found)} different ones were found in split={split!r}: raise max_number or add tiers"

@@ -1,14 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a distribution over number tokens says: its favorite, and the truth's share."""
+"""The digit's losses by name, and how a distribution over number tokens is divided."""
 
-import jax
+from typing import get_args
+
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from ntl_jax.losses.numbers import shares
+from ntl_jax.losses.numbers.methods import LOSSES, MAX_LOSS, Method, shares
+
+DIGITS = np.arange(10.0)
+
+
+def test_every_method_has_a_loss_and_the_largest_that_it_can_be():
+    assert LOSSES.keys() == MAX_LOSS.keys() == set(get_args(Method))
+    sure_of_nine = jnp.full((1, 10), -jnp.inf).at[0, 9].set(0.0)
+    for method, loss in LOSSES.items():
+        assert loss(sure_of_nine, jnp.array([0.0]), jnp.arange(10.0)).tolist() == [MAX_LOSS[method]]
 
 
 def test_tokens_of_one_value_are_taken_together():
-    logits, values = jnp.log(jnp.array([[0.3, 0.25, 0.2, 0.25]])), np.array([7.0, 12.0, 12.0, 345.0])
-    predicted, top, of_truth = jax.jit(lambda x, truth: shares(x, truth, values))(logits, jnp.array([12.0]))
-    np.testing.assert_allclose([predicted[0], top[0], of_truth[0]], [12, 0.45, 0.45], rtol=1e-5)
+    log_probs = jnp.log(jnp.array([[0.3, 0.4, 0.3]]))
+    for values, favorite in (([1.0, 2.0, 2.0], 2.0), ([1.0, 1.0, 2.0], 1.0), ([1.0, 2.0, 3.0], 2.0)):
+        predicted, top, of_truth = shares(log_probs, jnp.array([1.0]), np.array(values))
+        assert predicted.tolist() == [favorite]
+        np.testing.assert_allclose(top, [0.7 if len(set(values)) == 2 else 0.4], rtol=1e-6)
+        np.testing.assert_allclose(of_truth, [0.7 if favorite == 1.0 else 0.3], rtol=1e-6)
+
+
+@pytest.mark.parametrize("truth", [np.nan, 12.0])
+def test_a_truth_that_no_token_has_gets_no_share(truth):
+    assert shares(jnp.zeros((1, 10)), jnp.array([truth]), DIGITS)[2].tolist() == [0.0]
+
+
+def test_shares_are_among_the_number_tokens_alone():
+    predicted, top, of_truth = shares(jnp.full((1, 10), -50.0), jnp.array([3.0]), DIGITS)
+    np.testing.assert_allclose([top[0], of_truth[0]], [0.1, 0.1], rtol=1e-6)
+    assert predicted.tolist() == [0.0]

@@ -14,9 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ntl_jax.numerals import align, find_equations, find_numerals, parse_numeral
-from ntl_jax.numerals.equations.symbols import plain_text
 
-GSM8K = pathlib.Path(__file__).parents[3] / "shared" / "data" / "gsm8k" / "test.jsonl"
+GSM8K = pathlib.Path(__file__).parents[2] / "tasks" / "gsm8k_rows.jsonl"
 ALPHABET = st.text(alphabet="0123456789+-*/=()%<>.,$ x\n×÷−²^abof", max_size=80)
 
 
@@ -197,12 +196,6 @@ def test_very_long_lines_have_no_truth():
     assert truths("a" * 50_000 + " 3 + 4 = 7\n3 + 4 = 7") == ["7"]
 
 
-def test_a_line_of_marks_reads_as_text_of_the_same_length():
-    text = r"- **Sum:** \(\frac{1{,}200}{\text{4}} &= \boxed{300} \text{ m}\) `x` \unknown"
-    assert len(plain_text(text)) == len(text)
-    assert plain_text(text).index("300") == text.index("300")
-
-
 def test_results_point_at_their_digits():
     text = "so 12+7=<<12+7=$1,019.50>>19"
     first, second = find_equations(text)
@@ -239,7 +232,7 @@ def test_products_before_sums_from_the_left(numbers, operators, written):
 
 
 @given(ALPHABET)
-@settings(max_examples=500)
+@settings(max_examples=200)
 def test_any_text_is_read_and_results_point_at_digits(text):
     for equation in find_equations(text):
         assert all(text[i] == d for i, d in zip(equation.result.offsets, equation.result.digits, strict=True))
@@ -256,9 +249,9 @@ def test_any_text_is_read_and_results_point_at_digits(text):
 )  # fmt: skip
 def test_hostile_text_takes_linear_time(pattern):
     start = time.process_time()
-    for length in (49_000, 200_000):
+    for length in (25_000, 100_000):
         list(find_equations((pattern * length)[:length] + "1+1=2"))
-    assert time.process_time() - start < 6  # a quadratic scan of this length takes hours
+    assert time.process_time() - start < 3  # a quadratic scan of this length takes hours
 
 
 def test_text_without_equations_costs_almost_nothing():
@@ -274,20 +267,11 @@ def seconds(read: Callable[[str], Iterable[object]], text: str) -> float:
     return time.process_time() - start
 
 
-@pytest.mark.skipif(not GSM8K.exists(), reason="needs the GSM8K files in ../shared/data")
-def test_the_equations_of_gsm8k_hold():
+@pytest.mark.parametrize("annotated", [True, False])
+def test_the_equations_of_gsm8k_are_read_and_hold_with_and_without_annotations(annotated):
     solutions = [json.loads(line)["answer"] for line in GSM8K.read_text("utf-8").splitlines()]
+    if not annotated:
+        solutions = [re.sub("<<.*?>>", "", solution) for solution in solutions]
     equations = [equation for solution in solutions for equation in find_equations(solution)]
-    wrong = [e for e in equations if e.result.canonical != e.truth.canonical]
-    assert len(equations) > 1.95 * sum(solution.count(">>") for solution in solutions)
-    assert len(wrong) < 0.0005 * len(equations)
-
-
-@pytest.mark.skipif(not GSM8K.exists(), reason="needs the GSM8K files in ../shared/data")
-def test_the_equations_of_gsm8k_are_read_without_their_annotations():
-    solutions = [json.loads(line)["answer"] for line in GSM8K.read_text("utf-8").splitlines()]
-    solutions = [re.sub("<<.*?>>", "", solution) for solution in solutions]
-    equations = [equation for solution in solutions for equation in find_equations(solution)]
-    wrong = [e for e in equations if e.result.canonical != e.truth.canonical]
-    assert len(equations) > 0.8 * sum(len(re.findall(r"=\s*\$?[0-9]", solution)) for solution in solutions)
-    assert len(wrong) < 0.001 * len(equations)
+    assert all(equation.result.canonical == equation.truth.canonical for equation in equations)
+    assert len(equations) == (31 if annotated else 16)

@@ -46,6 +46,7 @@ def alone(engine, request: Request) -> list[tuple]:
     return as_bytes(engine.generate([request.prompt], request.sampling, seed=request.seed))
 
 
+@pytest.mark.optimized
 def test_requests_of_different_seeds_decode_together_to_the_bits_of_each_alone(engine):
     mixed = [Request(prompt, SAMPLING, seed=7 * prompt.index) for prompt in PROMPTS]
     engine.submit(mixed)
@@ -54,6 +55,7 @@ def test_requests_of_different_seeds_decode_together_to_the_bits_of_each_alone(e
     assert together != by_draw([engine.generate([p], SAMPLING, seed=0) for p in PROMPTS])
 
 
+@pytest.mark.optimized
 def test_a_request_submitted_while_others_decode_gets_the_samples_that_it_gets_alone(engine):
     """Also where the engine began with so few that each had a group of slots to itself."""
     engine.submit(requests(PROMPTS[:1]))

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntl_jax.rollout.jax.decode_attention import attend_block, merge, normalised
+from ntl_jax.rollout.jax.decode_attention import attend_block, merge, normalized
 
 SIZES = (8, 24, 5)
 
@@ -22,7 +22,7 @@ def problem():
 
 
 def merged(q, blocks, masks):
-    return normalised(merge([attend_block(q, k, v, mask) for (k, v), mask in zip(blocks, masks, strict=True)]))
+    return normalized(merge([attend_block(q, k, v, mask) for (k, v), mask in zip(blocks, masks, strict=True)]))
 
 
 def test_merged_blocks_equal_one_softmax_over_all_positions(problem):

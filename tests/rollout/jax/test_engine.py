@@ -44,12 +44,12 @@ def prompts() -> list[Prompt]:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def forward(graph, params, table, batch, temperature):
-    """Head statistics and likeliest tokens of a trainer's batch, from whole rows."""
+def forward(graph, params, table, rows, ids, temperature):
+    """Head statistics and likeliest tokens of a trainer's rows, which are whole."""
     decoder = nnx.merge(graph, params)
-    hidden = decoder(batch.tokens, positions=batch.positions, segment_ids=batch.segment_ids)
-    hidden = jnp.take_along_axis(hidden, batch.predictors[:, :, None], axis=1)
-    stats = vocab_head(hidden, decoder.head(), batch.targets, table.ids, temperature=temperature)
+    hidden = decoder(rows.tokens, positions=rows.positions, segment_ids=rows.segment_ids)
+    hidden = jnp.take_along_axis(hidden, rows.predictors[:, :, None], axis=1)
+    stats = vocab_head(hidden, decoder.head(), ids, table.ids, temperature=temperature)
     return stats, jnp.argmax(hidden @ decoder.head(), axis=-1)
 
 
@@ -57,10 +57,10 @@ def trainer_pass(decoder: Decoder, table: NumberTable, trajectories: list[Trajec
     """The trainer's log-probs [tokens], digit log-probs [tokens, 10] and likeliest tokens of all sampled tokens."""
     responses = [t.response_ids for t in trajectories]
     no_numbers = [np.full(len(r), np.nan) for r in responses]
-    batch = pad_rows([t.prompt_ids for t in trajectories], responses, RowShape(21, 12), number_targets=no_numbers)
-    stats, likeliest = forward(*nnx.split(decoder), table, batch, temperature)
+    rows, targets = pad_rows([t.prompt_ids for t in trajectories], responses, RowShape(21, 12), numbers=no_numbers)
+    stats, likeliest = forward(*nnx.split(decoder), table, rows, targets.ids, temperature)
     digits = table.merge_by_value(stats.number_log_probs)
-    return tuple(np.asarray(x)[batch.mask] for x in (stats.log_probs, digits, likeliest))
+    return tuple(np.asarray(x)[targets.mask] for x in (stats.log_probs, digits, likeliest))
 
 
 def as_bytes(trajectories: list[Trajectory]) -> list[tuple]:

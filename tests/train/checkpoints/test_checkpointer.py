@@ -3,18 +3,16 @@
 
 import contextlib
 
+import chex
+import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
-from ntl_jax.train.checkpoints.checkpointer import Checkpointer, restore_policy
-from ntl_jax.update.average import with_average
+from ntl_jax.train.checkpoints.checkpointer import Checkpointer, newest_meta, restore_policy
 from ntl_jax.update.state import ModelState, TrainState
-
-
-def state_at(step: int) -> TrainState:
-    return TrainState(jnp.int32(step), ModelState({"weight": jnp.full((2, 3), float(step))}, (jnp.ones(2),)))
+from tests.train.stages import state_at
 
 
 @pytest.fixture
@@ -62,16 +60,61 @@ def test_the_last_stage_with_a_checkpoint_counts(run):
     assert restore_policy(run, state_at(0).policy.params)[:2] == ("ppo", 5)
 
 
-def test_the_policy_of_a_run_that_keeps_an_average_is_the_average(tmp_path):
+@pytest.mark.parametrize("average", [None, 7.0], ids=["without an average", "with an average"])
+def test_a_state_comes_back_with_its_average_and_the_policy_is_the_average_where_one_is_kept(tmp_path, average):
+    state = state_at(3, average)
+    with contextlib.closing(Checkpointer(tmp_path, "ppo")) as checkpoints:
+        checkpoints.save(3, state, {}, {})
+        restored = checkpoints.restore(state_at(0, None if average is None else 0.0))[1]
+    chex.assert_trees_all_equal(restored, state)
+    assert (restored.policy.average is None) == (average is None)
+    found = restore_policy(tmp_path, state.policy.params)[2]["weight"]
+    assert (found == (3.0 if average is None else 7.0)).all()
+
+
+def test_an_average_comes_in_the_dtype_of_the_parameters(tmp_path):
+    """It is kept in float32."""
     params = {"weight": jnp.zeros((2, 3), jnp.bfloat16)}
-    state = TrainState(
-        jnp.int32(1), ModelState(params, with_average(optax.adamw(1.0), 0.9).init({"weight": jnp.ones((2, 3))}))
-    )
+    state = TrainState(jnp.int32(1), {"policy": ModelState(params, (), {"weight": jnp.ones((2, 3))})})
     with contextlib.closing(Checkpointer(tmp_path, "ppo")) as checkpoints:
         checkpoints.save(1, state, {}, {})
-        assert isinstance(checkpoints.restore(state)[1].policy.opt_state, dict)
     found = restore_policy(tmp_path, params)[2]["weight"]
     assert found.dtype == jnp.bfloat16 and (found == 1).all()
+
+
+def test_all_models_come_back(tmp_path):
+    models = {"policy": state_at(1).policy, "critic": state_at(2, 5.0).policy}
+    state = TrainState(jnp.int32(1), models)
+    with contextlib.closing(Checkpointer(tmp_path, "ppo")) as checkpoints:
+        checkpoints.save(1, state, {}, {})
+        chex.assert_trees_all_equal(checkpoints.restore(state)[1], state)
+    assert (restore_policy(tmp_path, state.policy.params)[2]["weight"] == 1).all()
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (3, 3)])
+def test_a_state_of_other_shapes_is_refused_with_the_remedy(run, shape):
+    like = TrainState(jnp.int32(0), {"policy": ModelState({"weight": jnp.zeros(shape)}, (jnp.ones(2),))})
+    with (
+        contextlib.closing(Checkpointer(run, "ppo")) as checkpoints,
+        pytest.raises(ValueError, match="does not fit this"),
+    ):
+        checkpoints.restore(like)
+
+
+def test_parameters_are_restored_to_where_they_are_to_lie(run):
+    """Written by one device, read for eight."""
+    sharding = NamedSharding(jax.make_mesh((8,), ("fsdp",)), PartitionSpec())
+    like = {"weight": jax.ShapeDtypeStruct((2, 3), jnp.float32, sharding=sharding)}
+    assert restore_policy(run, like)[2]["weight"].sharding == sharding
+
+
+def test_reading_leaves_a_run_that_goes_on_alone(run):
+    torn = run / "checkpoints" / "ppo" / "6.orbax-checkpoint-tmp"
+    torn.mkdir()
+    restore_policy(run, state_at(0).policy.params)
+    assert newest_meta(run) == ("ppo", {"cursor": 5}) and torn.exists()
+    with contextlib.closing(Checkpointer(run, "ppo")):
+        assert not torn.exists()  # what a kill cut short
 
 
 def test_looking_for_a_policy_leaves_no_trace(tmp_path):

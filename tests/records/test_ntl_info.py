@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The records' own arithmetic: what a batch of number information adds up to, and which settings are refused."""
+"""What the number information of a batch of responses adds up to."""
 
 import dataclasses
 
 import numpy as np
 import pytest
 
-from ntl_jax.records import NTLInfo, Sampling
+from ntl_jax.records import NTLInfo
 
 LOG_01 = np.log(0.1)
 
@@ -89,26 +89,18 @@ def test_one_samples_information_is_the_batchs_row(info):
             assert getattr(one, name).tolist() == [getattr(info, name)[row]]
 
 
-def test_wrong_sampling_settings_are_all_reported_at_once():
-    with pytest.raises(ValueError, match=r"num_samples=0.*max_tokens=0.*temperature=-1.*stop_token_ids=\(-5,\)"):
-        Sampling(num_samples=0, max_tokens=0, temperature=-1.0, stop_token_ids=(-5,))
+def test_a_batch_is_a_mapping_to_lists_and_a_sample_to_plain_values(info):
+    assert info["total_digits"] == [2, 1, 0] and info[:1]["total_digits"] == 2
+    assert info["digit_values"] == [[1, 2], [7], []] and info[1:2]["digit_values"] == [7]
+    assert len(info) == len(list(info)) == len(dict(info))
 
 
-@pytest.mark.parametrize("temperature", [float("nan"), float("inf"), -0.1])
-def test_a_temperature_that_is_no_temperature_is_refused(temperature):
-    with pytest.raises(ValueError, match="temperature"):
-        Sampling(num_samples=1, max_tokens=1, temperature=temperature)
+def test_an_entry_that_is_not_there_is_named_with_those_that_are(info):
+    with pytest.raises(KeyError, match=r"digit_loss.*digit_positions, .*method"):
+        info["digit_loss"]
+    without = dataclasses.replace(info, digit_log_probs=None)
+    assert "digit_log_probs" in info and "digit_log_probs" not in without and len(without) == len(info) - 1
 
 
-def test_temperature_zero_is_allowed_and_means_greedy():
-    assert Sampling(num_samples=1, max_tokens=1, temperature=0.0).temperature == 0
-
-
-def test_truncation_settings_out_of_their_range_are_all_reported_at_once():
-    with pytest.raises(ValueError, match=r"top_p=0\.0.*top_k=-1.*min_p=2\.0.*stop_strings='x'"):
-        Sampling(num_samples=1, max_tokens=1, top_p=0.0, top_k=-1, min_p=2.0, stop_strings="x")  # pyright: ignore
-
-
-@pytest.mark.parametrize(("settings", "expected"), [({}, False), ({"top_p": 0.9}, True), ({"top_k": 5}, True)])
-def test_sampling_knows_whether_some_tokens_cannot_be_drawn(settings, expected):
-    assert Sampling(num_samples=1, max_tokens=1, **settings).is_truncated == expected
+def test_records_are_equal_only_to_themselves(info):
+    assert info == info and info != dataclasses.replace(info) and len({info, info}) == 1

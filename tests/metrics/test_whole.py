@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files are there whole or not at all."""
+
+import json
+
+import pytest
+
+from ntl_jax.metrics.whole import write_rows, write_whole
+
+
+def test_a_file_is_replaced_as_a_whole_and_nothing_lies_beside_it(tmp_path):
+    path = tmp_path / "config.json"
+    for text in ("a longer text é", "short"):
+        write_whole(path, text)
+        assert path.read_text("utf-8") == text
+        assert list(tmp_path.iterdir()) == [path]
+
+
+def test_rows_that_json_does_not_have_leave_the_old_file_as_it_was(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    write_rows(path, [{"a": 1}])
+    for bad in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="JSON compliant"):
+            write_rows(path, [{"a": 2}, {"a": bad}])
+    assert path.read_text() == '{"a": 1}\n'
+
+
+def test_rows_are_lines_whatever_their_texts_hold(tmp_path):
+    rows = [{"text": "two\nlines, \u2028 é 🍎"}, {"text": None, "n": [1, 2.5]}]
+    write_rows(tmp_path / "new" / "folder" / "rows.jsonl", rows)
+    lines = (tmp_path / "new" / "folder" / "rows.jsonl").read_text("utf-8").split("\n")
+    assert [json.loads(line) for line in lines[:-1]] == rows and lines[-1] == ""

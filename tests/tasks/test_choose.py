@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The data section chooses the task."""
+
+from ntl_jax.config import DataSection
+from ntl_jax.tasks import Arithmetic, Gsm8k, TwoSources, choose_task
+
+
+def test_the_data_section_chooses_generator_files_or_both(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"question": "2+3?", "answer": "#### 5"}\n' * 2)
+    path, settings = str(file), {"seed": 0, "num_eval": 3, "numeric": True}
+    kinds = {
+        Arithmetic: DataSection(num_train=4),
+        Gsm8k: DataSection(train=path, eval=path),
+        TwoSources: DataSection(num_train=4, eval=path),
+    }
+    counts = {}
+    for kind, data in kinds.items():
+        task = choose_task(data, **settings)
+        assert type(task) is kind
+        counts[kind] = [(len(problems), skipped) for problems, skipped in map(task.load, ("train", "held_out"))]
+    assert counts == {Arithmetic: [(4, 0), (3, 0)], Gsm8k: [(2, 0), (2, 0)], TwoSources: [(4, 0), (2, 0)]}

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a stage is driven: when it is evaluated, saved and ended, and where it goes on. The stage here learns nothing."""
+
+import contextlib
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable, Mapping
+
+import pytest
+from rich.console import Console
+
+from ntl_jax.metrics import read_lines
+from ntl_jax.train.checkpoints.checkpointer import newest_meta
+from ntl_jax.train.factory import build_evaluator
+from ntl_jax.train.journal.journal import Journal
+from ntl_jax.train.run import Driver
+from ntl_jax.train.stops import NonFiniteError, RewardError, Terminated, Termination
+from tests.responses import answering
+from tests.train.stages import CountingStage, FirstStage
+
+
+@pytest.fixture
+def drive(setup, tmp_path):
+    """Drives stages in one run folder; the policy of a version answers that many of the eight held-out problems."""
+
+    @contextlib.contextmanager
+    def driver(*, resume=False, right: Mapping[int, int] | None = None, terminated=False, data=None, **settings):
+        config = dataclasses.replace(
+            setup.config, trainer=dataclasses.replace(setup.config.trainer, **{"save_every": 100} | settings)
+        )
+
+        def answer(request, _):
+            version = engine.published[-1].iteration
+            is_right = request.prompt.index < (right or {}).get(version, version)
+            return f"#### {request.prompt.ground_truth}" if is_right else "nothing"
+
+        engine = answering(setup.policy.tokenizer, answer)
+        evaluate = build_evaluator(config, setup.policy, setup.prompts, engine, setup.scorer, setup.digits)
+        with Journal(config, tmp_path) as journal:
+            yield Driver(
+                config,
+                tmp_path,
+                journal,
+                Termination(terminated),
+                Console(quiet=True),
+                evaluate=evaluate,
+                data={"data.train": "77aa"} if data is None else data,
+                resume=resume,
+            )
+
+    def drive(*stages: CountingStage, **settings) -> CountingStage:
+        with driver(**settings) as run:
+            for stage in stages:
+                run.train(stage)
+        return stages[-1]
+
+    return drive
+
+
+@pytest.fixture
+def saved(tmp_path) -> Callable[[], set[int]]:
+    """The steps whose checkpoints are kept."""
+    return lambda: {int(p.name) for p in (tmp_path / "checkpoints" / "ppo").iterdir() if p.name.isdigit()}
+
+
+@pytest.fixture
+def accuracies(tmp_path) -> Callable[[], dict[int, float | None]]:
+    """Held-out accuracy by step, None where there was no evaluation."""
+    return lambda: {line["step"]: line.get("val/accuracy") for line in read_lines(tmp_path / "metrics.jsonl")}
+
+
+def test_a_policy_is_evaluated_before_the_first_step_at_its_intervals_and_at_the_end(drive, accuracies, tmp_path):
+    drive(CountingStage(5, 2))
+    assert accuracies() == {0: 0.0, 1: None, 2: 2 / 8, 3: None, 4: 4 / 8, 5: 5 / 8}
+    names = sorted(path.name for path in (tmp_path / "evaluations").iterdir())
+    assert names == [f"ppo-{step:06}.jsonl" for step in (0, 2, 4, 5)]
+
+
+def test_every_evaluation_that_is_the_best_so_far_is_saved_and_the_last_step(drive, saved):
+    drive(CountingStage(5, 1), right={0: 0, 1: 2, 2: 2, 3: 4, 4: 1, 5: 0}, keep_last=100)
+    assert saved() == {1, 3, 5}
+
+
+def test_checkpoints_are_written_at_their_intervals(drive, saved):
+    drive(CountingStage(5), save_every=2, keep_last=100)
+    assert saved() == {2, 4, 5}
+
+
+def test_a_stage_ends_when_its_target_is_reached_and_stays_ended(drive, saved, accuracies):
+    drive(CountingStage(6, 1), target_accuracy=0.5)
+    expected = {0: 0.0, 1: 1 / 8, 2: 2 / 8, 3: 3 / 8, 4: 4 / 8}
+    assert accuracies() == expected and 4 in saved()
+    stage = drive(CountingStage(6, 1), target_accuracy=0.5, resume=True)
+    assert stage.position()["count"] == 4 and accuracies() == expected
+
+
+def test_a_stage_without_evaluations_has_no_target(drive, accuracies):
+    drive(CountingStage(3), target_accuracy=0.01, right={3: 8})
+    assert accuracies() == {1: None, 2: None, 3: 1.0}
+
+
+def test_a_policy_that_is_handed_on_is_not_evaluated_again(drive, tmp_path):
+    drive(FirstStage(2), CountingStage(1, 1), right={0: 0, 1: 8, 2: 4})
+    lines = read_lines(tmp_path / "metrics.jsonl")
+    found = [(line["stage"], line["step"], line.get("val/accuracy")) for line in lines]
+    assert found == [("warm_start", 1, None), ("warm_start", 2, 0.5), ("ppo", 0, 0.5), ("ppo", 1, 1.0)]
+    names = {path.name for path in (tmp_path / "evaluations").iterdir()}
+    assert names == {"warm_start-000002.jsonl", "ppo-000001.jsonl"}
+
+
+def test_a_resumed_stage_goes_on_from_its_newest_checkpoint_and_writes_again_what_came_after(drive, saved, tmp_path):
+    drive(CountingStage(4), save_every=2, keep_last=100)
+    shutil.rmtree(tmp_path / "checkpoints" / "ppo" / "4")
+    stage = drive(CountingStage(5, metrics={2: {"critic/score/max": 1.0}, 3: {"critic/score/max": 1.0}}), resume=True)
+    assert int(stage.state.step) == stage.position()["count"] == 5 and saved() >= {2, 5}
+    lines = read_lines(tmp_path / "metrics.jsonl")
+    assert [(line["step"], line.get("critic/score/max")) for line in lines] == [
+        (1, None),
+        (2, None),
+        (3, 1.0),
+        (4, None),
+        (5, None),
+    ]
+
+
+def test_without_a_checkpoint_a_resumed_stage_begins_again(drive, tmp_path):
+    drive(CountingStage(2), save_every=100)
+    shutil.rmtree(tmp_path / "checkpoints")
+    drive(CountingStage(1), resume=True)
+    assert [line["step"] for line in read_lines(tmp_path / "metrics.jsonl")] == [1]
+
+
+def test_a_resumed_cursor_has_as_many_rows_as_there_are_now(drive, tmp_path):
+    """Changes of the data are refused before this, unless they are allowed."""
+    drive(CountingStage(1))
+    drive(CountingStage(2, num_rows=9), resume=True)
+    newest = newest_meta(tmp_path)
+    assert newest is not None and newest[1]["cursor"]["num_rows"] == 9
+
+
+def test_a_checkpoint_records_position_fingerprints_and_planned_updates(drive, tmp_path):
+    drive(CountingStage(1))
+    newest = newest_meta(tmp_path)
+    assert newest is not None and newest[0] == "ppo"
+    assert newest[1]["count"] == 1 and newest[1]["fingerprints"] == {"data.train": "77aa"}
+    assert newest[1]["planned_updates"] == {"policy": 8}
+
+
+def test_a_terminated_stage_finishes_its_step_saves_it_and_says_so(drive, saved):
+    with pytest.raises(Terminated, match="terminated after step 1 of stage ppo, which is saved"):
+        drive(CountingStage(3), terminated=True)
+    assert saved() == {1}
+    stage = drive(CountingStage(3), resume=True)
+    assert stage.position()["count"] == 3
+
+
+def test_termination_in_the_last_step_ends_the_stage_as_usual(drive, saved):
+    drive(CountingStage(1), terminated=True)
+    assert saved() == {1}
+
+
+def test_a_step_that_is_not_finite_ends_the_run_and_leaves_no_line(drive, accuracies, tmp_path):
+    with pytest.raises(NonFiniteError, match="ppo step 2: a loss or gradient is not finite"):
+        drive(CountingStage(3, metrics={2: {"non_finite": 1.0}}))
+    assert list(accuracies()) == [1]
+    assert json.loads((tmp_path / "non_finite.json").read_text())["prompts"] == [2]
+
+
+def test_a_reward_that_always_fails_ends_the_run_and_leaves_every_traceback(drive, scored, tmp_path):
+    failed = scored._replace(outcomes=[scored.outcomes[-1]] * 8, reward_errors=[(i, "no reward") for i in range(8)])
+    with pytest.raises(RewardError, match=r"ppo step 1: .* on all 8 samples"):
+        drive(CountingStage(3, scored=failed))
+    assert len(read_lines(tmp_path / "reward_errors.jsonl")) == 8
+    assert not read_lines(tmp_path / "metrics.jsonl")

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run asks: rows of files and of the generator, as ids of the policy's tokenizer."""
+
+import dataclasses
+import json
+
+import pytest
+
+from ntl_jax.train.factory import build_task
+from ntl_jax.train.prompts import Prompts, build_prompts
+
+ROW = {"question": "Tom has 2 cups and buys 3 more.", "answer": "2+3=5.\n#### 5"}
+BAD = {"question": "Tom has 2 cups.<|endoftext|>", "answer": "#### 2"}
+LONG = {"question": "Tom has 2 cups and buys 3 more. " * 8, "answer": "#### 5"}
+
+
+@pytest.fixture
+def prompts_of(setup, tmp_path):
+    """The prompts of a file with some rows, which is trained and evaluated on."""
+
+    def build(*rows: dict[str, str], eval_problems: int | None = 8, **settings) -> Prompts:
+        path = tmp_path / "rows.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        data = dataclasses.replace(setup.config.data, train=str(path), eval=str(path), **settings)
+        trainer = dataclasses.replace(setup.config.trainer, eval_problems=eval_problems)
+        config = dataclasses.replace(setup.config, data=data, trainer=trainer)
+        return build_prompts(config, build_task(config), setup.policy.tokenizer)
+
+    return build
+
+
+def test_rows_with_special_tokens_stop_the_run(prompts_of):
+    with pytest.raises(ValueError, match=r"1 of 5 rows are malformed.*\n.*problem 1: its question has .*endoftext"):
+        prompts_of(ROW, BAD, ROW, ROW, ROW)
+
+
+def test_rows_with_special_tokens_can_be_skipped_and_are_counted(prompts_of):
+    prompts = prompts_of(ROW, BAD, ROW, ROW, ROW, on_bad_row="skip")
+    assert [p.index for p in prompts.train] == [p.index for p in prompts.held_out] == [0, 2, 3, 4]
+    assert "4 train, 4 held out; left out: 2 malformed rows" in prompts.source
+
+
+def test_rows_that_are_too_long_are_skipped_and_counted_or_stop_the_run(prompts_of):
+    prompts = prompts_of(ROW, LONG, max_prompt_tokens=40)
+    assert [p.index for p in prompts.train] == [0] and prompts.source.endswith("left out: 2 long prompts")
+    prompts = prompts_of(ROW, LONG, max_solution_tokens=8)
+    assert [prompt.index for prompt, _ in prompts.examples] == [1] and len(prompts.train) == 2
+    assert prompts.source.endswith("left out: 1 long solutions (warm start)")
+    with pytest.raises(ValueError, match="max_prompt_tokens"):
+        prompts_of(ROW, LONG, max_prompt_tokens=40, on_long_row="error")
+
+
+def test_the_template_is_around_every_question(prompts_of, setup):
+    prompts = prompts_of(ROW, template="Q:\t{question}\nA:")
+    assert prompts.train[0].text == f"Q:\t{ROW['question']}\nA:"
+    assert setup.policy.tokenizer.decode(prompts.train[0].ids) == prompts.train[0].text
+
+
+def test_solutions_end_with_the_end_of_text(prompts_of, setup):
+    ((prompt, solution),) = prompts_of(ROW).examples
+    assert solution[-1] == setup.policy.tokenizer.eos_token_id
+    assert setup.policy.tokenizer.decode(solution[:-1]) == ROW["answer"] and prompt.ground_truth == "5"
+
+
+def test_only_so_many_problems_are_held_out_or_all_of_a_file(prompts_of):
+    assert len(prompts_of(ROW, ROW, ROW, eval_problems=2).held_out) == 2
+    assert len(prompts_of(ROW, ROW, ROW, eval_problems=None).held_out) == 3
+
+
+def test_the_bounds_of_rows_are_those_of_the_longest_prompt(prompts_of):
+    prompts = prompts_of(ROW, LONG)
+    assert prompts.longest == max(len(prompt.ids) for prompt in prompts.train)
+    shape = prompts.shape(24)
+    assert (shape.row, shape.response) == (prompts.longest + 24, 24)
+
+
+def test_the_generators_problems_are_named_with_their_settings(setup):
+    assert setup.prompts.source == "built-in generator, tiers (1,), numbers to 9: 200 train, 8 held out"
+    assert not {p.text for p in setup.prompts.train} & {p.text for p in setup.prompts.held_out}

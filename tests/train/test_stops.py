@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why a run ends before its last step, and what it says then."""
+
+import json
+import signal
+import threading
+
+import pytest
+
+from ntl_jax.train.stops import NonFiniteError, RewardError, noticing_sigterm, stop_if_not_finite, stop_if_unrewarded
+
+
+def test_a_step_without_any_reward_stops_the_run_with_the_first_traceback(scored, tmp_path):
+    stop_if_unrewarded("ppo", 3, scored, tmp_path)
+    unrewarded = scored._replace(outcomes=[scored.outcomes[-1]] * 8)
+    with pytest.raises(RewardError, match=r"ppo step 3: .* on all 8 samples(.|\n)*reward_errors.jsonl(.|\n)*no reward"):
+        stop_if_unrewarded("ppo", 3, unrewarded, tmp_path)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_a_dump(tmp_path):
+    metrics = {"non_finite": 1.0, "actor/loss": float("inf")}
+    with pytest.raises(NonFiniteError, match=r"ppo step 3: .*not finite.* lower algorithm.optimizer.learning_rate"):
+        stop_if_not_finite("ppo", "algorithm", 3, metrics, [7, 8], tmp_path)
+    dump = json.loads((tmp_path / "non_finite.json").read_text())
+    assert dump == {"stage": "ppo", "step": 3, "prompts": [7, 8], "metrics": {"actor/loss": float("inf")}}
+
+
+@pytest.mark.parametrize("mark", [{"non_finite": 0.0}, {}], ids=["finite", "no update was made"])
+def test_other_steps_go_on_and_lose_the_mark(tmp_path, mark):
+    metrics = {"actor/loss": 1.0, **mark}
+    stop_if_not_finite("ppo", "algorithm", 3, metrics, [], tmp_path)
+    assert metrics == {"actor/loss": 1.0} and not list(tmp_path.iterdir())
+
+
+def test_sigterm_is_noticed_and_what_handled_it_before_is_restored():
+    before = signal.getsignal(signal.SIGTERM)
+    with noticing_sigterm() as termination:
+        assert not termination.requested
+        signal.raise_signal(signal.SIGTERM)
+        assert termination.requested
+        assert signal.getsignal(signal.SIGTERM) == before  # a second one ends the process
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_outside_the_main_thread_nothing_is_handled():
+    found = []
+
+    def look() -> None:
+        before = signal.getsignal(signal.SIGTERM)
+        with noticing_sigterm() as termination:
+            found.append((signal.getsignal(signal.SIGTERM) == before, termination.requested))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert found == [(True, False)]

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The supervised stage: it learns the reference solutions, and goes on where it stopped."""
+
+import dataclasses
+
+import chex
+import numpy as np
+import pytest
+
+from ntl_jax.records import Version
+from ntl_jax.train.factory import supervised_trainer
+
+
+def trainer_of(setup, **optimizer):
+    warm_start = setup.config.warm_start
+    warm_start = dataclasses.replace(
+        warm_start,
+        optimizer=dataclasses.replace(warm_start.optimizer, warmup_steps=0, schedule="constant", **optimizer),
+    )
+    config = dataclasses.replace(setup.config, warm_start=warm_start)
+    return supervised_trainer(config, setup.policy, setup.params(), setup.prompts)
+
+
+def losses(trainer, steps: int) -> list[float]:
+    return [trainer.step()[0]["warm_start/loss"] for _ in range(steps)]
+
+
+@pytest.fixture(scope="module")
+def stepped(setup):
+    """A trainer after four steps, with its metrics."""
+    trainer = trainer_of(setup)
+    return trainer, [trainer.step() for _ in range(4)]
+
+
+def test_it_learns_cross_entropy_and_ntl(stepped):
+    first, *_, last = [metrics for metrics, scored in stepped[1] if scored is None]
+    assert last["warm_start/cross_entropy"] < first["warm_start/cross_entropy"] - 0.1
+    assert {"warm_start/ntl_loss", "warm_start/grad_norm", "perf/throughput", "timing_s/step"} <= last.keys()
+    assert last["warm_start/loss"] == pytest.approx(
+        last["warm_start/cross_entropy"] + 0.3 * last["warm_start/ntl_loss"], rel=1e-5
+    )
+    assert last["non_finite"] == 0
+
+
+def test_it_is_evaluated_after_its_last_step_and_names_the_prompts_of_a_step(setup, stepped):
+    trainer, _ = stepped
+    assert (trainer.name, trainer.total, trainer.eval_every) == ("warm_start", 4, None)
+    assert len(trainer.last_prompts) == 8 and set(trainer.last_prompts) <= {p.index for p in setup.prompts.train}
+
+
+def test_rows_of_padding_ids_do_not_move(setup, stepped):
+    """The built-in tokenizer has 492 tokens, the policy 512 rows."""
+    after, before = (np.asarray(params["embedding"][...]) for params in (stepped[0].state.policy.params, setup.initial))
+    moved = np.any(after != before, axis=1)
+    assert moved[:492].all() and not moved[492:].any()
+
+
+def test_it_goes_on_where_it_stopped(setup, stepped):
+    trainer, steps = stepped
+    again = trainer_of(setup)
+    losses(again, 2)
+    state, position = again.state, again.position()
+    other = trainer_of(setup)
+    other.restore(state, position)
+    assert losses(other, 2) == [metrics["warm_start/loss"] for metrics, _ in steps[2:]]
+    chex.assert_trees_all_equal(other.state, trainer.state)
+    assert other.position() == trainer.position()
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_what_is_handed_on_is_the_average_where_one_is_kept(setup, ema_decay):
+    trainer = trainer_of(setup, ema_decay=ema_decay)
+    assert trainer.weights().version == Version(0)
+    kept = trainer.state.policy.average
+    assert (kept is not None) == bool(ema_decay)
+    chex.assert_trees_all_equal(trainer.weights().params, setup.initial)

@@ -58,7 +58,7 @@ def find_problems(tokenizer: Tokenizer, name: str) -> Iterator[str]:
         yield f"digits are {sorted(set(digits.values.tolist()))}"
     numbers = NumberTable.from_tokenizer(tokenizer, "numbers", size)
     for token_id, value in zip(numbers.ids.tolist(), numbers.values.tolist(), strict=True):
-        if np.float32(int(tokenizer.decode([token_id]))) != value:
+        if np.float32(int(str(tokenizer.decode([token_id])))) != value:
             yield f"id {token_id} writes {tokenizer.decode([token_id])!r}, its number is {value}"
     if facts := json.loads(NUMBER_TOKENS.read_text()).get(name):
         vocab = dict(zip(facts["pieces"].split(" "), facts["ids"], strict=True))

@@ -11,8 +11,8 @@ from transformers import PreTrainedTokenizerBase
 from ntl_jax.config import NTLSection, RunConfig
 from ntl_jax.train.factory import build_engine, build_scoring, build_task, check_run, ppo_trainer
 from ntl_jax.train.policy import build_params, build_policy
-from ntl_jax.train.policy_optimization import PPOTrainer
 from ntl_jax.train.prompts import build_prompts
+from ntl_jax.train.stages.policy_optimization import PPOTrainer
 
 EXAMPLE_CONFIGS: Mapping[str, Mapping[str, Any]] = {
     "final_answer_mode": {"reward_mode": "final_answer"},

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 
 from ntl_jax.config import RunConfig
-from ntl_jax.experience.digit_source import DigitSource
+from ntl_jax.experience.digits.source import DigitSource
 from ntl_jax.experience.reader import Reading
 from ntl_jax.experience.scored import Scored
 from ntl_jax.experience.scorer import Scorer, reward_temperature

@@ -14,6 +14,7 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import jax
+import pytest
 
 # Doctests import every module; these need packages of the extra `tracking`.
 collect_ignore = [
@@ -32,6 +33,6 @@ jax.config.update("jax_compilation_cache_dir", os.environ.get("JAX_COMPILATION_C
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
-def pytest_collection_modifyitems(items) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest file comes first, so that no worker is left with it when the others are done."""
     items.sort(key=lambda item: item.path.name != "test_kill.py")

@@ -34,12 +34,12 @@ from benchmarks.peer import Peer, answer, requests
 from ntl_jax.host_memory import keep_freed_memory
 from ntl_jax.metrics.sums import MetricSums
 from ntl_jax.models import Decoder, ModelConfig, batch_sharding, make_mesh, shardings
-from ntl_jax.ops import vocab_head_loss
+from ntl_jax.ops import HeadStats, vocab_head_loss
 from ntl_jax.records import TrainBatch
 from ntl_jax.rows.padding import RowShape, pad_rows
 from ntl_jax.rows.passes import predictor_states
 from ntl_jax.update.state import init_model_state, init_params, init_train_state
-from ntl_jax.update.step import Learner, Term, make_step
+from ntl_jax.update.step import Learner, Models, Term, make_step
 from ntl_jax.update.weights import weighed
 
 MAX_NORM, LEARNING_RATE, WEIGHT_DECAY = 1.0, 1e-4, 0.01
@@ -89,7 +89,7 @@ def jax_step(case: Case) -> Callable[[], Any]:
     decay = optax.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     optimizer = optax.chain(optax.clip_by_global_norm(MAX_NORM), decay)
 
-    def cross_entropy(params, batch):
+    def cross_entropy(params: Models, batch: TrainBatch) -> tuple[jax.Array, MetricSums]:
         decoder = nnx.merge(graph, params["policy"])
         hidden = predictor_states(decoder, batch)
         loss = vocab_head_loss(_weighted, hidden, decoder.head(), batch.targets, jnp.arange(0), batch.weights)[0]
@@ -108,7 +108,7 @@ def jax_step(case: Case) -> Callable[[], Any]:
     return run
 
 
-def _weighted(stats, weights):
+def _weighted(stats: HeadStats, weights: jax.Array) -> jax.Array:
     return -stats.log_probs * weights
 
 

@@ -19,7 +19,6 @@ import runpy
 from typing import Any
 
 import jax
-from flax import nnx
 
 from benchmarks.measure import RESULTS, machine, write
 from ntl_jax.config import (
@@ -32,9 +31,21 @@ from ntl_jax.config import (
     OptimizerSection,
     RunConfig,
 )
-from ntl_jax.models import Decoder
-from ntl_jax.records import Sampling, Version, Weights
-from ntl_jax.train.factory import Parts, assemble, ppo_trainer, supervised_trainer
+from ntl_jax.experience.digits.source import DigitSource
+from ntl_jax.experience.scorer import Scorer
+from ntl_jax.records import Params, Version, Weights
+from ntl_jax.rollout import RolloutEngine
+from ntl_jax.train.evaluation import evaluation_metrics
+from ntl_jax.train.factory import (
+    build_engine,
+    build_evaluator,
+    build_scoring,
+    build_task,
+    ppo_trainer,
+    supervised_trainer,
+)
+from ntl_jax.train.policy import Policy, build_params, build_policy
+from ntl_jax.train.prompts import Prompts, build_prompts
 
 CONFIG = RESULTS.parents[1] / "configs" / "gsm8k_ntl.py"
 SEQUENCE_MEAN = "seq-mean-token-mean"
@@ -75,27 +86,39 @@ def algorithm(name: str, base: AlgorithmSection) -> AlgorithmSection:
     return dataclasses.replace(base, **{"optimizer": constant} | ALGORITHMS[name])
 
 
-def accuracy(parts: Parts, decoder: Decoder) -> float:
-    """Of greedy responses to the held-out problems."""
-    sampling = Sampling(
-        num_samples=1,
-        max_tokens=parts.config.rollout.max_tokens,
-        temperature=0.0,
-        stop_token_ids=parts.stop_token_ids,
-    )
-    parts.engine.publish(Weights(Version(0), nnx.state(decoder, nnx.Param)))
-    trajectories = parts.engine.generate(parts.eval_prompts, sampling, seed=0)
-    parts.engine.retract()
-    return float(parts.scorer(parts.eval_prompts, trajectories, decoder).correct.mean())
+@dataclasses.dataclass(frozen=True, eq=False)
+class Shared:
+    """What all algorithms train and sample with."""
+
+    config: RunConfig
+    policy: Policy
+    prompts: Prompts
+    engine: RolloutEngine
+    scorer: Scorer
+    digits: DigitSource
+
+    def accuracy(self, params: Params) -> float:
+        """Of greedy responses to the held-out problems."""
+        evaluate = build_evaluator(self.config, self.policy, self.prompts, self.engine, self.scorer, self.digits)
+        return evaluation_metrics(evaluate(Weights(Version(0), params)))["val/accuracy"]
+
+    def train(self, config: RunConfig, params: Params, iterations: int) -> float:
+        """The accuracy that the policy comes to."""
+        config.validate()
+        params = jax.tree.map(lambda x: x.copy(), params)
+        trainer = ppo_trainer(config, self.policy, params, self.prompts, self.engine, self.scorer, self.digits)
+        for _ in range(iterations):
+            trainer.step()
+        return self.accuracy(trainer.state.policy.params)
 
 
-def train(parts: Parts, config: RunConfig, params: Any, iterations: int) -> float:
-    """The accuracy that the policy comes to."""
-    config.validate()
-    trainer = ppo_trainer(dataclasses.replace(parts, config=config), jax.tree.map(lambda x: x.copy(), params))
-    for _ in range(iterations):
-        trainer.step()
-    return accuracy(parts, trainer.decoder())
+def build(config: RunConfig) -> Shared:
+    """All of it, from the configuration."""
+    policy, task = build_policy(config), build_task(config)
+    prompts = build_prompts(config, task, policy.tokenizer)
+    scoring = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
+    engine = build_engine(config.rollout, policy, max_prompt_tokens=prompts.longest)
+    return Shared(config, policy, prompts, engine, *scoring)
 
 
 def main() -> None:
@@ -104,18 +127,20 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two iterations each, nothing written")
     args = parser.parse_args()
     config: RunConfig = runpy.run_path(str(CONFIG))["get_config"]()
-    parts = assemble(config)
-    warm_start = supervised_trainer(parts)
+    shared = build(config)
+    warm_start = supervised_trainer(
+        config, shared.policy, build_params(shared.policy, seed=config.seed), shared.prompts
+    )
     for _ in range(2 if args.quick else config.warm_start.steps):
         warm_start.step()
     params = warm_start.state.policy.params
-    before = accuracy(parts, warm_start.decoder())
+    before = shared.accuracy(params)
     print(f"before: {before:.1%}\n\n| algorithm | iterations | after | gain |\n|---|---|---|---|")
     results = {}
     for name in args.only:
         changed = dataclasses.replace(config, algorithm=algorithm(name, config.algorithm))
         iterations = 2 if args.quick else MORE_ITERATIONS.get(name, ITERATIONS)
-        after = train(parts, changed, params, iterations)
+        after = shared.train(changed, params, iterations)
         results[name] = {"iterations": iterations, "after": round(after, 4)}
         print(f"| {name} | {iterations} | {after:.1%} | {100 * (after - before):+.1f} |", flush=True)
     if not args.quick and args.only == list(ALGORITHMS):

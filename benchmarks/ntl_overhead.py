@@ -27,7 +27,10 @@ import numpy as np
 from benchmarks.measure import RESULTS, machine, median_ratio, write
 from ntl_jax.config import NTLSection, RunConfig
 from ntl_jax.host_memory import keep_freed_memory
-from ntl_jax.train.factory import assemble, ppo_trainer, supervised_trainer
+from ntl_jax.records import Params
+from ntl_jax.train.factory import build_engine, build_scoring, build_task, ppo_trainer, supervised_trainer
+from ntl_jax.train.policy import build_params, build_policy
+from ntl_jax.train.prompts import build_prompts
 
 CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "gsm8k_ntl.py"
 STANDSTILL = 1e-12  # learning rate
@@ -51,18 +54,25 @@ def main_job(quick: bool) -> RunConfig:
     )
 
 
-def warm_policy(config: RunConfig) -> Any:
+def warm_policy(config: RunConfig) -> Params:
     """The parameters after the warm start."""
-    trainer = supervised_trainer(assemble(config))
+    policy = build_policy(config)
+    prompts = build_prompts(config, build_task(config), policy.tokenizer)
+    trainer = supervised_trainer(config, policy, build_params(policy, seed=config.seed), prompts)
     for _ in range(config.warm_start.steps):
         trainer.step()
     return trainer.state.policy.params
 
 
-def iteration(config: RunConfig, ntl: NTLSection, params: Any) -> Callable[[], Any]:
+def iteration(config: RunConfig, ntl: NTLSection, params: Params) -> Callable[[], Any]:
     """The step of a trainer with an engine of its own, and a copy of the policy (its state is donated)."""
-    parts = assemble(dataclasses.replace(config, ntl=ntl))
-    return ppo_trainer(parts, jax.tree.map(lambda x: x.copy(), params)).step
+    config = dataclasses.replace(config, ntl=ntl)
+    policy, task = build_policy(config), build_task(config)
+    prompts = build_prompts(config, task, policy.tokenizer)
+    scoring = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
+    engine = build_engine(config.rollout, policy, max_prompt_tokens=prompts.longest)
+    params = jax.tree.map(lambda x: x.copy(), params)
+    return ppo_trainer(config, policy, params, prompts, engine, *scoring).step
 
 
 def measure(steps: Sequence[Callable[[], Any]], num_rounds: int) -> np.ndarray:

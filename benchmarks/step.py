@@ -35,12 +35,21 @@ from ntl_jax.host_memory import keep_freed_memory
 from ntl_jax.metrics.sums import MetricSums
 from ntl_jax.models import Decoder, ModelConfig, batch_sharding, make_mesh, shardings
 from ntl_jax.ops import HeadStats, vocab_head_loss
+<<<<<<< HEAD
 from ntl_jax.records import TrainBatch
+=======
+from ntl_jax.records import Batch, Targets
+>>>>>>> ttrain
 from ntl_jax.rows.padding import RowShape, pad_rows
 from ntl_jax.rows.passes import predictor_states
+from ntl_jax.update.objectives import Loss
 from ntl_jax.update.state import init_model_state, init_params, init_train_state
 from ntl_jax.update.step import Learner, Models, Term, make_step
+<<<<<<< HEAD
 from ntl_jax.update.weights import weighed
+=======
+from ntl_jax.update.weights import supervised_weights
+>>>>>>> ttrain
 
 MAX_NORM, LEARNING_RATE, WEIGHT_DECAY = 1.0, 1e-4, 0.01
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
@@ -73,13 +82,13 @@ ON_GPU = {
 }
 
 
-def random_batch(case: Case) -> TrainBatch:
+def random_batch(case: Case) -> Batch[Targets]:
     """Full rows: a prompt of one token, then a response."""
     rows = np.random.default_rng(0).integers(0, case.model.vocab_size, (case.num_rows, case.row_size), np.int32)
     shape = RowShape(case.row_size, case.row_size - 1)
     no_numbers = np.full((case.num_rows, case.row_size - 1), np.nan, np.float32)
-    batch = pad_rows(list(rows[:, :1]), list(rows[:, 1:]), shape, number_targets=list(no_numbers))
-    return weighed(batch, scale=case.row_size)
+    padded, targets = pad_rows(list(rows[:, :1]), list(rows[:, 1:]), shape, numbers=list(no_numbers))
+    return Batch(padded, targets, supervised_weights(targets))
 
 
 def jax_step(case: Case) -> Callable[[], Any]:
@@ -89,20 +98,24 @@ def jax_step(case: Case) -> Callable[[], Any]:
     decay = optax.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     optimizer = optax.chain(optax.clip_by_global_norm(MAX_NORM), decay)
 
+<<<<<<< HEAD
     def cross_entropy(params: Models, batch: TrainBatch) -> tuple[jax.Array, MetricSums]:
+=======
+    def cross_entropy(params: Models, batch: Batch[Targets]) -> Loss:
+>>>>>>> ttrain
         decoder = nnx.merge(graph, params["policy"])
-        hidden = predictor_states(decoder, batch)
-        loss = vocab_head_loss(_weighted, hidden, decoder.head(), batch.targets, jnp.arange(0), batch.weights)[0]
-        return loss, MetricSums({}, {})
+        hidden, ids = predictor_states(decoder, batch.rows), jnp.asarray(batch.tokens.ids)
+        loss, _ = vocab_head_loss(_weighted, hidden, decoder.head(), ids, jnp.arange(0), batch.weights.loss)
+        return Loss(loss, MetricSums({}, {}))
 
-    state = init_train_state(init_model_state(params, optimizer, mesh), None, mesh)
+    state = init_train_state({"policy": init_model_state(params, optimizer, mesh)}, mesh)
     tokens, terms = case.num_rows * case.row_size, [Term(("policy",), cross_entropy)]
     step = make_step(terms, {"policy": Learner(optimizer, "step")}, tokens, shardings(state, mesh))
     batch = jax.device_put(random_batch(case), batch_sharding(mesh))
 
     def run() -> None:
         nonlocal state
-        state, metrics = step(state, batch)
+        state, metrics, _ = step(state, batch)
         jax.block_until_ready((state, metrics))
 
     return run
@@ -129,7 +142,7 @@ def torch_step(case: Case) -> Callable[[], Any]:
 
     model = Qwen2ForCausalLM(Qwen2Config(**case.model.to_hf())).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
-    tokens = torch.from_numpy(np.asarray(random_batch(case).tokens, np.int64))
+    tokens = torch.from_numpy(np.asarray(random_batch(case).rows.tokens, np.int64))
 
     def run() -> None:
         optimizer.zero_grad(set_to_none=True)

@@ -35,21 +35,13 @@ from ntl_jax.host_memory import keep_freed_memory
 from ntl_jax.metrics.sums import MetricSums
 from ntl_jax.models import Decoder, ModelConfig, batch_sharding, make_mesh, shardings
 from ntl_jax.ops import HeadStats, vocab_head_loss
-<<<<<<< HEAD
-from ntl_jax.records import TrainBatch
-=======
 from ntl_jax.records import Batch, Targets
->>>>>>> ttrain
 from ntl_jax.rows.padding import RowShape, pad_rows
 from ntl_jax.rows.passes import predictor_states
 from ntl_jax.update.objectives import Loss
 from ntl_jax.update.state import init_model_state, init_params, init_train_state
 from ntl_jax.update.step import Learner, Models, Term, make_step
-<<<<<<< HEAD
-from ntl_jax.update.weights import weighed
-=======
 from ntl_jax.update.weights import supervised_weights
->>>>>>> ttrain
 
 MAX_NORM, LEARNING_RATE, WEIGHT_DECAY = 1.0, 1e-4, 0.01
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
@@ -98,11 +90,7 @@ def jax_step(case: Case) -> Callable[[], Any]:
     decay = optax.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     optimizer = optax.chain(optax.clip_by_global_norm(MAX_NORM), decay)
 
-<<<<<<< HEAD
-    def cross_entropy(params: Models, batch: TrainBatch) -> tuple[jax.Array, MetricSums]:
-=======
     def cross_entropy(params: Models, batch: Batch[Targets]) -> Loss:
->>>>>>> ttrain
         decoder = nnx.merge(graph, params["policy"])
         hidden, ids = predictor_states(decoder, batch.rows), jnp.asarray(batch.tokens.ids)
         loss, _ = vocab_head_loss(_weighted, hidden, decoder.head(), ids, jnp.arange(0), batch.weights.loss)

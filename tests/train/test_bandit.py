@@ -17,7 +17,7 @@ from ntl_jax.experience.credit import Rewards, credit, token_rewards
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Experience, Targets
 from ntl_jax.update.objectives import NumberLoss, PolicyObjective, value_objective
-from ntl_jax.update.weights import policy_weights
+from ntl_jax.update.token_weights import policy_weights
 
 QUESTIONS, SAMPLES, TOKENS, VOCAB = 4, 8, 2, 10
 ROWS = np.repeat(np.arange(QUESTIONS), SAMPLES)

@@ -14,6 +14,7 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import jax
+import pytest
 
 # Doctests import every module; these need packages of the extra `tracking`.
 collect_ignore = [
@@ -26,12 +27,18 @@ collect_ignore = [
 KIND = "optimized" if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "0" else "fast"
 COMPILATION_CACHE = pathlib.Path(__file__).parent / ".jax_cache" / KIND
 
+LONGEST = ("test_kill.py", "test_continuous_batching.py")
+
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", os.environ.get("JAX_COMPILATION_CACHE_DIR", str(COMPILATION_CACHE)))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items) -> None:
-    """The longest file comes first, so that no worker is left with it when the others are done."""
-    items.sort(key=lambda item: item.path.name != "test_kill.py")
+    """Tests of the finished run are slow. The longest files come first: nobody waits for the worker that has them."""
+    for item in items:
+        if "finished" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+    items.sort(key=lambda item: item.path.name not in LONGEST)

@@ -31,7 +31,7 @@ from ntl_jax.config import (
     OptimizerSection,
     RunConfig,
 )
-from ntl_jax.experience.digit_source import DigitSource
+from ntl_jax.experience.digits.source import DigitSource
 from ntl_jax.experience.scorer import Scorer
 from ntl_jax.records import Params, Version, Weights
 from ntl_jax.rollout import RolloutEngine

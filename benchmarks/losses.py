@@ -18,16 +18,19 @@ import importlib.util
 import json
 import pathlib
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
 from benchmarks.measure import RESULTS, machine, ratio, write
 from ntl_jax.losses import number_token_loss, number_token_mse
 from ntl_jax.numerals import NumberTable
 from ntl_jax.ops import HeadStats, vocab_head, vocab_head_dense, vocab_head_loss
+
+Extra = Callable[[jax.Array, jax.Array], jax.Array]
+"""(logits, labels) -> losses that are added to the cross entropy."""
 
 NTL_WEIGHT = 0.3  # the paper's best
 NUMBER_SHARES = (0.05, 0.3)
@@ -45,26 +48,26 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return jax.nn.logsumexp(logits, axis=-1) - target_logits
 
 
-def measure_number_tokens(shape: tuple[int, int, int], num_pairs: int) -> dict[str, Any]:
+def measure_number_tokens(shape: tuple[int, int, int], num_pairs: int) -> dict[str, object]:
     """Cross entropy with NTL over cross entropy alone, forward and backward, by share of number labels."""
     vocab_size = shape[-1]
     table = NumberTable.from_vocab({str(d): 15 + d for d in range(10)}, vocab_size=vocab_size)
     logits = jax.random.normal(jax.random.key(0), shape) * 2
-    extras: dict[str, Callable[[jax.Array, jax.Array], jax.Array] | None] = {
+    extras: dict[str, Extra | None] = {
         "nothing": None,
         "ntl_wasserstein": lambda z, labels: number_token_loss(z, labels, table),
         "ntl_mse": lambda z, labels: number_token_loss(z, labels, table, loss=number_token_mse),
         "ntl_wasserstein_with_mass": lambda z, labels: number_token_loss(z, labels, table, mass_term=True),
     }
 
-    def step_with(extra):
-        def loss(logits, labels):
+    def step_with(extra: Extra | None) -> Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+        def loss(logits: Float[jax.Array, "B T V"], labels: Int[jax.Array, "B T"]) -> Float[jax.Array, ""]:
             per_token = cross_entropy(logits, labels)
             return jnp.mean(per_token if extra is None else per_token + NTL_WEIGHT * extra(logits, labels))
 
         return jax.jit(jax.value_and_grad(loss))
 
-    results: dict[str, Any] = {}
+    results: dict[str, object] = {}
     for share in NUMBER_SHARES:
         labels = jnp.asarray(labels_with_numbers(shape[:2], np.asarray(table.ids), vocab_size, share))
         baseline = step_with(None)
@@ -78,7 +81,7 @@ def measure_number_tokens(shape: tuple[int, int, int], num_pairs: int) -> dict[s
     return results
 
 
-def measure_ntloss(shape: tuple[int, int, int], num_pairs: int) -> dict[str, Any]:
+def measure_ntloss(shape: tuple[int, int, int], num_pairs: int) -> dict[str, object]:
     """The same for the PyTorch package `ntloss`, against torch's own cross entropy."""
     import torch  # pyright: ignore[reportMissingImports]
     from ntloss.core import NTLoss  # pyright: ignore[reportMissingImports]
@@ -87,7 +90,7 @@ def measure_ntloss(shape: tuple[int, int, int], num_pairs: int) -> dict[str, Any
 
     vocab_size = shape[-1]
     vocab = {f"<{i}>": i for i in range(vocab_size) if not 15 <= i < 25} | {str(d): 15 + d for d in range(10)}
-    tokenizer: Any = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel(vocab, unk_token="<0>")))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel(vocab, unk_token="<0>")))
     logits = torch.randn(shape).mul_(2).requires_grad_()
     extras = {
         "nothing": None,
@@ -95,14 +98,14 @@ def measure_ntloss(shape: tuple[int, int, int], num_pairs: int) -> dict[str, Any
         "ntl_wasserstein_with_mass": NTLoss(tokenizer, vocab_size=vocab_size, reweigh=True),
     }
 
-    def step(extra, labels):
+    def step(extra: NTLoss | None, labels: torch.Tensor) -> None:
         logits.grad = None
         loss = torch.nn.functional.cross_entropy(logits.view(-1, vocab_size), labels.view(-1))
         if extra is not None:
             loss = loss + NTL_WEIGHT * extra(logits, labels)
         loss.backward()
 
-    results: dict[str, Any] = {}
+    results: dict[str, object] = {}
     for share in NUMBER_SHARES:
         labels = torch.from_numpy(labels_with_numbers(shape[:2], np.arange(15, 25), vocab_size, share))
         for name, extra in extras.items():
@@ -116,7 +119,7 @@ def measure_ntloss(shape: tuple[int, int, int], num_pairs: int) -> dict[str, Any
 
 def measure_vocab_head(
     width: int, vocab_size: int, num_rows: int, chunk_size: int | None, num_pairs: int
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Log-prob + entropy + ten digits, value and gradient: each form over the dense one, time and temporaries."""
     keys = jax.random.split(jax.random.key(0), 3)
     hidden = jax.random.normal(keys[0], (num_rows, width))
@@ -124,11 +127,11 @@ def measure_vocab_head(
     targets = jax.random.randint(keys[2], (num_rows,), 0, vocab_size)
     digits = jnp.arange(15, 25)
 
-    def per_token(stats: HeadStats, _=()):
+    def per_token(stats: HeadStats, _: tuple[()] = ()) -> Float[jax.Array, "C"]:
         expected_digit = jnp.sum(jnp.exp(stats.number_log_probs) * jnp.arange(10.0)[None, :], axis=-1)
         return (-stats.log_probs - 0.01 * stats.entropy + NTL_WEIGHT * expected_digit) / num_rows
 
-    def fused(hidden, head):
+    def fused(hidden: Float[jax.Array, "N D"], head: Float[jax.Array, "D V"]) -> Float[jax.Array, ""]:
         return vocab_head_loss(per_token, hidden, head, targets, digits, chunk_size=chunk_size)[0]
 
     forms: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
@@ -143,7 +146,7 @@ def measure_vocab_head(
         for name, form in forms.items()
     }
 
-    def run(name: str) -> Callable[[], Any]:
+    def run(name: str) -> Callable[[], object]:
         return lambda: jax.block_until_ready(steps[name](hidden, weights[name]))
 
     memory = {name: temporary_bytes(step) for name, step in steps.items()}

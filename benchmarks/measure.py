@@ -7,8 +7,7 @@ import os
 import pathlib
 import platform
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -26,7 +25,7 @@ def median_ratio(ratios: Sequence[float] | np.ndarray) -> dict[str, float]:
     return {name: round(float(value), 4) for name, value in metrics.items()}
 
 
-def ratio(baseline: Callable[[], Any], candidate: Callable[[], Any], num_pairs: int) -> dict[str, float]:
+def ratio(baseline: Callable[[], object], candidate: Callable[[], object], num_pairs: int) -> dict[str, float]:
     """Candidate's time over baseline's, from alternating pairs, and the median seconds of both."""
     times = np.empty((num_pairs, 2))
     for run in (baseline, candidate):
@@ -40,7 +39,7 @@ def ratio(baseline: Callable[[], Any], candidate: Callable[[], Any], num_pairs: 
     return median_ratio(times[:, 1] / times[:, 0]) | {"baseline_s": baseline_s, "candidate_s": candidate_s}
 
 
-def machine() -> dict[str, Any]:
+def machine() -> dict[str, object]:
     """Hardware, load and versions."""
     installed = {dist.metadata["Name"] for dist in importlib.metadata.distributions()}
     cpu_lines = [
@@ -56,7 +55,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write(result: dict[str, Any], path: pathlib.Path) -> None:
+def write(result: Mapping[str, object], path: pathlib.Path) -> None:
     """The committed result."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=2) + "\n")

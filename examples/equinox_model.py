@@ -9,13 +9,20 @@ the mean alone and lets the mass spread around it.
     python examples/equinox_model.py
 """
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ntl_jax.losses import number_token_loss, number_token_mae, number_token_wasserstein
 from ntl_jax.numerals import NumberTable
+
+Measurements = Float[Array, "N 8"]
+Labels = Int[Array, "N"]
+NumberLoss = Callable[[Array, Array, Array], Array]
 
 VOCAB = {"?": 0} | {str(number): 1 + number for number in range(100)}
 TABLE = NumberTable.from_vocab(VOCAB, kind="numbers")
@@ -27,7 +34,7 @@ LOSSES = {
 }
 
 
-def measure(key, num_examples=500):
+def measure(key: PRNGKeyArray, num_examples: int = 500) -> tuple[Measurements, Labels]:
     """Measurements [N, 8] and the token ids [N] of the numbers that they determine, up to noise."""
     x_key, noise_key = jax.random.split(key)
     x, noise = jax.random.normal(x_key, (num_examples, 8)), jax.random.normal(noise_key, (num_examples,))
@@ -36,8 +43,15 @@ def measure(key, num_examples=500):
 
 
 @eqx.filter_jit
-def train_step(model, state, x, labels, loss, ntl_weight):
-    def loss_fn(model):
+def train_step(
+    model: eqx.nn.MLP,
+    state: optax.OptState,
+    x: Measurements,
+    labels: Labels,
+    loss: NumberLoss,
+    ntl_weight: float,
+) -> tuple[eqx.nn.MLP, optax.OptState]:
+    def loss_fn(model: eqx.nn.MLP) -> Float[Array, ""]:
         logits = jax.vmap(model)(x)
         cross_entropy = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         return jnp.mean(cross_entropy + ntl_weight * number_token_loss(logits, labels, TABLE, loss=loss))
@@ -46,7 +60,7 @@ def train_step(model, state, x, labels, loss, ntl_weight):
     return eqx.apply_updates(model, updates), state
 
 
-def train(x, labels, loss, ntl_weight, num_steps=150):
+def train(x: Measurements, labels: Labels, loss: NumberLoss, ntl_weight: float, num_steps: int = 150) -> eqx.nn.MLP:
     model = eqx.nn.MLP(x.shape[1], len(VOCAB), width_size=64, depth=2, key=jax.random.key(0))
     state = OPTIMIZER.init(eqx.filter(model, eqx.is_array))
     for _ in range(num_steps):
@@ -54,7 +68,7 @@ def train(x, labels, loss, ntl_weight, num_steps=150):
     return model
 
 
-def evaluate(model, x, labels):
+def evaluate(model: eqx.nn.MLP, x: Measurements, labels: Labels) -> list[float]:
     """How far from the truth the likeliest number, a sampled one and the mean are."""
     logits, truth = jax.vmap(model)(x)[:, TABLE.ids], TABLE.token_values[labels]
     likeliest = jnp.abs(TABLE.values[jnp.argmax(logits, axis=-1)] - truth)

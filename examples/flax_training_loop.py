@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jaxtyping import Array, Float, Int
 
 from ntl_jax.losses import number_token_loss
 from ntl_jax.numerals import NumberTable
@@ -25,7 +26,7 @@ TRAIN, HELD_OUT = TOKENS[:500], TOKENS[500:]
 IS_ANSWER = np.arange(1, TOKENS.shape[1]) > PROBLEMS[0].index("=")  # of the labels: all tokens but the first
 
 
-def loss_fn(model, tokens, ntl_weight):
+def loss_fn(model: nnx.Sequential, tokens: Int[Array, "B S"], ntl_weight: float) -> Float[Array, ""]:
     logits, labels = model(tokens[:, :-1]), tokens[:, 1:]
     where = jnp.broadcast_to(IS_ANSWER, labels.shape)
     cross_entropy = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
@@ -34,11 +35,13 @@ def loss_fn(model, tokens, ntl_weight):
 
 
 @nnx.jit
-def train_step(model, optimizer, tokens, ntl_weight):
+def train_step(
+    model: nnx.Sequential, optimizer: nnx.Optimizer, tokens: Int[np.ndarray, "B S"], ntl_weight: float
+) -> None:
     optimizer.update(model, nnx.grad(loss_fn)(model, tokens, ntl_weight))
 
 
-def train(ntl_weight, num_steps=500, width=64):
+def train(ntl_weight: float, num_steps: int = 500, width: int = 64) -> nnx.Sequential:
     rngs = nnx.Rngs(0)
     embed, unembed = nnx.Embed(len(VOCAB), width, rngs=rngs), nnx.Linear(width, len(VOCAB), rngs=rngs)
     model = nnx.Sequential(embed, nnx.RNN(nnx.GRUCell(width, width, rngs=rngs)), unembed)
@@ -48,7 +51,7 @@ def train(ntl_weight, num_steps=500, width=64):
     return model
 
 
-def evaluate(model):
+def evaluate(model: nnx.Sequential) -> list[float]:
     """Of the held-out answers: the share of right digits, how far off a digit is, and how far off a product."""
     digits = jnp.argmax(model(HELD_OUT[:, :-1])[..., TABLE.ids], axis=-1)
     errors = (digits - HELD_OUT[:, 1:])[:, IS_ANSWER]

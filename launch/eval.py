@@ -14,9 +14,9 @@ import json
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from ntl_jax.config import ModelSection, RolloutSection, RunConfig, holds_run, read_escapes, stored_config
+from ntl_jax.config.serialization import AnySection
 
 MODEL_DEFAULTS = RunConfig(rollout=RolloutSection(max_tokens=512))
 """Of a model that is not a run's; GSM8K's solutions need the room."""
@@ -117,20 +117,30 @@ def _settings(args: argparse.Namespace, base: RunConfig) -> RunConfig:
     """The settings of the run or of a model, changed by the options; with few training problems, as none is used."""
     standard = base.trainer.eval_problems if args.data is None else None  # of a file: all of it
     num_problems = standard if args.problems is None else args.problems
-    given = {
-        "model": {"mesh": args.mesh and tuple(args.mesh)},
-        "data": {"eval": args.data, "template": args.template, "num_train": base.rollout.prompts_per_step},
-        "rollout": {"max_tokens": args.max_tokens, "engine": args.engine},
-        "trainer": {"eval_samples": args.samples, "eval_temperature": args.temperature, "eval_top_p": args.top_p},
-        "warm_start": {"steps": 0 if base.trainer.steps else None},  # its solutions need not fit
-    }
-    sections: dict[str, Any] = {
-        name: dataclasses.replace(getattr(base, name), **{key: x for key, x in settings.items() if x is not None})
-        for name, settings in given.items()
-    }
-    sections["data"] = dataclasses.replace(sections["data"], train=None)
-    sections["trainer"] = dataclasses.replace(sections["trainer"], eval_problems=num_problems)
-    return dataclasses.replace(base, **sections)
+    return dataclasses.replace(
+        base,
+        model=_changed(base.model, mesh=args.mesh and tuple(args.mesh)),
+        data=_changed(
+            dataclasses.replace(base.data, train=None),
+            eval=args.data,
+            template=args.template,
+            num_train=base.rollout.prompts_per_step,
+        ),
+        rollout=_changed(base.rollout, max_tokens=args.max_tokens, engine=args.engine),
+        trainer=_changed(
+            dataclasses.replace(base.trainer, eval_problems=num_problems),
+            eval_samples=args.samples,
+            eval_temperature=args.temperature,
+            eval_top_p=args.top_p,
+        ),
+        # Its solutions need not fit.
+        warm_start=_changed(base.warm_start, steps=0 if base.trainer.steps else None),
+    )
+
+
+def _changed(section: AnySection, **settings: object) -> AnySection:
+    """The section with the settings that are given."""
+    return dataclasses.replace(section, **{name: value for name, value in settings.items() if value is not None})
 
 
 if __name__ == "__main__":

@@ -25,15 +25,15 @@ from ntl_jax.config import (
     WarmStartSection,
     stored_config,
 )
-from ntl_jax.experience.digit_source import DigitSource
+from ntl_jax.experience.digits.source import DigitSource
 from ntl_jax.experience.scorer import Scorer
 from ntl_jax.records import Params
 from ntl_jax.rollout import RolloutEngine
 from ntl_jax.tasks import Task
 from ntl_jax.train.factory import build_engine, build_scoring, build_task, ppo_trainer
 from ntl_jax.train.policy import Policy, build_params, build_policy
-from ntl_jax.train.policy_optimization import PPOTrainer
 from ntl_jax.train.prompts import Prompts, build_prompts
+from ntl_jax.train.stages.policy_optimization import PPOTrainer
 
 TINY = RunConfig(
     name="tiny",

@@ -29,6 +29,8 @@ OWNERS = {
 # Checking a user's reward function against its call, and catching what it raises, happen here and nowhere else.
 USER_CODE = "ntl_jax/rewards/"
 WITHOUT_OWN_TEST = {
+    "ntl_jax/numerals/tokenizer.py": "protocols without code",
+    "ntl_jax/ops/head_walk.py": "the loops of vocab_head, tested as vocab_head",
     "ntl_jax/host_memory.py": "its effect is on the allocator of the process, once and for all",
     "ntl_jax/metrics/trackers/mlflow_tracker.py": "in test_tracker.py, where the package is installed",
     "ntl_jax/metrics/trackers/tensorboard_tracker.py": "in test_tracker.py, where the package is installed",

@@ -10,11 +10,11 @@ import json
 import pathlib
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
 from ntl_jax.data import load_tokenizer
+from ntl_jax.data.tokenizer import Tokenizer
 from ntl_jax.numerals import NumberTable, TokenDecoder
 
 NUMBER_TOKENS = pathlib.Path(__file__).parents[1] / "tests" / "numerals" / "number_tokens.json"
@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     return int(num_problems > 0)
 
 
-def find_problems(tokenizer: Any, name: str) -> Iterator[str]:
+def find_problems(tokenizer: Tokenizer, name: str) -> Iterator[str]:
     """What does not hold for a tokenizer, a line each."""
     decoder, rng = TokenDecoder(tokenizer), np.random.default_rng(0)
     size = max(tokenizer.get_vocab().values()) + 1
@@ -58,7 +58,7 @@ def find_problems(tokenizer: Any, name: str) -> Iterator[str]:
         yield f"digits are {sorted(set(digits.values.tolist()))}"
     numbers = NumberTable.from_tokenizer(tokenizer, "numbers", size)
     for token_id, value in zip(numbers.ids.tolist(), numbers.values.tolist(), strict=True):
-        if np.float32(int(tokenizer.decode([token_id]))) != value:
+        if np.float32(int(str(tokenizer.decode([token_id])))) != value:
             yield f"id {token_id} writes {tokenizer.decode([token_id])!r}, its number is {value}"
     if facts := json.loads(NUMBER_TOKENS.read_text()).get(name):
         vocab = dict(zip(facts["pieces"].split(" "), facts["ids"], strict=True))

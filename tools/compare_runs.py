@@ -11,7 +11,6 @@ import math
 import pathlib
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 TIMES = ("timing_s/", "perf/throughput")
 """Metrics that no two runs have in common, by their first characters."""
@@ -41,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
     return 1 if differing else 0
 
 
-def differences(first: Any, second: Any, tolerance: float, at: str = "") -> Iterator[str]:
+def differences(first: object, second: object, tolerance: float, at: str = "") -> Iterator[str]:
     """Where two JSON values differ, by path.
 
     Example:
@@ -60,14 +59,13 @@ def differences(first: Any, second: Any, tolerance: float, at: str = "") -> Iter
         yield f"{at.removeprefix('.')}: {first!r:.80}, {second!r:.80}"
 
 
-def _same(first: Any, second: Any, tolerance: float) -> bool:
-    numbers = isinstance(first, int | float) and isinstance(second, int | float)
-    if numbers and tolerance:
+def _same(first: object, second: object, tolerance: float) -> bool:
+    if tolerance and isinstance(first, int | float) and isinstance(second, int | float):
         return math.isclose(first, second, rel_tol=tolerance, abs_tol=tolerance)
     return first == second
 
 
-def _lines(run: pathlib.Path, steps: int | None) -> Iterator[tuple[str, Any]]:
+def _lines(run: pathlib.Path, steps: int | None) -> Iterator[tuple[str, object]]:
     """Every line of a run's files, by the file's name and the line's number."""
     for path in [run / "metrics.jsonl", run / "samples.jsonl", *sorted(run.glob("evaluations/*.jsonl"))]:
         if not path.is_file():

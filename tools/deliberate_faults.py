@@ -69,9 +69,9 @@ FAULTS = (
     Fault("experience/collector.py", "epoch * self._draws_per_epoch + prompt.index", "prompt.index"),
     Fault("experience/collector.py", "learned &= np.repeat(responses.valid", "learned |= np.repeat(responses.valid"),
     Fault("experience/scorer.py", "if i in reasons else x", "if i not in reasons else x"),
-    Fault("experience/digit_costs.py", "np.abs(DIGITS - truth[:, None])", "(DIGITS - truth[:, None])"),
-    Fault("experience/ntl_record.py", "MAX_LOSS[method] * unmatched", "MAX_LOSS[method] * missing"),
-    Fault("experience/digit_source.py", "if not self._runs or (", "if not self._runs and ("),
+    Fault("experience/digits/costs.py", "np.abs(DIGITS - truth[:, None])", "(DIGITS - truth[:, None])"),
+    Fault("experience/digits/record.py", "MAX_LOSS[method] * unmatched", "MAX_LOSS[method] * missing"),
+    Fault("experience/digits/source.py", "if not self._runs or (", "if not self._runs and ("),
     # The update
     Fault(
         "update/step.py",

@@ -10,7 +10,7 @@ from ntl_jax.config.temperature import FORM, parse_schedule
 _NTL = when("ntl.enabled", True)
 _CUSTOM = Need("reward.function", lambda x: x is not None, " to one that takes it, as 'ntl_jax.rewards:compute_score'")
 _BONUS = (_CUSTOM, _NTL, when("ntl.pass_to_reward_function", True))
-_SCHEDULE = Range(FORM, lambda x: x in (None, "constant") or parse_schedule(x) is not None)
+_SCHEDULE: Range[str | None] = Range(FORM, lambda x: x in (None, "constant") or parse_schedule(x) is not None)
 
 
 @dataclasses.dataclass(frozen=True)

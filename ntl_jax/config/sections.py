@@ -16,14 +16,16 @@ from ntl_jax.config.vllm import VllmSection
 _FROM_SCRATCH = when("model.path", None)
 _GENERATED = when("data.train", None)
 _JAX_ENGINE = when("rollout.engine", "jax", hint="; with 'vllm' set rollout.vllm.max_num_seqs")
-_EVEN = Range("be even and at least 2, for rotary positions", lambda x: x >= 2 and x % 2 == 0)
-_MESH = Range(
+_EVEN: Range[int] = Range("be even and at least 2, for rotary positions", lambda x: x >= 2 and x % 2 == 0)
+_MESH: Range[tuple[int, int, int]] = Range(
     "be positive sizes, at most one of them -1",
     lambda mesh: all(size == -1 or size >= 1 for size in mesh) and mesh.count(-1) <= 1,
 )
-_TIERS = Range("be one or more of 1, 2, 3, 4", lambda tiers: tiers and set(tiers) <= {1, 2, 3, 4})
-_TEMPLATE = Range("contain {question}, which stands for the problem's text", lambda x: "{question}" in x)
-_FOLDER = Range("be the name of a folder, without / and \\", lambda x: x and not set(x) & set("/\\"))
+_TIERS: Range[tuple[int, ...]] = Range(
+    "be one or more of 1, 2, 3, 4", lambda tiers: bool(tiers) and set(tiers) <= {1, 2, 3, 4}
+)
+_TEMPLATE: Range[str] = Range("contain {question}, which stands for the problem's text", lambda x: "{question}" in x)
+_FOLDER: Range[str] = Range("be the name of a folder, without / and \\", lambda x: bool(x) and not set(x) & set("/\\"))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeGuard, TypeVar
+from typing import ClassVar, NamedTuple, Protocol, TypeGuard, TypeVar
 
 from ntl_jax.config.setting import Need, Range
 
@@ -11,7 +11,7 @@ from ntl_jax.config.setting import Need, Range
 class Section(Protocol):
     """Any of the dataclasses that a configuration consists of."""
 
-    __dataclass_fields__: ClassVar[dict[str, Any]]
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[object]]]
 
 
 AnySection = TypeVar("AnySection", bound=Section)
@@ -24,17 +24,17 @@ class Leaf(NamedTuple):
         path: its sections and its name, with dots between them.
         kind: its annotation.
         value: what the configuration has.
-        allowed: the values it may have, beyond its type; None: all.
+        allowed: the values it may have, beyond its type, so asked only for values of this type; None: all.
         needs: what the sections that it lies in, and it, need of other settings to have an effect.
         idle: values that are never refused for having none.
     """
 
     path: str
-    kind: Any
-    value: Any
-    allowed: Range | None
+    kind: object
+    value: object
+    allowed: Range[object] | None
     needs: tuple[Need, ...]
-    idle: tuple[Any, ...]
+    idle: tuple[object, ...]
 
 
 def leaves(section: Section, prefix: str = "", needs: tuple[Need, ...] = ()) -> Iterator[Leaf]:
@@ -48,7 +48,7 @@ def leaves(section: Section, prefix: str = "", needs: tuple[Need, ...] = ()) -> 
             yield Leaf(path, kind, value, about.get("allowed"), needs + own, about.get("idle", ()))
 
 
-def flatten(section: Section) -> dict[str, Any]:
+def flatten(section: Section) -> dict[str, object]:
     """Every setting by its dotted path.
 
     Args:
@@ -62,7 +62,7 @@ def flatten(section: Section) -> dict[str, Any]:
     return {leaf.path: leaf.value for leaf in leaves(section)}
 
 
-def from_dict(section: type[AnySection], values: Any) -> AnySection:
+def from_dict(section: type[AnySection], values: object) -> AnySection:
     """The section that ``dataclasses.asdict`` took apart, also after a trip through JSON. Its values are not validated.
 
     Args:
@@ -87,12 +87,12 @@ def from_dict(section: type[AnySection], values: Any) -> AnySection:
     return section(**{name: _restore(kinds[name], value) for name, value in values.items()})
 
 
-def _restore(kind: Any, value: Any) -> Any:
+def _restore(kind: object, value: object) -> object:
     """JSON has neither sections nor tuples."""
     if _is_section(kind):
         return from_dict(kind, value)
     return tuple(value) if isinstance(value, list) else value
 
 
-def _is_section(kind: Any) -> TypeGuard[type[Section]]:
+def _is_section(kind: object) -> TypeGuard[type[Section]]:
     return isinstance(kind, type) and dataclasses.is_dataclass(kind)

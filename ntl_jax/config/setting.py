@@ -9,16 +9,17 @@ so what belongs to PPO has an effect later.
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
-from typing import Any, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 Default = TypeVar("Default")
+Value = TypeVar("Value", contravariant=True)
 
 
-class Range(NamedTuple):
+class Range(NamedTuple, Generic[Value]):
     """What a setting may be, in words that follow "must", and as a test, which NaN fails."""
 
     words: str
-    holds: Callable[[Any], bool]
+    holds: Callable[[Value], bool]
 
 
 class Need(NamedTuple):
@@ -32,7 +33,7 @@ class Need(NamedTuple):
     """
 
     path: str
-    holds: Callable[[Any], bool]
+    holds: Callable[[object], bool]
     remedy: str
     others: tuple["Need", ...] = ()
 
@@ -45,7 +46,7 @@ class Need(NamedTuple):
         path = section + self.path[1:] if self.path.startswith(".") else self.path
         return self._replace(path=path, others=tuple(other.within(section) for other in self.others))
 
-    def unmet(self, values: Mapping[str, Any]) -> tuple["Need", ...]:
+    def unmet(self, values: Mapping[str, object]) -> tuple["Need", ...]:
         """Itself and its alternatives if none holds, else nothing; a setting without a sound value is not asked.
 
         Args:
@@ -59,10 +60,10 @@ class Need(NamedTuple):
 
 def setting(
     default: Default,
-    allowed: Range | None = None,
+    allowed: Range[Default] | None = None,
     *,
     needs: Sequence[Need] = (),
-    idle: Sequence[Any] = (),
+    idle: Sequence[Default] = (),
 ) -> Default:
     """The field of a setting, or of a section.
 
@@ -81,48 +82,47 @@ def setting(
         >>> Section().times
         3
     """
-    field: Any = dataclasses.field(
-        default=default, metadata={"allowed": allowed, "needs": tuple(needs), "idle": tuple(idle)}
-    )
-    return field
+    metadata = {"allowed": allowed, "needs": tuple(needs), "idle": tuple(idle)}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
-def at_least(low: int, why: str = "") -> Range:
+def at_least(low: int, why: str = "") -> Range[float]:
     """At least ``low``, and finite; ``why`` follows."""
     return Range(f"be at least {low}{why}", lambda x: low <= x < inf)
 
 
-def above(low: int, why: str = "") -> Range:
+def above(low: int, why: str = "") -> Range[float]:
     """Above ``low``, and finite; ``why`` follows."""
     return Range(f"be above {low}{why}", lambda x: low < x < inf)
 
 
-def or_none(allowed: Range) -> Range:
+def or_none(allowed: Range[Default]) -> Range[Default | None]:
     """None, or what a range allows."""
     return Range(f"be None or {allowed.words.removeprefix('be ')}", lambda x: x is None or allowed.holds(x))
 
 
-FINITE = Range("be a finite number", lambda x: -inf < x < inf)
-FRACTION = Range("lie in [0, 1]", lambda x: 0 <= x <= 1)
-DECAY = Range("lie in [0, 1)", lambda x: 0 <= x < 1)
-SHARE = Range("lie in (0, 1]", lambda x: 0 < x <= 1)
+FINITE: Range[float] = Range("be a finite number", lambda x: -inf < x < inf)
+FRACTION: Range[float] = Range("lie in [0, 1]", lambda x: 0 <= x <= 1)
+DECAY: Range[float] = Range("lie in [0, 1)", lambda x: 0 <= x < 1)
+SHARE: Range[float] = Range("lie in (0, 1]", lambda x: 0 < x <= 1)
 
 
-def when(path: str, *values: Any, hint: str = "") -> Need:
+def when(path: str, *values: object, hint: str = "") -> Need:
     """Has an effect where the other setting has one of these values; ``hint`` ends the message."""
     return Need(path, lambda x: x in values, f"={' or '.join(map(repr, values))}{hint}")
 
 
-def unless(path: str, value: Any, *, instead: Any) -> Need:
+def unless(path: str, value: object, *, instead: object) -> Need:
     """Has an effect where the other setting does not have this value; the remedy names another one."""
     return Need(path, lambda x: x != value, f"={instead!r}")
 
 
 def positive(path: str) -> Need:
     """Has an effect where the other setting, which is at least 0, is above 0."""
-    return Need(path, lambda x: x > 0, " above 0")
+    return Need(path, lambda x: isinstance(x, int | float) and x > 0, " above 0")
 
 
 def includes(path: str, *words: str) -> Need:
     """Has an effect where the other setting, a tuple, holds one of these."""
-    return Need(path, lambda x: not set(words).isdisjoint(x), f" to include {' or '.join(map(repr, words))}")
+    remedy = f" to include {' or '.join(map(repr, words))}"
+    return Need(path, lambda x: isinstance(x, tuple) and not set(words).isdisjoint(x), remedy)

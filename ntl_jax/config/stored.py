@@ -4,7 +4,6 @@
 import dataclasses
 import json
 import pathlib
-from typing import Any
 
 from ntl_jax.config.sections import RunConfig
 from ntl_jax.config.serialization import from_dict
@@ -82,11 +81,11 @@ def holds_run(folder: pathlib.Path) -> bool:
     return isinstance(contents, dict) and ("format" in contents or "trainer" in contents)
 
 
-def _contents(path: pathlib.Path) -> Any:
+def _contents(path: pathlib.Path) -> object:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _settings(contents: Any) -> dict[str, Any]:
+def _settings(contents: object) -> dict[str, object]:
     """What is stored, without the format."""
     if not isinstance(contents, dict):
         raise ValueError(f"it must hold an object; it holds {contents!r:.80}")

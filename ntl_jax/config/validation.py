@@ -9,14 +9,14 @@ import difflib
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_args, get_origin
+from typing import get_args, get_origin
 
-from ntl_jax.config.serialization import Leaf, flatten, leaves
+from ntl_jax.config.serialization import Leaf, Section, flatten, leaves
 from ntl_jax.config.setting import Need
 from ntl_jax.config.vllm import TEMPERATURES
 
 _GROUPED = ("group", "leave_one_out", "optimal_baseline", "reinforce_plus_plus_baseline")
-_Check = tuple[str, Callable[..., Any], tuple[str, ...]]
+_Check = tuple[str, Callable[..., object], tuple[str, ...]]
 
 # Each: what is wrong with the first setting ({1} and {2} are the other values), a test of all, and the settings.
 _COMBINATIONS: tuple[_Check, ...] = (
@@ -79,7 +79,7 @@ _COMBINATIONS: tuple[_Check, ...] = (
 )  # fmt: skip
 
 
-def find_problems(config: Any, base: Any = None) -> list[str]:
+def find_problems(config: Section, base: Section | None = None) -> list[str]:
     """One line for every problem of a ``RunConfig``: the setting, what was given, what is allowed.
 
     Args:
@@ -109,19 +109,19 @@ def find_problems(config: Any, base: Any = None) -> list[str]:
     return [f"{path}={given[path]!r}: {text}" for path, text in problems.items()]
 
 
-def _first_unmet(leaf: Leaf, sound: Mapping[str, Any]) -> tuple[Need, ...]:
+def _first_unmet(leaf: Leaf, sound: Mapping[str, object]) -> tuple[Need, ...]:
     """The first need of a setting that is not met, with its alternatives; empty if there is none."""
     others = [need for need in leaf.needs if need.path != leaf.path]
     return next((unmet for need in others if (unmet := need.unmet(sound))), ())
 
 
-def _without_effect(unmet: Sequence[Need], sound: Mapping[str, Any], leave: Any) -> str:
+def _without_effect(unmet: Sequence[Need], sound: Mapping[str, object], leave: object) -> str:
     because = " and ".join(f"{need.path}={sound[need.path]!r}" for need in unmet)
     remedies = " or ".join(f"{need.path}{need.remedy}" for need in unmet)
     return f"has no effect with {because}: leave it {leave!r}, or set {remedies}"
 
 
-def _fits(kind: Any, value: Any) -> bool:
+def _fits(kind: object, value: object) -> bool:
     """Whether a value is of the annotated type; an int will do for a float, a bool for no number."""
     options = get_args(kind)
     match get_origin(kind):
@@ -138,7 +138,7 @@ def _fits(kind: Any, value: Any) -> bool:
     return len(items) == len(value) and all(map(_fits, items, value))
 
 
-def _expected(kind: Any, value: Any) -> str:
+def _expected(kind: object, value: object) -> str:
     """What the annotation allows; of the words of a Literal, which is nearest."""
     if get_origin(kind) is not typing.Literal:
         return f"must be {kind.__name__ if isinstance(kind, type) else kind}"

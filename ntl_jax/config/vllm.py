@@ -9,7 +9,7 @@ from ntl_jax.config.setting import SHARE, Range, at_least, or_none, setting
 TEMPERATURES = (0.01, 2.0)
 """What vLLM samples at: below, it would go over to 0.01 by itself; above, it refuses."""
 
-_OPTIONS = Range(
+_OPTIONS: Range[tuple[str, ...]] = Range(
     "be engine arguments of vLLM like 'block_size=32'",
     lambda options: all(option.partition("=")[0].isidentifier() and "=" in option for option in options),
 )

@@ -120,7 +120,7 @@ def encode_solutions(
         >>> tokenizer.decode(pairs[0][1])
         'It is 5<|endoftext|>'
     """
-    texts = [prompt.extra_info["solution"] for prompt in prompts]
+    texts = [str(prompt.extra_info["solution"]) for prompt in prompts]
     if special := find_special_tokens("\n".join(texts), tokenizer):
         raise ValueError(
             f"solutions must contain no special tokens, given {', '.join(dict.fromkeys(special))}: the end token "

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 
 from ntl_jax.config import RunConfig
 from ntl_jax.data import DataCursor
-from ntl_jax.experience.digit_source import DigitSource
+from ntl_jax.experience.digits.source import DigitSource
 from ntl_jax.experience.scored import Scored, join_scored
 from ntl_jax.experience.scorer import Scorer, reward_temperature
 from ntl_jax.metrics import Clock

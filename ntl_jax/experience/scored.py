@@ -2,8 +2,8 @@
 """Trajectories with everything that was read off them."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -11,6 +11,8 @@ from jaxtyping import Bool, Float, Int
 from ntl_jax.experience.reader import Reading
 from ntl_jax.records import NTLInfo, Prompt, Trajectory
 from ntl_jax.rewards import RewardOutcome
+
+Sample = TypeVar("Sample")
 
 
 class Scored(NamedTuple):
@@ -56,19 +58,19 @@ class Scored(NamedTuple):
 def join_scored(parts: Sequence[Scored], rows: Int[np.ndarray, "B"]) -> Scored:
     """Some samples of several calls as those of one, with the errors of all; they are numbered through all parts."""
 
-    def pick(name: str) -> list[Any]:
-        samples = [sample for part in parts for sample in getattr(part, name)]
+    def pick(by_part: Iterable[Sequence[Sample]]) -> list[Sample]:
+        samples = [sample for part in by_part for sample in part]
         return [samples[i] for i in rows]
 
     starts = np.cumsum([0, *(len(part.trajectories) for part in parts)])
     reasons = {start + i: why for start, part in zip(starts, parts, strict=False) for i, why in part.fallbacks.items()}
     infos = [part.ntl_info for part in parts if part.ntl_info is not None]
     return parts[0]._replace(
-        prompts=pick("prompts"),
-        trajectories=pick("trajectories"),
-        readings=pick("readings"),
+        prompts=pick(part.prompts for part in parts),
+        trajectories=pick(part.trajectories for part in parts),
+        readings=pick(part.readings for part in parts),
         ntl_info=join_infos(infos, rows) if infos else None,
-        outcomes=pick("outcomes"),
+        outcomes=pick(part.outcomes for part in parts),
         fallbacks={i: reasons[row] for i, row in enumerate(rows) if row in reasons},
         reward_errors=[error for part in parts for error in part.reward_errors],
     )

@@ -3,12 +3,11 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from ntl_jax.config import NTLSection, RewardSection, parse_schedule
-from ntl_jax.experience.ntl_record import blank_labels, build_ntl_info, confidence_ntl_info, number_ntl_info
+from ntl_jax.experience.digits.record import blank_labels, build_ntl_info, confidence_ntl_info, number_ntl_info
 from ntl_jax.experience.reader import Reader, Reading
 from ntl_jax.experience.scored import Scored
 from ntl_jax.numerals import DigitLabels
@@ -124,9 +123,11 @@ class Scorer:
             )
         LOGGER.warning("%d of %d samples are scored by exact match: %s", len(reasons), len(trajectories), first)
 
-    def _call(self, index: int, sample: tuple[Prompt, Reading], ntl_info: NTLInfo | None, tau: float) -> dict[str, Any]:
+    def _call(
+        self, index: int, sample: tuple[Prompt, Reading], ntl_info: NTLInfo | None, tau: float
+    ) -> dict[str, object]:
         prompt, reading = sample
-        call = {
+        call: dict[str, object] = {
             "data_source": prompt.data_source,
             "solution_str": reading.text,
             "ground_truth": prompt.ground_truth,
@@ -138,7 +139,7 @@ class Scorer:
             return call
         return call | {"ntl_info": ntl_info[index : index + 1], "tau": tau} | self._bonus
 
-    def _rewards(self, calls: Sequence[Mapping[str, Any]], fallbacks: Mapping[int, str]) -> list[RewardOutcome]:
+    def _rewards(self, calls: Sequence[Mapping[str, object]], fallbacks: Mapping[int, str]) -> list[RewardOutcome]:
         """The function's outcomes; a row without a record gets its exact match where the function uses records."""
         plain = set(fallbacks) if "ntl_info" in self.reward.takes else set()
         outcomes = iter(self.reward([call for i, call in enumerate(calls) if i not in plain]))

@@ -14,6 +14,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ntl_jax.ops.arguments import check_arrays, check_mask
 
+Ids = Int[Array | np.ndarray, " B"]
+"""Any ints; of 64 bits only on the host."""
+
 
 class Groups(NamedTuple):
     """For each of B rows, its group.
@@ -41,7 +44,7 @@ class Groups(NamedTuple):
 
 
 def scored_groups(
-    scores: Float[Array, " B"], group_ids: Int[Array, " B"], where: Bool[Array, " B"] | None, **lengths: Array
+    scores: Float[Array, " B"], group_ids: Ids, where: Bool[Array, " B"] | None, **lengths: Array
 ) -> tuple[Float[Array, " B"], Groups]:
     """The scores in float32, and the groups of rows with equal ids.
 
@@ -87,7 +90,7 @@ def deviations(
     return jnp.where(groups.has_baseline, compared, 0.0)
 
 
-def _check_ids(group_ids: Array) -> None:
+def _check_ids(group_ids: Ids) -> None:
     is_array = isinstance(group_ids, jax.Array | np.ndarray)
     if not is_array or not jnp.issubdtype(group_ids.dtype, jnp.integer):
         raise ValueError(
@@ -96,7 +99,7 @@ def _check_ids(group_ids: Array) -> None:
         )
 
 
-def _group_rows(group_ids: Array, where: Array | None) -> Groups:
+def _group_rows(group_ids: Ids, where: Array | None) -> Groups:
     index = _numbered(group_ids)
     one = jnp.ones(index.shape, jnp.float32)
     size = _sums(one, index)
@@ -105,7 +108,7 @@ def _group_rows(group_ids: Array, where: Array | None) -> Groups:
     return Groups(index, jnp.asarray(where), size, _sums(jnp.where(where, one, 0.0), index))
 
 
-def _numbered(group_ids: Array) -> Array:
+def _numbered(group_ids: Ids) -> Array:
     """The index of each id's group, in ascending order of ids."""
     if isinstance(group_ids, np.ndarray):  # numbered in numpy: JAX would truncate 64-bit ids to 32 bits
         return jnp.asarray(np.unique(group_ids, return_inverse=True)[1], jnp.int32)

@@ -5,7 +5,6 @@ import json
 import os
 import pathlib
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 
 def write_whole(path: pathlib.Path, text: str) -> None:
@@ -23,7 +22,7 @@ def write_whole(path: pathlib.Path, text: str) -> None:
     os.replace(part, path)
 
 
-def write_rows(path: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> None:
+def write_rows(path: pathlib.Path, rows: Iterable[Mapping[str, object]]) -> None:
     """Writes one JSON object a line.
 
     Args:

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
 
 from ntl_jax.metrics import names
 
@@ -66,7 +67,7 @@ class _LineWriter:
             kept_bytes += len(line)
         self._file.truncate(kept_bytes)
 
-    def _append(self, stage: str, step: int, row: Mapping[str, Any]) -> None:
+    def _append(self, stage: str, step: int, row: Mapping[str, object]) -> None:
         assert stage in names.STAGES, stage
         line = {"stage": stage, "step": int(step)} | {name: _plain(value) for name, value in row.items()}
         self._file.write(json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n")
@@ -94,7 +95,7 @@ class MetricWriter(_LineWriter):
     def __init__(self, run_folder: pathlib.Path) -> None:
         super().__init__(run_folder / "metrics.jsonl")
 
-    def write(self, stage: str, step: int, metrics: Mapping[str, Any]) -> None:
+    def write(self, stage: str, step: int, metrics: Mapping[str, ArrayLike]) -> None:
         """Writes one line.
 
         Args:
@@ -177,7 +178,7 @@ def _parse(path: pathlib.Path, number: int, line: bytes) -> dict[str, Any]:
     return row
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """Scalars and arrays as JSON values: exact floats, null for NaN and infinity."""
     if isinstance(value, str) or value is None:
         return value

@@ -11,6 +11,10 @@ from jaxtyping import Array, Bool, Float, Int
 from ntl_jax.models.sharding import constrain, constraint_mesh, mesh_platform
 from ntl_jax.models.splash import splash_attention
 
+Queries = Float[Array, "B S N H"]
+Keys = Float[Array, "B S K H"]
+"""Keys or values."""
+
 LOWEST = -0.7 * float(jnp.finfo(jnp.float32).max)  # a masked score: a row without any other stays finite
 LONG_ROW = 1024  # positions; longer rows are attended from this many queries at a time
 
@@ -23,11 +27,11 @@ def causal_mask(segment_ids: Int[Array, "B S"]) -> Bool[Array, "B S S"]:
 
 
 def causal_attention(
-    q: Float[Array, "B S N H"],
-    k: Float[Array, "B S K H"],
-    v: Float[Array, "B S K H"],
+    q: Queries,
+    k: Keys,
+    v: Keys,
     mask: Bool[Array, "B S S"],
-) -> Float[Array, "B S N H"]:
+) -> Queries:
     """Grouped-query attention within rows; softmax in float32.
 
     Heads first, and the queries of a group below each other: two products of matrices, for which XLA:CPU copies less
@@ -48,7 +52,7 @@ def causal_attention(
 
 def row_attention(
     implementation: str, segment_ids: Int[Array, "B S"] | None, *, long_row: int = LONG_ROW
-) -> Callable[[Array, Array, Array], Array]:
+) -> Callable[[Queries, Keys, Keys], Queries]:
     """Causal attention within the segments of rows, as (q [B, S, N, H], k [B, S, K, H], v) -> [B, S, N, H].
 
     Args:
@@ -58,7 +62,7 @@ def row_attention(
         long_row: "xla" attends longer rows from this many queries at a time.
     """
 
-    def attend(q, k, v):
+    def attend(q: Queries, k: Keys, v: Keys) -> Queries:
         match choose_attention(implementation, q.shape, q.dtype, mesh_platform()):
             case "cudnn":
                 q, k, v = _by_device(q, k, v)
@@ -98,7 +102,7 @@ def choose_attention(implementation: str, shape: tuple[int, ...], dtype: DTypeLi
     return "xla"
 
 
-def _xla(q, k, v, segment_ids, long_row):
+def _xla(q: Queries, k: Keys, v: Keys, segment_ids: Int[Array, "B S"] | None, long_row: int) -> Queries:
     """Dense scores up to ``long_row``, else of that many queries at a time, recomputed in the backward pass."""
     num_rows, size, *heads = q.shape
     segment_ids = jnp.ones((1, size), jnp.int32) if segment_ids is None else segment_ids
@@ -110,7 +114,7 @@ def _xla(q, k, v, segment_ids, long_row):
     queries = jnp.arange(num_blocks * long_row).reshape(num_blocks, long_row)
 
     @jax.checkpoint
-    def attend_block(block):
+    def attend_block(block: tuple[Float[Array, "B C N H"], Int[Array, "C"]]) -> Float[Array, "B C N H"]:
         q, index = block
         own_ids = segment_ids[:, jnp.minimum(index, size - 1)]
         mask = (own_ids[:, :, None] == segment_ids[:, None, :]) & (index[:, None] >= jnp.arange(size)[None])[None]
@@ -120,15 +124,16 @@ def _xla(q, k, v, segment_ids, long_row):
     return mixed.swapaxes(0, 1).reshape(num_rows, -1, *heads)[:, :size]
 
 
-def _cudnn(q, k, v, segment_ids):
+def _cudnn(q: Queries, k: Keys, v: Keys, segment_ids: Int[Array, "B S"] | None) -> Queries:
     """cuDNN's flash attention. It knows no segments: where rows are packed, a mask [B, 1, S, S] goes in as a bias."""
     same = None if segment_ids is None else (segment_ids[:, :, None] == segment_ids[:, None, :])[:, None]
     return jax.nn.dot_product_attention(q, k, v, mask=same, is_causal=True, implementation="cudnn")
 
 
-def _by_device(q, k, v):
+def _by_device(q: Queries, k: Keys, v: Keys) -> tuple[Queries, Keys, Keys]:
     """Places the heads for a kernel that sees one device's part: each with the key/value heads it reads."""
     mesh = constraint_mesh()
     if mesh is not None and k.shape[2] % mesh.shape["tensor"]:
         k, v = (jnp.repeat(x, q.shape[2] // k.shape[2], axis=2) for x in (k, v))
-    return tuple(constrain(x, "rows", "whole", "heads", "head_dim") for x in (q, k, v))
+    q, k, v = (constrain(x, "rows", "whole", "heads", "head_dim") for x in (q, k, v))
+    return q, k, v

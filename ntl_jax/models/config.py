@@ -5,7 +5,7 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 from ntl_jax.models.hf.config import ARCHITECTURES, fields_from_hf, fields_to_hf
 from ntl_jax.models.rotary import RopeScaling
@@ -17,6 +17,16 @@ CHOICES = {
     "attention": ("auto", "xla", "cudnn", "splash"),
     "remat": ("none", "layer", "dots"),
 }
+
+
+class Settings(TypedDict, total=False):
+    """Fields of `ModelConfig` that a checkpoint leaves open."""
+
+    num_tokens: int | None
+    param_dtype: Literal["float32", "bfloat16"]
+    compute_dtype: Literal["float32", "bfloat16"]
+    attention: Literal["auto", "xla", "cudnn", "splash"]
+    remat: Literal["none", "layer", "dots"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,11 +110,18 @@ class ModelConfig:
         return ARCHITECTURES[self.architecture].qk_norm
 
     @classmethod
-    def from_hf(cls, config: Mapping[str, Any] | str | pathlib.Path, **settings: Any) -> "ModelConfig":
+    def from_hf(
+        cls,
+        config: Mapping[str, Any] | str | pathlib.Path,
+        *,
+        source: str | None = None,
+        **settings: Unpack[Settings],
+    ) -> "ModelConfig":
         """Reads a Hugging Face configuration.
 
         Args:
             config: the contents of a ``config.json``, its path, or that of its folder.
+            source: as in the fields.
             settings: other fields: num_tokens, param_dtype, compute_dtype, attention, remat.
 
         Raises:
@@ -119,7 +136,7 @@ class ModelConfig:
             (16, False, False)
         """
         if isinstance(config, Mapping):
-            return cls(**fields_from_hf(config), **settings)
+            return cls(**fields_from_hf(config), source=source, **settings)
         path = pathlib.Path(config)
         path = path / "config.json" if path.is_dir() else path
         try:
@@ -127,7 +144,7 @@ class ModelConfig:
         except (OSError, json.JSONDecodeError) as error:
             raise ValueError(f"{path} is no readable Hugging Face configuration: {error}") from error
         try:
-            return cls(**fields_from_hf(contents), **settings)
+            return cls(**fields_from_hf(contents), source=source, **settings)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 

@@ -85,7 +85,9 @@ class Decoder(nnx.Module):
         kept = []
         for index, layer in enumerate(self.layers):
 
-            def run_layer(x, layer=layer, index=index):
+            def run_layer(
+                x: Float[Array, "B S D"], layer: Layer = layer, index: int = index
+            ) -> tuple[Float[Array, "B S D"], object]:
                 return layer(x, angles, lambda q, k, v: attend(index, q, k, v))
 
             if config.remat != "none":

@@ -45,7 +45,7 @@ TABLE_NAME = "PARAMETERS in ntl_jax/models/parameters.py"
 NNX_VALUE = jax.tree_util.GetAttrKey("value")  # the last key of a leaf of ``nnx.State``, inside its ``nnx.Param``
 
 
-def leaf_name(path: tuple) -> str | None:
+def leaf_name(path: jax.tree_util.KeyPath) -> str | None:
     """The innermost word on a leaf's path: the name of a parameter, or of an optimizer's own leaf.
 
     Example:
@@ -63,7 +63,7 @@ def leaf_name(path: tuple) -> str | None:
     return words[-1] if words else None
 
 
-def parameter_at(path: tuple) -> Parameter:
+def parameter_at(path: jax.tree_util.KeyPath) -> Parameter:
     """The row of the parameter at a path.
 
     Raises:
@@ -75,7 +75,7 @@ def parameter_at(path: tuple) -> Parameter:
     return PARAMETERS[name]
 
 
-def unknown(path: tuple) -> str:
+def unknown(path: jax.tree_util.KeyPath) -> str:
     """What is wrong with a leaf that the table does not have, and the fix."""
     where, name = jax.tree_util.keystr(path), leaf_name(path)
     return f"{where}: unknown parameter {name!r}; add a row for it (kind, axes, num_inputs) to {TABLE_NAME}"

@@ -6,11 +6,12 @@ Optimizer moments end in the same names as their parameters, so the same look-up
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from jax.tree_util import KeyPath
+from jaxtyping import PyTree
 
 from ntl_jax.models.parameters import PARAMETERS, TABLE_NAME, leaf_name, unknown
 
@@ -39,8 +40,12 @@ FACTORED = {
 OPTIMIZER_CONSTANTS = {"ns_coeffs"}  # arrays that belong to no parameter: the coefficients of Muon's iteration
 
 
-def make_mesh(shape: tuple[int, int, int], devices: Sequence[Any] | None = None) -> Mesh:
+def make_mesh(shape: tuple[int, int, int], devices: Sequence[object] | None = None) -> Mesh:
     """A mesh over (data, fsdp, tensor); one size may be -1: all devices that are left. Without -1 some may stay idle.
+
+    Args:
+        shape: the sizes.
+        devices: some of ``jax.devices()``; None: all.
 
     Raises:
         ValueError: if the sizes need more devices than there are, or do not divide them.
@@ -71,7 +76,7 @@ def num_row_shards(mesh: Mesh) -> int:
     return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
-def shardings(tree, mesh: Mesh, rules: Rules = RULES):
+def shardings(tree: PyTree, mesh: Mesh, rules: Rules = RULES) -> PyTree[NamedSharding]:
     """The sharding of every leaf of parameters, optimizer states or train states.
 
     Replicated are scalars, ``OPTIMIZER_CONSTANTS`` and the statistics of a parameter that have fewer axes than it. Any
@@ -88,7 +93,7 @@ def shardings(tree, mesh: Mesh, rules: Rules = RULES):
     """
     problems: list[str] = []
 
-    def place(path, leaf) -> NamedSharding:
+    def place(path: KeyPath, leaf: jax.Array | jax.ShapeDtypeStruct) -> NamedSharding:
         spec, found = _placement(path, leaf.shape, mesh.shape, rules)
         problems.extend(found)
         return NamedSharding(mesh, spec)
@@ -102,7 +107,7 @@ def shardings(tree, mesh: Mesh, rules: Rules = RULES):
     return result
 
 
-def _placement(path: tuple, shape: tuple[int, ...], sizes: Mapping[str, int], rules: Rules) -> tuple[P, list[str]]:
+def _placement(path: KeyPath, shape: tuple[int, ...], sizes: Mapping[str, int], rules: Rules) -> tuple[P, list[str]]:
     """Where one leaf lies, and what is wrong with that."""
     name, where = leaf_name(path), jax.tree_util.keystr(path)
     if not shape or name in OPTIMIZER_CONSTANTS:

@@ -11,12 +11,14 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
+
+from ntl_jax.numerals.tokenizer import NamedTokens
 
 Kind = Literal["digits", "numbers"]
 
@@ -103,7 +105,9 @@ class NumberTable:
         )
 
     @classmethod
-    def from_tokenizer(cls, tokenizer: Any, kind: Kind = "digits", vocab_size: int | None = None) -> NumberTable:
+    def from_tokenizer(
+        cls, tokenizer: NamedTokens, kind: Kind = "digits", vocab_size: int | None = None
+    ) -> NumberTable:
         """Builds the table from a tokenizer, which it reads and never changes.
 
         Args:

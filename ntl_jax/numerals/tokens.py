@@ -12,10 +12,15 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from ntl_jax.numerals.tokenizer import DecodingTokenizer
+
+Piece = TypeVar("Piece", bytes, bytes | str)
+"""What an entry of a vocabulary writes."""
 
 MAX_TOKEN_DIGITS = 9
 """Number tokens of more digits get no truth: their values pass the range of int32."""
@@ -54,7 +59,7 @@ class TokenDecoder:
         ('#### 72€', [0, 4, 6, 7, 7])
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: DecodingTokenizer) -> None:
         self._strip = False
         match _decoding_steps(tokenizer):
             case [{"type": "ByteLevel"}]:
@@ -95,30 +100,32 @@ def sampled_numbers(ids: Int[np.ndarray, "T"], token_values: Float[np.ndarray, "
     return np.where(values < 10.0**MAX_TOKEN_DIGITS, values, -1.0).astype(np.int32)
 
 
-def _decoding_steps(tokenizer: Any) -> list[dict[str, Any]]:
+def _decoding_steps(tokenizer: DecodingTokenizer) -> list[dict[str, object]]:
     """What a tokenizers-backed tokenizer does to its pieces, as its ``tokenizer.json`` says; empty for any other."""
     # Mistral's own tokenizers lack this attribute; they are not backed by the tokenizers library.
-    if not getattr(tokenizer, "is_fast", False) or tokenizer.backend_tokenizer.decoder is None:
+    is_fast = getattr(tokenizer, "is_fast", False)
+    backend = getattr(tokenizer, "backend_tokenizer", None) if is_fast else None
+    if backend is None or backend.decoder is None:
         return []
-    decoder = json.loads(tokenizer.backend_tokenizer.decoder.__getstate__())
+    decoder = json.loads(backend.decoder.__getstate__())
     return decoder["decoders"] if decoder["type"] == "Sequence" else [decoder]
 
 
-class _Pieces(dict[int, Any]):
+class _Pieces(dict[int, Piece | None], Generic[Piece]):
     """What each id writes, read from the tokenizer when an id first appears; None for ids that write nothing."""
 
-    def __init__(self, tokenizer: Any, read: Callable[[str], bytes | str]) -> None:
+    def __init__(self, tokenizer: DecodingTokenizer, read: Callable[[str], Piece]) -> None:
         super().__init__({i: None for i, token in tokenizer.added_tokens_decoder.items() if token.special})
         self._tokenizer, self._read = tokenizer, read
 
-    def __missing__(self, token_id: int) -> bytes | str | None:
+    def __missing__(self, token_id: int) -> Piece | None:
         token = self._tokenizer.convert_ids_to_tokens(token_id)
-        self[token_id] = None if token is None else self._read(token)
+        self[token_id] = self._read(token) if isinstance(token, str) else None
         return self[token_id]
 
 
 def _table_writer(
-    tokenizer: Any, read: Callable[[str], bytes | str], write: Callable[[list[Any]], list[str]]
+    tokenizer: DecodingTokenizer, read: Callable[[str], Piece], write: Callable[[list[Piece | None]], list[str]]
 ) -> Callable[[list[int]], list[str]]:
     pieces = _Pieces(tokenizer, read)
     return lambda ids: write([pieces[i] for i in ids])
@@ -143,14 +150,16 @@ def _fallback_piece(token: str) -> bytes | str:
     return token.replace(_SPACE_MARKER, " ")
 
 
-def _write_pieces(pieces: list[Any]) -> list[str]:
+def _write_pieces(pieces: list[bytes | str | None]) -> list[str]:
     """Runs of single bytes are decoded together; in a run that is not UTF-8, every byte becomes a replacement mark."""
     written = [piece if isinstance(piece, str) else "" for piece in pieces]
     present = [t for t, piece in enumerate(pieces) if piece is not None]
     for kind, tokens in itertools.groupby(present, key=lambda t: type(pieces[t])):
         if kind is bytes:
             run = list(tokens)
-            for t, text in zip(run, _write_run([pieces[t] for t in run]), strict=True):
+            for t, text in zip(
+                run, _write_run([piece for t in run if isinstance(piece := pieces[t], bytes)]), strict=True
+            ):
                 written[t] = text
     return written
 
@@ -163,7 +172,7 @@ def _write_run(run: list[bytes]) -> list[str]:
         return [_REPLACEMENT] * len(run)
 
 
-def _prefix_writer(tokenizer: Any) -> Callable[[list[int]], list[str]]:
+def _prefix_writer(tokenizer: DecodingTokenizer) -> Callable[[list[int]], list[str]]:
     """Decodes every prefix; for a long prefix only a window at its end, chosen so that the text is the same.
 
     The window moves only after a complete character and if its first tokens decode to some text, because decoding may
@@ -171,7 +180,9 @@ def _prefix_writer(tokenizer: Any) -> Callable[[list[int]], list[str]]:
     """
 
     def decode(ids: list[int]) -> str:
-        return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        assert isinstance(text, str), "one list of ids is one text"
+        return text
 
     silent = {i for i in tokenizer.all_special_ids if not decode([i])}
     known = range(max(len(tokenizer), max(tokenizer.get_vocab().values()) + 1))

@@ -5,16 +5,16 @@ Types, dtypes and shapes are also checked under `jit`. Values of traced numbers 
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Int
 
 
-def check_arrays(**arrays: Any) -> None:
+def check_arrays(**arrays: object) -> None:
     """Raises ValueError unless each argument is a JAX or numpy array.
 
     Args:
@@ -107,7 +107,7 @@ def check_segment_ids(segment_ids: Int[Array, "... T"] | None, mask: Bool[Array,
         )
 
 
-def check_numbers(allowed: str, holds: Callable[[np.ndarray], Any], **numbers: Any) -> None:
+def check_numbers(allowed: str, holds: Callable[[np.ndarray], np.ndarray], **numbers: object) -> None:
     """Raises ValueError unless a test holds for each number, or for all entries of each array of numbers.
 
     Args:
@@ -133,22 +133,24 @@ def check_numbers(allowed: str, holds: Callable[[np.ndarray], Any], **numbers: A
             raise ValueError(f"{name}={given} must be {allowed}")
 
 
-def check_positive(**numbers: Any) -> None:
+def check_positive(**numbers: object) -> None:
     """`check_numbers`: finite and above 0."""
     check_numbers("a finite number above 0", lambda x: (x > 0) & (x < np.inf), **numbers)
 
 
-def check_not_negative(**numbers: Any) -> None:
+def check_not_negative(**numbers: object) -> None:
     """`check_numbers`: at least 0, infinity included."""
     check_numbers("at least 0", lambda x: x >= 0, **numbers)
 
 
-def check_fraction(**numbers: Any) -> None:
+def check_fraction(**numbers: object) -> None:
     """`check_numbers`: in [0, 1]."""
     check_numbers("in [0, 1]", lambda x: (x >= 0) & (x <= 1), **numbers)
 
 
-def check_bounds(low: Any, high: Any, *, around: float | None = None, remedy: str = "exchange them") -> None:
+def check_bounds(
+    low: ArrayLike, high: ArrayLike, *, around: float | None = None, remedy: str = "exchange them"
+) -> None:
     """Raises ValueError unless `low <= high`, with `around` between them; traced bounds are not checked.
 
     Args:

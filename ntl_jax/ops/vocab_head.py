@@ -4,35 +4,18 @@
 `vocab_head` is the composable op: it walks over chunks of positions, and again in the backward pass, which recomputes
 their logits. `vocab_head_loss` sums a loss over positions and takes its gradient in the same walk: a quarter of the
 matrix products less. `vocab_head_dense` is their dense twin: the oracle of the tests, and the path of tiny problems.
-
-The loops hold the head as rows [V, D], one a token, which is how an embedding lies in memory: of a tied head's two
-transpositions nothing is left in the compiled program.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from ntl_jax.ops.arguments import check_arrays, check_numbers
-from ntl_jax.ops.chunks import join_rows, merge_axes, num_chunks, part_axis, split_rows
-from ntl_jax.ops.head_stats import (
-    HeadStats,
-    head_gradients,
-    head_logits,
-    head_stats,
-    logits_cotangent,
-    product,
-)
-
-
-class Walk(NamedTuple):
-    """Static arguments of a walk: the number of chunks, and the first id with probability 0."""
-
-    num_chunks: int
-    num_tokens: int | None
+from ntl_jax.ops.chunks import merge_axes, num_chunks, part_axis
+from ntl_jax.ops.head_stats import HeadStats, head_logits, head_stats
+from ntl_jax.ops.head_walk import Walk, chunked_stats, summed_loss
 
 
 def vocab_head_dense(
@@ -115,17 +98,17 @@ def vocab_head(
     if walk.num_chunks == 1:
         return vocab_head_dense(hidden, head, targets, number_ids, temperature=temperature, num_tokens=num_tokens)
     flat_hidden, flat_targets = merge_axes((hidden, targets), targets.ndim)
-    stats = _chunked_stats(walk, flat_hidden, head.T, flat_targets, number_ids, _constant(temperature))
+    stats = chunked_stats(walk, flat_hidden, head.T, flat_targets, number_ids, _constant(temperature))
     return part_axis(stats, targets.shape)
 
 
 def vocab_head_loss(
-    per_token_loss: Callable[[HeadStats, Any], Float[Array, "..."]],
+    per_token_loss: Callable[[HeadStats, PyTree], Float[Array, "..."]],
     hidden: Float[Array, "... D"],
     head: Float[Array, "D V"],
     targets: Int[Array, "..."],
     number_ids: Int[Array, " M"],
-    inputs: Any = (),
+    inputs: PyTree = (),
     *,
     temperature: float | Float[Array, ""] = 1.0,
     num_tokens: int | None = None,
@@ -164,111 +147,14 @@ def vocab_head_loss(
     _check(hidden, head, targets, number_ids, temperature, num_tokens, chunk_size)
     walk = Walk(num_chunks(targets.shape, head.shape[1], chunk_size), num_tokens)
     hidden, flat_targets, inputs = merge_axes((hidden, targets, inputs), targets.ndim)
-    loss, stats = _summed_loss(
+    loss, stats = summed_loss(
         per_token_loss, walk, hidden, head.T, flat_targets, number_ids, _constant(temperature), inputs
     )
     return loss, part_axis(jax.lax.stop_gradient(stats), targets.shape)
 
 
-def _stats_by_chunks(
-    walk: Walk, hidden: Array, rows: Array, targets: Array, number_ids: Array, temperature: Array
-) -> HeadStats:
-    """`HeadStats` of N positions, one chunk of logits at a time."""
-
-    def chunk_stats(chunk: tuple[Array, Array]) -> HeadStats:
-        hidden, targets = chunk
-        return head_stats(head_logits(hidden, rows.T, temperature, walk.num_tokens), targets, number_ids)
-
-    return join_rows(jax.lax.map(chunk_stats, split_rows((hidden, targets), walk.num_chunks)), targets.size)
-
-
-def _stats_by_chunks_fwd(walk, hidden, rows, targets, number_ids, temperature):
-    stats = _stats_by_chunks(walk, hidden, rows, targets, number_ids, temperature)
-    return stats, (hidden, rows, targets, number_ids, temperature, stats)
-
-
-def _stats_by_chunks_bwd(walk, residuals, cotangents):
-    hidden, rows, targets, number_ids, temperature, stats = residuals
-
-    def chunk_gradients(d_rows, chunk):
-        hidden, targets, stats, cotangents = chunk
-        logits = head_logits(hidden, rows.T, temperature, walk.num_tokens)
-        d_logits = logits_cotangent(logits, targets, stats, cotangents, walk.num_tokens) / temperature
-        return head_gradients(d_rows, hidden, rows, d_logits)
-
-    chunks = split_rows((hidden, targets, stats, cotangents), walk.num_chunks)
-    d_rows, d_hidden = jax.lax.scan(chunk_gradients, jnp.zeros(rows.shape, jnp.float32), chunks)
-    d_number_logits = cotangents.number_log_probs / temperature
-    gradients = _finished(walk, d_rows, join_rows(d_hidden, targets.size), hidden, rows, number_ids, d_number_logits)
-    return *gradients, None, None, None
-
-
-_chunked_stats = jax.custom_vjp(_stats_by_chunks, nondiff_argnums=(0,))
-_chunked_stats.defvjp(_stats_by_chunks_fwd, _stats_by_chunks_bwd)
-
-
-def _loss_by_chunks(
-    per_token_loss: Callable[[HeadStats, Any], Array],
-    walk: Walk,
-    hidden: Array,
-    rows: Array,
-    targets: Array,
-    number_ids: Array,
-    temperature: Array,
-    inputs: Any,
-) -> tuple[Array, HeadStats]:
-    """The loss summed over N positions, and their statistics."""
-    stats = _stats_by_chunks(walk, hidden, rows, targets, number_ids, temperature)
-    return jnp.sum(per_token_loss(stats, inputs)), stats
-
-
-def _loss_by_chunks_fwd(per_token_loss, walk, hidden, rows, targets, number_ids, temperature, inputs):
-    def chunk_loss(d_rows, chunk):
-        hidden, targets, inputs, is_position = chunk
-        logits = head_logits(hidden, rows.T, temperature, walk.num_tokens)
-        # The barrier parts the two uses of the logits: nothing of their size is kept from one for the other.
-        stats = jax.lax.optimization_barrier(head_stats(logits, targets, number_ids))
-        losses, pull_back = jax.vjp(lambda stats: per_token_loss(stats, inputs), stats)
-        (d_stats,) = pull_back(jnp.ones_like(losses))
-        # The gradient may be anything, NaN included, on the zeros that only fill up the last chunk.
-        d_stats = jax.tree.map(lambda x: jnp.where(_like(is_position, x), x, 0.0), d_stats)
-        d_logits = logits_cotangent(logits, targets, stats, d_stats, walk.num_tokens) / temperature
-        d_rows, d_hidden = head_gradients(d_rows, hidden, rows, d_logits)
-        return d_rows, (losses, stats, d_hidden, d_stats.number_log_probs / temperature)
-
-    chunks = split_rows((hidden, targets, inputs, jnp.ones(targets.shape, bool)), walk.num_chunks)
-    d_rows, per_position = jax.lax.scan(chunk_loss, jnp.zeros(rows.shape, jnp.float32), chunks)
-    losses, stats, d_hidden, d_number_logits = join_rows(per_position, targets.size)
-    return (jnp.sum(losses), stats), _finished(walk, d_rows, d_hidden, hidden, rows, number_ids, d_number_logits)
-
-
-def _loss_by_chunks_bwd(per_token_loss, walk, gradients, cotangents):
-    d_hidden, d_rows = (gradient * cotangents[0].astype(gradient.dtype) for gradient in gradients)
-    return d_hidden, d_rows, None, None, None, None
-
-
-_summed_loss = jax.custom_vjp(_loss_by_chunks, nondiff_argnums=(0, 1))
-_summed_loss.defvjp(_loss_by_chunks_fwd, _loss_by_chunks_bwd)
-
-
-def _finished(walk, d_rows, d_hidden, hidden, rows, number_ids, d_number_logits):
-    """Adds what enters through the number logits, for all positions at once, and casts to the inputs' dtypes."""
-    if walk.num_tokens is not None:
-        d_number_logits = jnp.where((number_ids < walk.num_tokens)[None, :], d_number_logits, 0.0)
-    if hidden.dtype == rows.dtype:
-        d_number_logits = d_number_logits.astype(rows.dtype)
-    d_hidden += product("nm,md->nd", d_number_logits, rows[number_ids])
-    d_number_rows = product("nm,nd->md", d_number_logits, hidden)
-    return d_hidden.astype(hidden.dtype), d_rows.at[number_ids].add(d_number_rows).astype(rows.dtype)
-
-
 def _constant(temperature: float | Array) -> Array:
     return jax.lax.stop_gradient(jnp.asarray(temperature, jnp.float32))
-
-
-def _like(mask: Array, x: Array) -> Array:
-    """The mask [C] broadcast to the shape of x [C, *]."""
-    return jnp.broadcast_to(mask.reshape(-1, *[1] * (x.ndim - 1)), x.shape)
 
 
 def _check(

@@ -3,7 +3,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -20,7 +20,7 @@ OF_BATCH = ("batch_size", "seq_len", "method")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class NTLInfo(Mapping[str, Any]):
+class NTLInfo(Mapping[str, object]):
     """Data on the number tokens of a batch of responses; row b belongs to sample b.
 
     Attributes are arrays over the batch. The record is also a mapping to plain numbers, texts and lists. For a sample,
@@ -153,8 +153,8 @@ class NTLInfo(Mapping[str, Any]):
     @overload
     def __getitem__(self, key: slice) -> "NTLInfo": ...
     @overload
-    def __getitem__(self, key: str) -> Any: ...
-    def __getitem__(self, key: slice | str) -> Any:
+    def __getitem__(self, key: str) -> object: ...
+    def __getitem__(self, key: slice | str) -> object:
         """Rows of the record (the reward of sample i receives ``info[i : i + 1]``), or an entry by name."""
         if isinstance(key, slice):
             whole = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "method"}
@@ -170,7 +170,7 @@ class NTLInfo(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._names)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain lists with one entry per sample; per-token fields are lists over the sample's digits only."""
         return {name: self._entry(name) for name in self}
 
@@ -179,7 +179,7 @@ class NTLInfo(Mapping[str, Any]):
         absent = ("digit_log_probs",) if self.digit_log_probs is None else ()
         return tuple(name for name in (*OF_DIGITS, *OF_SAMPLES, *OF_BATCH) if name not in absent)
 
-    def _entry(self, name: str) -> Any:
+    def _entry(self, name: str) -> object:
         value = getattr(self, name)
         if name == "digit_positions":
             return [positions.tolist() for positions in value]

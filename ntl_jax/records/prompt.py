@@ -3,7 +3,6 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -35,7 +34,7 @@ class Prompt:
     text: str
     ground_truth: str
     data_source: str = "gsm8k"
-    extra_info: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    extra_info: Mapping[str, object] = dataclasses.field(default_factory=dict)
     draw: int = -1
 
     def __post_init__(self) -> None:

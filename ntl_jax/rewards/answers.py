@@ -2,7 +2,6 @@
 """The answer of a response as text, and whether it is right."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from ntl_jax.numerals import Answer, agrees, find_answer, find_text_answer
 
@@ -46,7 +45,7 @@ def is_correct(solution_str: str, ground_truth: str) -> bool:
     return agrees(find_text_answer(solution_str), ground_truth)
 
 
-def answer_of(solution_str: str, extras: Mapping[str, Any]) -> Answer | None:
+def answer_of(solution_str: str, extras: Mapping[str, object]) -> Answer | None:
     """The answer that the call of a reward function brings along, else the number that the response gives.
 
     Args:
@@ -57,4 +56,8 @@ def answer_of(solution_str: str, extras: Mapping[str, Any]) -> Answer | None:
         >>> answer_of("#### 72", {}).text, answer_of("#### 72", {"answer": None}) is None
         ('72', True)
     """
-    return extras["answer"] if "answer" in extras else find_answer(solution_str)
+    if "answer" not in extras:
+        return find_answer(solution_str)
+    answer = extras["answer"]
+    assert answer is None or isinstance(answer, Answer), answer
+    return answer

@@ -9,7 +9,7 @@ says how sure the policy was, not how right.
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from ntl_jax.records import NTLInfo
 from ntl_jax.rewards.answers import answer_of
@@ -29,10 +29,10 @@ def compute_ntl_bonus_all(
     data_source: str,
     solution_str: str,
     ground_truth: str,
-    extra_info: Mapping[str, Any] | None = None,
+    extra_info: Mapping[str, object] | None = None,
     *,
     ntl_info: NTLInfo,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> float:
     """``0.4 digit_accuracy + 0.3 confidence + 0.3 probability_quality`` over all digits with truth.
 
@@ -44,7 +44,7 @@ def compute_ntl_bonus_all(
     Example: ``#### 6`` where 5 was right, with three quarters on 6: 0.4 x 0 + 0.3 x 0.75 + 0.3 x 0.25
         >>> import numpy as np
         >>> from ntl_jax.numerals import find_answer, label_response
-        >>> from ntl_jax.experience.ntl_record import build_ntl_info
+        >>> from ntl_jax.experience.digits.record import build_ntl_info
         >>> digits = np.full((2, 10), -30.0, np.float32); digits[1, 5:7] = np.log([0.25, 0.75])
         >>> label = label_response("#### 6", np.array([0, 5]), np.array([-1, 6]), "5", answer=find_answer("#### 6"))
         >>> info = build_ntl_info([digits], [label], ["#### 6"])
@@ -64,10 +64,10 @@ def compute_ntl_bonus_final_answer(
     data_source: str,
     solution_str: str,
     ground_truth: str,
-    extra_info: Mapping[str, Any] | None = None,
+    extra_info: Mapping[str, object] | None = None,
     *,
     ntl_info: NTLInfo,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> float:
     """The same as `compute_ntl_bonus_all` over the final answer's digits, of which a response without one has none.
 
@@ -87,13 +87,14 @@ def compute_score(
     data_source: str,
     solution_str: str,
     ground_truth: str,
-    extra_info: Mapping[str, Any] | None = None,
+    extra_info: Mapping[str, object] | None = None,
     *,
     ntl_info: NTLInfo | None = None,
     use_ntl_bonus: bool = True,
     ntl_bonus_type: Literal["all", "final_answer"] = "all",
     ntl_bonus_weight: float = 0.1,
-    **kwargs: Any,
+    correct: bool | None = None,
+    **kwargs: object,
 ) -> dict[str, float]:
     """``EM + ntl_bonus_weight * bonus``; EM alone without a record or with ``use_ntl_bonus`` off.
 
@@ -105,11 +106,11 @@ def compute_score(
         >>> compute_score("gsm8k", "#### 72", "72")
         {'score': 1.0, 'exact_match': 1.0}
     """
-    exact = exact_match(data_source, solution_str, ground_truth, **kwargs)
+    exact = exact_match(data_source, solution_str, ground_truth, correct=correct)
     if ntl_info is None or not use_ntl_bonus:
         return {"score": exact, "exact_match": exact}
     bonus_of = compute_ntl_bonus_all if ntl_bonus_type == "all" else compute_ntl_bonus_final_answer
-    bonus = bonus_of(data_source, solution_str, ground_truth, ntl_info=ntl_info, **kwargs)
+    bonus = bonus_of(data_source, solution_str, ground_truth, extra_info, ntl_info=ntl_info, **kwargs)
     return {"score": exact + ntl_bonus_weight * bonus, "exact_match": exact, "ntl_bonus": bonus}
 
 
@@ -117,10 +118,11 @@ def compute_score_ntl_enhanced(
     data_source: str,
     solution_str: str,
     ground_truth: str,
-    extra_info: Mapping[str, Any] | None = None,
+    extra_info: Mapping[str, object] | None = None,
     *,
     ntl_info: NTLInfo,
-    **kwargs: Any,
+    correct: bool | None = None,
+    **kwargs: object,
 ) -> dict[str, float]:
     """``0.6 EM + 0.25 digit_accuracy + 0.15 probability_quality``; 0 without an answer.
 
@@ -129,7 +131,7 @@ def compute_score_ntl_enhanced(
 
     Example: see `compute_ntl_bonus_all`.
     """
-    exact = exact_match(data_source, solution_str, ground_truth, **kwargs)
+    exact = exact_match(data_source, solution_str, ground_truth, correct=correct)
     accuracy = quality = 0.0
     if answer_of(solution_str, kwargs) is not None:
         accuracy, quality = float(ntl_info.digit_accuracy[0]), float(ntl_info.probability_quality[0])
@@ -145,10 +147,11 @@ def compute_confidence_reward(
     data_source: str,
     solution_str: str,
     ground_truth: str,
-    extra_info: Mapping[str, Any] | None = None,
+    extra_info: Mapping[str, object] | None = None,
     *,
     ntl_info: NTLInfo,
-    **kwargs: Any,
+    correct: bool | None = None,
+    **kwargs: object,
 ) -> dict[str, float]:
     """``EM (0.5 + 0.5 exp(avg_digit_log_prob))``: a right answer counts more, the surer the policy was of its digits.
 
@@ -157,7 +160,7 @@ def compute_confidence_reward(
 
     Example: see `compute_ntl_bonus_all`.
     """
-    exact = exact_match(data_source, solution_str, ground_truth, **kwargs)
+    exact = exact_match(data_source, solution_str, ground_truth, correct=correct)
     certainty = math.exp(ntl_info.avg_digit_log_prob[0])
     return {"score": exact * (0.5 + 0.5 * certainty), "exact_match": exact, "certainty": certainty}
 
@@ -166,10 +169,11 @@ def compute_high_confidence_reward(
     data_source: str,
     solution_str: str,
     ground_truth: str,
-    extra_info: Mapping[str, Any] | None = None,
+    extra_info: Mapping[str, object] | None = None,
     *,
     ntl_info: NTLInfo,
-    **kwargs: Any,
+    correct: bool | None = None,
+    **kwargs: object,
 ) -> dict[str, float]:
     """``1.1 EM`` where ``avg_digit_log_prob`` is above -0.5, else EM.
 
@@ -178,7 +182,7 @@ def compute_high_confidence_reward(
 
     Example: see `compute_ntl_bonus_all`.
     """
-    exact = exact_match(data_source, solution_str, ground_truth, **kwargs)
+    exact = exact_match(data_source, solution_str, ground_truth, correct=correct)
     is_sure = bool(ntl_info.avg_digit_log_prob[0] > HIGH_CONFIDENCE)
     return {"score": exact * (HIGH_CONFIDENCE_FACTOR if is_sure else 1.0), "exact_match": exact, "is_sure": is_sure}
 

@@ -17,7 +17,7 @@ import queue
 import threading
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, SupportsFloat, SupportsIndex
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class RewardOutcome(NamedTuple):
     error: str | None
 
     @classmethod
-    def of(cls, result: Any) -> "RewardOutcome":
+    def of(cls, result: object) -> "RewardOutcome":
         """Reads what the function returned: a number, or a dict with ``score``."""
         extras = dict(result) if isinstance(result, Mapping) else {"score": result}
         if "score" not in extras:
@@ -101,7 +101,7 @@ class RewardFunction:
         self._left_out = set(offered) - self.takes
         self._timeout_s = timeout_s
 
-    def __call__(self, calls: Sequence[Mapping[str, Any]]) -> list[RewardOutcome]:
+    def __call__(self, calls: Sequence[Mapping[str, object]]) -> list[RewardOutcome]:
         left = {i: {k: v for k, v in call.items() if k not in self._left_out} for i, call in enumerate(calls)}
         outcomes: dict[int, RewardOutcome] = {}
         while left:
@@ -122,7 +122,9 @@ class RewardFunction:
 class _Worker(threading.Thread):
     """Makes the calls it is given; ``results`` receives (index, outcome) as they come in."""
 
-    def __init__(self, function: Callable[..., Any], calls: Mapping[int, Mapping[str, Any]], timeout_s: float) -> None:
+    def __init__(
+        self, function: Callable[..., object], calls: Mapping[int, Mapping[str, object]], timeout_s: float
+    ) -> None:
         super().__init__(name="reward", daemon=True)
         self.results: queue.SimpleQueue[tuple[int, RewardOutcome]] = queue.SimpleQueue()
         self._function, self._calls, self._timeout_s = function, calls, timeout_s
@@ -135,7 +137,7 @@ class _Worker(threading.Thread):
         return self._running
 
     def run(self) -> None:
-        pending: dict[int, Awaitable[Any]] = {}
+        pending: dict[int, Awaitable[object]] = {}
         for index, call in self._calls.items():
             if self._abandoned:
                 return
@@ -152,10 +154,10 @@ class _Worker(threading.Thread):
         if pending:
             asyncio.run(self._await_all(pending))
 
-    async def _await_all(self, pending: Mapping[int, Awaitable[Any]]) -> None:
+    async def _await_all(self, pending: Mapping[int, Awaitable[object]]) -> None:
         await asyncio.gather(*(self._await_one(index, result) for index, result in pending.items()))
 
-    async def _await_one(self, index: int, result: Awaitable[Any]) -> None:
+    async def _await_one(self, index: int, result: Awaitable[object]) -> None:
         limit = asyncio.timeout(self._timeout_s)
         try:
             async with limit:
@@ -169,9 +171,9 @@ def _timed_out(timeout_s: float) -> RewardOutcome:
     return RewardOutcome.failed(f"no result after {timeout_s:g} s")
 
 
-def _number(value: Any) -> float | None:
+def _number(value: object) -> float | None:
     """The value as a float; None where it is no number."""
-    if isinstance(value, str | bytes):
+    if isinstance(value, str) or not isinstance(value, SupportsFloat | SupportsIndex):
         return None
     try:
         return float(value)

@@ -8,7 +8,6 @@ metrics.
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from ntl_jax.ops.arguments import check_positive
 from ntl_jax.records import NTLInfo
@@ -21,10 +20,10 @@ def exact_match(
     data_source: str,
     solution_str: str,
     ground_truth: str,
-    extra_info: Mapping[str, Any] | None = None,
+    extra_info: Mapping[str, object] | None = None,
     *,
     correct: bool | None = None,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> float:
     """EM: 1 where the answer is exactly right, else 0.
 
@@ -44,11 +43,12 @@ def ntl_reward(
     data_source: str,
     solution_str: str,
     ground_truth: str,
-    extra_info: Mapping[str, Any] | None = None,
+    extra_info: Mapping[str, object] | None = None,
     *,
     ntl_info: NTLInfo,
     tau: float = 1.0,
-    **kwargs: Any,
+    correct: bool | None = None,
+    **kwargs: object,
 ) -> dict[str, float]:
     """``0.5 EM + 0.5 exp(-ntl_loss / tau)``: partial credit for digits that were nearly right.
 
@@ -64,7 +64,7 @@ def ntl_reward(
     Example: ``#### 6`` where 5 was right, by a policy sure of its 6, costs a squared error of 1: 0.5 exp(-1).
         >>> import numpy as np
         >>> from ntl_jax.numerals import find_answer, label_response
-        >>> from ntl_jax.experience.ntl_record import build_ntl_info
+        >>> from ntl_jax.experience.digits.record import build_ntl_info
         >>> digits = np.full((2, 10), -30.0, np.float32); digits[1, 6] = 0.0
         >>> label = label_response("#### 6", np.array([0, 5]), np.array([-1, 6]), "5", answer=find_answer("#### 6"))
         >>> info = build_ntl_info([digits], [label], ["#### 6"])
@@ -72,7 +72,7 @@ def ntl_reward(
         0.1839
     """
     check_positive(tau=tau)
-    exact = exact_match(data_source, solution_str, ground_truth, **kwargs)
+    exact = exact_match(data_source, solution_str, ground_truth, correct=correct)
     closeness = math.exp(-float(ntl_info.ntl_loss[0]) / tau)
     return {
         "score": EXACT_WEIGHT * exact + (1 - EXACT_WEIGHT) * closeness,
@@ -85,11 +85,12 @@ def ntl_gated_reward(
     data_source: str,
     solution_str: str,
     ground_truth: str,
-    extra_info: Mapping[str, Any] | None = None,
+    extra_info: Mapping[str, object] | None = None,
     *,
     ntl_info: NTLInfo,
     tau: float = 1.0,
-    **kwargs: Any,
+    correct: bool | None = None,
+    **kwargs: object,
 ) -> dict[str, float]:
     """``EM exp(-ntl_loss / tau)``: nothing for a wrong answer, and for a right one what its digits' certainty is worth.
 
@@ -103,7 +104,7 @@ def ntl_gated_reward(
     Example: see `ntl_reward`.
     """
     check_positive(tau=tau)
-    exact = exact_match(data_source, solution_str, ground_truth, **kwargs)
+    exact = exact_match(data_source, solution_str, ground_truth, correct=correct)
     closeness = math.exp(-float(ntl_info.ntl_loss[0]) / tau)
     return {"score": exact * closeness, "exact_match": exact, "closeness": closeness}
 
@@ -112,10 +113,10 @@ def compute_full_ntl_reward(
     data_source: str,
     solution_str: str,
     ground_truth: str,
-    extra_info: Mapping[str, Any] | None = None,
+    extra_info: Mapping[str, object] | None = None,
     *,
     ntl_info: NTLInfo,
-    **kwargs: Any,
+    **kwargs: object,
 ) -> float:
     """``exp(-ntl_loss)``, whether the answer is correct or not; 0 for a response without an answer.
 

@@ -15,7 +15,7 @@ import inspect
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from types import ModuleType
 
 CALL = ("data_source", "solution_str", "ground_truth", "extra_info")
 JUDGED = ("answer", "correct")
@@ -24,7 +24,7 @@ EXTRAS = (*JUDGED, "ntl_info", "tau", "use_ntl_bonus", "ntl_bonus_type", "ntl_bo
 SIGNATURE = "compute_score(data_source, solution_str, ground_truth, extra_info=None, **kwargs)"
 
 
-def load_reward(spec: str, *, offered: Sequence[str] = EXTRAS) -> tuple[Callable[..., Any], frozenset[str]]:
+def load_reward(spec: str, *, offered: Sequence[str] = EXTRAS) -> tuple[Callable[..., object], frozenset[str]]:
     """Imports a reward function and checks that it takes the call.
 
     Args:
@@ -61,7 +61,7 @@ def needs_numbers(spec: str | None) -> bool:
     return spec is None or spec.startswith("ntl_jax.")
 
 
-def source_files(spec: str, function: Callable[..., Any]) -> tuple[pathlib.Path, ...]:
+def source_files(spec: str, function: Callable[..., object]) -> tuple[pathlib.Path, ...]:
     """The files that name and define a loaded reward function; files of this package and imported files are left out.
 
     Args:
@@ -79,7 +79,7 @@ def source_files(spec: str, function: Callable[..., Any]) -> tuple[pathlib.Path,
     return tuple(pathlib.Path(file) for file in dict.fromkeys(files) if file)
 
 
-def _import(spec: str) -> Any:
+def _import(spec: str) -> object:
     source, _, name = spec.rpartition(":")
     if not (source and name.isidentifier()):
         raise ValueError(f"reward.function={spec!r}: write 'path.py:name' or 'package.module:name'")
@@ -92,7 +92,7 @@ def _import(spec: str) -> Any:
         raise ValueError(f"reward.function={spec!r}: {source} has no {name!r}{hint}") from None
 
 
-def _import_file(spec: str, path: pathlib.Path) -> Any:
+def _import_file(spec: str, path: pathlib.Path) -> ModuleType:
     if not path.is_file():
         raise ValueError(f"reward.function={spec!r}: there is no file {str(path.absolute())!r}")
     name = _module_name(path)
@@ -108,7 +108,7 @@ def _module_name(path: pathlib.Path) -> str:
     return f"reward_file_{path.stem}"
 
 
-def _import_module(spec: str, name: str) -> Any:
+def _import_module(spec: str, name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -117,7 +117,7 @@ def _import_module(spec: str, name: str) -> Any:
         raise ValueError(f"reward.function={spec!r}: there is no module {error.name!r}") from None
 
 
-def _taken(spec: str, function: Callable[..., Any], offered: Sequence[str]) -> frozenset[str]:
+def _taken(spec: str, function: Callable[..., object], offered: Sequence[str]) -> frozenset[str]:
     signature = inspect.signature(function)
     parameters = signature.parameters.values()
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)

@@ -3,17 +3,17 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
 from ntl_jax.data import special_tokens
+from ntl_jax.data.tokenizer import Tokenizer
 from ntl_jax.numerals import TokenDecoder
 from ntl_jax.records import Sampling
 
 
-def with_stop_ids(sampling: Sampling, tokenizer: Any) -> Sampling:
+def with_stop_ids(sampling: Sampling, tokenizer: Tokenizer | None) -> Sampling:
     """The sampling settings with special tokens moved from stop strings to stop ids, since they decode to no text.
 
     Args:
@@ -45,7 +45,7 @@ def with_stop_ids(sampling: Sampling, tokenizer: Any) -> Sampling:
     )
 
 
-def special_stops(stop_strings: Sequence[str], tokenizer: Any) -> dict[str, int]:
+def special_stops(stop_strings: Sequence[str], tokenizer: Tokenizer) -> dict[str, int]:
     """The stop strings that are special tokens, with their ids.
 
     Raises:

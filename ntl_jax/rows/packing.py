@@ -85,7 +85,9 @@ def pack(batch: Batch[Tokens], multiple_of: int = 1) -> Batch[Tokens]:
     return Batch(packed, *jax.tree.map(move_tokens, (batch.tokens, batch.weights)))
 
 
-def _place(row_lengths, response_lengths, row_size: int, response_size: int) -> Places:
+def _place(
+    row_lengths: Int[np.ndarray, "B"], response_lengths: Int[np.ndarray, "B"], row_size: int, response_size: int
+) -> Places:
     """First fit, the longest first; a row has room for its positions and for its response tokens."""
     num_sequences = len(row_lengths)
     places = Places(*(np.zeros(num_sequences, np.int32) for _ in Places._fields))

@@ -2,14 +2,15 @@
 """Passes through a model without a gradient, over any number of rows, in parts that fit."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int, PyTree
 
 from ntl_jax.models import Critic, Decoder, batch_sharding, num_row_shards
 from ntl_jax.ops import vocab_head
@@ -28,13 +29,13 @@ class RowPass:
         max_tokens: padded tokens that go through the model at once.
     """
 
-    def __init__(self, run: Callable[..., Any], mesh: Mesh, max_tokens: int):
+    def __init__(self, run: Callable[..., PyTree[Array]], mesh: Mesh, max_tokens: int):
         self._run = jax.jit(run, static_argnums=0)
         self._mesh, self._sharding, self._max_tokens = mesh, batch_sharding(mesh), max_tokens
 
     def __call__(
-        self, graph: nnx.GraphDef, params: Params, rows: Rows, by_row: tuple[Any, ...] = (), *arguments: Any
-    ) -> Any:
+        self, graph: nnx.GraphDef, params: Params, rows: Rows, by_row: tuple[PyTree, ...] = (), *arguments: ArrayLike
+    ) -> PyTree[np.ndarray]:
         """The results for all rows, on the host. The last part is filled up with other rows.
 
         Args:

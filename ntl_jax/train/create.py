@@ -11,8 +11,8 @@ from transformers import PreTrainedTokenizerBase
 from ntl_jax.config import NTLSection, RunConfig
 from ntl_jax.train.factory import build_engine, build_scoring, build_task, check_run, ppo_trainer
 from ntl_jax.train.policy import build_params, build_policy
-from ntl_jax.train.policy_optimization import PPOTrainer
 from ntl_jax.train.prompts import build_prompts
+from ntl_jax.train.stages.policy_optimization import PPOTrainer
 
 EXAMPLE_CONFIGS: Mapping[str, Mapping[str, Any]] = {
     "final_answer_mode": {"reward_mode": "final_answer"},
@@ -30,7 +30,7 @@ def create_ppo_trainer(
     processor: None = None,
     *,
     use_ntl: bool | None = None,
-    **settings: Any,
+    **settings: object,
 ) -> PPOTrainer:
     """A PPO trainer with what the configuration says, or ``use_ntl`` against it.
 
@@ -78,7 +78,7 @@ def create_standard_trainer(
     config: RunConfig,
     tokenizer: PreTrainedTokenizerBase | None = None,
     processor: None = None,
-    **settings: Any,
+    **settings: object,
 ) -> PPOTrainer:
     """Plain PPO: no NTL record, no NTL term, whatever ``config.ntl`` and the settings say.
 
@@ -97,7 +97,7 @@ def create_ntl_trainer(
     config: RunConfig,
     tokenizer: PreTrainedTokenizerBase | None = None,
     processor: None = None,
-    **settings: Any,
+    **settings: object,
 ) -> PPOTrainer:
     """PPO with Number Token Loss.
 
@@ -116,7 +116,7 @@ def create_final_answer_ntl_trainer(
     config: RunConfig,
     tokenizer: PreTrainedTokenizerBase | None = None,
     processor: None = None,
-    **settings: Any,
+    **settings: object,
 ) -> PPOTrainer:
     """`create_ntl_trainer` with the final answer's digits as truth.
 
@@ -135,7 +135,7 @@ def create_all_tokens_ntl_trainer(
     config: RunConfig,
     tokenizer: PreTrainedTokenizerBase | None = None,
     processor: None = None,
-    **settings: Any,
+    **settings: object,
 ) -> PPOTrainer:
     """`create_ntl_trainer` with the results of all equations as truth.
 
@@ -150,7 +150,7 @@ def create_all_tokens_ntl_trainer(
     return create_ntl_trainer(config, tokenizer, processor, **settings | {"reward_mode": "all_tokens"})
 
 
-def _changed(section: NTLSection, settings: Mapping[str, Any]) -> NTLSection:
+def _changed(section: NTLSection, settings: Mapping[str, object]) -> NTLSection:
     known = [field.name for field in dataclasses.fields(section)]
     for name in settings.keys() - set(known):
         near = difflib.get_close_matches(name, known, n=1)

@@ -6,12 +6,12 @@ One way for a run's own evaluations and for ``launch/eval.py``.
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 
 from ntl_jax.config import RunConfig
-from ntl_jax.experience.digit_source import DigitSource
+from ntl_jax.experience.digits.source import DigitSource
 from ntl_jax.experience.reader import Reading
 from ntl_jax.experience.scored import Scored
 from ntl_jax.experience.scorer import Scorer, reward_temperature
@@ -31,6 +31,26 @@ class Evaluation(NamedTuple):
 
     greedy: Scored
     sampled: Scored | None
+
+
+class Response(TypedDict):
+    """A response as it is written to a file."""
+
+    response: str
+    extracted_answer: str | None
+    correct: bool
+    score: float | None
+    num_tokens: int
+    finish_reason: str
+
+
+class Example(Response):
+    """What was asked, the greedy response, and the samples."""
+
+    index: int
+    prompt: str
+    ground_truth: str
+    samples: list[Response]
 
 
 class Evaluator:
@@ -100,8 +120,8 @@ def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
     return metrics
 
 
-def examples(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
-    """One row a problem, as plain values: what was asked, the greedy response, and the samples."""
+def examples(evaluation: Evaluation) -> Iterator[Example]:
+    """One row a problem, as plain values."""
     greedy, sampled = evaluation
     count = 0 if sampled is None else len(sampled.readings) // len(greedy.readings)
     for row, prompt in enumerate(greedy.prompts):
@@ -114,7 +134,7 @@ def examples(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
         }
 
 
-def _response(scored: Scored, row: int) -> dict[str, Any]:
+def _response(scored: Scored, row: int) -> Response:
     outcome, trajectory, reading = scored.outcomes[row], scored.trajectories[row], scored.readings[row]
     return {
         "response": reading.text,

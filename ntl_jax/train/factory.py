@@ -12,8 +12,8 @@ from flax import nnx
 from ntl_jax.config import RolloutSection, RunConfig
 from ntl_jax.experience.builder import ExperienceBuilder
 from ntl_jax.experience.collector import Collector
-from ntl_jax.experience.digit_pass import DigitPass
-from ntl_jax.experience.digit_source import DigitSource, captures_digits
+from ntl_jax.experience.digits.forward_pass import DigitPass
+from ntl_jax.experience.digits.source import DigitSource, captures_digits
 from ntl_jax.experience.reader import Reader
 from ntl_jax.experience.scorer import Scorer
 from ntl_jax.models import Critic, num_row_shards, shardings
@@ -25,10 +25,10 @@ from ntl_jax.rows.padding import RowShape
 from ntl_jax.tasks import Task, choose_task
 from ntl_jax.train.evaluation import Evaluator
 from ntl_jax.train.policy import Policy
-from ntl_jax.train.policy_optimization import PPOTrainer
 from ntl_jax.train.prompts import Prompts
-from ntl_jax.train.sample_source import Lockstep
-from ntl_jax.train.supervised import SupervisedTrainer
+from ntl_jax.train.stages.policy_optimization import PPOTrainer
+from ntl_jax.train.stages.sample_source import Lockstep
+from ntl_jax.train.stages.supervised import SupervisedTrainer
 from ntl_jax.update.state import init_params
 from ntl_jax.update.terms import PPOTerms
 

@@ -95,8 +95,15 @@ def build_params(policy: Policy, *, seed: int) -> Params:
     model = policy.model
     if policy.checkpoint is None:
         return init_params(lambda rngs: Decoder(model, rngs=rngs), seed, policy.mesh)[1]
-    settings = {name: getattr(model, name) for name in ("num_tokens", "compute_dtype", "attention", "remat")}
-    decoder = load_hf(policy.checkpoint, mesh=policy.mesh, dtype=model.param_dtype, **settings)
+    decoder = load_hf(
+        policy.checkpoint,
+        mesh=policy.mesh,
+        dtype=model.param_dtype,
+        num_tokens=model.num_tokens,
+        compute_dtype=model.compute_dtype,
+        attention=model.attention,
+        remat=model.remat,
+    )
     return nnx.state(decoder, nnx.Param)
 
 

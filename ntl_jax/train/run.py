@@ -27,7 +27,7 @@ from ntl_jax.train.journal.digits import LOGGER
 from ntl_jax.train.journal.journal import Journal
 from ntl_jax.train.policy import build_params, build_policy
 from ntl_jax.train.prompts import build_prompts
-from ntl_jax.train.stage import Stage
+from ntl_jax.train.stages.stage import Stage
 from ntl_jax.train.stops import Terminated, Termination, noticing_sigterm, stop_if_not_finite, stop_if_unrewarded
 
 LIVE = {

@@ -7,7 +7,7 @@ in a row is none of their business.
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -119,10 +119,21 @@ class PolicyObjective:
             tokens, weights: of the update.
             segments: which tokens belong to one response; None: one response a row.
         """
-        settings: dict[str, Any] = {"temperature": self.temperature, "num_tokens": self.num_tokens}
-        compared = anchored(self.algorithm, hidden, head, tokens, segments, **settings)
+        temperature, num_tokens = self.temperature, self.num_tokens
+        compared = anchored(
+            self.algorithm, hidden, head, tokens, segments, temperature=temperature, num_tokens=num_tokens
+        )
         inputs, ids = (compared, weights), jnp.asarray(tokens.targets.ids)
-        loss, stats = vocab_head_loss(self._per_token, hidden, head, ids, self.number_loss.ids, inputs, **settings)
+        loss, stats = vocab_head_loss(
+            self._per_token,
+            hidden,
+            head,
+            ids,
+            self.number_loss.ids,
+            inputs,
+            temperature=temperature,
+            num_tokens=num_tokens,
+        )
         metrics = self._metrics(stats, tokens, compared, has_reference=weights.reference is not None)
         return Loss(loss, metrics, TokenOutputs(stats.log_probs, stats.entropy))
 

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Optax optimizers from the optimizer section, and the number of updates of each schedule."""
 
-from typing import Any
-
 import jax
 import optax
+from jax.tree_util import KeyPath
+from jaxtyping import PyTree
 from optax import contrib
 
 from ntl_jax.config import OptimizerSection, RunConfig
 from ntl_jax.models.parameters import parameter_at
+from ntl_jax.records import Params
 
 ADAMS_RMS = 0.2  # of an AdamW update in units of the learning rate; Muon's are scaled to it, arXiv:2502.16982
 MAX_UPDATE_RMS = 1.0  # of Adafactor's update of one parameter, its paper's d
@@ -128,14 +129,14 @@ def _transformation(section: OptimizerSection, rate: optax.Schedule) -> optax.Gr
             return optax.chain(directions, decay, by_rate)
 
 
-def _decays(params: Any) -> Any:
+def _decays(params: Params) -> PyTree[bool]:
     return jax.tree.map_with_path(lambda path, _: parameter_at(path).kind in DECAYED, params)
 
 
-def _axes_of_layers_matrices(params: Any) -> Any:
+def _axes_of_layers_matrices(params: Params) -> PyTree[contrib.MuonDimensionNumbers | None]:
     """The axes of each matrix for Muon; None for every other kind of parameter."""
 
-    def axes(path, _) -> contrib.MuonDimensionNumbers | None:
+    def axes(path: KeyPath, _: object) -> contrib.MuonDimensionNumbers | None:
         parameter = parameter_at(path)
         every = tuple(range(len(parameter.axes)))
         inputs, outputs = every[: parameter.num_inputs], every[parameter.num_inputs :]

@@ -3,18 +3,21 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TypeVar
 
 import jax
 import numpy as np
 import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Int
+from jaxtyping import Array, Int, PRNGKeyArray
 
 from ntl_jax.models import shardings
 from ntl_jax.records import Params
 from ntl_jax.update.average import first_average
+
+Created = TypeVar("Created")
+"""A tree of arrays that is made of parameters."""
 
 
 @jax.tree_util.register_dataclass
@@ -64,7 +67,7 @@ def init_params(create: Callable[[nnx.Rngs], nnx.Module], seed: int, mesh: Mesh)
         (graph definition, parameters): ``nnx.merge`` makes the module of them.
     """
 
-    def create_params(key):
+    def create_params(key: PRNGKeyArray) -> Params:
         return nnx.split(create(nnx.Rngs(key)), nnx.Param)[1]
 
     key = jax.random.key(seed)
@@ -78,7 +81,7 @@ def init_model_state(
 ) -> ModelState:
     """Fresh optimizer moments, and an average if one is to be kept, beside their parameters."""
 
-    def placed(create: Callable[[Params], Any]) -> Any:
+    def placed(create: Callable[[Params], Created]) -> Created:
         return jax.jit(create, out_shardings=shardings(jax.eval_shape(create, params), mesh))(params)
 
     return ModelState(params, placed(optimizer.init), placed(first_average) if with_average else None)

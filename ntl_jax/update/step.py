@@ -3,7 +3,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -207,5 +207,5 @@ def _gradient_noise(whole: Array, squares: Array, parts: int, num_tokens: Array)
     return Mean(noise / (parts - 1), signal / (parts - 1))
 
 
-def _squared_norm(tree: Any) -> Array:
+def _squared_norm(tree: Params) -> Array:
     return optax.tree.norm(tree, squared=True)

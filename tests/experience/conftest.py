@@ -5,7 +5,7 @@ import jax
 import pytest
 from flax import nnx
 
-from ntl_jax.experience.digit_pass import DigitPass
+from ntl_jax.experience.digits.forward_pass import DigitPass
 from ntl_jax.models import Decoder, ModelConfig, make_mesh
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Params

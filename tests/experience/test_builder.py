@@ -89,29 +89,35 @@ def test_old_log_probs_are_the_captured_ones_unless_they_were_recomputed():
     assert "correction/effective_sample_size" in metrics
 
 
-ALGORITHMS = {
-    "group": AlgorithmSection(),
-    "remax": AlgorithmSection(advantage="remax", old_log_probs="recompute"),
-    "gae": AlgorithmSection(advantage="gae", kl=IN_REWARD, **RECOMPUTE),
-    "banded": AlgorithmSection(
-        advantage="reinforce_plus_plus", kl=IN_REWARD, correction=CorrectionSection(weights="banded")
-    ),
-}
+BANDED = AlgorithmSection(
+    advantage="reinforce_plus_plus",
+    kl=IN_REWARD,
+    old_log_probs="recompute",
+    correction=CorrectionSection(weights="banded"),
+)
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_two_iterations_trace_once_and_give_finite_numbers_of_the_right_shapes(name):
-    algorithm, given = ALGORITHMS[name], evidence()
+@pytest.fixture(scope="module", params=["gae", "banded"])
+def run(request):
+    """`build` with one choice of settings, which may be traced once."""
+    algorithm = {"gae": AlgorithmSection(advantage="gae", kl=IN_REWARD, **RECOMPUTE), "banded": BANDED}[request.param]
     chex.clear_trace_counter()
-    run = jax.jit(chex.assert_max_traces(PLAIN_BUILD, n=1), static_argnums=0)
-    first = run(algorithm, given)
-    targets = first[0].targets
-    chex.assert_trees_all_equal(targets.ids, given.targets.ids)
-    chex.assert_tree_all_finite((first[0]._replace(targets=None), first[1]))
-    chex.assert_shape([targets.mask, first[0].old_log_probs, first[0].advantages], (8, 6))
-    assert (first[0].values is not None) == (name == "gae")
-    second = evidence(1, masked=(2,))._replace(kl_weight=0.25)
-    chex.assert_tree_all_finite(run(algorithm, second)[1])
+
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def chosen(given: Evidence):
+        return PLAIN_BUILD(algorithm, given)
+
+    return chosen
+
+
+def test_two_iterations_trace_once_and_give_finite_numbers_of_the_right_shapes(run):
+    given = evidence()
+    experience, metrics = run(given)
+    chex.assert_trees_all_equal(experience.targets.ids, given.targets.ids)
+    chex.assert_tree_all_finite((experience._replace(targets=None), metrics))
+    chex.assert_shape([experience.mask, experience.old_log_probs, experience.advantages], (8, 6))
+    chex.assert_tree_all_finite(run(evidence(1, masked=(2,))._replace(kl_weight=0.25))[1])
 
 
 def test_without_jit_the_experience_is_the_same():
@@ -119,15 +125,14 @@ def test_without_jit_the_experience_is_the_same():
     chex.assert_trees_all_close(PLAIN_BUILD(algorithm, given), build(algorithm, given), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["group", "gae"])
-def test_what_lies_behind_a_response_changes_nothing(name):
+def test_what_lies_behind_a_response_changes_nothing(run):
     given = evidence()
     outside = np.arange(6) >= LENGTHS[:, None]
     poisoned = {
         name: np.where(outside, 7.0, getattr(given, name)).astype(np.float32)
         for name in ("rollout_log_probs", "old_log_probs", "reference_log_probs", "old_values")
     }
-    (clean, metrics), (found, others) = (build(ALGORITHMS[name], x) for x in (given, given._replace(**poisoned)))
+    (clean, metrics), (found, others) = (run(x) for x in (given, given._replace(**poisoned)))
     chex.assert_trees_all_close(others, metrics, rtol=1e-6)
     chex.assert_trees_all_close(found.advantages, clean.advantages, atol=1e-6)
 

@@ -10,7 +10,7 @@ import pytest
 from ntl_jax.config import AlgorithmSection, NTLSection, RewardSection, RolloutSection, RunConfig
 from ntl_jax.data import DataCursor
 from ntl_jax.experience.collector import STREAM, Collector
-from ntl_jax.experience.digit_source import DigitSource
+from ntl_jax.experience.digits.source import DigitSource
 from ntl_jax.metrics import Clock
 from ntl_jax.records import Request, Sampling, Trajectory, Version, Weights
 from tests.engines import FakeEngine

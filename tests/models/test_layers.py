@@ -61,7 +61,7 @@ def test_biases_and_norms_of_queries_and_keys_are_those_of_the_architecture(arch
 
 def test_attention_hands_rotated_queries_and_keys_to_the_caller_and_projects_what_it_mixes():
     layer = Attention(CONFIG, rngs=nnx.Rngs(0))
-    mixed, kept = layer(jnp.asarray(X), ANGLES, values_of_the_first_head_group)
+    mixed, kept = layer(jnp.asarray(X), jnp.asarray(ANGLES), values_of_the_first_head_group)
     value, output = np.asarray(layer.value[...]), np.asarray(layer.output[...])
     expected = np.einsum("bsnh,nhd->bsd", np.repeat(np.einsum("bsd,dkh->bskh", X, value), 2, axis=2), output)
     np.testing.assert_allclose(mixed, expected, atol=1e-5)
@@ -72,6 +72,6 @@ def test_a_layer_adds_attention_and_feed_forward_to_the_stream():
     layer = Layer(CONFIG, rngs=nnx.Rngs(0))
     for param in (layer.attention.output, layer.feed_forward.down):
         param[...] = jnp.zeros_like(param[...])
-    out, _ = layer(jnp.asarray(X), ANGLES, values_of_the_first_head_group)
+    out, _ = layer(jnp.asarray(X), jnp.asarray(ANGLES), values_of_the_first_head_group)
     np.testing.assert_array_equal(out, X)
     assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(nnx.state(layer, nnx.Param)))

@@ -132,7 +132,8 @@ class Counting:
 
     def __init__(self, tokenizer):
         self.tokenizer, self.num_decoded = tokenizer, 0
-        self.all_special_ids, self.get_vocab = tokenizer.all_special_ids, tokenizer.get_vocab
+        self.all_special_ids, self.added_tokens_decoder = tokenizer.all_special_ids, tokenizer.added_tokens_decoder
+        self.get_vocab, self.convert_ids_to_tokens = tokenizer.get_vocab, tokenizer.convert_ids_to_tokens
 
     def __len__(self):
         return len(self.tokenizer)

@@ -17,7 +17,7 @@ from ntl_jax.train.journal.journal import Journal
 from ntl_jax.train.run import Driver
 from ntl_jax.train.stops import NonFiniteError, RewardError, Terminated, Termination
 from tests.responses import answering
-from tests.train.stages import CountingStage, FirstStage
+from tests.train.hand_made_stages import CountingStage, FirstStage
 
 
 @pytest.fixture

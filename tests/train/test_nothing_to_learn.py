@@ -16,8 +16,8 @@ from ntl_jax.metrics import Clock
 from ntl_jax.records import Params, Trajectory, Version, VersionSpan
 from ntl_jax.rows.padding import pad_rows
 from ntl_jax.rows.passes import RowPass, sampled_log_probs
-from ntl_jax.train.policy_optimization import PPOTrainer
-from ntl_jax.train.sample_source import SampleSource
+from ntl_jax.train.stages.policy_optimization import PPOTrainer
+from ntl_jax.train.stages.sample_source import SampleSource
 from ntl_jax.update.terms import PPOTerms
 
 EVERYTHING_MOVES = OptimizerSection(

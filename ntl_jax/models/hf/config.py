@@ -36,7 +36,7 @@ SHAPES = {
 }
 """Integers that must be there, and what they are called here."""
 
-ONLY_VALUE: dict[str, Any] = {
+ONLY_VALUE: dict[str, object] = {
     "hidden_act": "silu",
     "attention_bias": False,
     "mlp_bias": False,
@@ -119,7 +119,7 @@ def _architecture(hf: Mapping[str, Any]) -> str:
     return name
 
 
-def _is_size(value: Any) -> bool:
+def _is_size(value: object) -> bool:
     return isinstance(value, int) and value > 0
 
 

@@ -3,7 +3,8 @@
 
 import json
 import pathlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase  # takes seconds to import, and most callers pass no tokenizer
@@ -40,11 +41,11 @@ def end_token_ids(folder: pathlib.Path | None, tokenizer: "PreTrainedTokenizerBa
     return tuple(dict.fromkeys(ids))
 
 
-def with_end_tokens(settings: dict[str, Any], ids: tuple[int, ...]) -> dict[str, Any]:
+def with_end_tokens(settings: Mapping[str, object], ids: tuple[int, ...]) -> Mapping[str, object]:
     """The contents of a generation_config.json with these end tokens; unchanged if it already has them."""
     if not ids or set(_as_list(settings.get(EOS))) == set(ids):
         return settings
-    return settings | {EOS: ids[0] if len(ids) == 1 else list(ids)}
+    return {**settings, EOS: ids[0] if len(ids) == 1 else list(ids)}
 
 
 def _named_in(path: pathlib.Path) -> list[int]:
@@ -52,11 +53,11 @@ def _named_in(path: pathlib.Path) -> list[int]:
         named = json.loads(path.read_text(encoding="utf-8")).get(EOS)
     except (json.JSONDecodeError, AttributeError) as error:
         raise ValueError(f"{path} is not a JSON object: {error}") from error
-    ids = _as_list(named)
-    if not all(type(i) is int and i >= 0 for i in ids):
+    ids = [i for i in _as_list(named) if isinstance(i, int) and not isinstance(i, bool) and i >= 0]
+    if len(ids) < len(_as_list(named)):
         raise ValueError(f"{path}: {EOS}={named!r} must be a token id or a list of token ids")
     return ids
 
 
-def _as_list(named: Any) -> list[Any]:
+def _as_list(named: object) -> list[object]:
     return [] if named is None else named if isinstance(named, list) else [named]

@@ -5,12 +5,11 @@ import json
 import pathlib
 import re
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
 from ntl_jax.models.hf.names import Tensor
-from ntl_jax.models.hf.safetensors import open_tensors, unreadable_tensors
+from ntl_jax.models.hf.safetensors import StoredTensor, open_tensors, unreadable_tensors
 
 SINGLE_FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
 WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # of a hub repository: no other form of the weights
@@ -19,14 +18,15 @@ ROWS_AT_ONCE = 4096
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
-def stored_tensors(folder: pathlib.Path, layout: Iterable[Tensor], *, tied: bool) -> dict[str, Any]:
+def stored_tensors(folder: pathlib.Path, layout: Iterable[Tensor], *, tied: bool) -> dict[str, StoredTensor]:
     """Every tensor of the layout, to be read by cutting it (`open_tensors`).
 
     Raises:
         ValueError: naming all missing, unexpected, doubled, wrong-shaped and unreadable tensors; for a folder without
             safetensors; for a damaged file.
     """
-    found, problems = {}, []
+    found: dict[str, StoredTensor] = {}
+    problems: list[str] = []
     for path in _files(folder):
         tensors = open_tensors(path)
         problems += unreadable_tensors(tensors, path)
@@ -50,7 +50,7 @@ def stored_tensors(folder: pathlib.Path, layout: Iterable[Tensor], *, tied: bool
     return found
 
 
-def _are_equal(first: Any, second: Any) -> bool:
+def _are_equal(first: StoredTensor, second: StoredTensor) -> bool:
     """Whether two matrices in files are equal, compared some rows at a time."""
     if first.get_shape() != second.get_shape():
         return False

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a Hugging Face checkpoint to a sharded decoder."""
 
+import dataclasses
 import pathlib
-from typing import Any
+from typing import Unpack
 
 import jax
 import numpy as np
@@ -10,15 +11,23 @@ from flax import nnx
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError
 from jax.sharding import Mesh, SingleDeviceSharding
+from jax.typing import DTypeLike
 
-from ntl_jax.models.config import ModelConfig
+from ntl_jax.models.config import ModelConfig, Settings
 from ntl_jax.models.decoder import Decoder
 from ntl_jax.models.hf.files import WANTED, stored_tensors
 from ntl_jax.models.hf.names import Tensor, hf_layout
+from ntl_jax.models.hf.safetensors import Cuttable
 from ntl_jax.models.sharding import shardings
 
 
-def load_hf(path_or_hub_id: str | pathlib.Path, *, mesh: Mesh | None = None, dtype=None, **settings: Any) -> Decoder:
+def load_hf(
+    path_or_hub_id: str | pathlib.Path,
+    *,
+    mesh: Mesh | None = None,
+    dtype: DTypeLike | None = None,
+    **settings: Unpack[Settings],
+) -> Decoder:
     """Loads a decoder, each tensor straight from the file to where its shards belong.
 
     Args:
@@ -42,9 +51,9 @@ def load_hf(path_or_hub_id: str | pathlib.Path, *, mesh: Mesh | None = None, dty
         True
     """
     folder = hf_folder(path_or_hub_id)
-    if dtype is not None:
-        settings["param_dtype"] = np.dtype(dtype).name
     config = ModelConfig.from_hf(folder, source=str(folder), **settings)
+    if dtype is not None:
+        config = dataclasses.replace(config, param_dtype=np.dtype(dtype).name)
     graph, params = nnx.split(nnx.eval_shape(lambda: Decoder(config, rngs=nnx.Rngs(0))), nnx.Param)
     shapes, structure = jax.tree.flatten(params)
     first = SingleDeviceSharding(jax.devices()[0])
@@ -77,10 +86,11 @@ def hf_folder(path_or_hub_id: str | pathlib.Path) -> pathlib.Path:
         ) from error
 
 
-def _place(tensor: Tensor, stored: Any, dtype: np.dtype, sharding: jax.sharding.Sharding) -> jax.Array:
+def _place(tensor: Tensor, stored: Cuttable, dtype: np.dtype, sharding: jax.sharding.Sharding) -> jax.Array:
     """Reads each device's part of a tensor, and no more than that."""
 
-    def read(part: Any) -> np.ndarray:
+    def read(part: tuple[slice, ...] | None) -> np.ndarray:
+        assert part is not None, "JAX names a part of every array that has axes"
         return np.ascontiguousarray(tensor.read(stored, part), dtype)
 
     return jax.make_array_from_callback(tensor.our_shape, sharding, read)

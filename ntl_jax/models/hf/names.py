@@ -9,7 +9,7 @@ with one axis, rows of the vocabulary as they are.
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,9 @@ import numpy as np
 from flax import nnx
 
 from ntl_jax.models.decoder import Decoder
+from ntl_jax.models.hf.safetensors import Cuttable
 from ntl_jax.models.parameters import parameter_at
+from ntl_jax.records import Params
 
 
 class Row(NamedTuple):
@@ -61,11 +63,11 @@ class Tensor(NamedTuple):
         """A view of our parameter, with the axes of the stored tensor."""
         return array.reshape(self.stored_shape[::-1]).T if self.num_inputs else array.reshape(self.stored_shape)
 
-    def read(self, stored: Any, part: tuple[slice, ...]) -> np.ndarray:
+    def read(self, stored: Cuttable, part: tuple[slice, ...]) -> np.ndarray:
         """A part of our parameter, for which no more is read than the rows and columns of the stored tensor it lies in.
 
         Args:
-            stored: the tensor: an array, or what reads from a file when it is cut like one.
+            stored: the tensor.
             part: a slice without a step for each of our axes.
         """
         if len(self.stored_shape) == len(self.our_shape) and not self.num_inputs:
@@ -85,7 +87,7 @@ class Tensor(NamedTuple):
         return [range(start, stop) for start, stop in itertools.pairwise(ends) if stop > start]
 
 
-def hf_layout(params: Any) -> list[Tensor]:
+def hf_layout(params: Params) -> list[Tensor]:
     """How Hugging Face stores each leaf of a decoder's parameters (arrays or their shapes), in the order of the leaves.
 
     A tied head is no parameter, so it is none of them.
@@ -116,7 +118,7 @@ def fetched(leaf: jax.Array) -> np.ndarray:
     return jax.device_get(jnp.copy(leaf))
 
 
-def _tensor(path: tuple, shape: tuple[int, ...]) -> Tensor:
+def _tensor(path: jax.tree_util.KeyPath, shape: tuple[int, ...]) -> Tensor:
     keys = [key.key for key in path if isinstance(key, jax.tree_util.DictKey)]
     layer = next((str(key) for key in keys if isinstance(key, int)), "")
     ours, parameter = ".".join("#" if isinstance(key, int) else key for key in keys), parameter_at(path)

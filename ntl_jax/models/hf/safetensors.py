@@ -10,7 +10,8 @@ Left to us, because the library leaves it to its callers:
 
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from types import EllipsisType
+from typing import Protocol
 
 import numpy as np
 import safetensors
@@ -20,10 +21,24 @@ DTYPES = ("F32", "F16", "BF16")
 METADATA = {"format": "pt"}  # transformers refuses files that do not say which framework's conventions they follow
 
 
-def open_tensors(path: pathlib.Path) -> dict[str, Any]:
-    """The tensors of a file by name, unread: each has ``get_shape()``, ``get_dtype()`` and is cut like an array.
+class Cuttable(Protocol):
+    """An array, or what reads from a file when it is cut like one: ``tensor[2:4, :]`` copies these bytes out of it."""
 
-    Cutting one, ``tensor[2:4, :]``, copies these bytes out of the file and no others.
+    def __getitem__(self, part: tuple[slice, ...], /) -> np.ndarray: ...
+
+
+class StoredTensor(Cuttable, Protocol):
+    """A tensor in a file, unread."""
+
+    def __getitem__(self, part: slice | tuple[slice, ...] | EllipsisType, /) -> np.ndarray: ...
+
+    def get_shape(self) -> list[int]: ...
+
+    def get_dtype(self) -> str: ...
+
+
+def open_tensors(path: pathlib.Path) -> dict[str, StoredTensor]:
+    """The tensors of a file by name, unread.
 
     Raises:
         ValueError: for a file that is cut short, damaged or no safetensors file.
@@ -37,7 +52,7 @@ def open_tensors(path: pathlib.Path) -> dict[str, Any]:
         ) from error
 
 
-def unreadable_tensors(tensors: Mapping[str, Any], path: pathlib.Path) -> list[str]:
+def unreadable_tensors(tensors: Mapping[str, StoredTensor], path: pathlib.Path) -> list[str]:
     """What is wrong with each tensor whose dtype no decoder takes."""
     dtypes = {name: tensor.get_dtype() for name, tensor in tensors.items()}
     return [

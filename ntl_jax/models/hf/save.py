@@ -6,8 +6,8 @@ import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import jax
 from flax import nnx
@@ -18,6 +18,7 @@ from ntl_jax.models.hf.end_tokens import CONFIG, GENERATION, end_token_ids, with
 from ntl_jax.models.hf.files import INDEX
 from ntl_jax.models.hf.names import fetched, hf_layout
 from ntl_jax.models.hf.safetensors import write_tensors
+from ntl_jax.records import Params
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase  # takes seconds to import, and most callers bring no tokenizer
@@ -74,7 +75,7 @@ def save_hf(
         os.replace(folder, path)
 
 
-def _write_shards(params: Any, folder: pathlib.Path, max_shard_bytes: int) -> None:
+def _write_shards(params: Params, folder: pathlib.Path, max_shard_bytes: int) -> None:
     """The parameters in files as the hub splits them, and the index of more than one."""
     tensors = {tensor.name: tensor for tensor in hf_layout(params)}
     leaves = dict(zip(tensors, jax.tree.leaves(params), strict=True))
@@ -97,8 +98,8 @@ def _write_settings(
     tokenizer: "PreTrainedTokenizerBase | None",
     stop_token_ids: Sequence[int],
 ) -> None:
-    ids: dict[str, Any] = {}
-    generation: dict[str, Any] | None = None
+    ids: dict[str, object] = {}
+    generation: dict[str, object] | None = None
     if source is not None:
         stored = json.loads((source / CONFIG).read_text(encoding="utf-8"))
         ids = {name: stored[name] for name in TOKEN_IDS if name in stored}
@@ -118,5 +119,5 @@ def _write_settings(
     _write_json(folder / CONFIG, decoder.config.to_hf() | ids)
 
 
-def _write_json(path: pathlib.Path, contents: dict[str, Any]) -> None:
+def _write_json(path: pathlib.Path, contents: Mapping[str, object]) -> None:
     path.write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")

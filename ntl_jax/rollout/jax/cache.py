@@ -15,6 +15,8 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float, Int
 
+from ntl_jax.records import AnyArray
+
 Block = tuple[Float[Array, "X K H n"], Float[Array, "X K n H"]]
 """Keys and values of n positions."""
 Cache = tuple[tuple[Block, ...], ...]
@@ -103,12 +105,12 @@ def check_memory(prompts: CacheShape, own: CacheShape, *, available: int) -> Non
         )
 
 
-def visible(bound: Int[Array, "X Q"], start: int, size: int) -> Bool[Array, "X 1 Q size"]:
+def visible(bound: Int[AnyArray, "X Q"], start: int, size: int) -> Bool[Array, "X 1 Q size"]:
     """Which of the positions start, ..., start + size - 1 lie below each query's bound."""
     return (start + jnp.arange(size))[None, None, None, :] < bound[:, None, :, None]
 
 
-def write_page(blocks: tuple[Block, ...], page: Block, page_index: Int[Array, "X"]) -> tuple[Block, ...]:
+def write_page(blocks: tuple[Block, ...], page: Block, page_index: Int[AnyArray, "X"]) -> tuple[Block, ...]:
     """Each row's new page, put in the place of its index; an index past the last block is dropped."""
     keys, values = page
     rows, size, first = jnp.arange(len(page_index)), values.shape[2], 0

@@ -20,7 +20,9 @@ def uniforms(
     Functions only of the sample's seed, the prompt's draw, the sample's index and the position.
     """
 
-    def of_sample(seed, prompt_draw, sample, first):
+    def of_sample(
+        seed: Int[Array, ""], prompt_draw: Int[Array, ""], sample: Int[Array, ""], first: Int[Array, ""]
+    ) -> Float[Array, "num_draws"]:
         sample_key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), prompt_draw), sample)
         return jax.vmap(lambda t: jax.random.uniform(jax.random.fold_in(sample_key, first + t)))(jnp.arange(num_draws))
 

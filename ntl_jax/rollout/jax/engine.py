@@ -11,11 +11,11 @@ import collections
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import jax
 from flax import nnx
 
+from ntl_jax.data.tokenizer import Tokenizer
 from ntl_jax.models import Decoder, ModelConfig
 from ntl_jax.numerals import NumberTable, TokenDecoder
 from ntl_jax.records import Params, Request, Trajectory, Weights
@@ -63,7 +63,7 @@ class JaxEngine(RolloutEngine):
         mesh: jax.sharding.Mesh,
         slots: int,
         max_prompt_tokens: int,
-        tokenizer: Any = None,
+        tokenizer: Tokenizer | None = None,
     ):
         if slots < 1 or max_prompt_tokens < 1:
             raise ValueError(f"slots={slots} and max_prompt_tokens={max_prompt_tokens} must be at least 1")

@@ -8,17 +8,18 @@ first token that each of its samples decodes.
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from ntl_jax.models import Decoder
 from ntl_jax.models.attention import row_attention
 from ntl_jax.numerals import NumberTable
-from ntl_jax.records import Params
+from ntl_jax.records import AnyArray, Params
 from ntl_jax.rollout.jax.cache import Block, Cache, visible, write_page
 from ntl_jax.rollout.jax.decode_attention import Partial, attend_block, merge, normalized
 from ntl_jax.rollout.jax.draw import uniforms
@@ -63,34 +64,34 @@ class Geometry:
 class Slots(NamedTuple):
     """What the host says of each slot (X) and of each group's places before a segment."""
 
-    tokens: Int[Any, "X"]
-    counts: Int[Any, "X"]
+    tokens: Int[AnyArray, "X"]
+    counts: Int[AnyArray, "X"]
     """Tokens it has decoded; a multiple of the page."""
-    remaining: Int[Any, "X"]
+    remaining: Int[AnyArray, "X"]
     """Tokens it may still decode; 0: the slot is empty."""
-    positions: Int[Any, "X"]
-    seeds: Int[Any, "X"]
+    positions: Int[AnyArray, "X"]
+    seeds: Int[AnyArray, "X"]
     """Of the request that the sample belongs to."""
-    prompt_draws: Int[Any, "X"]
-    sample_indices: Int[Any, "X"]
-    prompt_bounds: Int[Any, "X places"]
+    prompt_draws: Int[AnyArray, "X"]
+    sample_indices: Int[AnyArray, "X"]
+    prompt_bounds: Int[AnyArray, "X places"]
     """How many positions of the prompt in that place it attends to: those that were prefilled, or none."""
 
 
 class SamplingArrays(NamedTuple):
     """How to draw, as arrays."""
 
-    temperature: Float[Any, ""]
+    temperature: Float[Array, ""] | np.float32
     truncation: Truncation
-    stop_ids: Int[Any, "n"]
+    stop_ids: Int[AnyArray, "n"]
 
 
 class Segment(NamedTuple):
     """What a segment of decode steps gave; entries at and past a slot's length mean nothing."""
 
     captured: Captured  # each [PAGE, X, ...]
-    lengths: Int[Any, "X"]
-    stopped: Bool[Any, "X"]
+    lengths: Int[AnyArray, "X"]
+    stopped: Bool[AnyArray, "X"]
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
@@ -107,7 +108,9 @@ def prefill(
     attend_rows = row_attention(decoder.config.attention, None)  # padding stands behind, where no real token looks
     positions = jnp.broadcast_to(jnp.arange(ids.shape[1])[None, :], ids.shape)
 
-    def attend(layer, q, k, v):
+    def attend(
+        layer: int, q: Float[Array, "n P N H"], k: Float[Array, "n P K H"], v: Float[Array, "n P K H"]
+    ) -> tuple[Float[Array, "n P N H"], Block]:
         return attend_rows(q, k, v), (k.transpose(0, 2, 3, 1), v.swapaxes(1, 2))
 
     def put(block: Block, start: int, new: Block) -> Block:
@@ -150,14 +153,16 @@ def decode(
     """
     decoder: Decoder = nnx.merge(geometry.graph, params)
     head = decoder.head()
-    random = uniforms(slots.seeds, slots.prompt_draws, slots.sample_indices, slots.counts, PAGE)
+    of_slots = map(jnp.asarray, (slots.seeds, slots.prompt_draws, slots.sample_indices, slots.counts))
+    random = uniforms(*of_slots, num_draws=PAGE)
     read_prompts = tuple(blocks[:num_prompt_blocks] for blocks in prompts)
     read_own = tuple(blocks[:num_own_blocks] for blocks in own)
 
     def choose(hidden: Array, step: Array) -> Captured:
         method, (temperature, truncation, _) = geometry.method, sampling
         num_tokens = decoder.config.num_tokens
-        return sample(method, hidden, head, table, random[step], temperature, truncation, num_tokens)
+        drawn_at = jnp.asarray(temperature)
+        return sample(method, hidden, head, table, random[step], drawn_at, truncation, num_tokens)
 
     def keep_going(loop: _Loop) -> Bool[Array, ""]:
         return (loop.step < PAGE) & jnp.any(~loop.segment.stopped & (loop.step < slots.remaining))
@@ -166,7 +171,7 @@ def decode(
         hidden, page = _advance(decoder, geometry, loop, slots, read_prompts, read_own)
         captured = choose(hidden, loop.step)
         segment = _record(loop.segment, loop.step, captured, slots.remaining, sampling.stop_ids)
-        return _Loop(loop.step + 1, captured.tokens, page, segment)
+        return _Loop(loop.step + 1, jnp.asarray(captured.tokens), page, segment)
 
     hidden = jax.ShapeDtypeStruct((geometry.num_slots, decoder.config.width), geometry.dtype)
     start = _empty_loop(geometry, decoder, slots, jax.eval_shape(choose, hidden, jnp.int32(0)))
@@ -200,7 +205,13 @@ def _empty_loop(geometry: Geometry, decoder: Decoder, slots: Slots, captured: Ca
     return _Loop(jnp.int32(0), jnp.asarray(slots.tokens), ((keys, values),) * decoder.config.num_layers, segment)
 
 
-def _record(segment: Segment, step, captured: Captured, remaining, stop_ids) -> Segment:
+def _record(
+    segment: Segment,
+    step: Int[Array, ""],
+    captured: Captured,
+    remaining: Int[AnyArray, "X"],
+    stop_ids: Int[AnyArray, "n"],
+) -> Segment:
     """Writes one position of every slot, and ends those that drew a stop token."""
     alive = ~segment.stopped & (step < remaining)
     is_stop = jnp.any(captured.tokens[:, None] == stop_ids[None, :], axis=-1)
@@ -217,7 +228,9 @@ def _advance(
     """Runs the decoder on one token of every slot; returns its hidden states [X, D] and the page with that token."""
     num_kv_heads, head_dim = decoder.config.num_kv_heads, decoder.config.head_dim
 
-    def attend(layer, q, k, v):
+    def attend(
+        layer: int, q: Float[Array, "X 1 N H"], k: Float[Array, "X 1 K H"], v: Float[Array, "X 1 K H"]
+    ) -> tuple[Float[Array, "X 1 N H"], Block]:
         page_keys, page_values = loop.page[layer]
         k, v = k.transpose(0, 2, 3, 1), v.swapaxes(1, 2)
         page_keys = jax.lax.dynamic_update_slice_in_dim(page_keys, k, loop.step, axis=3)
@@ -231,18 +244,22 @@ def _advance(
         ]
         return normalized(merge(parts)).astype(q.dtype).reshape(q.shape), (page_keys, page_values)
 
-    hidden, page = decoder.run(loop.tokens[:, None], (slots.positions + loop.step)[:, None], attend)
+    hidden, page = decoder.run(loop.tokens[:, None], (jnp.asarray(slots.positions) + loop.step)[:, None], attend)
     return hidden[:, 0], tuple(page)
 
 
-def _over_own(geometry: Geometry, queries, blocks: tuple[Block, ...], slots: Slots) -> list[Partial]:
+def _over_own(
+    geometry: Geometry, queries: Float[Array, "X K Q H"], blocks: tuple[Block, ...], slots: Slots
+) -> list[Partial]:
     return [
         attend_block(queries, keys, values, visible(slots.counts[:, None], start, values.shape[2]))
         for start, (keys, values) in zip(_starts(geometry.own_blocks), blocks, strict=False)
     ]
 
 
-def _over_prompts(geometry: Geometry, queries, blocks: tuple[Block, ...], slots: Slots) -> list[Partial]:
+def _over_prompts(
+    geometry: Geometry, queries: Float[Array, "X K Q H"], blocks: tuple[Block, ...], slots: Slots
+) -> list[Partial]:
     """Keys and values of a prompt are read once for all queries of its group."""
     if not blocks:
         return []

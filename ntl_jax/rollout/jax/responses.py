@@ -2,14 +2,14 @@
 """What has been sampled so far, on the host: every sample's tokens and captures, and how it ended."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Bool, Int
 
-from ntl_jax.records import Request, Trajectory, Version, VersionSpan
+from ntl_jax.records import AnyArray, Request, Trajectory, Version, VersionSpan
 from ntl_jax.rollout.jax.programs import PAGE, Segment
+from ntl_jax.rollout.jax.sampler import Captured
 
 
 class Responses:
@@ -24,7 +24,7 @@ class Responses:
 
     def __init__(self, num_rows: int, max_tokens: int, length_to_stop: Callable[[np.ndarray], int | None] | None):
         self._max_tokens, self._length_to_stop = max_tokens, length_to_stop
-        self._captured: Any = None
+        self._captured: Captured | None = None
         self.lengths = np.zeros(num_rows, np.int32)
         self._stopped = np.zeros(num_rows, bool)
         self.num_steps = self.num_tokens = 0
@@ -50,7 +50,7 @@ class Responses:
         return finished
 
     def _find_stop_strings(self, rows: np.ndarray) -> None:
-        assert self._length_to_stop is not None
+        assert self._length_to_stop is not None and self._captured is not None
         for row in rows:
             length = self._length_to_stop(self._of(row, self._captured.tokens))
             if length is not None:
@@ -58,11 +58,12 @@ class Responses:
 
     def last_tokens(self, rows: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
         """The token that each of these rows ends with."""
+        assert self._captured is not None
         last = self.lengths[rows] - 1
-        return self._captured.tokens[rows, last // PAGE, last % PAGE]
+        return np.asarray(self._captured.tokens)[rows, last // PAGE, last % PAGE]
 
-    def _of(self, row: int, stored: np.ndarray) -> np.ndarray:
-        return stored[row].reshape(-1, *stored.shape[3:])[: self.lengths[row]]
+    def _of(self, row: int, stored: AnyArray) -> np.ndarray:
+        return np.asarray(stored)[row].reshape(-1, *stored.shape[3:])[: self.lengths[row]]
 
     def take_out(self, request: Request, rows: range, version: Version) -> list[Trajectory]:
         """The samples of a request, which lie in these rows; others may use the rows afterwards."""

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
+from jaxtyping import Int
 
 from ntl_jax.models import ModelConfig, batch_sharding, num_row_shards
 from ntl_jax.numerals import NumberTable, TokenDecoder
@@ -171,7 +172,9 @@ class Round:
         if going_on.any():
             last[going_on] = self._responses.last_tokens(rows[going_on])
 
-        def by_slot(values, dtype: type[np.integer] = np.int32):
+        def by_slot(
+            values: Int[np.ndarray, "taken"] | list[int], dtype: type[np.integer] = np.int32
+        ) -> Int[np.ndarray, "X"]:
             filled = np.zeros(len(row_of_slot), dtype)
             filled[taken] = values
             return filled

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from ntl_jax.numerals import NumberTable
 from ntl_jax.ops import head_logits
+from ntl_jax.records import AnyArray
 from ntl_jax.rollout.jax.draw import draw
 from ntl_jax.rollout.jax.truncation import Truncation, truncate
 
@@ -28,12 +29,12 @@ class Method(NamedTuple):
 class Captured(NamedTuple):
     """One position of every slot."""
 
-    tokens: Int[Array, "X"]
-    log_probs: Float[Array, "X"]
-    digit_log_probs: Float[Array, "X 10"] | None
-    entropy: Float[Array, "X"] | None
-    alternative_ids: Int[Array, "X 5"] | None
-    alternative_log_probs: Float[Array, "X 5"] | None
+    tokens: Int[AnyArray, "X"]
+    log_probs: Float[AnyArray, "X"]
+    digit_log_probs: Float[AnyArray, "X 10"] | None
+    entropy: Float[AnyArray, "X"] | None
+    alternative_ids: Int[AnyArray, "X 5"] | None
+    alternative_log_probs: Float[AnyArray, "X 5"] | None
 
 
 def sample(

@@ -5,7 +5,7 @@ Tokens as likely as the last one that is in are in too: the support is a functio
 Thresholds are found by bisection over the bits of the logits, 32 reductions over the vocabulary that need no sort.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,9 @@ SIGN = np.uint32(1 << 31)
 class Truncation(NamedTuple):
     """Scalars, as `Sampling` defines them; top_k=0, top_p=1 and min_p=0 leave everything in."""
 
-    top_p: Float[Any, ""]
-    top_k: Int[Any, ""]
-    min_p: Float[Any, ""]
+    top_p: Float[Array, ""] | np.float32
+    top_k: Int[Array, ""] | np.int32
+    min_p: Float[Array, ""] | np.float32
 
 
 def truncate(logits: Float[Array, "X V"], truncation: Truncation) -> Float[Array, "X V"]:

@@ -16,6 +16,7 @@ from typing import Any
 from flax import nnx
 
 from ntl_jax.config import VllmSection
+from ntl_jax.data.tokenizer import Tokenizer
 from ntl_jax.models import Decoder, ModelConfig
 from ntl_jax.numerals import NumberTable, TokenDecoder
 from ntl_jax.records import Request, Trajectory, Version, Weights
@@ -62,7 +63,7 @@ class VllmEngine(RolloutEngine):
         *,
         max_prompt_tokens: int,
         max_tokens: int,
-        tokenizer: Any = None,
+        tokenizer: Tokenizer | None = None,
         settings: VllmSection = VllmSection(),
     ):
         if max_prompt_tokens < 1 or max_tokens < 1:

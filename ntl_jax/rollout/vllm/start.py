@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ntl_jax.config import VllmSection
+from ntl_jax.data.tokenizer import Tokenizer
 from ntl_jax.models import ModelConfig
 
 INSTALL = (
@@ -53,7 +54,7 @@ def import_vllm() -> tuple[Any, Any]:
     return LLM, SamplingParams
 
 
-def start_vllm(config: ModelConfig, section: VllmSection, *, max_tokens: int, tokenizer: Any) -> Any:
+def start_vllm(config: ModelConfig, section: VllmSection, *, max_tokens: int, tokenizer: Tokenizer | None) -> Any:
     """A ``vllm.LLM`` of the policy's shapes with random weights.
 
     Args:

@@ -44,7 +44,7 @@ class Checkpointer:
         self._folder = (run / FOLDER / stage).absolute()
         self._manager = ocp.CheckpointManager(self._folder, options=options)
 
-    def save(self, step: int, state: TrainState, meta: Mapping[str, Any], held_out: Mapping[str, float]) -> None:
+    def save(self, step: int, state: TrainState, meta: Mapping[str, object], held_out: Mapping[str, float]) -> None:
         """Writes a checkpoint, which is there whole or not at all.
 
         Args:

@@ -25,7 +25,7 @@ PLANNED_UPDATES, FINGERPRINTS = "planned_updates", "fingerprints"
 """Keys in a checkpoint's meta."""
 
 
-def record(config: RunConfig, stage: str, found: Mapping[str, str]) -> dict[str, Any]:
+def record(config: RunConfig, stage: str, found: Mapping[str, str]) -> dict[str, object]:
     """The record of the run in the checkpoints of a stage, as JSON.
 
     Args:

@@ -28,6 +28,7 @@ def test_log_probs_digits_entropy_and_alternatives_are_those_of_the_softmax(tabl
     captured = sampled(table, temperature=temperature)
     log_probs = np.asarray(jax.nn.log_softmax(LOGITS / temperature))
     np.testing.assert_allclose(captured.log_probs, log_probs[np.arange(3), captured.tokens], atol=1e-5)
+    assert captured.entropy is not None
     np.testing.assert_allclose(captured.entropy, -(np.exp(log_probs) * log_probs).sum(axis=-1), atol=1e-5)
     assert captured.digit_log_probs.shape == (3, 10)
     np.testing.assert_allclose(captured.digit_log_probs[:, 3], log_probs[:, 3], atol=1e-5)
@@ -35,12 +36,14 @@ def test_log_probs_digits_entropy_and_alternatives_are_those_of_the_softmax(tabl
     np.testing.assert_allclose(captured.digit_log_probs[:, 7], both_sevens, atol=1e-5)
     best = np.argsort(-log_probs)[:, :NUM_ALTERNATIVES]
     np.testing.assert_array_equal(captured.alternative_ids, best)
+    assert captured.alternative_log_probs is not None
     np.testing.assert_allclose(captured.alternative_log_probs, np.take_along_axis(log_probs, best, axis=1), atol=1e-5)
 
 
 def test_a_truncated_distribution_is_renormalized_and_its_entropy_stays_finite(table):
     captured = sampled(table, truncation=WHOLE._replace(top_k=jnp.int32(2)))
     two = jax.nn.log_softmax(jax.lax.top_k(LOGITS, 2)[0])
+    assert captured.entropy is not None
     np.testing.assert_allclose(captured.entropy, -(jnp.exp(two) * two).sum(axis=-1), atol=1e-5)
     np.testing.assert_allclose(captured.alternative_log_probs[:, :2], two, atol=1e-5)
     assert np.all(np.isneginf(captured.alternative_log_probs[:, 2:]))

@@ -12,7 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from ntl_jax.train.checkpoints.checkpointer import Checkpointer, newest_meta, restore_policy
 from ntl_jax.update.state import ModelState, TrainState
-from tests.train.stages import state_at
+from tests.train.hand_made_stages import state_at
 
 
 @pytest.fixture

@@ -28,8 +28,8 @@ from ntl_jax.rows.passes import take_rows
 from ntl_jax.train.journal.digits import log_samples
 from ntl_jax.train.journal.samples import iteration_metrics, shown_rows
 from ntl_jax.train.policy import Policy
-from ntl_jax.train.sample_source import SampleSource
-from ntl_jax.train.stage import Stage
+from ntl_jax.train.stages.sample_source import SampleSource
+from ntl_jax.train.stages.stage import Stage
 from ntl_jax.update.optimizer import make_optimizer, planned_updates
 from ntl_jax.update.state import TrainState, init_model_state, init_train_state
 from ntl_jax.update.step import Learner, make_step

@@ -16,7 +16,7 @@ from ntl_jax.records import Batch, Params, Prompt, Targets, Version, Weights
 from ntl_jax.rows.padding import RowShape, pad_rows
 from ntl_jax.rows.passes import predictor_states
 from ntl_jax.train.policy import Policy
-from ntl_jax.train.stage import Stage
+from ntl_jax.train.stages.stage import Stage
 from ntl_jax.update.objectives import Loss, NumberLoss, supervised_objective
 from ntl_jax.update.optimizer import make_optimizer, planned_updates
 from ntl_jax.update.state import TrainState, init_model_state, init_train_state

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from ntl_jax.config import NTLSection
-from ntl_jax.experience.digit_source import DigitSource, captures_digits
-from ntl_jax.experience.ntl_record import blank_labels
+from ntl_jax.experience.digits.record import blank_labels
+from ntl_jax.experience.digits.source import DigitSource, captures_digits
 from tests.samples import ask, make_scorer, respond
 
 PROMPTS = [ask(0), ask(1, "12")]

@@ -8,7 +8,7 @@ from ntl_jax.config import NTLSection, RolloutSection, RunConfig
 from ntl_jax.experience.collector import Collector
 from ntl_jax.metrics import Clock
 from ntl_jax.records import Params, Prompt, Sampling, Trajectory, Version
-from ntl_jax.train.sample_source import Lockstep
+from ntl_jax.train.stages.sample_source import Lockstep
 from tests.engines import FakeEngine
 from tests.samples import ask, make_scorer, respond
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from ntl_jax.experience.scored import Scored
 from ntl_jax.records import Version, Weights
-from ntl_jax.train.stage import Stage
+from ntl_jax.train.stages.stage import Stage
 from ntl_jax.update.state import ModelState, TrainState
 
 

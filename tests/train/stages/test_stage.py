@@ -3,7 +3,7 @@
 
 import pytest
 
-from tests.train.stages import CountingStage
+from tests.train.hand_made_stages import CountingStage
 
 
 @pytest.mark.parametrize(

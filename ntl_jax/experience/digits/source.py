@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from ntl_jax.config import NTLSection
-from ntl_jax.experience.digit_pass import DigitPass
+from ntl_jax.experience.digits.forward_pass import DigitPass
 from ntl_jax.numerals import DigitLabels, NumberTable
 from ntl_jax.records import Params, Prompt, Trajectory
 

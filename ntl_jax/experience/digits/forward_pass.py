@@ -6,7 +6,6 @@ and JAX engine share the head, so that both give the same log-probs to about 1e-
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +40,9 @@ class DigitPass:
     ):
         self._graph, self._shape = graph, shape
 
-        def run(graph: nnx.GraphDef, params: Params, rows: Rows, targets: Targets, temperature: Array) -> Any:
+        def run(
+            graph: nnx.GraphDef, params: Params, rows: Rows, targets: Targets, temperature: Array
+        ) -> Float[Array, "B T 10"] | NumberReadings:
             decoder: Decoder = nnx.merge(graph, params)
             hidden, (ids, _, numbers) = predictor_states(decoder, rows), map(jnp.asarray, targets)
             head, num_tokens = decoder.head(), decoder.config.num_tokens
@@ -67,6 +68,7 @@ class DigitPass:
         """
         nothing = [np.full(len(t.response_ids), np.nan, np.float32) for t in trajectories]
         padded = self._over_rows(policy, trajectories, nothing, temperature)
+        assert not isinstance(padded, NumberReadings), "the table has tokens of several digits"
         return [row[: len(t.response_ids)] for row, t in zip(padded, trajectories, strict=True)]
 
     def readings(
@@ -79,6 +81,7 @@ class DigitPass:
         """
         truth = [number_targets(label.truth) for label in labels]
         padded = self._over_rows(policy, trajectories, truth, temperature)
+        assert isinstance(padded, NumberReadings), "the table has digits only"
         rows = zip(*padded, strict=True)
         return [
             NumberReadings(*(x[: len(t.response_ids)] for x in row)) for row, t in zip(rows, trajectories, strict=True)
@@ -86,7 +89,7 @@ class DigitPass:
 
     def _over_rows(
         self, policy: Params, trajectories: Sequence[Trajectory], truth: Sequence[np.ndarray], temperature: float
-    ) -> Any:
+    ) -> Float[np.ndarray, "B T 10"] | NumberReadings:
         """The pass over all rows, fetched."""
         prompts, responses = [t.prompt_ids for t in trajectories], [t.response_ids for t in trajectories]
         rows, targets = pad_rows(prompts, responses, self._shape, numbers=truth)

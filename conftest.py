@@ -27,7 +27,7 @@ collect_ignore = [
 KIND = "optimized" if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "0" else "fast"
 COMPILATION_CACHE = pathlib.Path(__file__).parent / ".jax_cache" / KIND
 
-LONGEST = ("test_kill.py", "test_continuous_batching.py", "test_policy_optimization.py", "test_resume.py")
+LONGEST = ("test_kill.py", "test_round.py", "test_policy_optimization.py", "test_resume.py")
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -95,7 +95,9 @@ def train(algorithm: AlgorithmSection, iterations: int = 40) -> tuple[float, flo
     return float(np.mean(means[:5])), float(np.mean(means[-5:]))
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in ("group", "gae") else pytest.mark.slow) for name in ALGORITHMS]
+)
 def test_an_algorithm_learns_from_fractional_rewards(name):
     before, after = train(AlgorithmSection(**ALGORITHMS[name]))
     assert after > before + 0.3

@@ -2,8 +2,8 @@
 """Evaluates a policy on held-out problems: python launch/eval.py RUN_OR_MODEL
 
 RUN_OR_MODEL is a run folder of launch/train.py, or a Hugging Face model (a folder, such as launch/export.py makes, or a
-name on the hub). Settings are those of the run, or the defaults; the options below change them. Prints a table and
-leaves a folder with metrics.json and examples.jsonl: every problem with its responses.
+name on the hub). Settings are those of the run, or the defaults; the options below override them. Prints a table and
+writes a folder with metrics.json and examples.jsonl: every problem with its responses.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from ntl_jax.config import ModelSection, RolloutSection, RunConfig, holds_run, r
 from ntl_jax.config.serialization import AnySection
 
 MODEL_DEFAULTS = RunConfig(rollout=RolloutSection(max_tokens=512))
-"""Of a model that is not a run's; GSM8K's solutions need the room."""
+"""Defaults for a Hugging Face model: long responses, which GSM8K's solutions need."""
 TEMPLATE_HELP = (
     r"the prompt; {question} is replaced by the problem's text, \n \t \r \\ are escapes as in launch/train.py"
 )
@@ -44,13 +44,13 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     """Evaluates, prints, writes; returns the folder.
 
     Raises:
-        ValueError: for a source that is neither a run nor a model, a run without a checkpoint, wrong settings.
+        ValueError: for a source that is neither a run nor a model, a run without a checkpoint, or wrong settings.
     """
     is_run = holds_run(pathlib.Path(args.source))
     base = stored_config(pathlib.Path(args.source)) if is_run else _model_settings(args.source)
     config = _settings(args, base)
     config.validate(base)
-    # Here and not above: with JAX and its friends, --help would take seconds.
+    # Imported here: importing JAX would make --help take seconds.
     from ntl_jax.metrics import finite, print_comparison, print_header, write_rows, write_whole
     from ntl_jax.records import Version, Weights
     from ntl_jax.rollout.engine import check_positions
@@ -96,14 +96,14 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("source", metavar="RUN_OR_MODEL", help="run folder, model folder or name on the hub")
     add("--checkpoint", choices=("newest", "best"), default="newest", help="of a run's last stage; best: held-out")
-    add("--data", metavar="FILE", help="GSM8K jsonl file instead of the run's held-out problems; all of it")
+    add("--data", metavar="FILE", help="whole GSM8K jsonl file instead of the run's held-out problems")
     add("--problems", type=int, metavar="N", help="only the first N problems")
-    add("--samples", type=int, metavar="K", help="per problem, beside the greedy response: mean@K, maj@K, pass@k")
+    add("--samples", type=int, metavar="K", help="samples per problem, besides the greedy one: mean@K, maj@K, pass@k")
     add("--temperature", type=float, metavar="X", help="of the samples")
     add("--top-p", type=float, metavar="X", help="of the samples")
     add("--max-tokens", type=int, metavar="N", help="longest response")
     add("--template", metavar="TEXT", type=read_escapes, help=TEMPLATE_HELP)
-    add("--engine", choices=("jax", "vllm"), help="what samples, if not that of the run; of a model it is jax")
+    add("--engine", choices=("jax", "vllm"), help="rollout engine; default: the run's, or jax for a model")
     add("--mesh", type=int, nargs=3, metavar="N", help="devices along data, fsdp and tensor")
     add("--output", type=pathlib.Path, metavar="DIR", help="folder to write to; by default runs/eval-NAME-TIME")
     return parser
@@ -114,8 +114,8 @@ def _model_settings(source: str) -> RunConfig:
 
 
 def _settings(args: argparse.Namespace, base: RunConfig) -> RunConfig:
-    """The settings of the run or of a model, changed by the options; with few training problems, as none is used."""
-    standard = base.trainer.eval_problems if args.data is None else None  # of a file: all of it
+    """The settings of the run or model, changed by the options; with few training problems, since none is used."""
+    standard = base.trainer.eval_problems if args.data is None else None  # a file is used whole
     num_problems = standard if args.problems is None else args.problems
     return dataclasses.replace(
         base,
@@ -133,13 +133,13 @@ def _settings(args: argparse.Namespace, base: RunConfig) -> RunConfig:
             eval_temperature=args.temperature,
             eval_top_p=args.top_p,
         ),
-        # Its solutions need not fit.
+        # Reference solutions need not fit.
         warm_start=_changed(base.warm_start, steps=0 if base.trainer.steps else None),
     )
 
 
 def _changed(section: AnySection, **settings: object) -> AnySection:
-    """The section with the settings that are given."""
+    """The section with the given settings changed."""
     return dataclasses.replace(section, **{name: value for name, value in settings.items() if value is not None})
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exports a trained policy as a Hugging Face folder: python launch/export.py RUN DIR
 
-RUN is a run folder of launch/train.py; DIR, which must not exist yet, gets config.json, model.safetensors, the
-tokenizer and generation_config.json, for transformers, vLLM, and launch/train.py --config.model.path=DIR.
-JAX_PLATFORMS=cpu keeps the policy in the host's memory where the accelerator is busy or small.
+RUN is a run folder of launch/train.py. Writes config.json, model.safetensors, the tokenizer and generation_config.json
+to DIR, which must not exist yet, for transformers, vLLM, and launch/train.py --config.model.path=DIR.
+JAX_PLATFORMS=cpu keeps the policy in the host's memory if the accelerator is busy or small.
 """
 
 import argparse
@@ -26,12 +26,12 @@ def main(argv: Sequence[str]) -> int:
         prog="launch/export.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", metavar="RUN", type=pathlib.Path, help="run folder")
-    parser.add_argument("folder", metavar="DIR", type=pathlib.Path, help="folder to make")
+    parser.add_argument("folder", metavar="DIR", type=pathlib.Path, help="folder to create")
     parser.add_argument(
         "--checkpoint",
         choices=("newest", "best"),
         default="newest",
-        help="of the run's last stage; best: by held-out accuracy",
+        help="checkpoint of the run's last stage; best: by held-out accuracy",
     )
     args = parser.parse_args(argv)
     try:
@@ -46,10 +46,10 @@ def export(run: pathlib.Path, folder: pathlib.Path, which: Literal["newest", "be
     """Writes the run's newest or best policy to the folder; returns a line that says so.
 
     Raises:
-        ValueError: for a folder that holds no run, a run without a checkpoint, a target that is not empty.
+        ValueError: for a folder that holds no run, a run without a checkpoint, or a target that is not empty.
     """
     config = stored_config(run)
-    # Here and not above: with JAX and its friends, --help would take seconds.
+    # Imported here: importing JAX would make --help take seconds.
     from flax import nnx
 
     from ntl_jax.models import save_hf

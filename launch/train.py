@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains a policy: python launch/train.py --config=gsm8k_ntl --config.seed=1 (--help explains every setting).
 
-Resume a run with --workdir=DIR --resume; it keeps its settings and data, only trainer.steps may be raised.
+Resume a run with --workdir=DIR --resume; it keeps its settings and data. Only trainer.steps may be raised.
 """
 
 import argparse
@@ -30,13 +30,13 @@ class Args:
     """The command line, parsed. Its field names and docstrings are the command's help."""
 
     config: tyro.conf.FlagConversionOff[RunConfig]
-    """Settings of the run; their defaults below are those of the chosen configuration."""
+    """Settings of the run; the defaults below are those of the chosen configuration."""
     name: Annotated[str, tyro.conf.arg(name="config", metavar="NAME")] = ""
-    """A file of configs/ without its ending, or the path of a .py file, with get_config() -> RunConfig."""
+    """A file of configs/ without .py, or the path of a .py file, with get_config() -> RunConfig."""
     workdir: Annotated[pathlib.Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Run folder; by default runs/NAME-TIME."""
     resume: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Continue the run in --workdir with the settings it has; only trainer.steps may be raised."""
+    """Continue the run in --workdir with its settings; only trainer.steps may be raised."""
     allow_changed_schedule: tyro.conf.FlagCreatePairsOff[bool] = False
     """With --resume: continue even if more steps change a learning-rate schedule that has already started."""
     allow_changed_data: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
     except ValueError as error:
         return _fail(error, code=2)
     assert args.workdir is not None
-    # Here and not above: with JAX and its friends, --help would take seconds.
+    # Imported here: importing JAX would make --help take seconds.
     from ntl_jax.train import NonFiniteError, RewardError, Terminated, run
 
     try:
@@ -83,7 +83,7 @@ def parse_args(argv: Sequence[str]) -> Args:
     """Reads the command line: the named configuration with its overrides, checked, and the run folder.
 
     Raises:
-        ValueError: for a configuration, a combination of settings or a folder that cannot be used.
+        ValueError: for an unusable configuration, combination of settings or folder.
         SystemExit: after a message, for options that do not exist or values that cannot be read; after ``--help``.
     """
     peek = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
@@ -123,10 +123,10 @@ def load_config(name: str) -> RunConfig:
     """The configuration that a file's ``get_config()`` returns, checked: tyro would replace defaults of a wrong type.
 
     Args:
-        name: a file of configs/ without its ending, or the path of a .py file.
+        name: a file of configs/ without .py, or the path of a .py file.
 
     Raises:
-        ValueError: there is no such file, it gives no RunConfig, or one with problems.
+        ValueError: if there is no such file, or it does not return a valid RunConfig.
     """
     path = pathlib.Path(name) if name.endswith(".py") else CONFIGS / f"{name}.py"
     if not path.is_file():
@@ -177,7 +177,7 @@ def _given_options(words: Sequence[str]) -> list[str]:
 
 
 def _read_texts(config: RunConfig, given: Sequence[str]) -> RunConfig:
-    """The configuration with escapes interpreted in the texts that were given as options."""
+    """The configuration with escapes interpreted in texts that were given as options."""
     data, rollout = config.data, config.rollout
     if "--config.data.template" in given:
         data = dataclasses.replace(data, template=read_escapes(data.template))
@@ -223,7 +223,7 @@ def _stored_config(workdir: pathlib.Path | None) -> RunConfig:
 
 
 def _check_same_run(given: RunConfig, stored: RunConfig) -> None:
-    """A resumed run equals the uninterrupted one, so its settings are those it began with; it may go on longer."""
+    """Checks that a resumed run keeps its settings, so that it equals an uninterrupted run; it may run longer."""
     raised = given.trainer.steps >= stored.trainer.steps
     had, has = flatten(stored), flatten(given)
     differing = [name for name in had if had[name] != has[name] and not (name == "trainer.steps" and raised)]

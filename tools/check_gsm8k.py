@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks whole files of GSM8K against what the tests claim of ten rows: python tools/check_gsm8k.py FILE...
+"""Checks whole GSM8K files for what the tests check on ten rows: python tools/check_gsm8k.py FILE...
 
-Every row loads; every answer is read as GSM8K's own scorer reads it; equations are found with their annotations and
-without, and nearly all of them hold; the built-in tokenizer gives every text back.
+Every row loads; every answer is read as by GSM8K's own scorer; equations are found with and without their annotations,
+and nearly all of them hold; the built-in tokenizer decodes every text unchanged.
 """
 
 import argparse
@@ -18,16 +18,16 @@ from ntl_jax.tasks.gsm8k import load_gsm8k
 SCORER = re.compile(r"#### (\-?[0-9\.\,]+)")
 WRITTEN = re.compile(r"=\s*\$?[0-9]")
 LEAST_READ = {"annotated": 0.975, "plain": 0.8}
-"""Share of the equations that are read: of two for each annotation, and of equals signs before a number."""
+"""Least share of equations read, out of two per annotation, and out of equals signs before a number."""
 MOST_WRONG = {"annotated": 0.0005, "plain": 0.001}
-"""Share of those read whose result is not their truth: the files hold some mistakes."""
+"""Largest share of equations read whose result differs from their truth: the files contain some mistakes."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command.
 
     Returns:
-        The exit code: 0 every claim holds, 1 some does not.
+        The exit code: 0 if every check passes, 1 if not.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", metavar="FILE", type=pathlib.Path, nargs="+")
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def find_misread(problems: Sequence[Problem]) -> Iterator[str]:
-    """Rows whose answer is read otherwise than by GSM8K's scorer."""
+    """Rows whose answer is read differently by GSM8K's scorer."""
     for problem in problems:
         answer, own = find_answer(problem.solution), SCORER.findall(problem.solution)[0].replace(",", "")
         if answer is None or answer.text != own:
@@ -63,7 +63,7 @@ def find_faults(problems: Sequence[Problem]) -> Iterator[str]:
 
 
 def find_changed(problems: Sequence[Problem]) -> Iterator[str]:
-    """Texts that the built-in tokenizer does not give back."""
+    """Texts that the built-in tokenizer does not decode unchanged."""
     tokenizer = load_tokenizer()
     for problem in problems:
         for text in (problem.question, problem.solution):

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks real tokenizers against what the tests claim of small ones: python tools/check_tokenizers.py FOLDER...
+"""Checks real tokenizers for what the tests check on small ones: python tools/check_tokenizers.py FOLDER...
 
 For each: decoding token by token gives the tokenizer's own text, for texts and for random ids; every digit has its
-token; number tokens are what they write; a folder named as in tests/numerals/number_tokens.json has these tokens.
+token; number tokens have the values that they write; a folder named in tests/numerals/number_tokens.json has the number
+tokens listed there.
 """
 
 import argparse
@@ -31,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
     """Runs the command.
 
     Returns:
-        The exit code: 0 every claim holds, 1 some does not.
+        The exit code: 0 if every check passes, 1 if not.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", metavar="FOLDER", type=pathlib.Path, nargs="+")
@@ -44,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def find_problems(tokenizer: Tokenizer, name: str) -> Iterator[str]:
-    """What does not hold for a tokenizer, a line each."""
+    """The failed checks of a tokenizer, one line each."""
     decoder, rng = TokenDecoder(tokenizer), np.random.default_rng(0)
     size = max(tokenizer.get_vocab().values()) + 1
     texts = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in TEXTS]

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 TIMES = ("timing_s/", "perf/throughput")
-"""Metrics that no two runs have in common, by their first characters."""
+"""Prefixes of metrics that always differ between runs."""
 MOST_LISTED = 20
 
 

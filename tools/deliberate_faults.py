@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Puts one fault at a time into a copy of the package, and reports which of them the tests notice.
+"""Puts one fault at a time into a copy of the package, and reports which faults the tests notice.
 
-python tools/deliberate_faults.py            # all of them, a few minutes
-python tools/deliberate_faults.py credit     # those of files whose path contains a word
+python tools/deliberate_faults.py            # all faults, a few minutes
+python tools/deliberate_faults.py credit     # only faults in files whose path contains a word
 
-A fault that no test notices is a claim that no test makes. Exit code 1 if there is one.
+A fault that no test notices shows that a test is missing. Exit code 1 if there is one.
 """
 
 import os
@@ -21,7 +21,7 @@ COPIED = ("ntl_jax", "tests", "configs", "launch", "tools", "conftest.py", "pypr
 
 
 class Fault(NamedTuple):
-    """Code of a file of ``ntl_jax`` that is replaced by wrong code; the tests of that file must notice it."""
+    """Code in a file of ``ntl_jax`` to replace by wrong code; the tests of that file must notice the fault."""
 
     file: str
     right: str
@@ -64,7 +64,7 @@ FAULTS = (
     Fault("experience/builder.py", "scores = scored.scores + penalties", "scores = scored.scores - penalties"),
     Fault("experience/off_policy.py", "jnp.where(kept, weights, 0.0)", "jnp.where(mask, weights, 0.0)"),
     Fault("experience/off_policy.py", 'else 0.0\n', 'else section.low\n'),
-    # What samples are, and what they earn
+    # Samples and their rewards
     Fault("experience/collector.py", "~found, kind=", "found, kind="),
     Fault("experience/collector.py", "epoch * self._draws_per_epoch + prompt.index", "prompt.index"),
     Fault("experience/collector.py", "learned &= np.repeat(responses.valid", "learned |= np.repeat(responses.valid"),
@@ -130,7 +130,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def is_noticed(fault: Fault, copy: pathlib.Path) -> bool:
-    """Whether the tests of the file fail with the fault in the copy, which is mended afterwards."""
+    """Whether the file's tests fail with the fault in the copy, which is restored afterwards."""
     path = copy / "ntl_jax" / fault.file
     source = path.read_text(encoding="utf-8")
     assert source.count(fault.right) == 1, f"{fault.file}: {fault.right!r} must stand there once"

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes the small models of the parity tests: ``python tools/make_golden_models.py [FOLDER]`` (needs torch).
 
-Each folder is a checkpoint as transformers writes it, from its random initialization, and ``golden.npz``: tokens of
-rows padded on the right, their lengths, transformers' logits, and gradients of the summed log-prob of the next tokens.
-Shapes are those of published models, cut to two layers, with the ratios of heads, widths and feed-forward kept.
+Each folder holds a checkpoint that transformers writes from a random initialization, and ``golden.npz``: tokens of rows
+padded on the right, row lengths, transformers' logits, and gradients of the summed log-prob of the next tokens. Shapes
+follow published models, cut to two layers, with the same ratios of heads, widths and feed-forward.
 """
 
 import json
@@ -60,14 +60,14 @@ LENGTHS = (24, 7, 15)
 
 
 def make(folder: pathlib.Path, settings: dict) -> None:
-    """One checkpoint with its golden numbers; computed in float32, whatever dtype is stored."""
+    """Makes one checkpoint with its golden numbers, computed in float32 whatever dtype is stored."""
     torch.manual_seed(len(folder.name))
     shutil.rmtree(folder, ignore_errors=True)
     config = AutoConfig.for_model(**COMMON | settings)
     model = AutoModelForCausalLM.from_config(config)
     with torch.no_grad():
         for name, param in model.named_parameters():
-            if param.ndim == 1:  # ones and zeros would hide a norm or bias that is left out
+            if param.ndim == 1:  # ones and zeros would hide a missing norm or bias
                 param.normal_(1.0 if "norm" in name else 0.0, 0.3)
     model.to(config.dtype or torch.float32)
     model.save_pretrained(folder, max_shard_size="40KB" if folder.name == IN_SHARDS else "1GB")

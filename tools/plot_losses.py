@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draws docs/number_token_losses.svg: ``python tools/plot_losses.py [FILE]``.
 
-Three panels show the losses of `ntl_jax.losses` for the true digit 4: all mass on one digit; half of it so far below
-the truth as the other half lies above; and half on digit 2 while the other half moves.
+Three panels show the losses of `ntl_jax.losses` for the true digit 4: all mass on one digit; half of the mass as far
+below the truth as the other half is above; and half on digit 2 while the other half moves.
 """
 
 import pathlib
@@ -18,7 +18,7 @@ from ntl_jax.losses import number_token_huber, number_token_mae, number_token_ms
 
 FILE = pathlib.Path(__file__).parents[1] / "docs" / "number_token_losses.svg"
 INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
-# Name: the function, its color, and a width that lets the lines below it show where several coincide.
+# Name: the function, its color, and a line width that leaves lines below it visible where several coincide.
 LOSSES = {
     "NTL-MSE": (number_token_mse, "#d9730d", 5.0),
     "NTL-MAE": (number_token_mae, "#0f7b6c", 3.2),
@@ -40,7 +40,7 @@ def losses_of(probs: jax.Array) -> dict[str, jax.Array]:
 
 
 def panels() -> dict[str, tuple[str, jax.Array, jax.Array]]:
-    """Title: the x axis, its values and the distribution of each."""
+    """By title: label of the x axis, its values, and the distribution at each value."""
     digits, distances = jnp.arange(10), jnp.arange(TRUE + 1)
     around = 0.5 * (one_digit(TRUE - distances) + one_digit(TRUE + distances))
     resting = 0.5 * (one_digit(digits) + one_digit(jnp.full(10, RESTING)))

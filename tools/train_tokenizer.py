@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains the built-in tokenizer on the generator's text: ``python tools/train_tokenizer.py [FOLDER]``.
 
-BPE over bytes, so that any text has an encoding and comes back exactly. Every digit is a token of its own, and so is
-every word of the templates with its leading space: BPE runs until nothing is left to merge. Re-running it writes the
-same files, byte for byte.
+It uses BPE over bytes, so any text has an encoding and decodes exactly. Every digit is its own token, and so is every
+word of the templates with its leading space: BPE runs until nothing is left to merge. Re-running writes the same files,
+byte for byte.
 """
 
 import json
@@ -17,7 +17,7 @@ from ntl_jax.tasks.arithmetic.generator import generate_problems
 FOLDER = pathlib.Path(__file__).parents[1] / "ntl_jax" / "data" / "tokenizer"
 PAD, EOS = "<|pad|>", "<|endoftext|>"
 NUM_PROBLEMS = 4_000
-"""Enough for every word of every template to occur."""
+"""Number of problems: enough for every word of every template to occur."""
 
 MOST_TOKENS = 768
 """The vocabulary head costs a tiny policy more than anything else, so the vocabulary must stay small."""
@@ -30,7 +30,7 @@ def train() -> Tokenizer:
     """The tokenizer, trained on problems of all tiers.
 
     Raises:
-        ValueError: when some word is no token of its own within ``MOST_TOKENS``.
+        ValueError: if some word is not a single token within ``MOST_TOKENS``.
     """
     problems = generate_problems(NUM_PROBLEMS, seed=0, tiers=(1, 2, 3, 4))
     tokenizer = Tokenizer(models.BPE())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every setting of a run: what there is, which values go together, and the way to JSON and back.
+"""Every setting of a run, their valid combinations, and their conversion to JSON and back.
 
 Files in ``configs/`` build a ``RunConfig``; ``--config.section.field=value`` overrides a field.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Texts on the command line: a shell passes ``\n`` as two characters, and lists of texts are easily given as one."""
+r"""Texts on the command line: a shell passes ``\n`` as two characters, and users may write a list as one text."""
 
 import re
 from collections.abc import Collection

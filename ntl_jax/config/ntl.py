@@ -18,20 +18,20 @@ class NTLSection:
     """Number Token Loss in reinforcement learning: a record for the reward, and a term of the actor's loss."""
 
     enabled: bool = True
-    """Off: plain PPO with the same command; rewards get no NTL record and the loss no NTL term."""
+    """Off: plain PPO with the same command; rewards have no NTL record and the loss has no NTL term."""
     method: Literal["mse", "wasserstein"] = setting("mse", needs=[_NTL])
-    """Squared error of the expected digit, or Wasserstein-1 distance to the true one."""
+    """Squared error of the expected digit, or Wasserstein-1 distance to the true digit."""
     weight: float = setting(0.1, at_least(0), needs=[_NTL])
     """Weight of the differentiable term in the actor's loss; 0 leaves it out of the program."""
     extract_during_generation: bool = setting(True, needs=[_NTL])
-    """The record is built from the digits' log-probs that the engine captures while sampling."""
+    """Build the record from the digits' log-probs that the engine captures while sampling."""
     extract_during_log_prob: bool = setting(True, needs=[_NTL])
-    """Where the engine gives none, from a forward pass of the trainer's own: always so with tokens of several digits.
-    Both off: the record holds how sure the policy was of its digits, and nothing of how right."""
+    """If the engine captures none, compute them in a forward pass of the trainer; always so for multi-digit tokens.
+    Both off: the record only says how sure the policy was of its digits, not how right."""
     pass_to_reward_function: bool = setting(True, needs=[_NTL])
-    """Off: the reward function gets no NTL record; the loss keeps its term."""
+    """Off: the reward function receives no NTL record; the loss keeps its NTL term."""
     reward_mode: Literal["final_answer", "all_tokens", "hybrid"] = setting("final_answer", needs=[_NTL])
-    """Which digits have a true value: those of the final answer, those of the results of all equations, or both."""
+    """Which digits have a true value: the final answer's, those of all equation results, or both."""
     temperature: float = setting(
         1.0,
         above(0),
@@ -47,16 +47,16 @@ class NTLSection:
     log_metrics: bool = setting(True, needs=[_NTL])
     """Write the metrics of the group ntl/."""
     debug_mode: bool = setting(False, needs=[positive("trainer.samples_per_step")])
-    """Log what goes into and comes out of the reward of trainer.samples_per_step samples, digit by digit: logger `ntl`,
+    """Log inputs and outputs of the reward for trainer.samples_per_step samples, digit by digit: logger `ntl`,
     ntl_debug.log in the run folder."""
     save_digit_info: bool = setting(False, needs=[_NTL])
     """Write the record of every iteration to digit_info/STEP.npz in the run folder."""
     cache_digit_mappings: bool = True
-    """Read tokens' numbers and texts from the tokenizer once. Off: at every step, for one that changes meanwhile."""
+    """Read tokens' numbers and texts from the tokenizer once. Off: at every step, for a tokenizer that changes."""
     fallback_on_error: bool = setting(True, needs=[_NTL])
     """A sample whose record cannot be built is scored by exact match, counted and logged; off: the run stops."""
     require_digits: bool = setting(False, needs=[_NTL])
-    """A response without a single digit counts as one whose record cannot be built."""
+    """Treat a response without any digit as a sample whose record cannot be built."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +67,8 @@ class RewardSection:
     """`path.py:name` or `package.module:name` with verl's compute_score call; None: `ntl_jax.rewards:ntl_reward`
     with NTL, `ntl_jax.rewards:exact_match` without."""
     use_ntl_bonus: bool = setting(True, needs=_BONUS)
-    """For functions that take it, as `ntl_jax.rewards:compute_score` does: add a bonus for digits to exact match."""
+    """For functions that take it, such as `ntl_jax.rewards:compute_score`: add a bonus for digits to exact match."""
     ntl_bonus_type: Literal["all", "final_answer"] = setting("all", needs=[*_BONUS, when(".use_ntl_bonus", True)])
-    """The bonus looks at all digits with a true value, or at those of the final answer."""
+    """The bonus covers all digits with a true value, or only those of the final answer."""
     ntl_bonus_weight: float = setting(0.1, at_least(0), needs=[*_BONUS, when(".use_ntl_bonus", True)])
     """Weight of the bonus, which lies in [0, 1]."""

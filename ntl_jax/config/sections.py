@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The settings of a run, in sections, with their meaning, unit and default.
 
-The text below a field is what ``--help`` says of it.
+The text below a field is its ``--help`` text.
 """
 
 import dataclasses
@@ -52,15 +52,15 @@ class ModelSection:
     tie_embeddings: bool = setting(True, needs=[_FROM_SCRATCH])
     """One matrix serves as embedding and vocabulary head."""
     param_dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the parameters that the optimizer updates."""
+    """Dtype of the parameters that the optimizer updates."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of activations and matrix products; norms, softmax and logits are float32."""
+    """Dtype of activations and matrix products; norms, softmax and logits are float32."""
     attention: Literal["auto", "xla", "cudnn", "splash"] = "auto"
-    """Kernel: XLA's, cuDNN's flash attention (NVIDIA, bfloat16), splash (TPU), or what serves platform and shapes."""
+    """Kernel: XLA's, cuDNN's flash attention (NVIDIA, bfloat16), splash (TPU), or chosen by platform and shapes."""
     remat: Literal["none", "layer", "dots"] = "none"
-    """What the backward pass computes again: nothing, whole layers, or all but the matrix products."""
+    """What the backward pass recomputes: nothing, whole layers, or all but the matrix products."""
     mesh: tuple[int, int, int] = setting((-1, 1, 1), _MESH)
-    """Devices along the axes data, fsdp, tensor; one entry may be -1: all that are left."""
+    """Devices along the axes data, fsdp, tensor; one entry may be -1: all remaining devices."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,25 +74,25 @@ class DataSection:
     on_bad_row: Literal["error", "skip"] = "error"
     """A malformed row stops the run, or is skipped and counted. Text with a special token is malformed."""
     on_long_row: Literal["error", "skip"] = "skip"
-    """A prompt or solution past the two limits below stops the run, or is skipped and counted."""
+    """A prompt or solution longer than the limits below stops the run, or is skipped and counted."""
     max_prompt_tokens: int = setting(384, at_least(1))
-    """Longest prompt that is used, in tokens."""
+    """Longest prompt to use, in tokens."""
     max_solution_tokens: int = setting(
         512, at_least(1), needs=[positive("warm_start.steps") | when(".on_long_row", "error")]
     )
-    """Longest reference solution the warm start learns from, in tokens."""
+    """Longest reference solution in the warm start, in tokens."""
     template: str = setting("{question}\n", _TEMPLATE)
     r"""The prompt; {question} is replaced by the problem's text. Special tokens in it are encoded as such; the
     tokenizer's begin-of-sequence token is prepended unless the template has one. On the command line \n, \t, \r and \\
-    are escapes; every other backslash is kept, also in LaTeX commands such as \text."""
+    are escapes; every other backslash is kept, including LaTeX commands such as \text."""
     tokenizer: str | None = None
-    """Folder or hub name of a tokenizer; None: that of model.path, or the built-in one with single-digit tokens."""
+    """Folder or hub name of a tokenizer; None: the one of model.path, or the built-in one with single-digit tokens."""
     tiers: tuple[int, ...] = setting((1, 2), _TIERS, needs=[_GENERATED])
-    """Generator: reasoning steps of the problems, of 1 to 4."""
+    """Generator: numbers of reasoning steps in problems, each from 1 to 4."""
     max_number: int = setting(40, at_least(5, ": below, some problems have no solution"), needs=[_GENERATED])
-    """Generator: largest number in a question of tiers 1 and 2; the upper tiers scale it up."""
+    """Generator: largest number in questions of tiers 1 and 2; tiers 3 and 4 go up to ten times as far."""
     num_train: int = setting(20_000, at_least(1), needs=[_GENERATED])
-    """Generator: training problems."""
+    """Generator: number of training problems."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,23 +100,23 @@ class WarmStartSection:
     """Supervised stage: cross entropy + ntl_weight * Number Token Loss on the reference solutions."""
 
     steps: int = setting(300, at_least(0))
-    """Updates; 0 leaves the stage out."""
+    """Number of updates; 0 skips the stage."""
     batch_size: int = setting(64, at_least(1))
     """Solutions per update."""
     ntl_method: Literal["mse", "wasserstein"] = setting("wasserstein", needs=[positive(".ntl_weight")])
-    """Number Token Loss of this stage; the paper found Wasserstein the better."""
+    """Number Token Loss of this stage; in the paper, Wasserstein is better."""
     ntl_weight: float = setting(0.3, at_least(0))
     """Weight of the Number Token Loss (the paper's best); 0 leaves it out of the program."""
     optimizer: OptimizerSection = OptimizerSection(learning_rate=2e-3, schedule="cosine")
-    """Its optimizer."""
+    """Optimizer of the warm start."""
 
 
 @dataclasses.dataclass(frozen=True)
 class RolloutSection:
-    """How responses are sampled."""
+    """Sampling of responses."""
 
     engine: Literal["jax", "vllm"] = "jax"
-    """What samples: JAX on the training devices, or one vLLM engine in this process (docs/rollout.md)."""
+    """Rollout engine: JAX on the training devices, or one vLLM engine in this process (docs/rollout.md)."""
     prompts_per_step: int = setting(32, at_least(1))
     """Problems per iteration."""
     num_samples: int = setting(8, at_least(1))
@@ -124,21 +124,21 @@ class RolloutSection:
     max_tokens: int = setting(80, at_least(1))
     """Longest response, in tokens."""
     temperature: float = setting(1.0, above(0))
-    """Softmax temperature of the sampling distribution; the update uses the same."""
+    """Softmax temperature of sampling; updates use the same temperature."""
     top_p: float = setting(1.0, SHARE)
-    """Only the likeliest tokens that together have this probability; 1: all. This and the next two need
-    algorithm.old_log_probs=recompute: what is left is a distribution that the trainer does not score."""
+    """Sample only from the most likely tokens that together have this probability; 1: all. top_p, top_k and min_p need
+    algorithm.old_log_probs=recompute, since the trainer does not score a truncated distribution."""
     top_k: int = setting(0, at_least(0))
-    """Only so many of the likeliest tokens; 0: all."""
+    """Sample only from this many of the most likely tokens; 0: all."""
     min_p: float = setting(0.0, FRACTION)
-    """Only tokens with at least this fraction of the likeliest one's probability; 0: all."""
+    """Sample only from tokens with at least this fraction of the top token's probability; 0: all."""
     stop_strings: tuple[str, ...] = setting((), Range("be texts, none of them empty", all))
-    """A response ends with the token that completes one of them, or that is one of them (special tokens, such as
-    <|im_end|>), in addition to the end tokens of tokenizer and checkpoint. Separate several by spaces, as in
-    --config.rollout.stop_strings A: B:; escapes are those of data.template."""
+    """A response ends with the token that completes one of these strings or is one of them (special tokens, such as
+    <|im_end|>), in addition to the end tokens of tokenizer and checkpoint. Separate several strings by spaces, as in
+    --config.rollout.stop_strings A: B:; escapes are as in data.template."""
     slots: int | None = setting(None, or_none(at_least(1)), needs=[_JAX_ENGINE])
-    """jax: samples that are decoded together; None: all of an iteration's. Where lengths differ much, a quarter of them
-    is faster: finished samples make room for waiting ones."""
+    """jax: samples that decode together; None: all samples of an iteration. If lengths vary much, a quarter of them is
+    faster: finished samples make room for waiting ones."""
     vllm: VllmSection = setting(VllmSection(), needs=[when("rollout.engine", "vllm")])
     """Settings of the vLLM engine."""
 
@@ -148,46 +148,47 @@ class TrainerSection:
     """Length of the run, evaluation and checkpoints."""
 
     steps: int = setting(80, at_least(0))
-    """PPO iterations; 0 stops after the warm start."""
+    """Number of PPO iterations; 0 stops after the warm start."""
     eval_every: int = setting(40, at_least(1))
-    """PPO iterations between evaluations; before the first and after the last there is always one."""
+    """PPO iterations between evaluations; there is always one before the first and after the last iteration."""
     eval_problems: int | None = setting(512, or_none(at_least(1)))
-    """Held-out problems per evaluation (all, if the file holds fewer); None: all of data.eval."""
+    """Held-out problems per evaluation (all, if the file has fewer); None: all of data.eval."""
     eval_samples: int = setting(0, at_least(0))
-    """Samples per held-out problem beside the greedy response, for mean@k, pass@k and maj@k; 0: greedy only."""
+    """Samples per held-out problem in addition to the greedy response, for mean@k, pass@k, maj@k; 0: greedy only."""
     eval_temperature: float = setting(1.0, above(0), needs=[positive(".eval_samples")])
-    """Of those samples."""
+    """Temperature of these samples."""
     eval_top_p: float = setting(1.0, SHARE, needs=[positive(".eval_samples")])
-    """Those samples are drawn from the likeliest tokens that together have this probability."""
+    """top_p of these samples."""
     target_accuracy: float | None = setting(None, or_none(SHARE))
-    """PPO ends with the first evaluation whose greedy accuracy reaches it; None: after all steps."""
+    """PPO ends at the first evaluation whose greedy accuracy reaches this; None: after all steps."""
     save_every: int = setting(40, at_least(1))
-    """Steps between checkpoints of either stage; a stage's last step and its best evaluation are always saved."""
+    """Steps between checkpoints in both stages; a stage's last step and its best evaluation are always saved."""
     keep_last: int = setting(2, at_least(1))
-    """Newest checkpoints of a stage that are kept; the one with the best held-out accuracy is kept beside them."""
+    """Number of newest checkpoints to keep per stage; the one with the best held-out accuracy is kept too."""
     max_tokens_per_micro_batch: int = setting(16_384, at_least(1))
-    """Padded tokens that go through the model at once; more are split, with the same gradients."""
+    """Most padded tokens per forward pass; larger batches are split, with the same gradients."""
     pack_sequences: bool = False
-    """Several short responses share a row in PPO's updates, with the same gradients: less padding to compute, where
-    lengths differ much."""
+    """Pack several short responses into one row in PPO's updates, with the same gradients: less padding if lengths
+    vary much."""
     samples_per_step: int = setting(4, at_least(0))
     """Samples written to samples.jsonl per iteration."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TrackingSection:
-    """Where metrics go beside metrics.jsonl, which is always written. Steps count on through both stages there."""
+    """Destinations of metrics in addition to metrics.jsonl, which is always written. There, steps count through both
+    stages."""
 
     backends: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
-    """Any of them; they come with the extra `tracking`. TensorBoard's files lie in the run folder."""
+    """Any of these; the extra `tracking` installs them. TensorBoard's files are in the run folder."""
     project: str = setting("ntl_jax", Range("not be empty", bool), needs=[includes(".backends", "wandb", "mlflow")])
-    """W&B's project, MLflow's experiment."""
+    """Project of W&B, or experiment of MLflow."""
     run_name: str | None = setting(None, needs=[includes(".backends", "wandb", "mlflow")])
-    """Name of the run there; None: that of the run folder."""
+    """Name of the run in W&B or MLflow; None: the name of the run folder."""
     wandb_mode: Literal["online", "offline"] = setting("online", needs=[includes(".backends", "wandb")])
     """offline: everything stays in the run folder, until `wandb sync` sends it."""
     mlflow_uri: str | None = setting(None, needs=[includes(".backends", "mlflow")])
-    """Tracking server or `sqlite:///FILE`; None: what MLFLOW_TRACKING_URI says, or MLflow's default."""
+    """Tracking server or `sqlite:///FILE`; None: MLFLOW_TRACKING_URI, or MLflow's default."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,11 +196,11 @@ class RunConfig:
     """A whole run."""
 
     name: str = setting("run", _FOLDER)
-    """Names the run folder."""
+    """Name of the run folder."""
     seed: int = setting(0, Range("lie in [0, 2**31)", lambda x: 0 <= x < 2**31))
-    """Everything random derives from it."""
+    """Seed of everything random."""
     use_ntl_trainer: bool | None = None
-    """None follows ntl.enabled; anything that contradicts it is an error."""
+    """None follows ntl.enabled; a value that contradicts ntl.enabled is an error."""
     model: ModelSection = ModelSection()
     data: DataSection = DataSection()
     warm_start: WarmStartSection = setting(WarmStartSection(), needs=[positive("warm_start.steps")])
@@ -214,12 +215,12 @@ class RunConfig:
         """Checks types, ranges and combinations, and that every changed setting has an effect.
 
         Args:
-            base: the configuration that this one was made from by changing settings. Those that are as in ``base`` or
-                as in the defaults are not changed, so that one override may switch off what others of ``base`` belong
-                to. None: only the defaults count.
+            base: the configuration before settings were changed. A setting with its value in ``base`` or its default
+                counts as unchanged, so one override may switch off what other settings of ``base`` depend on. None:
+                compare only with the defaults.
 
         Raises:
-            ValueError: with one line for every problem: what was given, what is allowed.
+            ValueError: with one line per problem: what was given, what is allowed.
 
         Example:
             >>> RunConfig(seed=-1, algorithm=AlgorithmSection(max_refills=5)).validate()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A configuration as flat settings, and back from the dictionary that ``dataclasses.asdict`` and JSON make of it."""
+"""Flattens a configuration to settings, and rebuilds it from the dictionary of ``dataclasses.asdict`` or JSON."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from ntl_jax.config.setting import Need, Range
 
 
 class Section(Protocol):
-    """Any of the dataclasses that a configuration consists of."""
+    """Any dataclass of a configuration."""
 
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[object]]]
 
@@ -21,12 +21,12 @@ class Leaf(NamedTuple):
     """A setting of a configuration.
 
     Args:
-        path: its sections and its name, with dots between them.
+        path: its sections and its name, joined by dots.
         kind: its annotation.
-        value: what the configuration has.
-        allowed: the values it may have, beyond its type, so asked only for values of this type; None: all.
-        needs: what the sections that it lies in, and it, need of other settings to have an effect.
-        idle: values that are never refused for having none.
+        value: its value in the configuration.
+        allowed: the range of values, checked only for values of the right type; None: all.
+        needs: conditions on other settings, from the setting and its sections, for it to have an effect.
+        idle: values that are never refused for having no effect.
     """
 
     path: str
@@ -38,7 +38,7 @@ class Leaf(NamedTuple):
 
 
 def leaves(section: Section, prefix: str = "", needs: tuple[Need, ...] = ()) -> Iterator[Leaf]:
-    """Every setting; what stands in the place of a section counts as one."""
+    """Every setting; a value in place of a section counts as a setting."""
     for field in dataclasses.fields(section):
         kind, value, about = field.type, getattr(section, field.name), field.metadata
         path, own = prefix + field.name, tuple(need.within(prefix) for need in about.get("needs", ()))
@@ -63,14 +63,14 @@ def flatten(section: Section) -> dict[str, object]:
 
 
 def from_dict(section: type[AnySection], values: object) -> AnySection:
-    """The section that ``dataclasses.asdict`` took apart, also after a trip through JSON. Its values are not validated.
+    """Rebuilds a section from its ``dataclasses.asdict``, possibly read back from JSON. Values are not validated.
 
     Args:
         section: ``RunConfig`` or the class of a part of it.
-        values: a dictionary of all of its fields; those that are sections are dictionaries too.
+        values: a dictionary of all its fields; sections in it are dictionaries too.
 
     Raises:
-        ValueError: fields are missing or unknown, as in a file that another version wrote.
+        ValueError: if fields are missing or unknown, as in a file from another version.
 
     Example:
         >>> from ntl_jax.config import RunConfig
@@ -88,7 +88,7 @@ def from_dict(section: type[AnySection], values: object) -> AnySection:
 
 
 def _restore(kind: object, value: object) -> object:
-    """JSON has neither sections nor tuples."""
+    """Restores sections and tuples, which JSON does not have."""
     if _is_section(kind):
         return from_dict(kind, value)
     return tuple(value) if isinstance(value, list) else value

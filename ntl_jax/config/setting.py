@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands on a field of a section beside its default: which values it takes, and what it needs to have an effect.
+"""Declares fields of a section: default, allowed values, and the other settings that a setting needs to have an effect.
 
-A setting needs another if without it nothing reads it: a changed one is then refused, because a run that silently
-ignores it is not the run that was asked for. ``trainer.steps`` is never needed: it may be raised when a run is resumed,
-so what belongs to PPO has an effect later.
+A setting needs another one if nothing reads it otherwise. A changed setting without effect is refused, because a run
+that silently ignores it is not the requested run. No setting needs ``trainer.steps``: it may be raised when a run
+resumes, so settings of PPO can have an effect later.
 """
 
 import dataclasses
@@ -16,20 +16,20 @@ Value = TypeVar("Value", contravariant=True)
 
 
 class Range(NamedTuple, Generic[Value]):
-    """What a setting may be, in words that follow "must", and as a test, which NaN fails."""
+    """The allowed values of a setting, as words that follow "must" and as a test, which NaN must fail."""
 
     words: str
     holds: Callable[[Value], bool]
 
 
 class Need(NamedTuple):
-    """What another setting must be for this one to have an effect.
+    """A condition on another setting for this one to have an effect.
 
     Args:
-        path: of the other setting; with a dot in front, in the same section.
-        holds: whether a value of it will do.
-        remedy: what to make of it, in words that follow its path after "set".
-        others: each of them will do instead.
+        path: path of the other setting; with a leading dot, in the same section.
+        holds: whether a value of the other setting meets the condition.
+        remedy: how to change the other setting, in words that follow its path after "set".
+        others: alternative conditions; any one is enough.
     """
 
     path: str
@@ -38,19 +38,19 @@ class Need(NamedTuple):
     others: tuple["Need", ...] = ()
 
     def __or__(self, other: "Need") -> "Need":
-        """Either of the two will do."""
+        """A need that either of the two meets."""
         return self._replace(others=(*self.others, other))
 
     def within(self, section: str) -> "Need":
-        """The same with full paths, for a field of a section whose path, with a dot at its end, is given."""
+        """The same need with full paths; ``section`` is the path of the section, with a dot at its end."""
         path = section + self.path[1:] if self.path.startswith(".") else self.path
         return self._replace(path=path, others=tuple(other.within(section) for other in self.others))
 
     def unmet(self, values: Mapping[str, object]) -> tuple["Need", ...]:
-        """Itself and its alternatives if none holds, else nothing; a setting without a sound value is not asked.
+        """The need and its alternatives if none holds, else nothing; settings with invalid values are not checked.
 
         Args:
-            values: of all settings that are sound, by path.
+            values: values of all settings with valid values, by path.
         """
         needs = (self, *self.others)
         if any(need.path not in values or need.holds(values[need.path]) for need in needs):
@@ -68,11 +68,11 @@ def setting(
     """The field of a setting, or of a section.
 
     Args:
-        default: its default.
-        allowed: the values that it may have, beyond its type.
-        needs: all must hold for it, or for every setting of a section, to have an effect; a setting that a need names
-            never needs itself.
-        idle: values that ask for nothing, as the default does: they are never refused for having no effect.
+        default: the default value.
+        allowed: the range of values, in addition to the type.
+        needs: conditions that must all hold for the setting, or for every setting of the section, to have an effect; a
+            setting that a need names never needs itself.
+        idle: values that request nothing, like the default: they are never refused for having no effect.
 
     Example:
         >>> @dataclasses.dataclass(frozen=True)
@@ -108,21 +108,21 @@ SHARE: Range[float] = Range("lie in (0, 1]", lambda x: 0 < x <= 1)
 
 
 def when(path: str, *values: object, hint: str = "") -> Need:
-    """Has an effect where the other setting has one of these values; ``hint`` ends the message."""
+    """Needs the other setting to have one of these values; ``hint`` ends the message."""
     return Need(path, lambda x: x in values, f"={' or '.join(map(repr, values))}{hint}")
 
 
 def unless(path: str, value: object, *, instead: object) -> Need:
-    """Has an effect where the other setting does not have this value; the remedy names another one."""
+    """Needs the other setting not to have this value; the remedy names another value."""
     return Need(path, lambda x: x != value, f"={instead!r}")
 
 
 def positive(path: str) -> Need:
-    """Has an effect where the other setting, which is at least 0, is above 0."""
+    """Needs the other setting, which is at least 0, to be above 0."""
     return Need(path, lambda x: isinstance(x, int | float) and x > 0, " above 0")
 
 
 def includes(path: str, *words: str) -> Need:
-    """Has an effect where the other setting, a tuple, holds one of these."""
+    """Needs the other setting, a tuple, to contain one of these."""
     remedy = f" to include {' or '.join(map(repr, words))}"
     return Need(path, lambda x: isinstance(x, tuple) and not set(words).isdisjoint(x), remedy)

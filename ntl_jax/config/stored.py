@@ -9,12 +9,12 @@ from ntl_jax.config.sections import RunConfig
 from ntl_jax.config.serialization import from_dict
 
 CONFIG_FILE = "config.json"
-"""Of a run folder: the resolved configuration, and the folder's format."""
+"""File in a run folder with the resolved configuration and the folder's format."""
 FORMAT = 1
-"""Version of run folders: of the settings in ``config.json`` and of what else a resumed run, an evaluation or an export
-reads in them. Raise it whenever a setting is added, removed, renamed or changes its meaning, or when a checkpoint's
-layout changes; then either let `stored_config` turn what older folders hold into what this version reads, with a test
-on a folder of each older format, or leave them refused and say so in the changelog."""
+"""Format version of run folders: of ``config.json`` and everything else that a resumed run, an evaluation or an export
+reads. Raise it whenever a setting is added, removed, renamed or changes its meaning, or when a checkpoint's layout
+changes. Then either make `stored_config` convert older folders, with a test on a folder of each older format, or leave
+older folders refused and say so in the changelog."""
 
 
 def config_to_json(config: RunConfig) -> str:
@@ -29,13 +29,13 @@ def config_to_json(config: RunConfig) -> str:
 
 
 def stored_config(run: pathlib.Path) -> RunConfig:
-    """Reads it, and checks it. Settings that have no effect were judged when the run was started.
+    """Reads and checks the stored configuration. Settings without effect were checked when the run started.
 
     Args:
         run: the run folder.
 
     Raises:
-        ValueError: the folder holds no run, one of another format, or one whose configuration cannot be used.
+        ValueError: if the folder holds no run, a run of another format, or an unusable configuration.
 
     Example:
         >>> import tempfile
@@ -56,13 +56,13 @@ def stored_config(run: pathlib.Path) -> RunConfig:
 
 
 def holds_run(folder: pathlib.Path) -> bool:
-    """Whether a folder holds a run, of whatever format: a Hugging Face model's has a ``config.json`` too.
+    """Whether a folder holds a run of any format, not a Hugging Face model, which has a ``config.json`` too.
 
     Args:
         folder: any path.
 
     Raises:
-        ValueError: its ``config.json`` is not JSON.
+        ValueError: if its ``config.json`` is not JSON.
 
     Example:
         >>> import tempfile
@@ -86,7 +86,7 @@ def _contents(path: pathlib.Path) -> object:
 
 
 def _settings(contents: object) -> dict[str, object]:
-    """What is stored, without the format."""
+    """The stored settings, without the format."""
     if not isinstance(contents, dict):
         raise ValueError(f"it must hold an object; it holds {contents!r:.80}")
     given = contents.get("format")

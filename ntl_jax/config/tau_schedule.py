@@ -26,7 +26,7 @@ class Schedule(NamedTuple):
     steps: int
 
     def at(self, iteration: int) -> float:
-        """The temperature of an iteration; they count from 0."""
+        """The temperature of an iteration, counted from 0."""
         done = min(iteration / self.steps, 1.0)
         match self.shape:
             case "cosine":
@@ -37,7 +37,7 @@ class Schedule(NamedTuple):
 
 
 def parse_schedule(text: str) -> Schedule | None:
-    """The schedule that a text describes; None where it describes none.
+    """The schedule that a text describes; None if it is not a valid schedule.
 
     Example:
         >>> parse_schedule("cosine:2->0.5@100")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with a configuration: types and ranges, settings that contradict each other, settings without effect.
+"""Finds errors in a configuration: wrong types and ranges, contradictory settings, settings without effect.
 
-Ranges, and what a setting needs to have an effect, stand on the fields of the sections (``setting.py``). A check is
-left out only where a setting it looks at already has a wrong type or range.
+The fields of the sections declare ranges, and what a setting needs to have an effect (``setting.py``). A check is
+skipped only if one of its settings already has a wrong type or range.
 """
 
 import difflib
@@ -18,7 +18,7 @@ from ntl_jax.config.vllm import TEMPERATURES
 _GROUPED = ("group", "leave_one_out", "optimal_baseline", "reinforce_plus_plus_baseline")
 _Check = tuple[str, Callable[..., object], tuple[str, ...]]
 
-# Each: what is wrong with the first setting ({1} and {2} are the other values), a test of all, and the settings.
+# Each entry: what is wrong with the first setting ({1} and {2} are the other values), a test of all, the settings.
 _COMBINATIONS: tuple[_Check, ...] = (
     ("must be a multiple of model.num_kv_heads={1}", lambda heads, kv_heads: heads % kv_heads == 0,
      ("model.num_heads", "model.num_kv_heads")),
@@ -83,8 +83,8 @@ def find_problems(config: Section, base: Section | None = None) -> list[str]:
     """One line for every problem of a ``RunConfig``: the setting, what was given, what is allowed.
 
     Args:
-        config: to check.
-        base: what it was made from by changing settings; None: the defaults. See ``RunConfig.validate``.
+        config: the configuration to check.
+        base: the configuration before settings were changed; None: the defaults. See ``RunConfig.validate``.
     """
     settings, problems = list(leaves(config)), {}
     for leaf in settings:
@@ -122,7 +122,7 @@ def _without_effect(unmet: Sequence[Need], sound: Mapping[str, object], leave: o
 
 
 def _fits(kind: object, value: object) -> bool:
-    """Whether a value is of the annotated type; an int will do for a float, a bool for no number."""
+    """Whether a value has the annotated type; an int counts as a float, a bool never counts as a number."""
     options = get_args(kind)
     match get_origin(kind):
         case None:
@@ -139,7 +139,7 @@ def _fits(kind: object, value: object) -> bool:
 
 
 def _expected(kind: object, value: object) -> str:
-    """What the annotation allows; of the words of a Literal, which is nearest."""
+    """What the annotation allows; for a Literal, also the nearest choice."""
     if get_origin(kind) is not typing.Literal:
         return f"must be {kind.__name__ if isinstance(kind, type) else kind}"
     near = difflib.get_close_matches(str(value).lower(), map(str, get_args(kind)), n=1, cutoff=0.5)

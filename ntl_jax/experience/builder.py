@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From scored samples to the experience that an iteration's updates learn from: all that precedes the first update.
+"""From scored samples to the experience that an iteration's updates learn from, before the first update.
 
-The log-probs of the old and of the reference policy, and the critic's values, are taken here and nowhere else. An
-update cannot come in between, so none can make the importance ratio 1.
+Old and reference log-probs and the critic's values are computed only here. No update runs in between, so old log-probs
+never come from an updated policy, which would make the importance ratio 1.
 """
 
 import functools
@@ -28,20 +28,20 @@ from ntl_jax.rows.padding import RowShape, pad_rows, pad_tokens
 from ntl_jax.rows.passes import RowPass, predicted_values, sampled_log_probs
 
 OVER_TOKENS = ("actor/kl", "critic/advantages/mean", "critic/advantages/max", "critic/advantages/min")
-"""Metrics that nothing was measured for where no token counts: a controller must not read them."""
+"""Metrics that are undefined where no token counts: a controller must not read them."""
 
 
 class Evidence(NamedTuple):
-    """What is known of an iteration's samples before they are credited; None: not asked for.
+    """What is known about an iteration's samples before they are credited. None: not configured.
 
     Args:
         targets: the response tokens.
         rollout_log_probs: captured while sampling.
-        old_log_probs: of the trainer, for ``old_log_probs=recompute``.
-        reference_log_probs: of the reference policy.
-        old_values: of the critic.
-        rewards: of the samples.
-        kl_weight: of the divergence from the reference policy.
+        old_log_probs: the trainer's, for ``old_log_probs=recompute``.
+        reference_log_probs: the reference policy's.
+        old_values: the critic's.
+        rewards: the samples' rewards.
+        kl_weight: weight of the divergence from the reference policy.
     """
 
     targets: Targets
@@ -59,10 +59,10 @@ class ExperienceBuilder:
     Args:
         config: its ``algorithm`` and ``rollout`` sections.
         shape: bounds of rows and responses.
-        graph: of the policy.
+        graph: graph definition of the policy.
         reference: parameters of the reference policy; None without one.
-        critic: graph of the critic; None without one.
-        mesh: of the parameters.
+        critic: graph definition of the critic; None without one.
+        mesh: mesh of the parameters.
     """
 
     def __init__(
@@ -84,13 +84,13 @@ class ExperienceBuilder:
     def __call__(
         self, policy: Params, critic: Params | None, samples: Samples, kl_weight: float, clock: Clock
     ) -> tuple[Rows, Experience, dict[str, float]]:
-        """The rows and the experience, unpacked and on the host, and metrics of what was done.
+        """The rows and the experience, unpacked and on the host, and their metrics.
 
         Args:
-            policy, critic: parameters before the first update of the iteration; no critic: None.
-            samples: of the iteration.
-            kl_weight: as the controller has it.
-            clock: laps for each pass that is made.
+            policy, critic: parameters before the first update of the iteration; critic is None without one.
+            samples: the iteration's samples.
+            kl_weight: the controller's current weight.
+            clock: records a lap per forward pass.
         """
         rows, targets = self.pad(samples)
         log_probs = [t.rollout_log_probs for t in samples.scored.trajectories]
@@ -115,7 +115,7 @@ class ExperienceBuilder:
         return rows, experience, metrics
 
     def pad(self, samples: Samples) -> tuple[Rows, Targets]:
-        """Padded rows; those that are not learned from have an empty mask."""
+        """Padded rows; rows that the update must not learn from have an empty mask."""
         scored = samples.scored
         responses = [t.response_ids for t in scored.trajectories]
         nothing = [np.full(len(r), -1, np.int32) for r in responses]
@@ -144,16 +144,16 @@ class ExperienceBuilder:
 
 @functools.partial(jax.jit, static_argnums=0)
 def build(algorithm: AlgorithmSection, evidence: Evidence) -> tuple[Experience, dict[str, Float[Array, ""]]]:
-    """Corrects for what sampler and trainer disagree about, takes the divergence off the rewards, and credits tokens.
+    """Corrects for sampler-trainer mismatch, subtracts the divergence from the rewards, and credits tokens.
 
     Args:
-        algorithm: how.
-        evidence: of all samples of an iteration.
+        algorithm: the settings.
+        evidence: evidence on all samples of an iteration.
 
     Returns:
         The experience, and metrics over the tokens that count.
 
-    Example: two samples of one prompt, of one token each, of which the first is right
+    Example: one prompt with two samples of one token each; the first sample is right
         >>> targets = Targets(np.array([[5], [6]]), np.ones((2, 1), bool), np.full((2, 1), np.nan, np.float32))
         >>> rewards = Rewards(np.array([1.0, 0.0]), np.zeros(2, int), np.array([1, 1]), np.ones(2, bool))
         >>> evidence = Evidence(targets, np.full((2, 1), -0.7), None, None, None, rewards, 0.0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scored samples of an iteration: one call of the engine, or as many as it takes to find prompts that teach."""
+"""The scored samples of an iteration: one engine call, or several until enough prompts teach (dynamic sampling)."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from ntl_jax.metrics import Clock
 from ntl_jax.records import Params, Prompt, Sampling
 from ntl_jax.rollout import RolloutEngine
 
-STREAM = 2  # of the run's random numbers: keeps this stage's apart from the others'
+STREAM = 2  # separates this stage's random numbers from those of other stages
 
 
 class Samples(NamedTuple):
@@ -27,7 +27,7 @@ class Samples(NamedTuple):
         scored: the same number of samples for each prompt.
         learned: samples that the update may use.
         greedy_scores: reward of the greedy response to each sample's prompt, for remax.
-        metrics: of how they were found.
+        metrics: metrics of the sampling.
     """
 
     scored: Scored
@@ -37,19 +37,19 @@ class Samples(NamedTuple):
 
 
 class Collector:
-    """Draws prompts, samples and scores.
+    """Draws prompts, samples responses and scores them.
 
-    Dynamic sampling leaves out prompts whose samples all score the same, and draws others: Yu et al., "DAPO", section
-    3.2, https://arxiv.org/abs/2503.14476. Here with a bound, and the shape of an iteration stays what it is: where too
-    few are found, some that teach nothing fill it up and are left out of the update.
+    Dynamic sampling drops prompts whose samples all score the same, and draws others: Yu et al., "DAPO", section 3.2,
+    https://arxiv.org/abs/2503.14476. Here the number of draws is bounded and the shape of an iteration is fixed: if too
+    few prompts teach, others fill the iteration and are left out of the update.
 
     Args:
         config: its ``algorithm``, ``ntl``, ``rollout`` and ``seed``.
-        prompts: what to ask.
-        engine: samples.
-        digits: fills in the probabilities of digits.
-        scorer: gives rewards.
-        sampling: how to draw.
+        prompts: the training prompts.
+        engine: samples responses.
+        digits: fills in the log-probs of digits.
+        scorer: computes rewards.
+        sampling: sampling parameters.
     """
 
     def __init__(
@@ -69,12 +69,12 @@ class Collector:
         self.cursor = DataCursor(len(prompts), self._num_prompts, seed=config.seed + STREAM)
 
     def __call__(self, policy: Params, iteration: int, clock: Clock) -> Samples:
-        """The samples of an iteration, by the weights that the engine was lent.
+        """The samples of an iteration, sampled with the weights lent to the engine.
 
         Args:
             policy: the parameters that sample.
             iteration: counts from 0.
-            clock: laps for each part.
+            clock: records a lap per part.
         """
         rounds, teaches = [], []
         bound = 1 + self._algorithm.max_refills if self._algorithm.dynamic_sampling else 1
@@ -82,7 +82,7 @@ class Collector:
             rounds.append(self._round(policy, iteration, len(rounds), clock))
             teaches.append(self._teaching(rounds[-1]))
         found = np.concatenate(teaches)
-        # Prompts that teach come first; sorting by a bool keeps the order otherwise.
+        # Prompts that teach come first; the sort is stable, so the order is otherwise kept.
         chosen = np.argsort(~found, kind="stable")[: self._num_prompts]
         of_samples = chosen[:, None] * self._sampling.num_samples + np.arange(self._sampling.num_samples)
         scored = rounds[0] if len(rounds) == 1 and found.all() else join_scored(rounds, of_samples.ravel())
@@ -110,7 +110,7 @@ class Collector:
     def _scored(
         self, prompts: Sequence[Prompt], sampling: Sampling, policy: Params, iteration: int, call: int, clock: Clock
     ) -> Scored:
-        # numpy pads a seed with zeros: the first call's is that of (seed, STREAM, iteration).
+        # numpy pads a seed with zeros: the first call has the seed of (seed, STREAM, iteration).
         seed = int(np.random.SeedSequence([self._seed, STREAM, iteration, call]).generate_state(1)[0])
         trajectories = self._engine.generate(prompts, sampling, seed=seed)
         clock.lap("gen")
@@ -121,7 +121,7 @@ class Collector:
         return scored
 
     def _teaching(self, scored: Scored) -> Bool[np.ndarray, "prompts"]:
-        """Which prompts have samples that differ; all of them without dynamic sampling."""
+        """Which prompts have samples with different scores; all prompts without dynamic sampling."""
         if not self._algorithm.dynamic_sampling:
             return np.ones(self._num_prompts, bool)
         scores, valid = (x.reshape(self._num_prompts, -1) for x in (scored.scores, scored.valid))

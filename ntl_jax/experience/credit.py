@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From rewards to the advantages of response tokens, by setting: `ntl_jax.losses` behind one call."""
+"""From rewards to the advantages of response tokens: one call that selects from `ntl_jax.losses` by the settings."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -25,10 +25,10 @@ class Rewards(NamedTuple):
     """What the samples of an iteration earned.
 
     Args:
-        scores: reward of each sample, penalties included; it belongs to the last token.
-        groups: one id per draw; samples of one draw have equal ids.
+        scores: reward of each sample, penalties included; credited to its last token.
+        groups: one id per draw of a prompt; samples of one draw share an id.
         lengths: response tokens of each sample.
-        valid: samples that have a reward, masked or not; the others are excluded from the mean of their group.
+        valid: samples that have a reward, masked or not; others are excluded from their group's mean.
         greedy: reward of the greedy response to each sample's prompt, for remax.
     """
 
@@ -40,7 +40,7 @@ class Rewards(NamedTuple):
 
 
 def token_rewards(rewards: Rewards, size: int) -> Float[Array, "B T"]:
-    """The reward of each of ``size`` response tokens: the sample's at its last token, 0 elsewhere.
+    """The reward of each of ``size`` response tokens: the sample's reward at its last token, 0 elsewhere.
 
     Example:
         >>> rewards = Rewards(np.array([3.0]), np.array([0]), np.array([2]), np.array([True]))
@@ -58,16 +58,16 @@ def credit(
     mask: Bool[Array, "B T"],
     old_values: Float[Array, "B T"] | None = None,
 ) -> tuple[Float[Array, "B T"], Values | None]:
-    """The advantage of each token, 0 outside the mask; for gae whitened, and with the critic's returns.
+    """The advantage of each token, 0 outside the mask; for gae, whitened advantages and the critic's returns.
 
     Args:
-        algorithm: its ``advantage`` and what belongs to it; static under jit.
-        rewards: of the samples.
-        per_token: reward of each token: `token_rewards`, with what is subtracted from them.
+        algorithm: its ``advantage`` and related settings; static under jit.
+        rewards: the samples' rewards.
+        per_token: reward of each token: `token_rewards`, minus any KL penalty.
         mask: tokens that count.
-        old_values: the critic's, for gae.
+        old_values: the critic's values, for gae.
 
-    Example: two samples of one prompt, of which the first is right
+    Example: two samples of one prompt; the first is right
         >>> rewards = Rewards(np.array([1.0, 0.0]), np.zeros(2, int), np.array([1, 1]), np.ones(2, bool))
         >>> per_token, mask = token_rewards(rewards, 1), jnp.ones((2, 1), bool)
         >>> credit(AlgorithmSection(normalize_groups=False), rewards, per_token, mask)[0].tolist()
@@ -100,7 +100,7 @@ def credit(
 def overlong_penalties(
     algorithm: AlgorithmSection, trajectories: Sequence[Trajectory], max_tokens: int
 ) -> Float[np.ndarray, "B"]:
-    """What is added to rewards for length: 0 up to ``max_tokens - overlong_buffer``, then falling; 0 unless asked for.
+    """Added to rewards for length: 0 up to ``max_tokens - overlong_buffer``, then falling; 0 unless configured.
 
     `-overlong_penalty * (length - (max_tokens - buffer)) / buffer`: Yu et al., "DAPO", eq. 13,
     https://arxiv.org/abs/2503.14476.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights for what sampler and trainer disagree about, by setting: `ntl_jax.losses.correction` behind one call."""
+"""Weights that correct sampler-trainer mismatch: one call that selects from `ntl_jax.losses.correction`."""
 
 from math import inf
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from ntl_jax.losses import (
 
 
 class OffPolicy(NamedTuple):
-    """Weight of each token's loss, the tokens that are learnt from, and the metrics of the group ``correction``."""
+    """The weight of each token's loss, the mask of tokens to learn from, and the ``correction`` metrics."""
 
     weights: Float[Array, "B T"]
     mask: Bool[Array, "B T"]
@@ -31,15 +31,15 @@ def off_policy_correction(
     rollout_log_probs: Float[Array, "B T"],
     mask: Bool[Array, "B T"],
 ) -> OffPolicy:
-    """Weights and mask for responses that were sampled with other log-probs than the trainer's.
+    """Weights and mask for responses whose rollout log-probs differ from the trainer's.
 
     Args:
-        section: how.
-        old_log_probs: the trainer's, from before the first update.
-        rollout_log_probs: those captured while sampling.
-        mask: response tokens; a row is a response.
+        section: the settings.
+        old_log_probs: the trainer's, before the first update.
+        rollout_log_probs: captured while sampling.
+        mask: response tokens; one response per row.
 
-    Example: the sampler gave the second token a ninth of the trainer's probability
+    Example: the sampler's probability of the second token is a ninth of the trainer's
         >>> old, rollout, mask = jnp.full((1, 2), -1.0), jnp.array([[-1.0, -3.2]]), jnp.ones((1, 2), bool)
         >>> off_policy_correction(CorrectionSection(high=2.0), old, rollout, mask).weights.tolist()
         [[1.0, 2.0]]
@@ -66,7 +66,7 @@ def off_policy_correction(
 
 
 def _kept(section: CorrectionSection, old_log_probs: Array, rollout_log_probs: Array, mask: Array) -> Array:
-    """The mask without the responses that are rejected."""
+    """The mask without rejected responses."""
     if section.rejection == "none":
         return mask
     low = -inf if section.reject_below is None else section.reject_below

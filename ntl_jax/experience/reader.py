@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a response says: its text, its answer, and what its digits should have been. Each is read once."""
+"""Reads a response once: its text, its answer and the true digits."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -19,7 +19,7 @@ class Reading(NamedTuple):
     Args:
         text: the response.
         answer: the answer that it gives; None if it gives none.
-        exact_match: the answer is right, by the task's own judgment.
+        exact_match: whether the task judges the answer right.
         labels: true digits; None without NTL.
     """
 
@@ -34,9 +34,9 @@ class Reader:
 
     Args:
         section: the ``ntl`` section.
-        task: says what the answer of a text is, and when it is right.
-        tokenizer: of the policy.
-        table: its number tokens.
+        task: finds the answer in a text and judges it.
+        tokenizer: the policy's tokenizer.
+        table: the tokenizer's number tokens.
     """
 
     def __init__(self, section: NTLSection, task: Task, tokenizer: Tokenizer, table: NumberTable):
@@ -48,14 +48,14 @@ class Reader:
         """Reads the responses.
 
         Args:
-            prompts: one a response.
+            prompts: one per response.
             trajectories: the responses.
         """
         self._follow_tokenizer()
         return [self._read(prompt, t) for prompt, t in zip(prompts, trajectories, strict=True)]
 
     def labels(self, prompts: Sequence[Prompt], trajectories: Sequence[Trajectory]) -> list[DigitLabels]:
-        """The labels alone, whatever the settings."""
+        """Only the labels, whatever the settings."""
         self._follow_tokenizer()
         labels = []
         for prompt, trajectory in zip(prompts, trajectories, strict=True):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trajectories with everything that was read off them."""
+"""Trajectories with their readings, NTL record and scores."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,18 +16,18 @@ Sample = TypeVar("Sample")
 
 
 class Scored(NamedTuple):
-    """The samples of one call of the engine, row by row.
+    """The samples of one engine call, one per row.
 
     Args:
-        prompts: what was asked, one a sample.
-        trajectories: what was sampled.
+        prompts: one per sample.
+        trajectories: the sampled responses.
         readings: text, answer and labels of each response.
-        ntl_info: None without NTL.
-        outcomes: what the reward function returned for each.
+        ntl_info: the NTL record; None without NTL.
+        outcomes: what the reward function returned for each sample.
         tau: the reward's temperature.
-        fallbacks: rows without an NTL record of their own, with the reason.
-        reward_errors: index of the prompt and the reason for every call of the reward function that gave no score,
-            samples included that were replaced since.
+        fallbacks: rows without an NTL record, with the reason.
+        reward_errors: prompt index and reason of every call of the reward function that returned no score,
+            including samples that were replaced later.
     """
 
     prompts: Sequence[Prompt]
@@ -41,7 +41,7 @@ class Scored(NamedTuple):
 
     @property
     def scores(self) -> Float[np.ndarray, "B"]:
-        """Rewards in float32, 0 where there is none: use them with ``valid``."""
+        """Rewards in float32, 0 for a sample without one: use them with ``valid``."""
         return np.array([o.score if o.valid else 0.0 for o in self.outcomes], np.float32)
 
     @property
@@ -51,12 +51,12 @@ class Scored(NamedTuple):
 
     @property
     def exact_match(self) -> Bool[np.ndarray, "B"]:
-        """Samples whose answer is the true one."""
+        """Samples whose answer is right."""
         return np.array([reading.exact_match for reading in self.readings])
 
 
 def join_scored(parts: Sequence[Scored], rows: Int[np.ndarray, "B"]) -> Scored:
-    """Some samples of several calls as those of one, with the errors of all; they are numbered through all parts."""
+    """Samples of several calls as if from one call, with all errors; ``rows`` count through all parts."""
 
     def pick(by_part: Iterable[Sequence[Sample]]) -> list[Sample]:
         samples = [sample for part in by_part for sample in part]
@@ -77,7 +77,7 @@ def join_scored(parts: Sequence[Scored], rows: Int[np.ndarray, "B"]) -> Scored:
 
 
 def join_infos(infos: Sequence[NTLInfo], rows: Int[np.ndarray, "B"]) -> NTLInfo:
-    """Some records of several batches as those of one, padded to the longest response: -1 where integers say "none"."""
+    """Rows of several NTL records as one record, padded to the longest response; integers pad with -1 for "none"."""
     size = max(info.seq_len for info in infos)
 
     def padded(x: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ class ExtractionError(ValueError):
 
 
 def reward_temperature(section: NTLSection, iteration: int) -> float:
-    """tau of the reward in an iteration, which count from 0: the schedule's, or ``ntl.temperature``.
+    """The reward's tau in an iteration, counted from 0: by the schedule, or ``ntl.temperature``.
 
     Example:
         >>> section = NTLSection(adaptive_temperature=True, temperature_schedule="linear:1.0->0.5@10")
@@ -39,7 +39,7 @@ class Scorer:
     """Scores trajectories with the configured reward function. Needs no policy and no device.
 
     Args:
-        ntl, reward: the sections.
+        ntl, reward: these sections of the configuration.
         task: names the default reward.
         read: reads responses.
     """
@@ -60,12 +60,12 @@ class Scorer:
         """Scores samples.
 
         Args:
-            prompts: what was asked, one a trajectory.
-            trajectories: what was sampled, with the probabilities of digits.
+            prompts: one per trajectory.
+            trajectories: the samples, with digit log-probs.
             tau: the reward's temperature.
 
         Raises:
-            ExtractionError: a record cannot be built, and ``ntl.fallback_on_error`` is off.
+            ExtractionError: if a record cannot be built and ``ntl.fallback_on_error`` is off.
         """
         readings = self._read(prompts, trajectories)
         ntl_info, fallbacks = self._record(trajectories, readings) if self._ntl.enabled else (None, {})
@@ -77,7 +77,7 @@ class Scorer:
     def _record(
         self, trajectories: Sequence[Trajectory], readings: Sequence[Reading]
     ) -> tuple[NTLInfo, dict[int, str]]:
-        """The NTL record; and for the rows that have none, which are blank in it, the reason."""
+        """The NTL record, and the reason for each row that is blank in the record."""
         labels = [reading.labels for reading in readings if reading.labels is not None]
         reasons = {i: why for i, label in enumerate(labels) if (why := self._why_not(trajectories[i], label))}
         if reasons:
@@ -131,7 +131,7 @@ class Scorer:
             "data_source": prompt.data_source,
             "solution_str": reading.text,
             "ground_truth": prompt.ground_truth,
-            "extra_info": dict(prompt.extra_info),  # the function may change its own
+            "extra_info": dict(prompt.extra_info),  # the function may change its own copy
             "answer": reading.answer,
             "correct": reading.exact_match,
         }
@@ -140,7 +140,7 @@ class Scorer:
         return call | {"ntl_info": ntl_info[index : index + 1], "tau": tau} | self._bonus
 
     def _rewards(self, calls: Sequence[Mapping[str, object]], fallbacks: Mapping[int, str]) -> list[RewardOutcome]:
-        """The function's outcomes; a row without a record gets its exact match where the function uses records."""
+        """The reward function's outcomes; if it uses records, a row without one is scored by exact match."""
         plain = set(fallbacks) if "ntl_info" in self.reward.takes else set()
         outcomes = iter(self.reward([call for i, call in enumerate(calls) if i not in plain]))
         others = iter(self._plain([{name: calls[i][name] for name in (*CALL, *JUDGED)} for i in sorted(plain)]))
@@ -148,7 +148,7 @@ class Scorer:
 
 
 def _or_zeros(trajectory: Trajectory) -> np.ndarray:
-    """The digits' log-probs; zeros where the engine captured none, for a row that is blank in the record."""
+    """The digits' log-probs; zeros if the engine captured none, for a row that is blank in the record."""
     if trajectory.digit_log_probs is None:
         return np.zeros((len(trajectory.response_ids), 10), np.float32)
     return trajectory.digit_log_probs

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run writes down and shows: metric lines, samples, curves, progress. Names and meanings: ``metrics.names``."""
+"""A run's output: metric lines, samples, curves, progress. Names and meanings of metrics: ``metrics.names``."""
 
 from ntl_jax.metrics.atomic_files import write_rows, write_whole
 from ntl_jax.metrics.clock import Clock

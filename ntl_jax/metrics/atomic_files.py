@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are there whole or not at all, whenever the process dies."""
+"""Atomic writes of whole files: complete or absent, even if the process dies."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 
 def write_whole(path: pathlib.Path, text: str) -> None:
-    """Writes a text beside the file and puts it in the file's place.
+    """Writes a text to a temporary file, which then replaces the file.
 
     Example:
         >>> import tempfile
@@ -23,11 +23,11 @@ def write_whole(path: pathlib.Path, text: str) -> None:
 
 
 def write_rows(path: pathlib.Path, rows: Iterable[Mapping[str, object]]) -> None:
-    """Writes one JSON object a line.
+    """Writes one JSON object per line.
 
     Args:
-        path: of the file, in a folder that is made where it is missing.
-        rows: plain values; no NaN and no infinity, which JSON does not have.
+        path: path of the file; its folder is created if missing.
+        rows: plain values, without NaN and infinity, which JSON does not have.
 
     Example:
         >>> import tempfile

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run shows while it goes: a header, progress bars with time left and live metrics, a table at the end.
+"""A run's console output: a header, progress bars with time left and live metrics, and a table at the end.
 
 On a terminal the bars move; in a log they become one line every few seconds.
 """
@@ -14,11 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 SECONDS_BETWEEN_LINES = 5.0
-"""In a log: often enough to see that the run lives, seldom enough to read."""
+"""In a log: often enough to show that the run is alive, rarely enough to read."""
 
 
 def print_header(rows: Mapping[str, str], *, console: Console | None = None) -> None:
-    """Prints what a run is about to do, one row for each thing.
+    """Prints what a run is about to do, one row per topic.
 
     Example:
         >>> print_header({"policy": "Qwen2, 0.87M parameters, from scratch", "devices": "8 cpu"})
@@ -80,11 +80,11 @@ class ProgressView:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Args:
-        title: what is counted.
-        total: steps of the whole stage.
-        start: steps already done, when a run resumes.
+        title: name of the stage.
+        total: number of steps in the stage.
+        start: steps already done, if the run resumes.
         console: where to print; None: standard output.
-        clock: seconds since any moment.
+        clock: returns seconds since an arbitrary moment.
         """
         self._clock = clock
         self._title, self._total, self._start = title, total, start
@@ -103,7 +103,7 @@ class ProgressView:
         self._task = self._bars.add_task(title, total=total, completed=start, metrics="")
 
     def update(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Shows that ``step`` steps are done, and the metrics they gave."""
+        """Shows that ``step`` steps are done, and the step's metrics."""
         text = "   ".join(f"{name} {_short(value)}" for name, value in metrics.items())
         self._bars.update(self._task, completed=step, metrics=text)
         now = self._clock()
@@ -118,7 +118,7 @@ class ProgressView:
             self._last_line = now
 
     def _seconds_left(self, step: int, now: float) -> float:
-        """At the pace since the first update, which compiled; at that one's own pace until there is a second."""
+        """Estimated from the pace after the first update, which compiles; until the second update, from the first."""
         first_step, first_time = self._first or (step, now)
         pace = (now - first_time) / (step - first_step) if step > first_step else now - self._began
         return pace * (self._total - step)
@@ -134,7 +134,7 @@ class ProgressView:
 
 
 def _short(value: float) -> str:
-    """Four significant digits at most; thousands in full."""
+    """At most four significant digits; thousands in full."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One page of curves from a run's ``metrics.jsonl``: held-out accuracy over both stages, then what explains it."""
+"""One page of curves from a run's ``metrics.jsonl``: held-out accuracy over both stages, then other metrics."""
 
 import dataclasses
 import pathlib
@@ -21,7 +21,7 @@ STAGE_TITLES = {"warm_start": "warm start (updates)", "ppo": "PPO (iterations)"}
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """One axes: a title, and the metrics drawn in it with their labels."""
+    """One plot: a title, and the metrics drawn in it with their labels."""
 
     title: str
     stage: str
@@ -39,7 +39,7 @@ PANELS = (
     Panel("Number Token Loss of the answers", "ppo", {"ntl/loss": "while sampling", "actor/ntl_loss": "in the update"}),
     Panel("Digits of the answers that are right", "ppo", {"ntl/digit_accuracy": "digit accuracy"}, percent=True),
     Panel("Entropy of the policy (nats)", "ppo", {"actor/entropy": "entropy"}),
-    Panel("Tokens that the clip holds back", "ppo", {"actor/pg_clipfrac": "clip fraction"}, percent=True),
+    Panel("Tokens with a clipped ratio", "ppo", {"actor/pg_clipfrac": "clip fraction"}, percent=True),
     Panel("KL of an update (nats)", "ppo", {"actor/ppo_kl": "KL"}),
     Panel("Critic", "ppo", {"critic/vf_loss": "value loss", "critic/vf_explained_var": "explained variance"}),
     Panel("Tokens per response", "ppo", {"response_length/mean": "mean"}),
@@ -47,7 +47,7 @@ PANELS = (
 )
 COLUMNS = 3
 MOST_LABELS = 8
-"""Labelled evaluations in one stage: more would overlap."""
+"""Labeled evaluations per stage: more would overlap."""
 
 Curve = tuple[list[int], list[float]]
 Curves = dict[tuple[str, str], Curve]
@@ -57,7 +57,7 @@ def plot_curves(metrics_path: pathlib.Path, png_path: pathlib.Path) -> None:
     """Draws a run's metrics on one page. Panels without data are left out.
 
     Raises:
-        ValueError: the file holds no metrics, or a line that cannot be read.
+        ValueError: if the file holds no metrics, or a line that cannot be read.
 
     Example:
         >>> import tempfile
@@ -106,7 +106,7 @@ def _draw_accuracy(axes: Axes, curves: Curves) -> None:
     ticks: dict[float, str] = {}
     for index, stage in enumerate(stages):
         steps, values = curves[stage, "val/accuracy"]
-        if index and steps[0] > 0:  # the stage begins with the policy that the one before ended with
+        if index and steps[0] > 0:  # the stage starts with the final policy of the stage before
             steps, values = [0, *steps], [curves[stages[index - 1], "val/accuracy"][1][-1], *values]
         places = [index + step / max(steps[-1], 1) for step in steps]
         axes.plot(places, values, "o-", color=COLORS[index], linewidth=2.5, clip_on=False, label=STAGE_TITLES[stage])
@@ -137,7 +137,7 @@ def _draw_panel(axes: Axes, panel: Panel, curves: Curves) -> None:
 
 
 def _draw_line(axes: Axes, steps: list[int], values: list[float], label: str, color: str) -> None:
-    """The raw values thin, their running mean over a twentieth of the run thick."""
+    """Draws raw values as a thin line, and their running mean over a twentieth of the run as a thick line."""
     half = len(values) // 40
     windows = [[v for v in values[max(0, i - half) : i + half + 1] if v == v] for i in range(len(values))]
     smooth = [sum(window) / len(window) if window else float("nan") for window in windows]

@@ -1,30 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one table of metric names: what each means, in which unit. Names verl users know keep verl's meaning.
+"""The table of metric names, with meanings and units. Names that verl also uses have verl's meaning.
 
-A name is ``group/name``. A name that ends in ``/`` or ``@`` stands for a family whose members the run decides: the keys
-a reward function returns, the parts of an iteration that are timed, the numbers of samples.
+A name is ``group/name``. A name that ends in ``/`` or ``@`` is a family whose members depend on the run: the keys that
+a reward function returns, the timed parts of an iteration, the numbers of samples.
 """
 
 STAGES = ("warm_start", "ppo")
 """The stages of a run, in their order."""
 
 METRICS = {
-    "warm_start/loss": "what the update minimizes: cross entropy and the weighted Number Token Loss",
+    "warm_start/loss": "loss that the update minimizes: cross entropy and the weighted Number Token Loss",
     "warm_start/cross_entropy": "cross entropy, nats per token",
     "warm_start/ntl_loss": "Number Token Loss, mean over the digits of the reference solutions",
     "warm_start/grad_norm": "global norm of the gradient before clipping",
     "warm_start/param_norm": "global norm of the parameters",
     "warm_start/grad_noise": "gradient noise scale, in response tokens",
     "warm_start/update_norm": "global norm of the optimizer's update",
-    "actor/loss": "what an update minimizes: weighted sum of policy gradient, entropy, divergence, Number Token Loss "
-    "and, with a shared trunk, value loss",
+    "actor/loss": "loss that an update minimizes: weighted sum of policy gradient, entropy, divergence, Number Token "
+    "Loss and, with a shared trunk, value loss",
     "actor/skipped_updates": "updates of the iteration that were skipped because all of their weights were 0",
     "actor/pg_loss": "policy-gradient loss, mean over tokens",
     "actor/ntl_loss": "differentiable Number Token Loss of digits with a true value, before its weight",
-    "actor/pg_clipfrac": "fraction of tokens whose importance ratio the clip holds back",
-    "actor/kl": "mean divergence of the policy that sampled from the reference policy, nats per token",
+    "actor/pg_clipfrac": "fraction of tokens whose importance ratio is clipped",
+    "actor/kl": "mean divergence of the sampling policy from the reference policy, nats per token",
     "actor/kl_weight": "weight of that divergence in this iteration",
-    "actor/kl_loss": "the same of the policy that is trained, before its weight",
+    "actor/kl_loss": "mean divergence of the policy in training from the reference policy, before its weight",
     "actor/ppo_kl": "mean of old minus new log-probability: an estimate of how far the update moved the policy, nats",
     "actor/entropy": "mean entropy of the policy at response tokens, nats",
     "actor/ratio_deviation": "largest |importance ratio - 1| of a token",
@@ -33,8 +33,8 @@ METRICS = {
     "actor/param_norm": "global norm of the parameters",
     "actor/update_norm": "global norm of the optimizer's update",
     "actor/grad_noise": "gradient noise scale, in response tokens, where an update has several micro-batches: up to "
-    "about this size larger updates pay",
-    "critic/loss": "what the critic's update minimizes: the value loss with its weight",
+    "about this size, larger updates pay off",
+    "critic/loss": "loss that the critic's update minimizes: the weighted value loss",
     "critic/vf_loss": "clipped value loss",
     "critic/vf_explained_var": "share of the returns' variance that the values explain; 1 is a perfect critic",
     "critic/grad_norm": "global norm of the critic's gradient before clipping",
@@ -49,15 +49,15 @@ METRICS = {
     "critic/score/mean": "mean reward of the samples",
     "critic/score/max": "largest reward",
     "critic/score/min": "smallest reward",
-    "reward/": "mean of a key that the reward function returned beside the score",
-    "reward/accuracy": "fraction of samples whose extracted answer is the true one",
+    "reward/": "mean of a key that the reward function returns in addition to the score",
+    "reward/accuracy": "fraction of samples whose extracted answer is right",
     "reward/dropped": "samples left out of the update because their reward raised, hung or was not a number",
-    "reward/overlong_penalty": "mean of what lengths near the limit add to rewards, at most 0",
-    "sampling/refills": "further calls of the engine that dynamic sampling took",
-    "sampling/equal_groups": "prompts left out because all of their samples scored the same",
+    "reward/overlong_penalty": "mean length penalty added to rewards, at most 0",
+    "sampling/refills": "additional engine calls of dynamic sampling",
+    "sampling/equal_groups": "prompts left out because all their samples scored the same",
     "correction/effective_sample_size": "of the applied weights, as a fraction of the tokens or "
     "responses, rejected ones included; 1 where trainer and sampler agree",
-    "correction/out_of_band_fraction": "fraction of weights past the bounds",
+    "correction/out_of_band_fraction": "fraction of weights outside the bounds",
     "correction/mean_weight": "mean weight before any bound; 1 where trainer and sampler agree",
     "correction/chi2": "chi-squared divergence of trainer and sampler",
     "correction/kl": "mean k1 of KL(sampler, trainer), nats per token",
@@ -68,7 +68,7 @@ METRICS = {
     "ntl/ntl_loss": "the same as ntl/loss",
     "ntl/reward": "mean of exp(-ntl_loss / temperature)",
     "ntl/ntl_reward": "the same as ntl/reward",
-    "ntl/confidence": "mean over digits of the most likely one's share of the ten probabilities",
+    "ntl/confidence": "mean over digits of the most likely digit's share of the ten probabilities",
     "ntl/digit_accuracy": "digits whose most likely value is true, over digits with truth and missing places",
     "ntl/total_digits": "sampled tokens that are digits",
     "ntl/untruthed_digits": "digits without a true value; never scored as right",
@@ -79,7 +79,7 @@ METRICS = {
     "response_length/clip_ratio": "fraction of responses that ended at the limit, not at end-of-text",
     "prompt_length/mean": "tokens per prompt",
     "perf/throughput": "prompt and response tokens per second of the whole iteration, over all devices",
-    "perf/padding_fraction": "share of the positions that updates computed which hold no token",
+    "perf/padding_fraction": "share of the positions computed in updates that are padding",
     "perf/total_num_tokens": "prompt and response tokens of the iteration",
     "timing_s/": "seconds spent in a part of the iteration",
     "val/accuracy": "fraction of held-out problems solved by greedy decoding",
@@ -88,7 +88,7 @@ METRICS = {
     "val/ntl_loss": "ntl/loss of the greedy responses",
     "val/answered": "fraction of greedy responses from which an answer could be extracted",
     "val/score/mean": "mean reward of the greedy responses",
-    "val/mean@": "fraction of n samples a problem that are right, mean over problems",
+    "val/mean@": "fraction of n samples per problem that are right, mean over problems",
     "val/maj@": "fraction of problems whose most frequent answer of n samples is right; ties count in part",
     "val/pass@": "probability that at least one of k samples is right, unbiased estimate from all samples",
 }
@@ -96,10 +96,10 @@ METRICS = {
 
 
 def meaning(name: str) -> str:
-    """What a metric means: its own line of the table, or its family's.
+    """What a metric means: from its own line of the table, or its family's.
 
     Raises:
-        KeyError: the table has no such name; a new metric is added there first.
+        KeyError: if the table has no such name; add a new metric to the table first.
 
     Example:
         >>> meaning("response_length/mean")

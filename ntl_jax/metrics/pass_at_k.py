@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MetricSums of several samples a problem: how often one is right, at least one of k, the one that most agree on."""
+"""Metrics of several samples per problem: share of right samples, at least one of k right, majority answer right."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,17 +9,17 @@ from jaxtyping import Bool, Float, Int
 
 
 def pass_at_k(num_correct: Int[np.ndarray, "problems"], num_samples: int, k: int) -> Float[np.ndarray, "problems"]:
-    """Probability that at least one of k samples is right, estimated without bias from n of which c are.
+    """Unbiased estimate of the probability that at least one of k samples is right, given c right among n.
 
     ``1 - C(n - c, k) / C(n, k)``, as the product of ``(n - c - i) / (n - i)`` over i < k, which cannot overflow.
     Source: Chen et al., 2021, equation 1 (https://arxiv.org/abs/2107.03374).
 
     Args:
-        num_correct: c of each problem.
-        num_samples: n, the same for all.
+        num_correct: c for each problem.
+        num_samples: n, the same for all problems.
         k: at most n.
 
-    Example: of 4 samples 2 are right; of the 6 pairs, one holds neither
+    Example: 2 of 4 samples are right; 1 of the 6 pairs has no right sample
         >>> pass_at_k(np.array([0, 2, 4]), 4, 2).round(4).tolist()
         [0.0, 0.8333, 1.0]
     """
@@ -30,14 +30,14 @@ def pass_at_k(num_correct: Int[np.ndarray, "problems"], num_samples: int, k: int
 
 
 def majority(answers: Sequence[str | None], correct: Sequence[bool]) -> float:
-    """Whether the answer given most often is right; among equally frequent ones, the share that is right.
+    """Whether the most frequent answer is right; for ties, the share of right answers among the tied.
 
     Samples without an answer do not vote. Source: self-consistency, Wang et al., 2022
     (https://arxiv.org/abs/2203.11171), which leaves ties open.
 
     Args:
-        answers: of one problem's samples, written in one way; None where there is none.
-        correct: whether each is right.
+        answers: answers of one problem's samples, in one notation; None for no answer.
+        correct: whether each answer is right.
 
     Example:
         >>> majority(["72", "71", "72", None], [True, False, True, False]), majority(["1", "2"], [True, False])
@@ -56,8 +56,8 @@ def repeated_metrics(
     """``mean@n``, ``maj@n``, and ``pass@k`` for k = 2, 4, 8, ... and n, averaged over problems.
 
     Args:
-        answers: of each problem's n samples.
-        correct: whether each is right.
+        answers: answers of each problem's n samples.
+        correct: whether each answer is right.
 
     Example:
         >>> repeated_metrics([["5", "6"], ["7", "7"]], np.array([[True, False], [True, True]]))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics of a step that combine: means travel as (sum, weight), so that micro-batches and minibatches add up."""
+"""Metrics of a step that can be added: means are kept as (sum, weight), so micro-batches and minibatches add up."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 
 class Mean(NamedTuple):
-    """A mean that is not divided yet."""
+    """A mean before division."""
 
     total: Float[Array, ""]
     weight: Float[Array, ""]
@@ -38,7 +38,7 @@ class MetricSums(NamedTuple):
         return MetricSums(means, maxima)
 
     def to_dict(self) -> dict[str, float]:
-        """Plain floats on the host; a mean over nothing is NaN."""
+        """Plain floats on the host; a mean with zero weight is NaN."""
         means, maxima = jax.device_get((self.means, self.maxima))
         with np.errstate(invalid="ignore"):
             return {name: float(np.float32(m.total) / np.float32(m.weight)) for name, m in means.items()} | {

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writers of a run folder's ``metrics.jsonl``, ``samples.jsonl`` and ``reward_errors.jsonl``.
 
-One JSON object a line, on disk after every line.
+Each line is one JSON object, flushed as soon as it is written.
 
-Every line starts with ``stage`` and ``step``, and lines are written in the order of the run. Floats are written so that
-reading them gives the same bits. JSON has no NaN and no infinity: such values are written as null.
+Every line starts with ``stage`` and ``step``, in the order of the run. Floats are written so that reading them gives
+the same bits. JSON has no NaN and no infinity: such values are written as null.
 """
 
 import dataclasses
@@ -23,12 +23,12 @@ from ntl_jax.metrics import names
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SampleRecord:
-    """One scored response, as people read it.
+    """One scored response, for people to read.
 
     Args:
-        extracted_answer: what was read off the response, None if nothing was found.
+        extracted_answer: the response's answer; None if none was found.
         digit_positions: response positions whose sampled token is a digit.
-        digit_probabilities: probabilities of 0 to 9 there, over the full vocabulary.
+        digit_probabilities: probabilities of 0 to 9 at these positions, over the full vocabulary.
 
     Example:
         >>> SampleRecord("2+3?", "#### 6", "6", "5", 0.3, np.array([1]), np.eye(10)[[6]]).reward
@@ -45,14 +45,14 @@ class SampleRecord:
 
 
 class _LineWriter:
-    """A JSON-lines file that is appended to, and cut back when a run resumes; those below say what a line holds."""
+    """Appends to a JSON-lines file, and truncates it when a run resumes; subclasses define a line's contents."""
 
     def __init__(self, path: pathlib.Path) -> None:
         self._path = path
         self._file = path.open("ab")
 
     def truncate_after(self, stage: str, step: int) -> None:
-        """Removes the lines past a checkpoint, and a last line torn by a kill: a resumed run writes them again.
+        """Removes the lines after a checkpoint, and an incomplete last line: a resumed run writes them again.
 
         Raises:
             ValueError: naming file and line of a line that cannot be read.
@@ -101,7 +101,7 @@ class MetricWriter(_LineWriter):
         Args:
             stage: ``warm_start`` or ``ppo``.
             step: updates (warm start) or iterations (PPO) done.
-            metrics: numbers or scalar arrays by name; the names stand in the table of ``metrics.names``.
+            metrics: numbers or scalar arrays by name; the names must be in the table of ``metrics.names``.
         """
         for name in metrics:
             names.meaning(name)
@@ -132,7 +132,7 @@ class SampleWriter(_LineWriter):
 
 
 class RewardErrorWriter(_LineWriter):
-    """Appends to ``reward_errors.jsonl`` of a run folder, which stays empty where every sample got its reward.
+    """Appends to ``reward_errors.jsonl`` of a run folder, which stays empty if every sample has a reward.
 
     Example:
         >>> import tempfile
@@ -147,15 +147,15 @@ class RewardErrorWriter(_LineWriter):
         super().__init__(run_folder / "reward_errors.jsonl")
 
     def write(self, stage: str, step: int, prompt: int, error: str) -> None:
-        """Writes one line: the prompt's index, and why its sample has no reward."""
+        """Writes one line: the prompt's index, and why the sample has no reward."""
         self._append(stage, step, {"prompt": prompt, "error": error})
 
 
 def read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
-    """The complete lines of a JSON-lines file; a last line without its newline, torn by a kill, is left out.
+    """The complete lines of a JSON-lines file; an incomplete last line, without newline, is left out.
 
     Raises:
-        ValueError: naming file and line of the first line that is no JSON object with ``stage`` and ``step``.
+        ValueError: naming file and line of the first line that is not a JSON object with ``stage`` and ``step``.
 
     Example:
         >>> import tempfile

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decoder, critic, where their parameters lie on a mesh, and their way from and to Hugging Face checkpoints."""
+"""Decoder, critic, sharding of their parameters, and conversion from and to Hugging Face checkpoints."""
 
 from ntl_jax.models.config import ModelConfig
 from ntl_jax.models.critic import Critic

@@ -15,12 +15,12 @@ Queries = Float[Array, "B S N H"]
 Keys = Float[Array, "B S K H"]
 """Keys or values."""
 
-LOWEST = -0.7 * float(jnp.finfo(jnp.float32).max)  # a masked score: a row without any other stays finite
-LONG_ROW = 1024  # positions; longer rows are attended from this many queries at a time
+LOWEST = -0.7 * float(jnp.finfo(jnp.float32).max)  # a masked score: finite, so that a fully masked row stays finite
+LONG_ROW = 1024  # positions; longer rows are processed in blocks of this many queries
 
 
 def causal_mask(segment_ids: Int[Array, "B S"]) -> Bool[Array, "B S S"]:
-    """Who sees whom: earlier positions of the same segment. Padding is a segment of its own, 0."""
+    """Each position attends to itself and to earlier positions of its segment. Padding is segment 0."""
     size = segment_ids.shape[1]
     same = segment_ids[:, :, None] == segment_ids[:, None, :]
     return same & jnp.tri(size, dtype=bool)[None, :, :]
@@ -34,8 +34,8 @@ def causal_attention(
 ) -> Queries:
     """Grouped-query attention within rows; softmax in float32.
 
-    Heads first, and the queries of a group below each other: two products of matrices, for which XLA:CPU copies less
-    than for those of ``jax.nn.dot_product_attention``.
+    Heads come first and the queries of a group are stacked, so two matrix products are enough, for which XLA:CPU copies
+    less than for ``jax.nn.dot_product_attention``.
     """
     num_rows, size, num_heads, head_dim = q.shape
     num_kv_heads = k.shape[2]
@@ -57,9 +57,9 @@ def row_attention(
 
     Args:
         implementation: as in ``ModelConfig.attention``.
-        segment_ids: None: one segment a row. Rows that are only padded on the right need no ids: no token sees the
-            padding after it, and cuDNN then runs without the mask of [B, S, S] that packed rows cost it.
-        long_row: "xla" attends longer rows from this many queries at a time.
+        segment_ids: None: one segment per row. Rows that are only padded on the right need no ids: no token sees the
+            padding after it, and cuDNN then needs no [B, S, S] mask, unlike for packed rows.
+        long_row: "xla" processes longer rows in blocks of this many queries.
     """
 
     def attend(q: Queries, k: Keys, v: Keys) -> Queries:
@@ -77,13 +77,13 @@ def row_attention(
 
 
 def choose_attention(implementation: str, shape: tuple[int, ...], dtype: DTypeLike, platform: str | None) -> str:
-    """What "auto" stands for: the platform's kernel where it takes the shape and dtype of the queries, else "xla".
+    """Resolves "auto": the platform's kernel if it supports the shape and dtype of the queries, else "xla".
 
     Args:
         implementation: as in ``ModelConfig.attention``.
-        shape: of the queries, [B, S, N, H].
-        dtype: of the queries.
-        platform: of the mesh in effect. None: no mesh, so that the program may come to run on any platform.
+        shape: shape of the queries, [B, S, N, H].
+        dtype: dtype of the queries.
+        platform: platform of the mesh in effect. None: no mesh, so the program may run on any platform.
 
     Example:
         >>> choose_attention("auto", (8, 512, 14, 64), jnp.bfloat16, "gpu")
@@ -103,7 +103,7 @@ def choose_attention(implementation: str, shape: tuple[int, ...], dtype: DTypeLi
 
 
 def _xla(q: Queries, k: Keys, v: Keys, segment_ids: Int[Array, "B S"] | None, long_row: int) -> Queries:
-    """Dense scores up to ``long_row``, else of that many queries at a time, recomputed in the backward pass."""
+    """Dense scores up to ``long_row``; beyond, for that many queries at a time, recomputed in the backward pass."""
     num_rows, size, *heads = q.shape
     segment_ids = jnp.ones((1, size), jnp.int32) if segment_ids is None else segment_ids
     if size <= long_row:
@@ -125,13 +125,13 @@ def _xla(q: Queries, k: Keys, v: Keys, segment_ids: Int[Array, "B S"] | None, lo
 
 
 def _cudnn(q: Queries, k: Keys, v: Keys, segment_ids: Int[Array, "B S"] | None) -> Queries:
-    """cuDNN's flash attention. It knows no segments: where rows are packed, a mask [B, 1, S, S] goes in as a bias."""
+    """cuDNN's flash attention. It does not support segments: packed rows pass a mask [B, 1, S, S] as a bias."""
     same = None if segment_ids is None else (segment_ids[:, :, None] == segment_ids[:, None, :])[:, None]
     return jax.nn.dot_product_attention(q, k, v, mask=same, is_causal=True, implementation="cudnn")
 
 
 def _by_device(q: Queries, k: Keys, v: Keys) -> tuple[Queries, Keys, Keys]:
-    """Places the heads for a kernel that sees one device's part: each with the key/value heads it reads."""
+    """Shards heads for a kernel that runs per device: each query head with the key/value head that it reads."""
     mesh = constraint_mesh()
     if mesh is not None and k.shape[2] % mesh.shape["tensor"]:
         k, v = (jnp.repeat(x, q.shape[2] // k.shape[2], axis=2) for x in (k, v))

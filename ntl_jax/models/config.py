@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shapes and constants of a decoder, and how it computes."""
+"""Shapes, constants and numerics of a decoder."""
 
 import dataclasses
 import json
@@ -20,7 +20,7 @@ CHOICES = {
 
 
 class Settings(TypedDict, total=False):
-    """Fields of `ModelConfig` that a checkpoint leaves open."""
+    """Fields of `ModelConfig` that a checkpoint does not determine."""
 
     num_tokens: int | None
     param_dtype: Literal["float32", "bfloat16"]
@@ -43,21 +43,21 @@ class ModelConfig:
         feed_forward: F.
         rope_theta: base of the rotary frequencies.
         norm_eps: added to the mean square in RMSNorm.
-        tie_embeddings: the embedding, transposed, is the vocabulary head: one parameter.
+        tie_embeddings: whether the transposed embedding is also the vocabulary head: one parameter.
         architecture: Qwen2 has biases on query, key and value; Qwen3 normalizes queries and keys; Llama and Mistral
             have neither.
-        rope_scaling: of Llama 3.1 and later; None without.
+        rope_scaling: frequency scaling of Llama 3.1 and later; None: no scaling.
         num_tokens: the tokenizer's largest id + 1, if smaller than V: ids from there on have probability 0 in training
             and sampling. None: all ids can be sampled.
-        max_positions: longest row that the model supports, in tokens; engines and runs refuse longer ones.
+        max_positions: longest row that the model supports, in tokens; engines and runs refuse longer rows.
             None: no bound, as for a policy from scratch.
         param_dtype: "float32" or "bfloat16".
-        compute_dtype: of activations and matrix products; norms, rotations, softmax and logits are float32.
-        attention: "xla", "cudnn" (flash attention on NVIDIA, bfloat16), "splash" (TPU), or "auto": the kernel that
-            serves the platform of the mesh in effect (``jax.set_mesh``) and the shapes; "xla" without a mesh.
-        remat: what the backward pass recomputes: "none", everything of a "layer" but its input, or everything but the
-            results of matrix products ("dots").
-        source: folder the model was loaded from; its tokenizer and generation settings are saved with it.
+        compute_dtype: dtype of activations and matrix products; norms, rotations, softmax and logits are float32.
+        attention: "xla", "cudnn" (flash attention on NVIDIA, bfloat16), "splash" (TPU), or "auto": chosen by the
+            platform of the mesh in effect (``jax.set_mesh``) and the shapes; "xla" without a mesh.
+        remat: what the backward pass recomputes: nothing ("none"), all of a layer except its input ("layer"), or all
+            except the results of matrix products ("dots").
+        source: folder that the model was loaded from; its tokenizer and generation settings are saved with the model.
 
     Example:
         >>> ModelConfig(vocab_size=512, num_layers=2, width=64, num_heads=2, num_kv_heads=1, head_dim=32,
@@ -98,7 +98,7 @@ class ModelConfig:
 
     @property
     def num_ids(self) -> int:
-        """How many ids can be read and sampled: all except padding of the vocabulary."""
+        """Number of ids that can be read and sampled: all except padding of the vocabulary."""
         return self.num_tokens or self.vocab_size
 
     @property
@@ -120,12 +120,12 @@ class ModelConfig:
         """Reads a Hugging Face configuration.
 
         Args:
-            config: the contents of a ``config.json``, its path, or that of its folder.
-            source: as in the fields.
+            config: the contents of a ``config.json``, its path, or the path of its folder.
+            source: as in the field ``source``.
             settings: other fields: num_tokens, param_dtype, compute_dtype, attention, remat.
 
         Raises:
-            ValueError: naming what is not supported, and what is; or for a path without a readable configuration.
+            ValueError: naming unsupported and supported settings; or for a path without a readable configuration.
 
         Example:
             >>> llama = {"model_type": "llama", "vocab_size": 512, "hidden_size": 64, "intermediate_size": 128,
@@ -142,7 +142,7 @@ class ModelConfig:
         try:
             contents = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path} is no readable Hugging Face configuration: {error}") from error
+            raise ValueError(f"{path} is not a readable Hugging Face configuration: {error}") from error
         try:
             return cls(**fields_from_hf(contents), source=source, **settings)
         except ValueError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The critic: one number per position, from a decoder of its own or from the policy's hidden states."""
+"""The critic: one value per position, from its own decoder or from the policy's hidden states."""
 
 import jax.numpy as jnp
 from flax import nnx
@@ -13,9 +13,9 @@ class Critic(nnx.Module):
     """Value of the state before each predicted token. Its head starts at zero: the first values are 0.
 
     Args:
-        config: of a trunk of its own.
-        rngs: for that trunk.
-        trunk: instead, a decoder to share: its parameters are the same objects in both modules.
+        config: configuration of the critic's own trunk.
+        rngs: random keys for the trunk.
+        trunk: a decoder to share instead: its parameters are the same objects in both modules.
 
     Example:
         >>> sizes = {"width": 16, "num_heads": 2, "num_kv_heads": 1, "head_dim": 8, "feed_forward": 32}
@@ -39,6 +39,6 @@ class Critic(nnx.Module):
         return self.values(self.trunk(tokens, positions=positions, segment_ids=segment_ids))
 
     def values(self, hidden: Float[Array, "B S D"]) -> Float[Array, "B S"]:
-        """Values in float32 from the trunk's hidden states: with a shared trunk, one pass serves policy and critic."""
+        """Values in float32 from the trunk's hidden states; with a shared trunk, policy and critic share one pass."""
         hidden, weights = hidden.astype(jnp.float32), self.value_head[...].astype(jnp.float32)
         return jnp.einsum("bsd,d->bs", hidden, weights)

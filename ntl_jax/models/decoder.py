@@ -19,10 +19,10 @@ SAVED = {"layer": None, "dots": jax.checkpoint_policies.dots_with_no_batch_dims_
 
 
 class Decoder(nnx.Module):
-    """Decoder from token ids to hidden states: Qwen2, Qwen3, Llama or Mistral, as its configuration says.
+    """Decoder from token ids to hidden states: Qwen2, Qwen3, Llama or Mistral, depending on the configuration.
 
     Args:
-        config: its shapes, and how it computes.
+        config: shapes and numerics.
         rngs: ``nnx.Rngs(params=seed)``.
 
     Example:
@@ -55,12 +55,12 @@ class Decoder(nnx.Module):
 
         Args:
             tokens: ids in [0, V).
-            positions: of each token in its own sequence; None: 0, 1, 2, ...
-            segment_ids: tokens attend within their segment; 0 is padding. None: one segment per row, which also serves
-                rows padded on the right: no token sees what comes after it.
+            positions: position of each token in its sequence; None: 0, 1, 2, ...
+            segment_ids: tokens attend within their segment; 0 is padding. None: one segment per row, which also works
+                for rows padded on the right: no token sees later positions.
 
         Returns:
-            Normalised hidden states in the compute dtype, ready for the vocabulary head.
+            Normalized hidden states in the compute dtype, ready for the vocabulary head.
         """
         if positions is None:
             positions = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None, :], tokens.shape)
@@ -73,7 +73,7 @@ class Decoder(nnx.Module):
         positions: Int[Array, "B S"],
         attend: Callable[[int, Array, Array, Array], tuple[Array, object]],
     ) -> tuple[Float[Array, "B S D"], list]:
-        """All layers with a caller's attention; returns the hidden states and what attention kept in each layer.
+        """Runs all layers with the caller's attention; returns hidden states and what attention kept in each layer.
 
         Args:
             attend: (layer index, q [B, S, N, H], k [B, S, K, H], v [B, S, K, H]) -> (mixed [B, S, N, H], kept).
@@ -99,7 +99,7 @@ class Decoder(nnx.Module):
     def head(self) -> Float[Array, "D V"]:
         """The vocabulary head: the tied embedding or its own matrix [V, D], transposed, in the compute dtype.
 
-        Under ``jax.set_mesh`` it is whole over D and stays sharded over the vocabulary, as ``ops.vocab_head`` wants it.
+        Under ``jax.set_mesh`` it is unsharded over D and sharded over the vocabulary, as ``ops.vocab_head`` expects.
         """
         rows = self.embedding if self.unembedding is None else self.unembedding
         return constrain(rows[...].astype(self.config.compute_dtype), "vocab", "whole").T

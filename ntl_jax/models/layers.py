@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One decoder layer. What attends to what is an argument, so that training and decoding share every line here.
+"""One decoder layer. Attention is an argument, so that training and decoding share all other code.
 
-Parameters take the dtype of what they multiply: the stream's dtype is the dtype of the computation.
+Parameters are cast to the dtype of the residual stream, which is the dtype of the computation.
 """
 
 import math
@@ -16,7 +16,7 @@ from ntl_jax.models.config import ModelConfig
 from ntl_jax.models.rotary import rotate
 
 Attend = Callable[[Array, Array, Array], tuple[Array, object]]
-"""(q, k, v) of the new positions -> (mixed values, what the caller wants kept: a cache, or None)."""
+"""(q, k, v) of the new positions -> (mixed values, what the caller keeps: a cache, or None)."""
 
 
 def matrix(rngs: nnx.Rngs, *shape: int, fan_in: int, dtype: str, scale: float = 1.0) -> nnx.Param:
@@ -25,9 +25,9 @@ def matrix(rngs: nnx.Rngs, *shape: int, fan_in: int, dtype: str, scale: float = 
 
 
 def project(x: Float[Array, "... inputs"], param: nnx.Param, num_inputs: int = 1) -> Float[Array, "... outputs"]:
-    """The stream times a parameter [*inputs, *outputs], over the inputs, in the stream's dtype.
+    """The stream times a parameter [*inputs, *outputs], contracted over the inputs, in the stream's dtype.
 
-    As a product of two matrices: of anything with more axes XLA:CPU copies the operands in the backward pass.
+    Computed as a product of two matrices: with more axes, XLA:CPU copies the operands in the backward pass.
     """
     weights = param[...].astype(x.dtype)
     inputs, outputs = weights.shape[:num_inputs], weights.shape[num_inputs:]
@@ -45,12 +45,12 @@ class RMSNorm(nnx.Module):
     def __call__(self, x: Float[Array, "... D"]) -> Float[Array, "... D"]:
         x32 = x.astype(jnp.float32)
         normed = x32 * jax.lax.rsqrt(jnp.mean(x32 * x32, axis=-1, keepdims=True) + self.eps)
-        # A plain product: the gradient of an einsum over the scale takes XLA:CPU three times as long.
+        # A plain product: on XLA:CPU the gradient of an einsum with the scale takes three times as long.
         return normed.astype(x.dtype) * jnp.expand_dims(self.scale[...].astype(x.dtype), range(x.ndim - 1))
 
 
 class Attention(nnx.Module):
-    """Grouped-query attention with rotary positions; QKV biases and QK norms as the architecture says."""
+    """Grouped-query attention with rotary positions; QKV biases and QK norms depend on the architecture."""
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         d, n, k, h = config.width, config.num_heads, config.num_kv_heads, config.head_dim

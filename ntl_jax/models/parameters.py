@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each parameter is: one table by name, which sharding, weight decay, Muon and the Hugging Face layout read.
+"""The table of parameters by name, used by sharding, weight decay, Muon and the Hugging Face layout.
 
-The name decides, never the number of axes: the biases of heads have two axes and are no matrices.
+The name decides a parameter's kind, not the number of axes: biases of heads have two axes but are not matrices.
 """
 
 from typing import Literal, NamedTuple
@@ -15,9 +15,9 @@ class Parameter(NamedTuple):
     """One name's row of the table.
 
     Attributes:
-        kind: "matrix": of a layer. "embedding", "head": rows of the vocabulary. The others are vectors.
-        axes: the meaning of each axis, from which ``sharding.RULES`` say where it lies.
-        num_inputs: how many leading axes of a matrix are inputs; the others are outputs. 0 for every other kind.
+        kind: "matrix": a layer's matrix. "embedding", "head": rows of the vocabulary. Other kinds are vectors.
+        axes: the meaning of each axis, which ``sharding.RULES`` map to mesh axes.
+        num_inputs: number of leading axes of a matrix that are inputs; other axes are outputs. 0 for other kinds.
     """
 
     kind: Kind
@@ -42,11 +42,11 @@ PARAMETERS: dict[str, Parameter] = {
     "value_head": Parameter("value_head", ("whole",)),
 }
 TABLE_NAME = "PARAMETERS in ntl_jax/models/parameters.py"
-NNX_VALUE = jax.tree_util.GetAttrKey("value")  # the last key of a leaf of ``nnx.State``, inside its ``nnx.Param``
+NNX_VALUE = jax.tree_util.GetAttrKey("value")  # last key in the path of an ``nnx.State`` leaf, inside its ``nnx.Param``
 
 
 def leaf_name(path: jax.tree_util.KeyPath) -> str | None:
-    """The innermost word on a leaf's path: the name of a parameter, or of an optimizer's own leaf.
+    """The last word of a leaf's path: the name of a parameter, or of an optimizer's own leaf.
 
     Example:
         >>> paths = [path for path, _ in jax.tree.leaves_with_path({"layers": [{"up": 1.0}]})]
@@ -76,6 +76,6 @@ def parameter_at(path: jax.tree_util.KeyPath) -> Parameter:
 
 
 def unknown(path: jax.tree_util.KeyPath) -> str:
-    """What is wrong with a leaf that the table does not have, and the fix."""
+    """The message for a leaf that is not in the table, with the fix."""
     where, name = jax.tree_util.keystr(path), leaf_name(path)
     return f"{where}: unknown parameter {name!r}; add a row for it (kind, axes, num_inputs) to {TABLE_NAME}"

@@ -11,13 +11,13 @@ from jaxtyping import Array, Float, Int
 
 @dataclasses.dataclass(frozen=True)
 class RopeScaling:
-    """Llama-3 frequency scaling: slow rotations are slowed further, so that longer rows stay in the range trained on.
+    """Llama-3 frequency scaling: slows down slow rotations, so that longer rows stay within the trained range.
 
     Args:
-        factor: by how much the slowest rotations are slowed.
-        low_freq_factor, high_freq_factor: turns over the original length below which a rotation counts as slow, and
-            above which it is left alone; in between the two are blended.
-        original_max_positions: length of the rows that the unscaled model was trained on, in tokens.
+        factor: factor by which the slowest rotations are slowed.
+        low_freq_factor, high_freq_factor: number of turns over the original length below which a rotation is slowed by
+            ``factor``, and above which it is unchanged; in between, the two are blended.
+        original_max_positions: row length in training of the unscaled model, in tokens.
     """
 
     factor: float
@@ -50,7 +50,7 @@ def rotary_angles(positions: Int[Array, "B S"], frequencies: np.ndarray) -> Floa
 
 
 def rotate(x: Float[Array, "B S heads H"], angles: Float[Array, "B S half"]) -> Float[Array, "B S heads H"]:
-    """Turns the features, in float32; feature i pairs with feature i + H/2, as in Hugging Face checkpoints."""
+    """Rotates the features, in float32; feature i pairs with feature i + H/2, as in Hugging Face checkpoints."""
     sin, cos = jnp.sin(angles)[:, :, None, :], jnp.cos(angles)[:, :, None, :]
     left, right = jnp.split(x.astype(jnp.float32), 2, axis=-1)
     return jnp.concatenate([left * cos - right * sin, right * cos + left * sin], axis=-1).astype(x.dtype)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which axis of which array lies on which axis of the mesh: the table of parameters, rules, one look-up, one invariant.
+"""Maps axes of arrays to axes of the mesh, by the table of parameters and rules.
 
-Optimizer moments end in the same names as their parameters, so the same look-up places them.
+The paths of optimizer moments end in the names of their parameters, so the same lookup shards them.
 """
 
 import math
@@ -29,7 +29,7 @@ RULES: Rules = {
     "head_dim": None,
     "whole": None,
 }
-"""From the meaning of an array's axis to axes of the mesh."""
+"""Axes of the mesh, by the meaning of an array's axis."""
 
 MAY_REPLICATE = {"kv_heads"}  # fewer key/value heads than tensor shards; anything else must divide
 FACTORED = {
@@ -37,11 +37,11 @@ FACTORED = {
     "v_col",
     "v",
 }  # Adafactor's statistics: over rows, over columns, or one number
-OPTIMIZER_CONSTANTS = {"ns_coeffs"}  # arrays that belong to no parameter: the coefficients of Muon's iteration
+OPTIMIZER_CONSTANTS = {"ns_coeffs"}  # arrays that do not belong to a parameter: the coefficients of Muon's iteration
 
 
 def make_mesh(shape: tuple[int, int, int], devices: Sequence[object] | None = None) -> Mesh:
-    """A mesh over (data, fsdp, tensor); one size may be -1: all devices that are left. Without -1 some may stay idle.
+    """A mesh over (data, fsdp, tensor); one size may be -1: all remaining devices. Without -1, devices may stay idle.
 
     Args:
         shape: the sizes.
@@ -72,24 +72,24 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 
 def num_row_shards(mesh: Mesh) -> int:
-    """Into how many the rows of a batch are cut."""
+    """Number of shards of a batch's rows."""
     return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
 def shardings(tree: PyTree, mesh: Mesh, rules: Rules = RULES) -> PyTree[NamedSharding]:
     """The sharding of every leaf of parameters, optimizer states or train states.
 
-    Replicated are scalars, ``OPTIMIZER_CONSTANTS`` and the statistics of a parameter that have fewer axes than it. Any
-    other leaf has a row in ``parameters.PARAMETERS`` and that row's axes.
+    Scalars, ``OPTIMIZER_CONSTANTS`` and statistics with fewer axes than their parameter are replicated. Any other leaf
+    must have a row in ``parameters.PARAMETERS`` and that row's axes.
 
     Args:
         tree: arrays or their shapes.
         mesh: over ``MESH_AXES``.
-        rules: instead of ``RULES``.
+        rules: used instead of ``RULES``.
 
     Raises:
-        ValueError: naming every leaf that the table does not have, or has with another number of axes; every leaf whose
-            size is not divisible by its mesh axes, or with two axes on one.
+        ValueError: naming every leaf that is not in the table or has another number of axes there, every leaf whose
+            size is not divisible by its mesh axes, and every leaf with two axes on one mesh axis.
     """
     problems: list[str] = []
 
@@ -108,7 +108,7 @@ def shardings(tree: PyTree, mesh: Mesh, rules: Rules = RULES) -> PyTree[NamedSha
 
 
 def _placement(path: KeyPath, shape: tuple[int, ...], sizes: Mapping[str, int], rules: Rules) -> tuple[P, list[str]]:
-    """Where one leaf lies, and what is wrong with that."""
+    """The sharding of one leaf, and what is wrong with it."""
     name, where = leaf_name(path), jax.tree_util.keystr(path)
     if not shape or name in OPTIMIZER_CONSTANTS:
         return P(), []
@@ -129,7 +129,7 @@ def partition(
     sizes: Mapping[str, int],
     rules: Rules = RULES,
 ) -> tuple[P, list[str]]:
-    """The look-up: how an array with these axes is cut over a mesh of these sizes, and what is wrong with that."""
+    """The lookup: the partition of an array with these axes over a mesh of these sizes, and what is wrong with it."""
     spec, taken, problems = [], set(), []
     for index, (size, axis) in enumerate(zip(shape, axes, strict=True)):
         target = rules[axis]
@@ -148,19 +148,19 @@ def partition(
 
 
 def mesh_platform() -> str | None:
-    """The platform of the devices of ``jax.set_mesh`` around the caller: "cpu", "gpu" or "tpu"; None without a mesh."""
+    """Platform of the mesh that ``jax.set_mesh`` sets for the caller: "cpu", "gpu" or "tpu"; None without a mesh."""
     device = jax.sharding.get_abstract_mesh().abstract_device
     return None if device is None else device.platform
 
 
 def constraint_mesh() -> jax.sharding.AbstractMesh | None:
-    """The mesh of ``jax.set_mesh`` around the caller, if it has our axes and more than one device."""
+    """The mesh that ``jax.set_mesh`` sets for the caller, if it has our axes and more than one device."""
     mesh = jax.sharding.get_abstract_mesh()
     return mesh if mesh.axis_names == MESH_AXES and mesh.size > 1 else None
 
 
 def constrain(x: jax.Array, *axes: str) -> jax.Array:
-    """Tells the compiler where an activation lies; without a mesh, or where it does not divide, nothing."""
+    """Constrains the sharding of an activation; does nothing without a mesh, or for axes that do not divide."""
     mesh = constraint_mesh()
     if mesh is None:
         return x

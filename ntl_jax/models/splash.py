@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int
 from ntl_jax.models.sharding import constraint_mesh, partition
 
 BLOCKS = (512, 256, 128)
-"""Sizes of the kernel's tiles, in positions; the largest that divides the row is taken."""
+"""Sizes of the kernel's tiles, in positions; the largest one that divides the row is used."""
 
 
 def splash_attention(
@@ -22,7 +22,7 @@ def splash_attention(
     """Causal attention within segments.
 
     Raises:
-        ValueError: for rows whose size no tile divides.
+        ValueError: if no tile size divides the rows.
     """
     size, head_dim = q.shape[1], q.shape[3]
     block = next((b for b in BLOCKS if size % b == 0), None)

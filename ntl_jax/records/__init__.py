@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The records exchanged between the parts: prompts, requests, weights, samples and training batches.
+"""The records that packages exchange: prompts, requests, weights, samples and training batches.
 
 Dimension letters, with one meaning in all modules: B rows, S whole-sequence positions, P prompt positions, T response
 positions, V vocabulary, D width, L layers, N query heads, K key/value heads, H head size, F feed-forward width,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one update reads, and what it can say about each token."""
+"""The input of one update, and its outputs for each token."""
 
 from typing import Generic, NamedTuple, TypeVar
 
@@ -12,9 +12,9 @@ Tokens = TypeVar("Tokens", Targets, Experience)
 
 
 class TokenWeights(NamedTuple):
-    """The weight of each token in the terms of a loss; losses are sums, and the weights include their denominators.
+    """The weight of each token in the terms of a loss. Losses are sums; the weights include the denominators.
 
-    Example: the mean over the three tokens of ``#### 6``, of which one has a true number
+    Example: the mean over the three tokens of ``#### 6``, one of which has a true number
         loss [1/3, 1/3, 1/3], numbers [0, 1/3, 0]
     """
 
@@ -24,7 +24,7 @@ class TokenWeights(NamedTuple):
 
 
 class Batch(NamedTuple, Generic[Tokens]):
-    """The rows of one update with what their response tokens are compared with, and the tokens' weights.
+    """The rows of one update, with their response tokens and token weights.
 
     ``tokens`` are `Targets` in the supervised stage and an `Experience` in policy optimization.
     """
@@ -35,7 +35,7 @@ class Batch(NamedTuple, Generic[Tokens]):
 
 
 class TokenOutputs(NamedTuple):
-    """What the policy said about each response token of an update, before its parameters moved."""
+    """The policy's outputs for each response token of an update, under the parameters before the update."""
 
     log_probs: Float[AnyArray, "B T"]
     entropy: Float[AnyArray, "B T"]

@@ -9,20 +9,20 @@ from ntl_jax.records.rows import AnyArray, Targets
 
 
 class Values(NamedTuple):
-    """The critic's values before the first update of the iteration, and the returns that they are compared with."""
+    """The critic's values before the first update of the iteration, and the returns to compare them with."""
 
     old: Float[AnyArray, "B T"]
     returns: Float[AnyArray, "B T"]
 
 
 class Experience(NamedTuple):
-    """Response tokens with everything that policy optimization compares them with, one entry a token.
+    """Response tokens with everything that policy optimization needs about them, one entry per token.
 
-    ``old_log_probs`` are those that the importance ratio is taken against. ``correction_weights`` multiply each
-    token's advantage where sampler and trainer disagree; None: no correction. ``reference_log_probs`` are those of the
-    reference policy where the divergence from it is a term of the loss; ``values`` belong to a critic.
+    ``old_log_probs`` are the denominators of the importance ratio. ``correction_weights`` multiply each token's
+    advantage to correct sampler-trainer mismatch; None: no correction. ``reference_log_probs`` are the reference
+    policy's, if the divergence from it is a term of the loss; ``values`` are the critic's.
 
-    Example: ``#### 6`` instead of 5, the worse of two samples: each of its tokens has advantage -1
+    Example: ``#### 6`` instead of 5 is the worse of two samples: each of its tokens has advantage -1
         targets.ids [20, 6, 1], old_log_probs [-0.1, -0.6, -0.01], advantages [-1, -1, -1]
     """
 

@@ -27,26 +27,26 @@ class NTLInfo(Mapping[str, object]):
     as in a reward function, ``info["ntl_loss"]`` is a number, and a per-token entry is a list over the sample's digits.
     For a batch, each entry is a list over the samples (see `to_dict`).
 
-    A digit is a sampled token that is a digit. If the tokenizer has tokens of several digits, such a token is treated
-    as one digit, and its alternatives are the tokens with the same number of digits.
+    A digit is a sampled digit token. If the tokenizer has multi-digit tokens, such a token counts as one digit, and its
+    alternatives are the tokens with the same number of digits.
 
     Args:
-        digit_log_probs: log-probs of the ten digits, zeros after a response's end; None if tokens have several
-            digits, and for the confidence proxy.
-        digit_values: the sampled digit, -1 where the token is not a digit.
-        digit_ground_truth: the true digit at this position, -1 where there is no truth.
+        digit_log_probs: log-probs of the ten digits, zeros after a response's end; None for multi-digit tokens and for
+            the confidence proxy.
+        digit_values: the sampled digit, -1 if the token is not a digit.
+        digit_ground_truth: the true digit at this position, -1 without truth.
         surplus: whether a digit is at a place that the true number does not have.
         is_answer: whether a digit belongs to the final answer.
-        missing_places: places of the true numbers that the written ones do not have (a wrong sign counts as one).
+        missing_places: number of places of the true numbers that the written ones lack (a wrong sign counts as one).
         missing_answer_places: the same for the final answer.
         digit_log_probs_selected: log-prob of the sampled digit, 0 elsewhere.
-        predicted: the most likely digit there, -1 where the token is not a digit.
-        top_probability: its share of the probability of the ten digits.
-        truth_probability: the true digit's share, 0 where there is no truth.
+        predicted: the most likely digit at the position, -1 if the token is not a digit.
+        top_probability: share of the most likely digit in the probability of the ten digits.
+        truth_probability: share of the true digit, 0 without truth.
         digit_losses: the loss at each digit with truth, 0 elsewhere.
         ntl_loss: mean loss over digits with truth, missing and surplus places; inf if there are none, or no answer.
         sequence_strings: the responses' texts.
-        method: name of the loss behind ``ntl_loss``.
+        method: name of the loss in ``ntl_loss``.
 
     Example: ``#### 6`` instead of 5, with probability 0.75 on 6 and 0.25 on 5, so the loss is (5.75 - 5)^2.
         >>> def at_the_digit(x, elsewhere):
@@ -116,12 +116,12 @@ class NTLInfo(Mapping[str, object]):
 
     @property
     def untruthed(self) -> Int[np.ndarray, "B"]:
-        """Digits without truth; never scored as correct."""
+        """Number of digits without truth, which never count as correct."""
         return (self.is_digit & ~self.has_truth).sum(axis=1)
 
     @property
     def is_correct(self) -> Bool[np.ndarray, "B T"]:
-        """Digits whose most likely value is the true digit."""
+        """Whether the most likely digit is the true digit."""
         return self.has_truth & (self.predicted == self.digit_ground_truth)
 
     @property
@@ -130,18 +130,18 @@ class NTLInfo(Mapping[str, object]):
 
     @property
     def digit_accuracy(self) -> Float[np.ndarray, "B"]:
-        """Correct digits over digits with truth plus missing places; 0 where there is neither."""
+        """Correct digits / (digits with truth + missing places); 0 if there is neither."""
         places = self.has_truth.sum(axis=1) + self.missing_places
         return self.correct_digits / np.maximum(places, 1)
 
     @property
     def confidence(self) -> Float[np.ndarray, "B"]:
-        """Mean share of the most likely digit over digits; 0 where there are none."""
+        """Mean share of the most likely digit, over digits; 0 without digits."""
         return self.top_probability.sum(axis=1) / np.maximum(self.total_digits, 1)
 
     @property
     def probability_quality(self) -> Float[np.ndarray, "B"]:
-        """Mean share of the true digit over digits with truth; 0 where there are none."""
+        """Mean share of the true digit, over digits with truth; 0 without such digits."""
         return self.truth_probability.sum(axis=1) / np.maximum(self.has_truth.sum(axis=1), 1)
 
     @property

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the policy is asked."""
+"""A prompt for the policy."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ class Prompt:
         text: the prompt as text.
         ground_truth: the true answer.
         data_source: name of the data set, for the reward function.
-        extra_info: for the reward function.
+        extra_info: further data for the reward function.
         draw: number of this draw in the run: ``epoch * size of the data set + index``, by default ``index``. It seeds
-            the samples and identifies the group: the samples of a draw do not depend on its position in the batch, and
-            a problem that is drawn twice has two groups with different samples.
+            the samples and identifies the group: samples of a draw do not depend on the prompt's position in the batch,
+            and a problem that is drawn twice has two groups with different samples.
 
     Example:
         >>> prompt = Prompt(index=0, ids=np.array([7, 11, 8, 12]), text="2+3?", ground_truth="5")

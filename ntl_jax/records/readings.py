@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a distribution over number tokens says about each position."""
+"""Values read from the distribution over number tokens at each position."""
 
 from typing import NamedTuple
 
@@ -9,9 +9,9 @@ from ntl_jax.records.rows import AnyArray
 
 
 class NumberReadings(NamedTuple):
-    """What is read off at each position; loss and the truth's probability are 0 where there is no truth.
+    """Loss, most likely number and probabilities at each position; loss and truth_probability are 0 without truth.
 
-    Example: 6 is three times as likely as 5, which was right; squared error of the expected digit 5.75
+    Example: the truth is 5, and 6 is three times as likely; squared error of the expected digit 5.75
         loss 0.5625, predicted 6, top_probability 0.75, truth_probability 0.25
     """
 

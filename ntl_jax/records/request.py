@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One prompt to sample from, as an engine takes it."""
+"""A request to an engine: one prompt to sample from."""
 
 import dataclasses
 
@@ -14,13 +14,13 @@ class Request:
     """Asks for ``sampling.num_samples`` responses to a prompt: one group.
 
     Args:
-        prompt: what is asked.
-        sampling: how to draw.
-        seed: in [0, 2**32). Random keys derive from it, ``prompt.draw`` and the sample's index, so that the samples
-            depend neither on when the request is submitted nor on what is sampled beside it.
+        prompt: the prompt.
+        sampling: sampling parameters.
+        seed: in [0, 2**32). Random keys derive from ``seed``, ``prompt.draw`` and the sample's index, so the samples do
+            not depend on the time of submission or on other requests.
 
     Raises:
-        ValueError: the seed is out of range.
+        ValueError: if the seed is out of range.
 
     Example:
         >>> import numpy as np

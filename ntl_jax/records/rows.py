@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rectangular rows of prompts and responses: what a model reads, and what it should have predicted.
+"""Rectangular rows of prompts and responses: a model's input, and its targets.
 
-Arrays are numpy while rows are built, JAX in the programs. Everything is defined by masks, never by a pad id.
+Arrays are numpy while rows are built, and JAX in compiled programs. Masks mark padding, never a pad id.
 """
 
 from typing import NamedTuple
@@ -14,10 +14,10 @@ AnyArray = Array | np.ndarray
 
 
 class Rows(NamedTuple):
-    """What a model reads, and where it predicts.
+    """A model's input, and the positions at which it predicts.
 
-    A row is a prompt and its response, padded on the right, or several of these packed: ``segment_ids`` then number
-    them from 1, with 0 for padding, and ``positions`` start at 0 in each. None: one segment a row. ``predictors[b, t]``
+    A row is a prompt and its response, padded on the right, or several such pairs packed: ``segment_ids`` then number
+    the segments from 1, 0 for padding, and ``positions`` restart at 0. None: one segment per row. ``predictors[b, t]``
     is the position in the row whose hidden state predicts response token t: only these go through the vocabulary head.
 
     Example: the row of the prompt ``2+3?`` with ``#### 6`` (S = 8, T = 3)
@@ -31,9 +31,9 @@ class Rows(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """The response tokens: their ids, which of them count, and the true number at each, NaN where there is none.
+    """The response tokens: ids, which tokens count, and the true number at each token, NaN for none.
 
-    Example: ``#### 6``, whose digit should have been 5
+    Example: ``#### 6``, whose true digit is 5
         ids [20, 6, 1], mask [True, True, True], numbers [nan, 5, nan]
     """
 

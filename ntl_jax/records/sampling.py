@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How responses are drawn."""
+"""Sampling parameters."""
 
 import dataclasses
 
@@ -12,14 +12,14 @@ class Sampling:
 
     Args:
         num_samples: samples per prompt, G.
-        max_tokens: longest response; one that reaches it ends with finish_reason "length".
+        max_tokens: longest response; a response that reaches it ends with finish_reason "length".
         temperature: 0 is greedy: no truncation, and the log-probs are those of temperature 1.
         top_p: keep the most likely tokens that together have this probability; 1: all.
         top_k: keep this many of the most likely tokens; 0: all.
         min_p: keep tokens with at least this fraction of the top token's probability. The order is temperature, min_p,
             top_k, top_p; the remaining probabilities are renormalized, and captured in this form.
-        stop_token_ids: a response ends with the first of these tokens, which it includes.
-        stop_strings: a response ends with the token that completes one of them; special tokens become stop ids.
+        stop_token_ids: a response ends with, and includes, the first of these tokens.
+        stop_strings: a response ends with the token that completes one of these; special tokens become stop ids.
         capture_digits: record the log-probs of the ten digits.
         capture_entropy: record the entropy.
         capture_alternatives: record the five most likely tokens.
@@ -46,7 +46,7 @@ class Sampling:
 
     @property
     def is_truncated(self) -> bool:
-        """Whether some tokens are excluded from sampling; the trainer's head cannot score such a distribution."""
+        """Whether truncation excludes tokens from sampling; the trainer's head cannot score such a distribution."""
         return self.top_p < 1 or self.top_k > 0 or self.min_p > 0
 
     def __post_init__(self) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A sampled response, with the values captured while it was sampled."""
+"""A sampled response, with the values captured while sampling."""
 
 import dataclasses
 from typing import Literal, NamedTuple
@@ -24,12 +24,12 @@ class Trajectory:
     """One sampled response with the values captured while sampling; ragged host data, never recomputed.
 
     ``rollout_log_probs[t]`` is the log-probability of ``response_ids[t]`` under the sampling distribution, and
-    ``digit_log_probs[t, d]`` that of the digit d there (all ids of value d together), over the full vocabulary.
-    ``number_readings`` stand in their place where tokens hold several digits. ``draw`` is that of the prompt; samples
-    of one draw are a group. ``versions`` says which weights wrote which tokens; the spans are in order and cover the
-    response: one span where one version wrote all of it.
+    ``digit_log_probs[t, d]`` is the log-probability of digit d at the same position (all ids of value d together), over
+    the full vocabulary. For multi-digit tokens, ``number_readings`` replaces it. ``draw`` is the prompt's; samples of
+    one draw form a group. ``versions`` says which weights sampled which tokens; the spans are in order and cover the
+    response.
 
-    Example: for ``#### 6``, at the position of ``6`` the policy gave 5 and 6 almost equal probabilities.
+    Example: in ``#### 6``, the policy gives 5 and 6 almost equal probabilities at the position of ``6``
         >>> digits = np.full((3, 10), -9.0, np.float32); digits[1, 5], digits[1, 6] = -0.8, -0.6
         >>> t = Trajectory(0, 0, np.array([7, 11, 8, 12]), np.array([20, 6, 1]),
         ...                np.array([-0.1, -0.6, -0.01], np.float32), digits, "stop",
@@ -58,5 +58,5 @@ class Trajectory:
 
     @property
     def version(self) -> Version:
-        """The oldest of the versions, which is the first: a response goes on with newer weights, never with older."""
+        """The oldest version, which is the first: a response may continue with newer weights, never with older."""
         return self.versions[0].version

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights as they are handed to what samples: parameters under a version."""
+"""Weights for rollout engines: parameters with a version."""
 
 import dataclasses
 from typing import Any, Literal, NamedTuple
 
 Params = Any
-"""A tree of parameters: arrays, or their shapes, under the names of a model."""
+"""A tree of parameters by name: arrays or their shapes."""
 
 
 class Version(NamedTuple):
-    """Which weights: those of the policy before an iteration, or their moving average at that time.
+    """Identifies weights: the policy's before an iteration, or their moving average at that time.
 
-    Two sets of weights that differ have different versions: an engine transfers nothing for a version that it holds.
+    Different weights must have different versions: an engine does not transfer a version that it already holds.
 
     Example:
         >>> Version(3), Version(3) == Version(3, "average")
@@ -27,8 +27,8 @@ class Weights:
     """One version of a policy's weights.
 
     Args:
-        version: names them.
-        params: as ``nnx.state(decoder, nnx.Param)`` gives them.
+        version: identifies the weights.
+        params: as returned by ``nnx.state(decoder, nnx.Param)``.
 
     Example:
         >>> Weights(Version(0), params={}).version.kind

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of everything that samples."""
+"""The interface of rollout engines."""
 
 import abc
 import collections
@@ -13,20 +13,20 @@ from ntl_jax.records import Prompt, Request, Sampling, Trajectory, Weights
 class RolloutEngine(abc.ABC):
     """Samples responses and captures, in the same pass, the distribution that each token was drawn from.
 
-    Weights are published, requests submitted, finished groups read from ``results``; ``generate`` does the last two
-    for those who wait. One Sampling and one version are decoded at a time, in the order of submission: other requests
-    wait until those in flight are done.
+    Publish weights, submit requests, and read finished groups from ``results``; ``generate`` submits and waits for the
+    results. Only requests with one Sampling and one weight version decode together, in the order of submission: other
+    requests wait until those in flight are done.
     """
 
     @abc.abstractmethod
     def publish(self, weights: Weights) -> None:
-        """Requests submitted from now on are sampled from these weights, all or nothing.
+        """Sets the weights for requests submitted from now on, all or nothing.
 
-        Lends the arrays: the engine may read them until ``retract()``. Where the engine holds this version already,
-        nothing happens. Requests submitted earlier are finished with the weights that they were submitted under.
+        Lends the arrays: the engine may read them until ``retract()``. Does nothing if the engine already holds this
+        version. Requests submitted earlier finish with the weights that were published when they were submitted.
 
         Raises:
-            ValueError: the weights do not fit the policy; the engine keeps those that it has.
+            ValueError: if the weights do not fit the policy; the engine keeps its weights.
         """
 
     @abc.abstractmethod
@@ -34,18 +34,18 @@ class RolloutEngine(abc.ABC):
         """Ends the loan: the engine drops its references, and ``submit`` raises until weights are published again.
 
         Raises:
-            ValueError: requests are unfinished.
+            ValueError: if requests are unfinished.
         """
 
     @property
     @abc.abstractmethod
     def lent(self) -> bool:
-        """Whether the engine may still read published arrays, so that no update may take them."""
+        """Whether the engine may still read published arrays, so that no update may reuse their memory."""
 
     @property
     @abc.abstractmethod
     def unfinished(self) -> int:
-        """Requests whose groups ``results`` has not given yet."""
+        """Number of requests whose groups ``results`` has not yielded yet."""
 
     @abc.abstractmethod
     def submit(self, requests: Sequence[Request]) -> None:
@@ -55,15 +55,14 @@ class RolloutEngine(abc.ABC):
             requests: any number, in any order.
 
         Raises:
-            ValueError: before any of them is queued: no weights are published, or some requests cannot be sampled,
-                all of which are named.
+            ValueError: if no weights are published, or naming all requests that cannot be sampled; none is queued.
         """
 
     @abc.abstractmethod
     def results(self) -> Iterator[list[Trajectory]]:
-        """Samples, and gives groups as they are finished: all samples of one request, by sample index.
+        """Samples, and yields groups as they finish: all samples of one request, by sample index.
 
-        In order of completion. Ends when everything submitted is done; requests may be submitted meanwhile.
+        Groups come in order of completion. Ends when all submitted requests are done; more may be submitted meanwhile.
         """
 
     @contextlib.contextmanager
@@ -81,7 +80,7 @@ class RolloutEngine(abc.ABC):
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Frees what the engine holds. It cannot be used afterwards."""
+        """Frees the engine's resources. The engine cannot be used afterwards."""
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling, *, seed: int) -> list[Trajectory]:
         """Draws ``sampling.num_samples`` responses to each prompt, and waits for them.
@@ -89,14 +88,14 @@ class RolloutEngine(abc.ABC):
         Args:
             prompts: any number, in any order; random keys derive from ``seed``, ``Prompt.draw`` and the sample's
                 index, so the order and the neighbors of a prompt do not change its samples.
-            sampling: how to draw.
-            seed: of this call, from the run's seed and step; in [0, 2**32).
+            sampling: sampling parameters.
+            seed: seed of this call, derived from the run's seed and step; in [0, 2**32).
 
         Returns:
             Trajectories in prompt order, then sample order.
 
         Raises:
-            ValueError: as ``submit`` does; also while earlier requests are unfinished.
+            ValueError: as ``submit``; also while earlier requests are unfinished.
         """
         if self.unfinished:
             raise ValueError(
@@ -112,7 +111,7 @@ class RolloutEngine(abc.ABC):
 
 
 def check_published(published: bool) -> None:
-    """ValueError where there are no weights to sample from."""
+    """Raises ValueError if there are no weights to sample from."""
     if not published:
         raise ValueError(
             "the engine has no weights to sample from: publish(Weights(version, params)) before submit() or "
@@ -121,7 +120,7 @@ def check_published(published: bool) -> None:
 
 
 def check_finished(unfinished: int) -> None:
-    """ValueError where weights would be retracted from requests that need them."""
+    """Raises ValueError if unfinished requests still need the weights to retract."""
     if unfinished:
         raise ValueError(
             f"{unfinished} requests are unfinished and need the published weights: read results() to its end before "
@@ -130,14 +129,14 @@ def check_finished(unfinished: int) -> None:
 
 
 def check_requests(requests: Sequence[Request], model: ModelConfig, max_prompt_tokens: int) -> None:
-    """ValueError that names all requests which no engine could sample: see `check_prompts`, `check_positions`."""
+    """Raises a ValueError for requests that no engine can sample: see `check_prompts` and `check_positions`."""
     check_prompts([request.prompt for request in requests], max_prompt_tokens, model.num_ids)
     lengths = [(len(request.prompt.ids), request.sampling.max_tokens) for request in requests]
     check_positions(*max(lengths, key=sum, default=(0, 0)), model.max_positions)
 
 
 def check_prompts(prompts: Sequence[Prompt], max_prompt_tokens: int, num_ids: int) -> None:
-    """ValueError that names all prompts which no engine could sample from."""
+    """Raises a ValueError that names the prompts that no engine can sample from."""
     problems = []
     for prompt in prompts:
         if len(prompt.ids) == 0:
@@ -165,7 +164,7 @@ def check_positions(
         setting: name of the setting that limits the response.
 
     Raises:
-        ValueError: the rows exceed the positions.
+        ValueError: if prompt and response together exceed the positions.
 
     Example:
         >>> check_positions(24, 40, 64)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stop strings: special tokens become stop ids, the others are searched for in the decoded text."""
+"""Stop strings: special tokens become stop ids; other strings are searched for in the decoded text."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def with_stop_ids(sampling: Sampling, tokenizer: Tokenizer | None) -> Sampling:
         tokenizer: a transformers tokenizer; None is allowed only without stop strings.
 
     Raises:
-        ValueError: there are stop strings but no tokenizer, or as in `special_stops`.
+        ValueError: if there are stop strings but no tokenizer, or as in `special_stops`.
 
     Example:
         >>> from ntl_jax.data import load_tokenizer
@@ -49,7 +49,7 @@ def special_stops(stop_strings: Sequence[str], tokenizer: Tokenizer) -> dict[str
     """The stop strings that are special tokens, with their ids.
 
     Raises:
-        ValueError: a stop string combines a special token with other text, so it could never match.
+        ValueError: if a stop string combines a special token with other text, so it could never match.
     """
     special = special_tokens(tokenizer)
     for stop in stop_strings:
@@ -62,7 +62,7 @@ def special_stops(stop_strings: Sequence[str], tokenizer: Tokenizer) -> dict[str
 
 
 def length_to_stop(ids: Int[np.ndarray, "T"], stop_strings: Sequence[str], decode: TokenDecoder) -> int | None:
-    """How many tokens there are up to and with the one that completes the first stop string; None: there is none.
+    """Number of tokens up to and including the one that completes the first stop string; None without a stop string.
 
     Example:
         >>> from tokenizers import Tokenizer, decoders, models

@@ -17,7 +17,7 @@ class Vocabulary:
 
     Args:
         num_tokens: the tokenizer's largest id + 1; larger ids of the policy have probability 0.
-        num_holes: unused ids below it. They can be sampled and decode to no text; the header shows their number.
+        num_holes: number of unused ids below ``num_tokens``. They can be sampled and decode to no text.
         stop_token_ids: ids that end a response: those of the tokenizer, of the checkpoint, and special tokens in
             ``rollout.stop_strings``.
     """
@@ -38,8 +38,8 @@ def agree(
         stop_strings: ``rollout.stop_strings``.
 
     Raises:
-        ValueError: a file of the checkpoint has end tokens that are not ids, or a stop string combines a special token
-            with other text.
+        ValueError: if a checkpoint file has end tokens that are not ids, or a stop string combines a special token with
+            other text.
 
     Example:
         >>> from ntl_jax.data import load_tokenizer
@@ -49,5 +49,5 @@ def agree(
     ends = [*end_token_ids(checkpoint, tokenizer), *special_stops(stop_strings, tokenizer).values()]
     ids = set(tokenizer.get_vocab().values())
     num_tokens = max(len(tokenizer), max(ids) + 1)
-    known = max(len(tokenizer), len(ids))  # of bytes that are no text, vocabularies of tekken.json list several as one
+    known = max(len(tokenizer), len(ids))  # tekken.json vocabularies list several non-text byte tokens as one
     return Vocabulary(num_tokens, num_tokens - known, tuple(dict.fromkeys(ends)))

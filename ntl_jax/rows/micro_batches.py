@@ -3,16 +3,16 @@
 
 
 def micro_batches(num_rows: int, row_size: int, max_tokens: int, num_shards: int) -> tuple[int, int]:
-    """The fewest equal parts that rows go through the model in; together they may have room for some rows more.
+    """The fewest equal parts to split rows into; the parts may hold more rows than there are.
 
     Args:
         num_rows: at least 1.
-        row_size: padded tokens of a row.
-        max_tokens: padded tokens of a part at most, unless a row on each shard is more.
-        num_shards: that the rows of a part divide by.
+        row_size: padded tokens per row.
+        max_tokens: most padded tokens per part, unless one row per shard is more.
+        num_shards: the rows of a part are a multiple of it.
 
     Returns:
-        Number of parts, and rows of each.
+        Number of parts, and rows per part.
 
     Example:
         >>> micro_batches(128, 96, 16384, 1), micro_batches(127, 96, 8192, 1), micro_batches(6, 512, 100, 4)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several short sequences in one row: less padding to compute. Each attends to itself alone, with its own positions."""
+"""Packs short sequences into one row: less padding. Each sequence attends only to itself and has its own positions."""
 
 from typing import NamedTuple
 
@@ -10,11 +10,11 @@ from jaxtyping import Int
 from ntl_jax.records import Batch, Rows
 from ntl_jax.records.batch import Tokens
 
-NUM_SIZES = 8  # numbers of packed rows that occur for one number of sequences: compilations are bounded by it
+NUM_SIZES = 8  # distinct numbers of packed rows for one number of sequences: bounds compilations
 
 
 class Places(NamedTuple):
-    """Where each sequence goes: its row, its number there from 1 on, its first position and first response token."""
+    """Where each sequence goes: row, number in the row from 1, first position and first response token."""
 
     row: Int[np.ndarray, "B"]
     segment: Int[np.ndarray, "B"]
@@ -23,29 +23,30 @@ class Places(NamedTuple):
 
 
 def sequence_lengths(rows: Rows) -> tuple[Int[np.ndarray, "B"], Int[np.ndarray, "B"]]:
-    """Tokens of each unpacked row, and those of its response, whether they count or not."""
+    """Number of tokens, and of response tokens, in each unpacked row, whether they count or not."""
     last, first = np.max(rows.predictors, axis=1), np.asarray(rows.predictors)[:, 0]
     return last + 2, last - first + 1
 
 
 def padding_fraction(rows: Rows) -> float:
-    """Share of the positions of rows, packed or not, that hold no token that was sampled or asked."""
+    """Share of positions that are padding, in packed or unpacked rows."""
     if rows.segment_ids is None:
         return 1.0 - float(sequence_lengths(rows)[0].sum()) / rows.tokens.size
     return float(np.mean(rows.segment_ids == 0))
 
 
 def pack(batch: Batch[Tokens], multiple_of: int = 1) -> Batch[Tokens]:
-    """The same sequences in fewer rows of the same size, those without a token that counts left out.
+    """The same sequences in fewer rows of the same size, without sequences in which no token counts.
 
-    Weights travel with their tokens, so that every loss and gradient stays what it is. The longest sequence is placed
-    first, each into the first row with room for it. The number of rows is rounded up to eighths of that of sequences.
+    Weights move with their tokens, so losses and gradients are unchanged. Sequences are placed longest first, each in
+    the first row with room. The number of rows is rounded up to eighths of the number of sequences.
 
     Args:
         batch: unpacked rows of an update, on the host.
-        multiple_of: that the number of rows divides by: shards.
+        multiple_of: the number of rows is a multiple of it: the number of shards.
 
-    Example: a prompt of two tokens with a response of one, and one of one and two, in a row of eight
+    Example: a row of eight holds a prompt of two tokens with a response of one, and a prompt of one with a response of
+        two
         >>> from ntl_jax.records import TokenWeights
         >>> from ntl_jax.rows.padding import RowShape, pad_rows
         >>> prompts, responses = [np.array([5, 6]), np.array([7])], [np.array([1]), np.array([2, 3])]
@@ -88,10 +89,10 @@ def pack(batch: Batch[Tokens], multiple_of: int = 1) -> Batch[Tokens]:
 def _place(
     row_lengths: Int[np.ndarray, "B"], response_lengths: Int[np.ndarray, "B"], row_size: int, response_size: int
 ) -> Places:
-    """First fit, the longest first; a row has room for its positions and for its response tokens."""
+    """First fit, longest first; a row must have room for positions and for response tokens."""
     num_sequences = len(row_lengths)
     places = Places(*(np.zeros(num_sequences, np.int32) for _ in Places._fields))
-    positions, tokens, segments = (np.zeros(num_sequences, np.int32) for _ in range(3))  # used, by row
+    positions, tokens, segments = (np.zeros(num_sequences, np.int32) for _ in range(3))  # used so far, by row
     for i in np.argsort(-row_lengths, kind="stable"):
         fits = (positions + row_lengths[i] <= row_size) & (tokens + response_lengths[i] <= response_size)
         row = np.argmax(fits)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From ragged prompts and responses to the rectangular rows, in few shapes."""
+"""From ragged prompts and responses to rectangular rows, in few shapes."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import numpy as np
 
 from ntl_jax.records import Rows, Targets
 
-NUM_BUCKETS = 4  # shapes between a quarter of the longest row and the longest: compilations are bounded by it
+NUM_BUCKETS = 4  # shapes between a quarter of the longest row and the longest: bounds compilations
 ROUND_TO = 8  # lengths are multiples of it: whole vector registers, whole tiles
 
 
@@ -49,8 +49,8 @@ def pad_rows(
     Args:
         prompts: ids of each prompt.
         responses: ids of each response, at least one token.
-        shape: bounds of both.
-        numbers: true value at each response token, NaN where there is none.
+        shape: bounds of rows and responses.
+        numbers: true value at each response token, NaN for none.
         keep: [B] bool; a row that is not kept has an empty mask.
 
     Example:

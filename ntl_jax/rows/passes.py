@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Passes through a model without a gradient, over any number of rows, in parts that fit."""
+"""Forward passes through a model without gradient, over any number of rows, in parts that fit in memory."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -21,12 +21,12 @@ AnyTree = TypeVar("AnyTree")
 
 
 class RowPass:
-    """Runs a function of a model, rows and arrays with an entry a row, and joins what it gives for each row.
+    """Runs a function of a model, rows and arrays with one entry per row, part by part, and joins the results.
 
     Args:
-        run: (graph definition, parameters, rows, *by_row, *arguments) -> arrays with an entry a row.
-        mesh: of the parameters.
-        max_tokens: padded tokens that go through the model at once.
+        run: (graph definition, parameters, rows, *by_row, *arguments) -> arrays with one entry per row.
+        mesh: mesh of the parameters.
+        max_tokens: most padded tokens per forward pass.
     """
 
     def __init__(self, run: Callable[..., PyTree[Array]], mesh: Mesh, max_tokens: int):
@@ -36,12 +36,12 @@ class RowPass:
     def __call__(
         self, graph: nnx.GraphDef, params: Params, rows: Rows, by_row: tuple[PyTree, ...] = (), *arguments: ArrayLike
     ) -> PyTree[np.ndarray]:
-        """The results for all rows, on the host. The last part is filled up with other rows.
+        """The results for all rows, on the host. Other rows fill the last part.
 
         Args:
             graph, params: the model.
             rows: any number.
-            by_row: arrays with an entry a row.
+            by_row: arrays with one entry per row.
             arguments: the same for all rows.
         """
         num_rows, row_size = rows.tokens.shape
@@ -54,7 +54,7 @@ class RowPass:
 
 
 def take_rows(arrays: AnyTree, rows: np.ndarray) -> AnyTree:
-    """Some rows of arrays with an entry a row."""
+    """Some rows of arrays with one entry per row."""
     return jax.tree.map(lambda x: x[rows], arrays)
 
 
@@ -66,7 +66,7 @@ def predictor_states(decoder: Decoder, rows: Rows) -> Float[Array, "B T D"]:
 
 
 def response_segments(rows: Rows) -> Int[Array, "B T"] | None:
-    """The segment of each response token; None: one sequence a row."""
+    """The segment of each response token; None: one sequence per row."""
     if rows.segment_ids is None:
         return None
     return jnp.take_along_axis(jnp.asarray(rows.segment_ids), rows.predictors, axis=1)
@@ -75,7 +75,7 @@ def response_segments(rows: Rows) -> Int[Array, "B T"] | None:
 def sampled_log_probs(
     graph: nnx.GraphDef, params: Params, rows: Rows, ids: Int[Array, "B T"], temperature: Array
 ) -> Float[Array, "B T"]:
-    """Log-probs of the response tokens ``ids`` at this temperature, under the decoder of graph and parameters."""
+    """Log-probs of the response tokens ``ids`` at this temperature, under the decoder given by graph and parameters."""
     decoder: Decoder = nnx.merge(graph, params)
     hidden, nothing = predictor_states(decoder, rows), jnp.zeros(0, jnp.int32)
     head, num_tokens = decoder.head(), decoder.config.num_tokens
@@ -83,6 +83,6 @@ def sampled_log_probs(
 
 
 def predicted_values(graph: nnx.GraphDef, params: Params, rows: Rows) -> Float[Array, "B T"]:
-    """Value of the state before each response token, under the critic of graph and parameters."""
+    """Value of the state before each response token, under the critic given by graph and parameters."""
     critic: Critic = nnx.merge(graph, params)
     return critic.values(predictor_states(critic.trunk, rows))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is asked and when an answer is right: files of problems, a generator of them, or a task of your own."""
+"""Tasks: problems, and when an answer is right. Files of problems, a problem generator, or a task of your own."""
 
 from ntl_jax.tasks.arithmetic.generator import generate_problems
 from ntl_jax.tasks.arithmetic.task import Arithmetic

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which task a configuration asks for."""
+"""Chooses the task of a configuration."""
 
 from ntl_jax.config import DataSection
 from ntl_jax.data import Problem
@@ -10,13 +10,13 @@ from ntl_jax.tasks.task import Message, Split, Task
 
 
 def choose_task(data: DataSection, *, seed: int, num_eval: int | None, numeric: bool) -> Task:
-    """The task of the ``data`` section: files where it names them, the built-in generator where it does not.
+    """The task of the ``data`` section: files if it names them, else the built-in generator.
 
     Args:
-        data: the section.
-        seed: of the generator.
-        num_eval: held-out problems that the generator writes; a file is loaded as a whole.
-        numeric: every reference answer must be a number, as the rewards of `ntl_jax.rewards` need it.
+        data: the ``data`` section.
+        seed: seed of the generator.
+        num_eval: number of held-out problems from the generator; files are loaded whole.
+        numeric: whether every reference answer must be a number, as the rewards of `ntl_jax.rewards` require.
 
     Example:
         >>> task = choose_task(DataSection(num_train=3), seed=0, num_eval=2, numeric=True)
@@ -39,7 +39,7 @@ def choose_task(data: DataSection, *, seed: int, num_eval: int | None, numeric: 
 
 
 class TwoSources(Task):
-    """Training problems of one task and held-out problems of another, which reads and judges all answers.
+    """Training problems of one task and held-out problems of another; the held-out task reads and judges all answers.
 
     Example:
         >>> generated = choose_task(DataSection(num_train=3), seed=0, num_eval=2, numeric=True)

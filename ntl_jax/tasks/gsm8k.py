@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files in GSM8K's format: one JSON object a line with ``question`` and ``answer``, whose last line is ``#### N``.
+"""Files in GSM8K's format: a JSON object per line with ``question`` and ``answer``; ``answer`` ends in ``#### N``.
 
-With a reward function of the user's own, N may be any text, such as ``Paris``. Rows end at a line feed and nowhere
-else: the texts hold other characters that Unicode counts as line ends.
+With the user's own reward function, N may be any text, such as ``Paris``. Rows end only at a line feed: the texts
+contain other characters that Unicode counts as line ends.
 """
 
 import json
@@ -27,10 +27,10 @@ class Gsm8k(Task):
 
     Args:
         train, held_out: files of the splits; None for a split that is not loaded.
-        template: text of the prompt, with ``{question}`` in it.
+        template: text of the prompt, containing ``{question}``.
         on_bad_row: see `load_gsm8k`.
-        numeric: every reference is a number, and so is every answer. Off: answers may be texts; numbers are still read
-            and compared as numbers.
+        numeric: whether references and answers must be numbers. If not, they may be texts; numbers are still compared
+            as numbers.
 
     Example:
         >>> task = Gsm8k("train.jsonl", "test.jsonl", numeric=False)
@@ -81,15 +81,15 @@ def load_gsm8k(
     """Reads the problems of a jsonl file in GSM8K's format.
 
     Args:
-        path: the file. Blank lines in it are no rows; keys other than ``question`` and ``answer`` are ignored.
-        on_bad_row: malformed rows raise, all of them at once, or are left out and counted.
-        numeric: a row whose answer after ``####`` is not a number is malformed.
+        path: the file. Blank lines are skipped; keys other than ``question`` and ``answer`` are ignored.
+        on_bad_row: whether malformed rows raise one error that names them, or are left out and counted.
+        numeric: whether a row is malformed if its answer after ``####`` is not a number.
 
     Returns:
-        The problems, each with the number of its line (from 0) as index, and how many rows were left out.
+        The problems, with line numbers (from 0) as indices, and the number of rows left out.
 
     Raises:
-        ValueError: when the file cannot be read or holds no good row, or naming file, line and fault of the bad rows.
+        ValueError: if the file cannot be read or has no good row; for bad rows, naming file, line and fault.
 
     Example:
         >>> import tempfile
@@ -120,7 +120,7 @@ def load_gsm8k(
 
 
 def _parse(line: bytes, index: int, *, numeric: bool) -> Problem | str:
-    """The problem of a row, or what is wrong with it."""
+    """The problem in a row, or what is wrong with the row."""
     try:
         row = json.loads(line)
     except UnicodeDecodeError as error:

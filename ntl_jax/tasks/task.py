@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of a task: what is asked, how it is shown, what the answer of a text is, and when it is right."""
+"""The interface of a task: its problems, their prompts, how to find a response's answer, and when it is right."""
 
 import abc
 from typing import Literal
@@ -17,8 +17,8 @@ Message = dict[str, str]
 class Task(abc.ABC):
     """What a policy is trained and evaluated on.
 
-    ``tasks/gsm8k.py`` is an example. A task of your own reads its answers with `ntl_jax.numerals.find_answer` (numbers)
-    or `find_text_answer` (any text), or builds `Answer` itself.
+    ``tasks/gsm8k.py`` is an example. A task of your own finds answers with `ntl_jax.numerals.find_answer` (numbers) or
+    `find_text_answer` (any text), or builds `Answer` itself.
     """
 
     @property
@@ -31,35 +31,35 @@ class Task(abc.ABC):
         """The problems of a split, and how many malformed rows were left out.
 
         Raises:
-            ValueError: the problems cannot be read, with what is wrong and where.
+            ValueError: if the problems cannot be read, saying what is wrong and where.
         """
 
     @abc.abstractmethod
     def render(self, problem: Problem) -> str | list[Message]:
-        """How the policy is asked: a text in which the question appears as it is.
+        """The problem's prompt: a text that contains the question unchanged.
 
-        Messages of a chat are a prompt too, but `ntl_jax.data.encode_prompts` does not take them.
+        Chat messages are allowed here, but `ntl_jax.data.encode_prompts` does not accept them.
         """
 
     @abc.abstractmethod
     def answer_of(self, text: str) -> Answer | None:
-        """The answer that a response gives; None if it gives none. It is read once and carried from there."""
+        """The answer in a response; None if there is none. Each response is read once, and the result is passed on."""
 
     @abc.abstractmethod
     def is_correct(self, answer: Answer | None, reference: str) -> bool:
-        """Whether an answer of `answer_of` is right.
+        """Whether an answer from `answer_of` is right.
 
         Args:
-            answer: of the response.
+            answer: the response's answer.
             reference: the problem's ground truth.
         """
 
     @abc.abstractmethod
     def default_reward(self, *, ntl: bool) -> str:
-        """The reward function for runs that set none, as ``reward.function`` would name it.
+        """The reward function if a run sets none, in the form of ``reward.function``.
 
         Args:
-            ntl: the function gets an NTL record.
+            ntl: whether the function receives an NTL record.
         """
 
 

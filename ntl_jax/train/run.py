@@ -39,7 +39,7 @@ LIVE = {
     "val/accuracy": "held-out accuracy",
     "perf/throughput": "tokens/s",
 }
-"""Metrics of the progress bars and how they are called there."""
+"""Metrics of the progress bars and their names there."""
 
 
 def run(
@@ -50,12 +50,12 @@ def run(
     allow_changed_schedule: bool = False,
     allow_changed_data: bool = False,
 ) -> dict[str, float]:
-    """Trains as the configuration says and leaves everything in the run folder.
+    """Trains as the configuration says and writes everything to the run folder.
 
     Args:
         config: the resolved configuration.
-        workdir: the run folder, created here; with ``resume``, of the run to continue.
-        resume: go on from the newest checkpoint, from the beginning where there is none.
+        workdir: the run folder, created here; with ``resume``, the folder of the run to continue.
+        resume: continue from the newest checkpoint, or from the beginning if there is none.
         allow_changed_schedule: continue even if another number of steps changes the learning-rate schedule.
         allow_changed_data: continue even if the contents of the files that the settings name have changed.
 
@@ -65,9 +65,10 @@ def run(
     Raises:
         ValueError: for settings, files or reward functions that are invalid or differ from the run to continue, or for
             trackers that are not installed.
-        NonFiniteError: with ``non_finite.json`` in the run folder holding what led to it.
+        NonFiniteError: for a loss or gradient that is not finite; ``non_finite.json`` in the run folder holds the
+            step's metrics and prompts.
         RewardError: when the reward function fails on every sample of a step; ``reward_errors.jsonl`` in the run folder
-            holds the traceback of every failure, whether it ended the run or not.
+            holds the traceback of every failure, including those that did not end the run.
         Terminated: after SIGTERM, once the step is done and saved.
     """
     check_installed(config.tracking.backends)
@@ -106,7 +107,7 @@ def run(
 
 @contextlib.contextmanager
 def _debug_log(workdir: Path) -> Iterator[None]:
-    """The logger ``ntl`` writes to ``ntl_debug.log`` meanwhile, and not across the progress bars."""
+    """Within this context the logger ``ntl`` writes to ``ntl_debug.log``, not across the progress bars."""
     handler, level = logging.FileHandler(workdir / "ntl_debug.log", encoding="utf-8"), LOGGER.level
     LOGGER.addHandler(handler)
     LOGGER.setLevel(logging.INFO)
@@ -121,17 +122,17 @@ def _debug_log(workdir: Path) -> Iterator[None]:
 
 
 class Driver:
-    """Runs the stages of training: when to evaluate, save and stop.
+    """Runs the stages of training, and decides when to evaluate, save and stop.
 
     Args:
-        config: of the run.
+        config: the run's configuration.
         folder: the run folder.
-        journal: writes down what happens.
+        journal: writes metrics, samples and evaluations.
         termination: whether the process was asked to end.
         console: shows progress.
         evaluate: evaluates a policy.
         data: the run's fingerprints.
-        resume: each stage goes on from its newest checkpoint.
+        resume: whether each stage continues from its newest checkpoint.
     """
 
     def __init__(
@@ -150,7 +151,7 @@ class Driver:
         self._termination, self._data, self._resume = termination, data, resume
         self._evaluator, self._settings = evaluate, config.trainer
         self._held_out: dict[str, float] = {}
-        """Metrics of the newest policy, where it was evaluated."""
+        """Evaluation metrics of the newest policy, if it was evaluated."""
 
     def train(self, stage: Stage) -> Stage:
         """Runs the stage to its end, from its newest checkpoint if the run resumes."""
@@ -175,14 +176,14 @@ class Driver:
         return stage
 
     def _begin(self, stage: Stage, checkpoints: Checkpointer) -> int:
-        """The step to go on from. Held-out metrics of what a stage was given may be those of the stage before it."""
+        """The step to continue from. The initial policy of a stage may use the held-out metrics of the stage before."""
         if self._resume and checkpoints.latest_step() is not None:
             step, state, position, self._held_out = checkpoints.restore(stage.state)
-            if FINGERPRINTS in position:  # the rows are unchanged, or changes are allowed and their number may differ
+            if FINGERPRINTS in position:  # rows are unchanged, or allowed to change in number
                 position["cursor"]["num_rows"] = stage.position()["cursor"]["num_rows"]
             stage.restore(state, position)
             if step < stage.total and not self._target_reached(stage):
-                self._journal.cut_back(stage.name, step)  # else its lines are whole, and the next stage's may follow
+                self._journal.cut_back(stage.name, step)  # else its lines are complete, and others may follow
             return step
         self._journal.cut_back(stage.name, -1)
         if stage.is_evaluated(0):
@@ -191,7 +192,7 @@ class Driver:
         return 0
 
     def _step(self, stage: Stage, step: int) -> dict[str, float]:
-        """One step of the stage, with everything that is written of it; returns its metrics."""
+        """Runs one step of the stage and writes its results; returns its metrics."""
         metrics, scored = stage.step()
         if scored is not None:
             self._journal.write_reward_errors(stage.name, step, scored)
@@ -218,7 +219,7 @@ class Driver:
 
 
 def report(workdir: Path, console: Console) -> dict[str, float]:
-    """Prints the held-out metrics before and after PPO, read from ``metrics.jsonl``, and where everything is."""
+    """Prints the held-out metrics before and after PPO, read from ``metrics.jsonl``, and the paths of the results."""
     lines = [line for line in read_lines(workdir / "metrics.jsonl") if "val/accuracy" in line]
     before = next(line for line in lines if line["stage"] == lines[-1]["stage"])
     after = lines[-1]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why a run ends before its last step."""
+"""Reasons for a run to end before its last step."""
 
 import contextlib
 import dataclasses
@@ -13,11 +13,11 @@ from ntl_jax.experience.scored import Scored
 
 
 class NonFiniteError(RuntimeError):
-    """A loss or gradient was not finite: the state is as before that step, and the run ends."""
+    """A loss or gradient is not finite: the state is as before that step, and the run ends."""
 
 
 class RewardError(RuntimeError):
-    """The reward function gave no sample of a step a score: there is nothing to learn from, and the run ends."""
+    """The reward function scored no sample of a step: there is nothing to learn from, and the run ends."""
 
 
 class Terminated(RuntimeError):
@@ -33,10 +33,10 @@ class Termination:
 
 @contextlib.contextmanager
 def noticing_sigterm() -> Iterator[Termination]:
-    """SIGTERM is noticed meanwhile instead of ending the process at once; a second one ends it.
+    """Within this context a first SIGTERM only sets ``requested``; a second one ends the process.
 
-    Schedulers send it some time before they kill. Outside the main thread, where Python handles no signals, the
-    process ends as it otherwise would.
+    Schedulers send SIGTERM some time before they kill a process. Outside the main thread, where Python handles no
+    signals, SIGTERM ends the process as usual.
 
     Example:
         >>> with noticing_sigterm() as termination:
@@ -61,7 +61,7 @@ def noticing_sigterm() -> Iterator[Termination]:
 
 
 def stop_if_unrewarded(stage: str, step: int, scored: Scored, folder: pathlib.Path) -> None:
-    """Ends the run where no sample of a step has a reward.
+    """Ends the run if no sample of a step has a reward.
 
     Raises:
         RewardError: with the first traceback.
@@ -78,11 +78,11 @@ def stop_if_unrewarded(stage: str, step: int, scored: Scored, folder: pathlib.Pa
 def stop_if_not_finite(
     stage: str, section: str, step: int, metrics: dict[str, float], prompts: Sequence[int], folder: pathlib.Path
 ) -> None:
-    """Ends the run where a loss or gradient was not finite; takes that mark out of the metrics.
+    """Ends the run if a loss or gradient is not finite; removes ``non_finite`` from the metrics.
 
     Args:
-        stage, step: where the run is.
-        section: of the configuration, with the stage's optimizer.
+        stage, step: the current stage and step.
+        section: section of the configuration with the stage's optimizer.
         metrics: metrics of the step, with ``non_finite`` if it made an update.
         prompts: indices of the step's prompts.
         folder: the run folder, for the dump.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PPO trainers from a configuration, with Number Token Loss or without: one class, other settings."""
+"""PPO trainers from a configuration, with or without Number Token Loss: one class, different settings."""
 
 import dataclasses
 import difflib
@@ -32,13 +32,13 @@ def create_ppo_trainer(
     use_ntl: bool | None = None,
     **settings: object,
 ) -> PPOTrainer:
-    """A PPO trainer with what the configuration says, or ``use_ntl`` against it.
+    """A PPO trainer from a configuration; ``use_ntl`` overrides whether it uses NTL.
 
     Args:
-        config: any ``RunConfig``; the policy is that of ``config.model``.
-        tokenizer: instead of that of ``config.data.tokenizer`` or ``config.model.path``.
+        config: any ``RunConfig``; ``config.model`` defines the policy.
+        tokenizer: used instead of ``config.data.tokenizer`` or the tokenizer of ``config.model.path``.
         processor: must be None; policies read text only.
-        use_ntl: with NTL or without; None: as ``config.use_ntl_trainer`` and ``config.ntl.enabled`` say.
+        use_ntl: whether to use NTL; None: as ``config.use_ntl_trainer`` and ``config.ntl.enabled`` say.
         **settings: fields of ``config.ntl`` to override, such as ``method``, ``reward_mode``, ``temperature``,
             ``weight``, ``extract_during_generation``, ``debug_mode``.
 
@@ -59,7 +59,7 @@ def create_ppo_trainer(
     if processor is not None:
         raise ValueError(f"processor={processor!r:.80}: policies read text only; leave it out or pass None")
     config = dataclasses.replace(config, ntl=_changed(config.ntl, settings))
-    # Without NTL what belongs to it has no effect, and is not refused for that: the same call creates both kinds.
+    # Without NTL, its settings have no effect but are still accepted: the same call creates both kinds of trainer.
     base = None if use_ntl is not False else dataclasses.replace(RunConfig(), ntl=config.ntl, reward=config.reward)
     if use_ntl is not None:
         config = dataclasses.replace(config, use_ntl_trainer=None, ntl=dataclasses.replace(config.ntl, enabled=use_ntl))
@@ -80,7 +80,7 @@ def create_standard_trainer(
     processor: None = None,
     **settings: object,
 ) -> PPOTrainer:
-    """Plain PPO: no NTL record, no NTL term, whatever ``config.ntl`` and the settings say.
+    """Plain PPO: no NTL record and no NTL term, whatever ``config.ntl`` and ``settings`` say.
 
     Args:
         config, tokenizer, processor, settings: as in `create_ppo_trainer`, so that the same call creates both kinds.
@@ -118,7 +118,7 @@ def create_final_answer_ntl_trainer(
     processor: None = None,
     **settings: object,
 ) -> PPOTrainer:
-    """`create_ntl_trainer` with the final answer's digits as truth.
+    """`create_ntl_trainer` with the digits of the final answer as truth.
 
     Args:
         config, tokenizer, processor, settings: as in `create_ppo_trainer`.

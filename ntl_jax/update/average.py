@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The moving average of a model's parameters.
 
-Sampling and learning go on with the newest parameters. The average is evaluated, exported, and handed on to the next
-stage. Without one, nothing of it exists.
+Sampling and updates use the newest parameters. The average is evaluated, exported, and passed to the next stage.
+Without an average, no memory is allocated for it.
 """
 
 import jax
@@ -21,15 +21,15 @@ def next_average(average: Params, params: Params, decay: float) -> Params:
 
     average_0 = parameters_0;  average_t = decay * average_{t-1} + (1 - decay) * parameters_t
 
-    Beginning at the parameters, it needs no correction of a bias. Polyak and Juditsky, 1992,
-    https://doi.org/10.1137/0330046, with weights that decay.
+    The average starts at the parameters, so it needs no bias correction. Polyak and Juditsky, 1992,
+    https://doi.org/10.1137/0330046, with decaying weights.
 
     Args:
-        average: before the update, float32.
-        params: after it.
+        average: the average before the update, float32.
+        params: the parameters after the update.
         decay: in (0, 1); about the last 1 / (1 - decay) updates count.
 
-    Example: one step from 1 to 0, of which the average takes a quarter
+    Example: the parameter steps from 1 to 0, and the average follows by a quarter
         >>> next_average({"up": jnp.ones(1)}, {"up": jnp.zeros(1)}, 0.75)
         {'up': Array([0.75], dtype=float32)}
     """

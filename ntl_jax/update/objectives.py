@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each model minimizes: sums over response tokens, whose weights include the denominators, so that parts add up.
+"""What each model minimizes: weighted sums over response tokens. Weights include the denominators, so parts add up.
 
-Objectives are functions of hidden states [B, T, D] and of arrays with an entry a response token. Where these tokens lie
-in a row is none of their business.
+Objectives are functions of hidden states [B, T, D] and of arrays with one entry per response token, and do not know
+where these tokens lie in a row.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from ntl_jax.update.surrogate import anchored, policy_loss, ratios
 
 
 class NumberLoss(NamedTuple):
-    """The Number Token Loss term of an objective: of which tokens, which, how much. Weight 0 leaves it out."""
+    """The Number Token Loss term of an objective: number tokens, method and weight. Weight 0 leaves it out."""
 
     table: NumberTable
     method: Method
@@ -33,7 +33,7 @@ class NumberLoss(NamedTuple):
 
     @property
     def ids(self) -> Array:
-        """Of the tokens whose log-probs it needs."""
+        """Ids of the tokens whose log-probs the loss needs."""
         return self.table.ids if self.weight else self.table.ids[:0]
 
     def per_token(self, stats: HeadStats, targets: Targets) -> Float[Array, "..."]:
@@ -43,20 +43,20 @@ class NumberLoss(NamedTuple):
         return to_digit_scale(losses, widths, self.method)
 
     def weighed(self, stats: HeadStats, targets: Targets, weights: TokenWeights) -> Float[Array, "..."] | float:
-        """Its share of each token's loss."""
+        """The weighted NTL of each token."""
         if not self.weight:
             return 0.0
         return self.weight * jnp.where(targets.has_number, weights.numbers * self.per_token(stats, targets), 0.0)
 
     def metrics(self, stats: HeadStats, targets: Targets, group: str) -> dict[str, Mean]:
-        """Its mean over the tokens with a true number."""
+        """The mean NTL over the tokens with a true number."""
         if not self.weight:
             return {}
         return {f"{group}/ntl_loss": _mean(self.per_token(stats, targets), targets.has_number)}
 
 
 class Loss(NamedTuple):
-    """A loss, its metrics and, from the policy's losses, what they say about each token."""
+    """A loss, its metrics and, for the policy's losses, outputs for each token."""
 
     total: Float[Array, ""]
     metrics: MetricSums
@@ -92,9 +92,9 @@ class PolicyObjective:
     A digit's NTL weighs as much as a token's surrogate, whatever the share of digits.
 
     Args:
-        algorithm: which surrogate, and the weights of the others.
+        algorithm: the surrogate and the weights of the other terms.
         number_loss: the NTL term.
-        temperature: of sampling, at which log-probs are taken.
+        temperature: temperature of sampling, at which log-probs are computed.
         num_tokens: see `vocab_head`.
     """
 
@@ -116,8 +116,8 @@ class PolicyObjective:
         Args:
             hidden: states that predict the response tokens.
             head: the vocabulary head.
-            tokens, weights: of the update.
-            segments: which tokens belong to one response; None: one response a row.
+            tokens, weights: the update's response tokens and their weights.
+            segments: which tokens belong to one response; None: one response per row.
         """
         temperature, num_tokens = self.temperature, self.num_tokens
         compared = anchored(
@@ -154,7 +154,7 @@ class PolicyObjective:
     def _metrics(
         self, stats: HeadStats, tokens: Experience, compared: Experience, *, has_reference: bool
     ) -> MetricSums:
-        """Of the tokens as they are, and as they are `anchored`."""
+        """Metrics of the tokens as given, and as `anchored`."""
         clipped = ratios(self.algorithm, stats.log_probs, compared).clipped
         per_token = {
             "actor/pg_loss": policy_loss(self.algorithm, stats.log_probs, compared),

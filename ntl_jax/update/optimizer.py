@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Optax optimizers from the optimizer section, and the number of updates of each schedule."""
+"""Optax optimizers from the optimizer section, and the number of updates in each schedule."""
 
 import jax
 import optax
@@ -11,8 +11,8 @@ from ntl_jax.config import OptimizerSection, RunConfig
 from ntl_jax.models.parameters import parameter_at
 from ntl_jax.records import Params
 
-ADAMS_RMS = 0.2  # of an AdamW update in units of the learning rate; Muon's are scaled to it, arXiv:2502.16982
-MAX_UPDATE_RMS = 1.0  # of Adafactor's update of one parameter, its paper's d
+ADAMS_RMS = 0.2  # RMS of an AdamW update / learning rate; Muon's updates are scaled to it, arXiv:2502.16982
+MAX_UPDATE_RMS = 1.0  # RMS limit of Adafactor's update of one parameter, d in its paper
 DECAYED = ("matrix", "embedding", "head")  # kinds of parameters that weight decay applies to
 
 
@@ -28,9 +28,9 @@ def make_optimizer(
     Muon: https://kellerjordan.github.io/posts/muon.
 
     Args:
-        section: its settings.
+        section: the optimizer section.
         total_steps: updates of this model in the stage; a decaying schedule ends there.
-        learning_rate: instead of the section's.
+        learning_rate: overrides the section's.
 
     Raises:
         ValueError: from ``init`` and ``update``, for a parameter that ``models.parameters`` does not have.
@@ -56,7 +56,7 @@ def learning_rate_schedule(
 
     rate_n = p (n + 1) / W  for n < W;  after it p f((n - W) / (N - W)) with f(x) = 1, 1 - x, or (1 + cos(pi x)) / 2
 
-    So the first and the last update have rates above 0, and update W - 1 has the peak.
+    The first and the last update have rates above 0, and update W - 1 has the peak rate.
 
     Args:
         section, total_steps, learning_rate: as in `make_optimizer`.
@@ -79,10 +79,10 @@ def learning_rate_schedule(
 
 
 def planned_updates(config: RunConfig) -> dict[str, dict[str, int]]:
-    """The planned number of updates of each model in each stage, which is the length of the schedules.
+    """The planned number of updates for each model and stage: the length of the schedules.
 
-    The policy gets no updates during ``algorithm.critic_warmup``. Skipped updates, in which all weights are 0, are
-    included here, but do not advance the schedule.
+    The policy has no updates during ``algorithm.critic_warmup``. Skipped updates, in which all weights are 0, count
+    here but do not advance the schedule.
 
     Args:
         config: the run's configuration.
@@ -90,7 +90,7 @@ def planned_updates(config: RunConfig) -> dict[str, dict[str, int]]:
     Returns:
         Number of updates, by stage and model.
 
-    Example: 10 iterations of 2 updates each, the first 4 with the critic only
+    Example: 10 iterations of 2 updates; the first 4 iterations update only the critic
         >>> from ntl_jax.config import AlgorithmSection, TrainerSection
         >>> algorithm = AlgorithmSection(advantage="gae", critic_warmup=4)
         >>> planned_updates(RunConfig(algorithm=algorithm, trainer=TrainerSection(steps=10)))
@@ -105,7 +105,7 @@ def planned_updates(config: RunConfig) -> dict[str, dict[str, int]]:
 
 
 def optimizers(config: RunConfig) -> dict[str, OptimizerSection]:
-    """The optimizer's settings of each stage."""
+    """The optimizer section of each stage."""
     return {"warm_start": config.warm_start.optimizer, "ppo": config.algorithm.optimizer}
 
 

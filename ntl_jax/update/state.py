@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What training changes: parameters, optimizer moments, step. All of it on the mesh from the moment it exists."""
+"""What training changes: parameters, optimizer moments, step. All are created on the mesh."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -17,13 +17,13 @@ from ntl_jax.records import Params
 from ntl_jax.update.average import first_average
 
 Created = TypeVar("Created")
-"""A tree of arrays that is made of parameters."""
+"""A tree of arrays derived from parameters."""
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class ModelState:
-    """One model's parameters, the optimizer's state, and the moving average of the parameters where one is kept."""
+    """One model's parameters, its optimizer state and, if kept, the moving average of its parameters."""
 
     params: Params
     opt_state: optax.OptState
@@ -31,7 +31,7 @@ class ModelState:
 
     @property
     def result(self) -> Params:
-        """What the model has come to: the average in the parameters' dtypes, or the parameters themselves."""
+        """The trained parameters: the moving average in the parameters' dtypes if kept, else the newest parameters."""
         if self.average is None:
             return self.params
         return jax.tree.map(lambda average, p: average.astype(p.dtype), self.average, self.params)
@@ -40,7 +40,7 @@ class ModelState:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-    """The whole of what a step changes: the number of updates, and the models by name, such as policy and critic."""
+    """Everything that a step changes: the number of updates, and the models by name, such as policy and critic."""
 
     step: Int[Array, ""]
     models: dict[str, ModelState]
@@ -56,15 +56,15 @@ class TrainState:
 
 
 def init_params(create: Callable[[nnx.Rngs], nnx.Module], seed: int, mesh: Mesh) -> tuple[nnx.GraphDef, Params]:
-    """A new model, created shard by shard: no device ever holds the whole.
+    """A new model, created shard by shard: no device ever holds the whole model.
 
     Args:
         create: from ``nnx.Rngs`` to the module.
-        seed: of its parameters.
-        mesh: where they lie.
+        seed: seed of the parameters.
+        mesh: mesh of the parameters.
 
     Returns:
-        (graph definition, parameters): ``nnx.merge`` makes the module of them.
+        (graph definition, parameters): ``nnx.merge`` turns them into the module.
     """
 
     def create_params(key: PRNGKeyArray) -> Params:
@@ -79,7 +79,7 @@ def init_params(create: Callable[[nnx.Rngs], nnx.Module], seed: int, mesh: Mesh)
 def init_model_state(
     params: Params, optimizer: optax.GradientTransformation, mesh: Mesh, *, with_average: bool = False
 ) -> ModelState:
-    """Fresh optimizer moments, and an average if one is to be kept, beside their parameters."""
+    """The parameters with new optimizer moments, and an average if one is kept, sharded alike."""
 
     def placed(create: Callable[[Params], Created]) -> Created:
         return jax.jit(create, out_shardings=shardings(jax.eval_shape(create, params), mesh))(params)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One update as a pure, jitted function (state, batch) -> (state, metrics, what was said about each token)."""
+"""One update as a pure, jitted function (state, batch) -> (state, metrics, outputs for each token)."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -23,10 +23,10 @@ Models = Mapping[str, Params]
 
 
 class Term(NamedTuple):
-    """A loss, and the models that it teaches: the others' parameters are constants to it.
+    """A loss, and the models that it trains; parameters of other models are constants.
 
     Args:
-        models: names of them.
+        models: names of the models that it trains.
         loss: (parameters of all models, batch) -> loss.
     """
 
@@ -35,7 +35,7 @@ class Term(NamedTuple):
 
 
 class Learner(NamedTuple):
-    """How a model learns, the group its norms are reported in, and the decay of its average; 0: none is kept."""
+    """A model's optimizer, the metric group of its norms, and the decay of its moving average (0: none)."""
 
     optimizer: optax.GradientTransformation
     group: str
@@ -43,7 +43,7 @@ class Learner(NamedTuple):
 
 
 class Updated(NamedTuple):
-    """What an update gives; ``tokens`` [rows, T] where they were asked for and the losses are the policy's."""
+    """The result of an update; ``tokens`` [rows, T] only if requested and the losses are the policy's."""
 
     state: TrainState
     metrics: MetricSums
@@ -51,7 +51,7 @@ class Updated(NamedTuple):
 
 
 class _Gradients(NamedTuple):
-    """Sums over the parts of a batch; ``grads`` by model."""
+    """Sums over the micro-batches of a batch; ``grads`` by model."""
 
     loss: Array
     grads: dict[str, Params]
@@ -68,16 +68,16 @@ def make_step(
     *,
     per_token: bool = False,
 ) -> Callable[[TrainState, Batch], Updated]:
-    """The jitted update of a stage; the state is donated and stays where it lies.
+    """The jitted update of a stage; the state is donated and keeps its sharding.
 
-    A step whose loss or gradient is not finite returns the old state, with ``non_finite = 1`` among the metrics'
-    maxima: the host stops the run. Other metrics may overflow and are reported as inf or NaN.
+    If loss or gradient is not finite, the step returns the old state and ``non_finite = 1`` among the metrics' maxima,
+    and the host stops the run. Other metrics may overflow and are reported as inf or NaN.
 
     Args:
-        terms: losses; each model is taught by one of them at most, and stays as it is without.
-        learners: by model.
-        max_tokens_per_micro_batch: rows go through in the fewest equal parts of at most this many padded tokens.
-        state_sharding: of every leaf of the state.
+        terms: losses; each model is trained by at most one of them, and is unchanged without one.
+        learners: learners by model.
+        max_tokens_per_micro_batch: rows are split into the fewest equal parts of at most this many padded tokens.
+        state_sharding: sharding of every leaf of the state.
         per_token: whether to return log-probs and entropy of the response tokens, under the parameters before the
             update.
     """
@@ -98,21 +98,21 @@ def make_step(
             checked += [of_term.loss, *(norm.total for norm in norms.values())]
             tokens = of_term.tokens if tokens is None else tokens
         finite = jnp.all(jnp.isfinite(jnp.array(checked)))
-        # A branch and not a choice between two states: that would read and write every moment once more.
+        # A branch, not a select between two states, which would read and write every optimizer moment again.
         state, norms = jax.lax.cond(finite, *_branches(learners, grads), state)
         return state, MetricSums(metrics.means | norms, metrics.maxima | {"non_finite": 1.0 - finite}), tokens
 
     jitted = jax.jit(step, donate_argnums=0, out_shardings=(state_sharding, None, None))
 
     def on_mesh(state: TrainState, batch: Batch) -> Updated:
-        with jax.set_mesh(mesh):  # activations are placed too, not only what goes in and out
+        with jax.set_mesh(mesh):  # activations are sharded too, not only inputs and outputs
             return Updated(*jitted(state, batch))
 
     return on_mesh
 
 
 def _branches(learners: Mapping[str, Learner], grads: Mapping[str, Params]) -> tuple[Callable, Callable]:
-    """The update of the models that have a gradient, and the old state with norms that are NaN."""
+    """Two branches: update the models that have a gradient, or keep the old state and report NaN norms."""
 
     def update(state: TrainState) -> tuple[TrainState, dict[str, Mean]]:
         models, norms = dict(state.models), {}
@@ -129,7 +129,7 @@ def _branches(learners: Mapping[str, Learner], grads: Mapping[str, Params]) -> t
 
 
 def _updated(learner: Learner, model: ModelState, grads: Params) -> tuple[ModelState, dict[str, Mean]]:
-    """The model after the optimizer's update, and the norms of both."""
+    """The model after the optimizer's update, with the norms of parameters and update."""
     updates, opt_state = learner.optimizer.update(grads, model.opt_state, model.params)
     params = optax.apply_updates(model.params, updates)
     average = None if model.average is None else next_average(model.average, params, learner.ema_decay)
@@ -144,7 +144,7 @@ def _norm(tree: Params) -> Mean:
 def _accumulated_gradients(
     term: Term, params: Models, batch: Batch, parts: tuple[int, int], *, per_token: bool
 ) -> _Gradients:
-    """Of the whole batch, summed over its parts, with its gradient noise where there is more than one."""
+    """Gradients of the whole batch, summed over its parts; with gradient noise if there are several parts."""
     num_parts, size = parts
 
     def of_part(part: Batch) -> tuple[tuple[Array, MetricSums, dict[str, Params]], TokenOutputs | None]:
@@ -180,26 +180,27 @@ def _accumulated_gradients(
 
 
 def _deal(x: Array, num_parts: int, size: int) -> Array:
-    """Rows as [parts, size, ...]: dealt like cards and not cut like a deck, so that each device has a share of each.
+    """Rows as [parts, size, ...]: dealt like cards, not cut like a deck, so that each device has rows of every part.
 
-    Rows of zeros fill up the parts: they have no token that counts.
+    Rows of zeros, in which no token counts, fill the parts.
     """
     filled = jnp.pad(x, [(0, num_parts * size - len(x)), *[(0, 0)] * (x.ndim - 1)])
     return filled.reshape(size, num_parts, *x.shape[1:]).swapaxes(0, 1)
 
 
 def _gather(x: Array, num_rows: int) -> Array:
-    """The rows that were dealt, in their order."""
+    """The dealt rows in their original order."""
     return x.swapaxes(0, 1).reshape(-1, *x.shape[2:])[:num_rows]
 
 
 def _gradient_noise(whole: Array, squares: Array, parts: int, num_tokens: Array) -> Mean:
-    """tr(Sigma) / |G|^2 in tokens: the batch size up to which more of them buy as much progress.
+    """tr(Sigma) / |G|^2 in tokens: the batch size up to which more tokens bring proportional progress.
 
-    From the squared norms of the whole gradient and, summed, of its parts: McCandlish et al., "An Empirical Model of
-    Large-Batch Training", appendix A, https://arxiv.org/abs/1812.06162. Noise and signal are averaged apart.
+    Computed from the squared norm of the whole gradient and the sum of the parts' squared norms: McCandlish et al., "An
+    Empirical Model of Large-Batch Training", appendix A, https://arxiv.org/abs/1812.06162. Noise and signal are
+    averaged separately.
 
-    Example: gradients (2, 1) and (1, 1) of two parts of five tokens
+    Example: two parts of five tokens each, with gradients (2, 1) and (1, 1)
         >>> noise, signal = _gradient_noise(jnp.float32(13), jnp.float32(7), 2, jnp.float32(10))
         >>> noise.item(), signal.item()
         (10.0, 12.0)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a response token contributes to the policy's loss, by setting: `ntl_jax.losses` behind one call.
+"""A response token's contribution to the policy's loss: one call that selects from `ntl_jax.losses` by the settings.
 
-Every objective treats tokens one by one, so that the vocabulary head can take the gradient in its forward pass. The one
-that does not, GSPO's, needs a response's mean log ratio: `anchored` finds it in a walk through the head without a
-gradient and shifts the old log-probs so that each token's ratio is its response's. That costs what the recomputation of
-the logits in a backward pass would, and leaves one path for all.
+Objectives treat tokens one by one, so that the vocabulary head can compute the gradient in its forward pass. Only GSPO
+needs a response's mean log ratio: `anchored` computes it in a pass through the head without gradient, and shifts the
+old log-probs so that each token's ratio is its response's. This costs as much as recomputing the logits in a backward
+pass, and all objectives share one path.
 """
 
 from typing import NamedTuple
@@ -27,7 +27,7 @@ from ntl_jax.records import Experience
 
 
 class Ratios(NamedTuple):
-    """Importance ratios of the tokens, and which of them the objective's clip holds back; None where it has no clip."""
+    """Importance ratios of the tokens, and which tokens the objective clips; None if it has no clip."""
 
     ratio: Float[Array, "B T"]
     clipped: Float[Array, "B T"] | None
@@ -37,9 +37,9 @@ def policy_loss(algorithm: AlgorithmSection, log_probs: Float[Array, "..."], tok
     """The surrogate of each token, before its weight.
 
     Args:
-        algorithm: its ``objective`` and what belongs to it.
-        log_probs: of the policy that is trained.
-        tokens: `anchored` for the objective.
+        algorithm: its ``objective`` and related settings.
+        log_probs: log-probs of the policy in training.
+        tokens: response tokens, `anchored` for the objective.
     """
     old, advantages = jnp.asarray(tokens.old_log_probs), corrected_advantages(tokens)
     match algorithm.objective:
@@ -63,7 +63,7 @@ def policy_loss(algorithm: AlgorithmSection, log_probs: Float[Array, "..."], tok
 
 
 def corrected_advantages(tokens: Experience) -> Float[Array, "..."]:
-    """The advantages times the off-policy weights: every objective is proportional to them, so this weighs its loss."""
+    """The advantages times the off-policy weights, which scales the loss: objectives are proportional to advantages."""
     advantages = jnp.asarray(tokens.advantages)
     return advantages if tokens.correction_weights is None else advantages * tokens.correction_weights
 
@@ -78,16 +78,16 @@ def anchored(
     temperature: float,
     num_tokens: int | None = None,
 ) -> Experience:
-    """The tokens with what the objective compares their log-probs with.
+    """The tokens with the old log-probs that the objective compares with.
 
     Args:
         algorithm: its ``objective``; only gspo changes anything.
         hidden, head, temperature, num_tokens: as in `vocab_head`.
-        tokens: of the update.
-        segments: which tokens belong to one response; None: one response a row.
+        tokens: response tokens of the update.
+        segments: which tokens belong to one response; None: one response per row.
 
     Returns:
-        For gspo, ``old_log_probs`` with which each token's ratio is its response's.
+        The tokens; for gspo, with ``old_log_probs`` shifted so that each token's ratio is its response's.
     """
     if algorithm.objective != "gspo":
         return tokens
@@ -100,9 +100,9 @@ def anchored(
 
 
 def ratios(algorithm: AlgorithmSection, log_probs: Float[Array, "B T"], tokens: Experience) -> Ratios:
-    """For metrics, of tokens that are `anchored`; 1 outside the mask.
+    """Ratios for metrics, of `anchored` tokens; 1 outside the mask.
 
-    PPO's clip acts on one side, by the advantage's sign; CISPO's weight is held on both.
+    PPO clips on one side, by the advantage's sign; CISPO's weight is clipped on both.
     """
     advantages = corrected_advantages(tokens)
     ratio = jnp.exp(jnp.where(tokens.mask, log_probs - tokens.old_log_probs, 0.0))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What PPO teaches which model: the policy, a critic of its own or with the policy's trunk, or at first the critic."""
+"""The losses of PPO and the models that they train: policy and critic, separate or on one trunk, or only the critic."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -23,8 +23,9 @@ class PPOTerms:
     Args:
         config: its ``algorithm``, ``ntl`` and ``rollout`` sections.
         table: number tokens of the vocabulary.
-        policy: its graph.
-        critic: its graph; None without one. With ``algorithm.critic=shared`` its parameters are the value head alone.
+        policy: graph definition of the policy.
+        critic: graph definition of the critic, or None. With ``algorithm.critic=shared`` its only parameters are the
+            value head's.
     """
 
     config: RunConfig
@@ -33,7 +34,7 @@ class PPOTerms:
     critic: nnx.GraphDef | None
 
     def of_update(self) -> Sequence[Term]:
-        """One term a model, or one for both where they share a trunk."""
+        """One term per model, or one for both if they share a trunk."""
         if self.critic is None:
             return [Term(("policy",), self._policy_loss)]
         if self.config.algorithm.critic == "shared":
@@ -41,11 +42,11 @@ class PPOTerms:
         return [Term(("policy",), self._policy_loss), *self.of_warmup()]
 
     def of_warmup(self) -> Sequence[Term]:
-        """The critic learns alone; of a shared trunk its value head."""
+        """The term for critic warm-up: only the critic learns; with a shared trunk, only its value head."""
         return [Term(("critic",), self._value_loss)]
 
     def have_weight(self, batch: Batch[Experience]) -> bool:
-        """Whether anything in an update has a weight other than 0 in one of the losses."""
+        """Whether any weight in any loss of an update differs from 0."""
         algorithm, ntl, weights = self.config.algorithm, self.config.ntl, batch.weights
         of_surrogate, corrections = weights.loss, batch.tokens.correction_weights
         of_policy_gradient_alone = self.critic is None and not algorithm.entropy_weight
@@ -55,7 +56,7 @@ class PPOTerms:
         return any(x is not None and np.any(x) for x in (of_surrogate, of_numbers, weights.reference))
 
     def critic_params(self, params: Models) -> Params:
-        """The critic's parameters, with those of the trunk that it shares."""
+        """The critic's parameters, including those of a shared trunk."""
         if self.config.algorithm.critic == "own":
             return params["critic"]
         return nnx.State({"trunk": params["policy"], **params["critic"]})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The weight of each token in the loss of an update; the denominators are in the weights, so parts add up."""
+"""The weight of each token in an update's loss. Weights include the denominators, so parts add up."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,20 +9,20 @@ from ntl_jax.records import Experience, Targets, TokenWeights
 
 
 def supervised_weights(targets: Targets) -> TokenWeights:
-    """Means of their own: of the cross entropy over all tokens, and of NTL over those with a true number."""
+    """Weights for two means: cross entropy over all tokens, NTL over tokens with a true number."""
     return TokenWeights(*(np.asarray(token_weights(jnp.asarray(mask))) for mask in (targets.mask, targets.has_number)))
 
 
 def policy_weights(
     experience: Experience, *, mode: str = "token-mean", scale: int, reference_weight: float = 0.0
 ) -> TokenWeights:
-    """The weight of each token in the loss of an update; a digit's NTL weighs what a token's loss does.
+    """The weight of each token in an update's loss; a digit's NTL weighs as much as a token's loss.
 
     Args:
         experience: all rows of the update, one response each, on the host.
-        mode: of aggregation.
+        mode: aggregation mode.
         scale: longest response, for seq-mean-token-sum-norm.
-        reference_weight: of the divergence from the reference policy, where the experience has its log-probs.
+        reference_weight: weight of the divergence from the reference policy, if the experience has its log-probs.
     """
     weights = np.asarray(token_weights(jnp.asarray(experience.mask), mode=mode, scale=scale))
     numbers = np.where(experience.targets.has_number, weights, np.float32(0))

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The probabilities of digits: where they come from, what they cost, and the record that rewards receive."""
+"""The log-probs of digits: their source, their losses, and the record that rewards receive."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What number tokens say about sampled rows, from the trainer's own forward pass and vocabulary head.
+"""Log-probs of number tokens at sampled positions, from the trainer's own forward pass and vocabulary head.
 
-For engines that capture nothing, and the only way for tokens of several digits, of which there are hundreds. Trainer
-and JAX engine share the head, so that both give the same log-probs to about 1e-5.
+Used for engines that capture no digits, and always for multi-digit tokens, of which a vocabulary has hundreds. Trainer
+and JAX engine share the head, so their log-probs agree to about 1e-5.
 """
 
 from collections.abc import Sequence
@@ -24,15 +24,15 @@ from ntl_jax.rows.passes import RowPass, predictor_states
 
 
 class DigitPass:
-    """Scores sampled rows with the policy: the ten digits' log-probs, or what is read off tokens of several digits.
+    """Runs the policy over sampled rows: the ten digits' log-probs, or `readings` for multi-digit tokens.
 
     Args:
-        graph: of the policy.
+        graph: graph definition of the policy.
         table: the policy's number tokens.
-        method: of the losses.
+        method: method of the Number Token Loss.
         shape: bounds of rows and responses.
-        mesh: of the parameters.
-        max_tokens: padded tokens that go through the model at once.
+        mesh: mesh of the parameters.
+        max_tokens: most padded tokens per forward pass.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class DigitPass:
         Args:
             policy: the parameters that sampled.
             trajectories: what they sampled.
-            temperature: of the sampling distribution; for greedy samples 1.
+            temperature: temperature of sampling; 1 for greedy samples.
         """
         nothing = [np.full(len(t.response_ids), np.nan, np.float32) for t in trajectories]
         padded = self._over_rows(policy, trajectories, nothing, temperature)
@@ -74,10 +74,10 @@ class DigitPass:
     def readings(
         self, policy: Params, trajectories: Sequence[Trajectory], labels: Sequence[DigitLabels], temperature: float
     ) -> list[NumberReadings]:
-        """What the distribution over number tokens says at every response position, for a table of numbers.
+        """Loss and probabilities read from the number tokens at every response position, for a table of numbers.
 
         Args:
-            labels: of the responses; the others as in `digit_log_probs`.
+            labels: labels of the responses; the others as in `digit_log_probs`.
         """
         truth = [number_targets(label.truth) for label in labels]
         padded = self._over_rows(policy, trajectories, truth, temperature)
@@ -90,7 +90,7 @@ class DigitPass:
     def _over_rows(
         self, policy: Params, trajectories: Sequence[Trajectory], truth: Sequence[np.ndarray], temperature: float
     ) -> Float[np.ndarray, "B T 10"] | NumberReadings:
-        """The pass over all rows, fetched."""
+        """The results for all rows, on the host."""
         prompts, responses = [t.prompt_ids for t in trajectories], [t.response_ids for t in trajectories]
         rows, targets = pad_rows(prompts, responses, self._shape, numbers=truth)
         return jax.device_get(self._run(self._graph, policy, rows, (targets,), temperature))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The NTL record of a batch: how far the digits that were sampled from lay from the true ones.
+"""The NTL record of a batch: how far the digit distributions lie from the true digits.
 
-Three ways to it: from the log-probs of the ten digits; from what the trainer's own pass read off (the only way where
-tokens hold several digits); from the log-probs of the sampled tokens alone, which says how sure the policy was, not how
-right.
+There are three ways to build it: from the log-probs of the ten digits; from the readings of the trainer's own pass (the
+only way for multi-digit tokens); or from the log-probs of the sampled tokens alone, which tell how sure the policy was,
+not how right.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from ntl_jax.numerals import DigitLabels
 from ntl_jax.records import NTLInfo, NumberReadings
 
 CONFIDENCE = "simplified_from_rollout_log_probs"
-"""The record's ``method`` where nothing but the sampled tokens' log-probs was at hand."""
+"""The record's ``method`` where only the sampled tokens' log-probs are available."""
 
 
 def build_ntl_info(
@@ -30,22 +30,22 @@ def build_ntl_info(
 ) -> NTLInfo:
     """Gathers the log-probs of the ten digits and the labels of B responses into one record.
 
-    ``ntl_loss`` of a response is the mean over its digits with truth and its missing and surplus places, the latter two
-    at the largest possible loss; inf if it has none of them or gives no answer, so it gets no partial reward.
+    A response's ``ntl_loss`` is the mean over its digits with truth and over its missing and surplus places, which have
+    the largest possible loss. It is inf, so without partial reward, if there are none of these or there is no answer.
 
     Args:
-        digit_log_probs: of each response, the log-probs of the ten digits at every position, as sampled from.
-        labels: of each response, see `ntl_jax.numerals.label_response`.
+        digit_log_probs: for each response, the log-probs of the ten digits at every position, as sampled from.
+        labels: for each response, see `ntl_jax.numerals.label_response`.
         texts: the responses.
-        method: squared error of the expected digit, or Wasserstein-1 distance to the true one.
+        method: squared error of the expected digit, or Wasserstein-1 distance to the true digit.
 
     Returns:
         The record, padded to the longest response.
 
     Raises:
-        ValueError: an unknown method, or inputs that do not belong together.
+        ValueError: for an unknown method, or inputs that do not belong together.
 
-    Example: the policy was sure of its 7 and 6 where 7 and 2 were due: errors of 0 and 16.
+    Example: the policy is sure of 7 and 6, the truth is 7 and 2: errors of 0 and 16.
         >>> from ntl_jax.numerals import find_answer, label_response
         >>> sure = np.where(np.arange(10) == [[0], [7], [6]], 0.0, -30.0).astype(np.float32)
         >>> digits = np.array([-1, 7, 6])
@@ -76,11 +76,11 @@ def number_ntl_info(
     *,
     method: Method = "mse",
 ) -> NTLInfo:
-    """The record for tokens of several digits, from what was read off at every position; see `build_ntl_info`.
+    """The record for multi-digit tokens, from the readings at every position; see `build_ntl_info`.
 
     Args:
-        readings: of each response, [T] each, losses on a digit's scale.
-        rollout_log_probs: of each response's sampled tokens.
+        readings: arrays [T] for each response, with losses on the scale of one digit.
+        rollout_log_probs: log-probs of each response's sampled tokens.
         labels, texts, method: as in `build_ntl_info`.
     """
     by_name = [_padded(rows, 0.0) for rows in zip(*readings, strict=True)]
@@ -90,15 +90,15 @@ def number_ntl_info(
 def confidence_ntl_info(
     rollout_log_probs: Sequence[Float[np.ndarray, "T"]], labels: Sequence[DigitLabels], texts: Sequence[str]
 ) -> NTLInfo:
-    """The record where no digit's distribution is known: ``ntl_loss = -mean log P(sampled digit)``, and no truth.
+    """The record without digit distributions: ``ntl_loss = -mean log P(sampled digit)``, and no truth.
 
     ``ntl_loss`` is inf if a response has no digit or gives no answer.
 
     Args:
-        rollout_log_probs: of each response's sampled tokens.
+        rollout_log_probs: log-probs of each response's sampled tokens.
         labels, texts: as in `build_ntl_info`.
 
-    Example: three digits of log-prob -0.05, -0.1 and -0.2
+    Example: three digits with log-probs -0.05, -0.1 and -0.2
         >>> from ntl_jax.numerals import find_answer, label_response
         >>> label = label_response("186", np.arange(3), np.array([1, 8, 6]), "186", answer=find_answer("186"))
         >>> confidence_ntl_info([np.array([-0.05, -0.1, -0.2])], [label], ["186"]).ntl_loss.round(5).tolist()
@@ -116,7 +116,7 @@ def confidence_ntl_info(
 
 
 def blank_labels(length: int) -> DigitLabels:
-    """Labels of a response of which nothing is known: no digit, no truth."""
+    """Labels of a response without digits and without truth."""
     none, no = np.full(length, -1, np.int32), np.zeros(length, bool)
     return DigitLabels(none, none, no, 0, none, no, 0)
 
@@ -171,7 +171,7 @@ def _padded(rows: Sequence[np.ndarray], fill: float) -> np.ndarray:
 
 
 def _read_sampled(log_probs: np.ndarray, digits: np.ndarray, truth: np.ndarray, method: Method) -> NumberReadings:
-    """Reads off what the ten digits say at the sampled digits; zeros elsewhere."""
+    """The readings of the ten digits at the sampled digits; zeros elsewhere."""
     at = np.nonzero(digits >= 0)
     readings = read_digits(log_probs[at], truth[at], method=method)
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the log-probs of the ten digits say at a position, on the host.
+"""Loss, most likely digit and probabilities at a position, from the log-probs of the ten digits, on the host.
 
-The same numbers as `ntl_jax.losses` gives, to float32's rounding: an iteration has a few thousand digits, too few to
-send them to a device and back.
+The results equal those of `ntl_jax.losses` up to float32 rounding. An iteration has only a few thousand digits, too few
+to be worth a trip to the device.
 """
 
 import numpy as np
@@ -17,15 +17,15 @@ DIGITS = np.arange(10.0)
 def read_digits(
     digit_log_probs: Float[np.ndarray, "K 10"], truth: Int[np.ndarray, "K"], *, method: Method
 ) -> NumberReadings:
-    """The loss, the most likely digit and its share, and the true digit's share of the ten digits' probability.
+    """The loss, and the shares of the most likely and of the true digit in the ten digits' probability.
 
     Args:
-        digit_log_probs: need not add up to 1; computed in float64. Where no digit is possible, the loss is the largest
+        digit_log_probs: probabilities need not add up to 1; computed in float64. Where all are 0, the loss is maximal
             and the shares are equal.
-        truth: the true digit, -1 where there is none: loss and truth's share are 0 there.
-        method: squared error of the expected digit, or Wasserstein-1 distance to the true one.
+        truth: the true digit, or -1 for none, where the loss and the true digit's share are 0.
+        method: squared error of the expected digit, or Wasserstein-1 distance to the true digit.
 
-    Example: 6 three times as likely as 5, which was right: (5.75 - 5)^2
+    Example: the truth is 5, and 6 is three times as likely: (5.75 - 5)^2
         >>> log_probs = np.full((1, 10), -30.0); log_probs[0, 5:7] = np.log([0.25, 0.75])
         >>> readings = read_digits(log_probs, np.array([5]), method="mse")
         >>> readings.loss.round(4).tolist(), readings.predicted.tolist(), readings.truth_probability.round(4).tolist()

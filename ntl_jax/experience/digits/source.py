@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the probabilities of digits come from: the engine that sampled, or the trainer's own pass.
+"""The source of digit log-probs: the engine that sampled, or the trainer's own forward pass.
 
-Scoring finds them in the trajectories, whatever their source.
+Scoring finds them in the trajectories, whatever the source.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from ntl_jax.numerals import DigitLabels, NumberTable
 from ntl_jax.records import Params, Prompt, Trajectory
 
 Label = Callable[[Sequence[Prompt], Sequence[Trajectory]], Sequence[DigitLabels]]
-"""The labels of responses, one prompt a response."""
+"""The labels of responses, one prompt per response."""
 
 
 def captures_digits(section: NTLSection, table: NumberTable) -> bool:
@@ -22,16 +22,16 @@ def captures_digits(section: NTLSection, table: NumberTable) -> bool:
 
 
 class DigitSource:
-    """Fills in what the engine did not capture.
+    """Fills in digit log-probs that the engine did not capture.
 
     Args:
         section: the ``ntl`` section.
         table: the policy's number tokens.
         digit_pass: the trainer's own pass, for ``extract_during_log_prob``.
-        label: of responses; what tokens of several digits say depends on the true number.
+        label: labels responses; readings of multi-digit tokens depend on the true number.
 
     Raises:
-        ValueError: for tokens of several digits, which no engine captures, with ``extract_during_generation`` alone.
+        ValueError: for multi-digit tokens, which no engine captures, with only ``extract_during_generation``.
     """
 
     def __init__(self, section: NTLSection, table: NumberTable, digit_pass: DigitPass, label: Label):
@@ -47,13 +47,13 @@ class DigitSource:
     def __call__(
         self, policy: Params, prompts: Sequence[Prompt], trajectories: Sequence[Trajectory], temperature: float
     ) -> Sequence[Trajectory]:
-        """The trajectories with the probabilities of digits at every position, where the settings ask for them.
+        """The trajectories with digit log-probs at every position, if the settings ask for them.
 
         Args:
             policy: the parameters that sampled.
-            prompts: one a trajectory.
+            prompts: one per trajectory.
             trajectories: what was sampled.
-            temperature: that it was sampled with; for greedy samples 1.
+            temperature: temperature of sampling; 1 for greedy samples.
         """
         if not self._runs or (self._trusts_engine and all(t.digit_log_probs is not None for t in trajectories)):
             return trajectories

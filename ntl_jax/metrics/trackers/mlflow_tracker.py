@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MetricSums for MLflow: one run of an experiment, on a server or in a file."""
+"""Sends metrics to MLflow: one run of an experiment, on a server or in a file."""
 
 import pathlib
 import time
@@ -13,16 +13,16 @@ from ntl_jax.metrics.atomic_files import write_whole
 from ntl_jax.metrics.trackers.tracker import Tracker
 
 ID_FILE = "mlflow_id"
-"""In the run folder: which of the experiment's runs a resumed one goes on with."""
+"""File in the run folder that holds the id of the MLflow run, for resuming."""
 MOST_PARAMS = 100
-"""Of one call, by the server's limits."""
+"""The server's limit of parameters per call."""
 
 
 class MlflowTracker(Tracker):
-    """One run of an experiment. What it has of a metric's steps when it is opened is not sent again.
+    """One run of an experiment. Steps of a metric that MLflow already has when it is opened are not sent again.
 
     Args:
-        config: of the run; its ``tracking`` section says where to.
+        config: the run's configuration; its ``tracking`` section says where to send metrics.
         folder: the run folder.
     """
 
@@ -55,7 +55,7 @@ class MlflowTracker(Tracker):
         self._client.log_batch(self._run_id, metrics=new)
 
     def cut_back(self, step: int) -> None:
-        """Nothing: MLflow cannot take points back, and those that it has are left out."""
+        """Does nothing: MLflow cannot delete points, and steps that it already has are not sent again."""
 
     def close(self) -> None:
         self._client.set_terminated(self._run_id)

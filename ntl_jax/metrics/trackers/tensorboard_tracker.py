@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MetricSums for TensorBoard, in ``tensorboard/`` of the run folder: ``tensorboard --logdir runs`` shows all runs.
+"""Writes metrics for TensorBoard to ``tensorboard/`` in the run folder: ``tensorboard --logdir runs`` shows all runs.
 
 Event files are written directly: neither TensorFlow nor torch is needed.
 """
@@ -16,7 +16,7 @@ from ntl_jax.metrics.trackers.tracker import Tracker
 
 
 class TensorBoardTracker(Tracker):
-    """Appends scalars to an event file of its own.
+    """Appends scalars to its own event file.
 
     Args:
         folder: the run folder.
@@ -31,7 +31,7 @@ class TensorBoardTracker(Tracker):
         self._writer.flush()
 
     def cut_back(self, step: int) -> None:
-        # A session that starts at a step makes TensorBoard drop what earlier files hold from there on.
+        # A session that starts at a step makes TensorBoard drop this step and later ones from earlier files.
         start = SessionLog(status=SessionLog.START)
         self._writer.add_event(Event(wall_time=time.time(), step=step + 1, session_log=start))
 

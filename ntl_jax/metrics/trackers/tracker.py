@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where metrics go beside ``metrics.jsonl``: the contract of a tracker, and the ones that a run asked for.
+"""Destinations of metrics in addition to ``metrics.jsonl``: the interface of a tracker, and the configured trackers.
 
 Each backend is imported by the one file that owns it, and only if it is asked for.
 """
@@ -21,24 +21,24 @@ class Tracker(abc.ABC):
         """Sends one step's metrics.
 
         Args:
-            step: counted on through all stages of the run.
-            metrics: finite, by name.
+            step: counted through all stages of the run.
+            metrics: finite values by name.
         """
 
     @abc.abstractmethod
     def cut_back(self, step: int) -> None:
-        """What was sent past this step is sent again, with the same values: a run resumes."""
+        """Prepares to resume: metrics after this step will be sent again, with the same values."""
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Sends what is left. The tracker cannot be used afterwards."""
+        """Sends pending metrics. The tracker cannot be used afterwards."""
 
 
 def check_installed(backends: Sequence[str]) -> None:
-    """Raises before a run has cost anything.
+    """Checks, before a run starts, that the backends are installed.
 
     Raises:
-        ValueError: naming the packages that are missing, and the extra that brings them.
+        ValueError: naming the missing packages and the extra that installs them.
 
     Example:
         >>> check_installed(["jax", "no_tracker"])
@@ -53,17 +53,17 @@ def check_installed(backends: Sequence[str]) -> None:
 
 
 def open_trackers(config: RunConfig, folder: pathlib.Path) -> list[Tracker]:
-    """One tracker for each of ``config.tracking.backends``; a run folder that has been tracked goes on where it was.
+    """One tracker for each of ``config.tracking.backends``; a tracked run folder continues its earlier tracking.
 
     Args:
-        config: of the run; sent along.
+        config: the run's configuration, which is sent too.
         folder: the run folder.
     """
     return [_open(backend, config, folder) for backend in config.tracking.backends]
 
 
 def finite(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Without the metrics that have no value, which no backend can draw.
+    """The metrics with finite values; backends cannot draw others.
 
     Example:
         >>> finite({"ntl/loss": float("nan"), "val/accuracy": 0.5})

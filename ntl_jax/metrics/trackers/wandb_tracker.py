@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MetricSums for Weights & Biases. With ``tracking.wandb_mode=offline`` they stay in ``wandb/`` of the run folder."""
+"""Sends metrics to Weights & Biases; ``tracking.wandb_mode=offline`` keeps them in ``wandb/`` of the run folder."""
 
 import dataclasses
 import pathlib
@@ -13,14 +13,14 @@ from ntl_jax.metrics.atomic_files import write_whole
 from ntl_jax.metrics.trackers.tracker import Tracker
 
 ID_FILE = "wandb_id"
-"""In the run folder: which of the project's runs a resumed one goes on with."""
+"""File in the run folder that holds the id of the W&B run, for resuming."""
 
 
 class WandbTracker(Tracker):
     """One run of a project.
 
     Args:
-        config: of the run; its ``tracking`` section says where to.
+        config: the run's configuration; its ``tracking`` section says where to send metrics.
         folder: the run folder.
     """
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hugging Face checkpoints: their configuration, names and files, and the way from and to a decoder."""
+"""Hugging Face checkpoints: configuration, names and files, and conversion from and to a decoder."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hugging Face's ``config.json`` to the fields of ``ModelConfig`` and back.
+"""Converts Hugging Face's ``config.json`` to the fields of ``ModelConfig`` and back.
 
-What the decoder does not compute is refused, never ignored: a setting that passes here changes nothing.
+Settings that the decoder does not implement are refused, never ignored.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from ntl_jax.models.rotary import RopeScaling
 
 
 class Architecture(NamedTuple):
-    """What tells one supported architecture from another."""
+    """The differences between supported architectures."""
 
     model_type: str
     qkv_bias: bool
@@ -34,7 +34,7 @@ SHAPES = {
     "intermediate_size": "feed_forward",
     "max_position_embeddings": "max_positions",
 }
-"""Integers that must be there, and what they are called here."""
+"""Required integers, with their names in ``ModelConfig``."""
 
 ONLY_VALUE: dict[str, object] = {
     "hidden_act": "silu",
@@ -43,7 +43,7 @@ ONLY_VALUE: dict[str, object] = {
     "attention_dropout": 0.0,
     "quantization_config": None,
 }
-"""Settings with one supported value, which is also the default of an absent key."""
+"""Settings with only one supported value, which is also the default of an absent key."""
 
 ROPE_SCALING = {
     "factor": "factor",
@@ -52,7 +52,7 @@ ROPE_SCALING = {
     "original_max_position_embeddings": "original_max_positions",
 }
 UNBOUNDED = 32_768  # written for a policy without max_positions: the value of Qwen2
-MISTRAL_WINDOW = 4096  # what an absent "sliding_window" means in a Mistral configuration
+MISTRAL_WINDOW = 4096  # default of an absent "sliding_window" in a Mistral configuration
 
 
 def fields_from_hf(hf: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def fields_from_hf(hf: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fields_to_hf(fields: Mapping[str, Any], scaling: RopeScaling | None) -> dict[str, Any]:
-    """The inverse, in the spelling that transformers 4 and 5 and vLLM read."""
+    """The inverse, with the keys that transformers 4 and 5 and vLLM read."""
     name = fields["architecture"]
     hf = {theirs: fields[ours] for theirs, ours in SHAPES.items()}
     rope_scaling = scaling and {
@@ -124,7 +124,7 @@ def _is_size(value: object) -> bool:
 
 
 def _sliding_window(hf: Mapping[str, Any], name: str) -> str | None:
-    """The setting that limits how far back some layer attends, if one does."""
+    """The setting that limits how far back a layer attends, if there is one."""
     layers = hf.get("num_hidden_layers", 0)
     if "sliding_attention" in (hf.get("layer_types") or ()):
         return "layer_types with 'sliding_attention'"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which tokens end a response: the union of those in a checkpoint's files and its tokenizer."""
+"""The tokens that end a response: the union of those in a checkpoint's files and its tokenizer."""
 
 import json
 import pathlib
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
 
 CONFIG, GENERATION = "config.json", "generation_config.json"
 EOS = "eos_token_id"
-"""In both files, the value is an id or a list of ids."""
+"""Key in both files; its value is an id or a list of ids."""
 
 
 def end_token_ids(folder: pathlib.Path | None, tokenizer: "PreTrainedTokenizerBase | None" = None) -> tuple[int, ...]:
     """All end tokens without duplicates: those of the tokenizer, generation_config.json and config.json, in this order.
 
-    None of the three is complete: chat checkpoints list the end-of-turn token in one and the end of text in another.
+    No single source is complete: chat checkpoints list the end-of-turn token in one and the end of text in another.
 
     Args:
         folder: the checkpoint's folder, or None. Either file may be missing.
         tokenizer: the tokenizer, or None.
 
     Raises:
-        ValueError: a file is not a JSON object, or its value is not an id or a list of ids.
+        ValueError: if a file is not a JSON object, or its value is not an id or a list of ids.
 
     Example:
         >>> import tempfile

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tensors of a checkpoint folder, in one file or many, checked against what a decoder needs."""
+"""The tensors of a checkpoint folder, in one or several files, checked against the decoder's layout."""
 
 import json
 import pathlib
@@ -12,17 +12,17 @@ from ntl_jax.models.hf.names import Tensor
 from ntl_jax.models.hf.safetensors import StoredTensor, open_tensors, unreadable_tensors
 
 SINGLE_FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
-WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # of a hub repository: no other form of the weights
-IGNORED = re.compile(r"\.rotary_emb\.inv_freq$")  # Llama-2 checkpoints store what follows from their configuration
+WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # from the hub: no other weight formats
+IGNORED = re.compile(r"\.rotary_emb\.inv_freq$")  # Llama-2 checkpoints store what their configuration implies
 ROWS_AT_ONCE = 4096
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
 def stored_tensors(folder: pathlib.Path, layout: Iterable[Tensor], *, tied: bool) -> dict[str, StoredTensor]:
-    """Every tensor of the layout, to be read by cutting it (`open_tensors`).
+    """Every tensor of the layout, unread: slicing reads it (`open_tensors`).
 
     Raises:
-        ValueError: naming all missing, unexpected, doubled, wrong-shaped and unreadable tensors; for a folder without
+        ValueError: naming all missing, unexpected, duplicate, wrong-shaped and unreadable tensors; for a folder without
             safetensors; for a damaged file.
     """
     found: dict[str, StoredTensor] = {}
@@ -32,7 +32,7 @@ def stored_tensors(folder: pathlib.Path, layout: Iterable[Tensor], *, tied: bool
         problems += unreadable_tensors(tensors, path)
         problems += [f"{name}: twice, the second time in {path.name}" for name in tensors.keys() & found.keys()]
         found |= tensors
-    if tied and HEAD in found and EMBEDDING in found:  # some tied checkpoints store their one matrix twice
+    if tied and HEAD in found and EMBEDDING in found:  # some tied checkpoints store the shared matrix twice
         if _are_equal(found[HEAD], found[EMBEDDING]):
             del found[HEAD]
         else:
@@ -51,7 +51,7 @@ def stored_tensors(folder: pathlib.Path, layout: Iterable[Tensor], *, tied: bool
 
 
 def _are_equal(first: StoredTensor, second: StoredTensor) -> bool:
-    """Whether two matrices in files are equal, compared some rows at a time."""
+    """Whether two stored matrices are equal, compared a few rows at a time."""
     if first.get_shape() != second.get_shape():
         return False
     num_rows = first.get_shape()[0]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a Hugging Face checkpoint to a sharded decoder."""
+"""Loads a Hugging Face checkpoint into a sharded decoder."""
 
 import dataclasses
 import pathlib
@@ -28,17 +28,17 @@ def load_hf(
     dtype: DTypeLike | None = None,
     **settings: Unpack[Settings],
 ) -> Decoder:
-    """Loads a decoder, each tensor straight from the file to where its shards belong.
+    """Loads a decoder, each tensor directly from its file to the devices of its shards.
 
     Args:
         path_or_hub_id: a folder with config.json and safetensors, or a name on the Hugging Face hub.
-        mesh: where the parameters lie; None: on the first device.
-        dtype: of the parameters, "float32" (the default) or "bfloat16".
+        mesh: mesh of the parameters; None: the first device.
+        dtype: dtype of the parameters, "float32" (the default) or "bfloat16".
         settings: other fields of ``ModelConfig``: num_tokens, compute_dtype, attention, remat.
 
     Raises:
-        ValueError: for an unsupported configuration; for a checkpoint with missing, unexpected, doubled or wrong-shaped
-            tensors, all of them named; for a damaged file; for a name that is neither a folder nor to be had.
+        ValueError: for an unsupported configuration; naming all missing, unexpected, duplicate or wrong-shaped tensors;
+            for a damaged file; for a name that is neither a folder nor available on the hub.
 
     Example:
         >>> import tempfile
@@ -68,10 +68,10 @@ def load_hf(
 
 
 def hf_folder(path_or_hub_id: str | pathlib.Path) -> pathlib.Path:
-    """The folder itself, or that of the hub's snapshot, downloaded where the cache lacks it.
+    """The folder itself, or the folder of the hub's snapshot, downloaded if it is not in the cache.
 
     Raises:
-        ValueError: for a name that is neither a folder nor to be had from the hub.
+        ValueError: for a name that is neither a folder nor available on the hub.
     """
     name = str(path_or_hub_id)
     if pathlib.Path(name).is_dir():
@@ -87,7 +87,7 @@ def hf_folder(path_or_hub_id: str | pathlib.Path) -> pathlib.Path:
 
 
 def _place(tensor: Tensor, stored: Cuttable, dtype: np.dtype, sharding: jax.sharding.Sharding) -> jax.Array:
-    """Reads each device's part of a tensor, and no more than that."""
+    """Reads only each device's part of a tensor."""
 
     def read(part: tuple[slice, ...] | None) -> np.ndarray:
         assert part is not None, "JAX names a part of every array that has axes"

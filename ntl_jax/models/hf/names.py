@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hugging Face's names and layouts of parameters, and ours: one table, read in both directions.
+"""Hugging Face's names and layouts of parameters, and ours: one table for both directions.
 
-Import, export and the transfer of weights to rollout engines all go through it. Hugging Face stores a matrix as
-[outputs, inputs]; ours has its input axes first, each side with as many axes as ``PARAMETERS`` says. A vector is stored
-with one axis, rows of the vocabulary as they are.
+Import, export and the transfer of weights to rollout engines all use it. Hugging Face stores a matrix as [outputs,
+inputs]; ours has the input axes first, and ``PARAMETERS`` gives the number of axes of each side. Hugging Face stores a
+vector with one axis, and rows of the vocabulary unchanged.
 """
 
 import itertools
@@ -23,7 +23,7 @@ from ntl_jax.records import Params
 
 
 class Row(NamedTuple):
-    """Both names of one parameter; # stands for the layer. The last word of ours is its row in ``PARAMETERS``."""
+    """Both names of one parameter; # stands for the layer. The last word of our name is its row in ``PARAMETERS``."""
 
     theirs: str
     ours: str
@@ -64,11 +64,11 @@ class Tensor(NamedTuple):
         return array.reshape(self.stored_shape[::-1]).T if self.num_inputs else array.reshape(self.stored_shape)
 
     def read(self, stored: Cuttable, part: tuple[slice, ...]) -> np.ndarray:
-        """A part of our parameter, for which no more is read than the rows and columns of the stored tensor it lies in.
+        """A part of our parameter; reads only the rows and columns of the stored tensor that contain it.
 
         Args:
-            stored: the tensor.
-            part: a slice without a step for each of our axes.
+            stored: the stored tensor.
+            part: a slice without step for each of our axes.
         """
         if len(self.stored_shape) == len(self.our_shape) and not self.num_inputs:
             return stored[part]
@@ -82,7 +82,7 @@ class Tensor(NamedTuple):
         return stored[tuple(ranges[::-1])].T.reshape(shape)[tuple(rest)]
 
     def _groups(self) -> list[range]:
-        """Our axes that lie together in one axis of the stored tensor: inputs and outputs, or all of a vector."""
+        """Our axes that form one axis of the stored tensor: inputs and outputs, or all axes of a vector."""
         ends = [0, self.num_inputs, len(self.our_shape)]
         return [range(start, stop) for start, stop in itertools.pairwise(ends) if stop > start]
 
@@ -90,16 +90,16 @@ class Tensor(NamedTuple):
 def hf_layout(params: Params) -> list[Tensor]:
     """How Hugging Face stores each leaf of a decoder's parameters (arrays or their shapes), in the order of the leaves.
 
-    A tied head is no parameter, so it is none of them.
+    A tied head is not a parameter, so it is not included.
 
     Raises:
-        ValueError: for a parameter that Hugging Face has no name for.
+        ValueError: for a parameter without a Hugging Face name.
     """
     return [_tensor(path, leaf.shape) for path, leaf in jax.tree.leaves_with_path(params)]
 
 
 def hf_tensors(decoder: Decoder) -> Iterator[tuple[str, np.ndarray]]:
-    """(Hugging Face name, array in its layout) of every parameter, fetched from the devices one by one as asked for.
+    """(Hugging Face name, array in its layout) of every parameter, fetched from the devices one by one on demand.
 
     Example:
         >>> from ntl_jax.models import ModelConfig
@@ -114,7 +114,7 @@ def hf_tensors(decoder: Decoder) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def fetched(leaf: jax.Array) -> np.ndarray:
-    """An array on the host, through a copy: the array itself would keep what was fetched for as long as it lives."""
+    """An array on the host, fetched through a copy: the array itself would cache the fetched values while it lives."""
     return jax.device_get(jnp.copy(leaf))
 
 
@@ -123,7 +123,7 @@ def _tensor(path: jax.tree_util.KeyPath, shape: tuple[int, ...]) -> Tensor:
     layer = next((str(key) for key in keys if isinstance(key, int)), "")
     ours, parameter = ".".join("#" if isinstance(key, int) else key for key in keys), parameter_at(path)
     if ours not in _BY_OUR_NAME:
-        raise ValueError(f"{ours}: no name of Hugging Face's; add a row to TABLE in ntl_jax/models/hf/names.py")
+        raise ValueError(f"{ours}: no Hugging Face name; add a row to TABLE in ntl_jax/models/hf/names.py")
     name = _BY_OUR_NAME[ours].theirs.replace("#", layer)
     match parameter.kind:
         case "matrix":

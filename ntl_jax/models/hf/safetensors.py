@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Safetensors files, read and written by the library (https://github.com/huggingface/safetensors).
 
-Left to us, because the library leaves it to its callers:
-- ``safetensors.numpy.save_file`` writes an array's memory as it lies, whatever its strides: a transposed view would be
-  stored with the wrong values, so arrays are made contiguous first.
-- It reads every dtype. Which ones a decoder takes is checked here, tensor by tensor, so that all are reported at once.
-- Its errors do not name the file.
+This module adds what the library leaves to its callers:
+- ``safetensors.numpy.save_file`` writes an array's memory whatever its strides: a transposed view would be stored with
+  the wrong values, so arrays are made contiguous first.
+- The library reads every dtype. This module checks that a decoder supports it, and reports all bad tensors at once.
+- The library's errors do not name the file.
 """
 
 import pathlib
@@ -18,11 +18,11 @@ import safetensors
 import safetensors.numpy
 
 DTYPES = ("F32", "F16", "BF16")
-METADATA = {"format": "pt"}  # transformers refuses files that do not say which framework's conventions they follow
+METADATA = {"format": "pt"}  # transformers refuses files that do not name their framework
 
 
 class Cuttable(Protocol):
-    """An array, or what reads from a file when it is cut like one: ``tensor[2:4, :]`` copies these bytes out of it."""
+    """An array, or a tensor in a file that is read by slicing: ``tensor[2:4, :]`` reads only these bytes."""
 
     def __getitem__(self, part: tuple[slice, ...], /) -> np.ndarray: ...
 
@@ -41,7 +41,7 @@ def open_tensors(path: pathlib.Path) -> dict[str, StoredTensor]:
     """The tensors of a file by name, unread.
 
     Raises:
-        ValueError: for a file that is cut short, damaged or no safetensors file.
+        ValueError: for a file that is truncated, damaged or not a safetensors file.
     """
     try:
         file = safetensors.safe_open(path, framework="numpy")
@@ -53,7 +53,7 @@ def open_tensors(path: pathlib.Path) -> dict[str, StoredTensor]:
 
 
 def unreadable_tensors(tensors: Mapping[str, StoredTensor], path: pathlib.Path) -> list[str]:
-    """What is wrong with each tensor whose dtype no decoder takes."""
+    """A description of each tensor whose dtype no decoder supports."""
     dtypes = {name: tensor.get_dtype() for name, tensor in tensors.items()}
     return [
         f"{name}: dtype {dtype} in {path.name}, supported: {', '.join(DTYPES)}"
@@ -63,10 +63,10 @@ def unreadable_tensors(tensors: Mapping[str, StoredTensor], path: pathlib.Path) 
 
 
 def read_tensors(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """The tensors of a file by name, all of them read.
+    """Reads all tensors of a file, by name.
 
     Raises:
-        ValueError: for a file that cannot be read, or dtypes that no decoder takes.
+        ValueError: for a file that cannot be read, or dtypes that no decoder supports.
     """
     tensors = open_tensors(path)
     if problems := unreadable_tensors(tensors, path):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a decoder to a folder that transformers and vLLM load."""
+"""Saves a decoder to a folder that transformers and vLLM load."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from ntl_jax.models.hf.safetensors import write_tensors
 from ntl_jax.records import Params
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase  # takes seconds to import, and most callers bring no tokenizer
+    from transformers import PreTrainedTokenizerBase  # takes seconds to import, and most callers pass no tokenizer
 
 COMPANIONS = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.jinja")
 MAX_SHARD_BYTES = 5 * 10**9  # the hub's convention
@@ -38,23 +38,24 @@ def save_hf(
 ) -> None:
     """Writes config.json, the safetensors, the tokenizer and generation_config.json.
 
-    The folder appears whole or not at all. Parameters keep their dtype: loading them again gives the same bits. Other
-    files of the model are copied from the folder that the decoder was loaded from. generation_config.json lists all end
+    The folder is created atomically. Parameters keep their dtype: loading them again gives the same bits. Other files
+    of the model are copied from the folder that the decoder was loaded from. generation_config.json lists all end
     tokens of that folder and of the tokenizer, which also end responses in training.
 
-    Parameters that fit in one file are model.safetensors; others are shards, such as model-00001-of-00003.safetensors,
-    with model.safetensors.index.json: the hub's convention. The host holds one shard at a time.
+    Parameters that fit in one file are saved as model.safetensors; others as shards, such as
+    model-00001-of-00003.safetensors, with model.safetensors.index.json, as on the hub. The host holds one shard at a
+    time.
 
     Args:
         decoder: on any mesh whose devices this process reaches; fetched one shard at a time.
-        path: of the folder to make; it must not exist, or be empty.
-        tokenizer: instead of the files of ``decoder.config.source``; needed by a decoder that was not loaded if a
-            tokenizer is to travel along.
-        stop_token_ids: end tokens to name beside those of the folder and the tokenizer.
-        max_shard_bytes: of one file; a tensor that is larger has a file of its own.
+        path: path of the folder to create; it must not exist, or be empty.
+        tokenizer: used instead of the files of ``decoder.config.source``; pass it to save a tokenizer with a decoder
+            that was not loaded from a folder.
+        stop_token_ids: end tokens to list in addition to those of the folder and the tokenizer.
+        max_shard_bytes: most bytes per file; a larger tensor has its own file.
 
     Raises:
-        ValueError: for a folder that is not empty, a source that is no longer there, or ``max_shard_bytes`` below 1.
+        ValueError: for a folder that is not empty, a missing source folder, or ``max_shard_bytes`` below 1.
     """
     if max_shard_bytes < 1:
         raise ValueError(f"max_shard_bytes={max_shard_bytes} must be at least 1; leave it out for {MAX_SHARD_BYTES:,}")
@@ -76,7 +77,7 @@ def save_hf(
 
 
 def _write_shards(params: Params, folder: pathlib.Path, max_shard_bytes: int) -> None:
-    """The parameters in files as the hub splits them, and the index of more than one."""
+    """Writes the parameters in files as the hub splits them, with an index if there are several."""
     tensors = {tensor.name: tensor for tensor in hf_layout(params)}
     leaves = dict(zip(tensors, jax.tree.leaves(params), strict=True))
     split = split_state_dict_into_shards_factory(

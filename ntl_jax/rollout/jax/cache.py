@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where keys and values lie while decoding: prompts once each, every slot's own tokens, in blocks of doubling size.
+"""Cache of keys and values for decoding: each prompt once, and each slot's own tokens, in blocks of doubling size.
 
-A program reads the blocks that some slot has reached, and no more. Blocks double, so that there are few of them, hence
-few programs. Keys are stored [H, n]: on XLA:CPU scores are then twice as fast as from [n, H].
+A program reads only the blocks that some slot has reached. Blocks double in size, so there are few blocks and few
+programs. Keys are stored [H, n]: on XLA:CPU this computes scores twice as fast as [n, H].
 """
 
 import dataclasses
@@ -20,11 +20,11 @@ from ntl_jax.records import AnyArray
 Block = tuple[Float[Array, "X K H n"], Float[Array, "X K n H"]]
 """Keys and values of n positions."""
 Cache = tuple[tuple[Block, ...], ...]
-"""By layer, then block."""
+"""Blocks by layer, then by position."""
 
 
 def block_sizes(num_positions: int, first: int) -> tuple[int, ...]:
-    """Sizes of the blocks that hold this many positions: first, first, 2 first, 4 first, ...; the last one is cut.
+    """Sizes of the blocks that hold this many positions: first, first, 2 first, 4 first, ...; the last is truncated.
 
     Example:
         >>> block_sizes(100, first=16)
@@ -37,7 +37,7 @@ def block_sizes(num_positions: int, first: int) -> tuple[int, ...]:
 
 
 def num_blocks_for(num_positions: int, sizes: tuple[int, ...]) -> int:
-    """How many of the blocks hold the first ``num_positions``; at least one, so that there is no program for none."""
+    """Number of blocks that hold the first ``num_positions``; at least one, to avoid a program for zero blocks."""
     return next(n for n in range(min(1, len(sizes)), len(sizes) + 1) if sum(sizes[:n]) >= num_positions)
 
 
@@ -59,7 +59,7 @@ class CacheShape:
 
     @property
     def arithmetic(self) -> str:
-        """The product behind ``num_bytes``, in words."""
+        """The product that gives ``num_bytes``, as text."""
         return (
             f"{self.num_rows} rows x {sum(self.sizes)} positions x 2 (keys, values) x {self.num_layers} layers x "
             f"{self.num_kv_heads} heads x {self.head_dim} x {self.dtype.itemsize} bytes = "
@@ -68,14 +68,14 @@ class CacheShape:
 
 
 def cache_sharding(mesh: Mesh, num_kv_heads: int) -> NamedSharding:
-    """Rows over data and fsdp, heads over tensor where they divide."""
+    """Rows over data and fsdp, heads over tensor if they divide."""
     heads = "tensor" if num_kv_heads % mesh.shape["tensor"] == 0 else None
     return NamedSharding(mesh, P(("data", "fsdp"), heads))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def empty_cache(shape: CacheShape, sharding: NamedSharding) -> Cache:
-    """Zeros: whatever is masked out must be finite."""
+    """A cache of zeros: masked-out entries must be finite."""
     x, k, h = shape.num_rows, shape.num_kv_heads, shape.head_dim
 
     def block(n: int) -> Block:
@@ -86,7 +86,7 @@ def empty_cache(shape: CacheShape, sharding: NamedSharding) -> Cache:
 
 
 def free_bytes(mesh: Mesh) -> int:
-    """Memory left on all devices of the mesh together; on CPU, where no limit is known, the machine's memory."""
+    """Total free memory of the mesh's devices; on CPU, which reports no limit, the machine's memory."""
     devices = list(mesh.local_devices)
     stats = [device.memory_stats() for device in devices]
     if any(s is None or "bytes_limit" not in s for s in stats):
@@ -95,7 +95,7 @@ def free_bytes(mesh: Mesh) -> int:
 
 
 def check_memory(prompts: CacheShape, own: CacheShape, *, available: int) -> None:
-    """ValueError with the arithmetic where the caches need more than ``available`` bytes."""
+    """Raises a ValueError that shows the arithmetic if the caches need more than ``available`` bytes."""
     needed = prompts.num_bytes + own.num_bytes
     if needed > available:
         raise ValueError(
@@ -106,19 +106,19 @@ def check_memory(prompts: CacheShape, own: CacheShape, *, available: int) -> Non
 
 
 def visible(bound: Int[AnyArray, "X Q"], start: int, size: int) -> Bool[Array, "X 1 Q size"]:
-    """Which of the positions start, ..., start + size - 1 lie below each query's bound."""
+    """Whether each of the positions start, ..., start + size - 1 lies below each query's bound."""
     return (start + jnp.arange(size))[None, None, None, :] < bound[:, None, :, None]
 
 
 def write_page(blocks: tuple[Block, ...], page: Block, page_index: Int[AnyArray, "X"]) -> tuple[Block, ...]:
-    """Each row's new page, put in the place of its index; an index past the last block is dropped."""
+    """Writes each row's new page at its page index; an index past the last block is dropped."""
     keys, values = page
     rows, size, first = jnp.arange(len(page_index)), values.shape[2], 0
     written = []
     for block_keys, block_values in blocks:
         x, k, n, h = block_values.shape
         here = page_index - first
-        here = jnp.where(here >= 0, here, n)  # an earlier block's: dropped
+        here = jnp.where(here >= 0, here, n)  # belongs to an earlier block: dropped
         new_keys = block_keys.reshape(x, k, h, n // size, size).at[rows, :, :, here].set(keys, mode="drop")
         new_values = block_values.reshape(x, k, n // size, size, h).at[rows, :, here].set(values, mode="drop")
         written.append((new_keys.reshape(x, k, h, n), new_values.reshape(x, k, n, h)))

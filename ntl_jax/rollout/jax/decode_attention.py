@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attention of one new token a slot over blocks of keys and values that lie in different places.
+"""Attention of one new token per slot over separate blocks of keys and values.
 
-Softmax over the union of blocks is merged from each block's own by log-sum-exp. With z the scores in units of ln 2,
-n_i = ceil(max z) in block i, s_i the sum of 2^(z - n_i) and o_i the mix of values weighted so, the whole is
+Softmax over the union of blocks is merged from each block's softmax by log-sum-exp. With z the scores in units of ln 2,
+n_i = ceil(max z) in block i, s_i the sum of 2^(z - n_i) and o_i the sum of values with these weights, the result is
 
     n = max n_i,    mixed = sum_i 2^(n_i - n) o_i / sum_i 2^(n_i - n) s_i.
 
-Whole exponents make the scales powers of two, and the products exact: whether a compiler contracts them with the sums
-changes no bit. A block whose positions are all masked adds exact zeros. So the blocks that neighbors need, and the
-place where a prompt lies, change no bit of a slot. Scores, exponentials and sums are float32.
+Integer exponents make the scales powers of two and the products exact, so fusing a product with a sum changes no bit. A
+block whose positions are all masked adds exact zeros. So neither the blocks that neighbors need nor a prompt's place
+changes a bit of a slot. Scores, exponentials and sums are float32.
 """
 
 import math
@@ -20,11 +20,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 LOWEST = -(2.0**20)
-"""The exponent of a block without positions: low enough that its scale is 0, and finite."""
+"""The exponent of a block without positions: finite, and low enough that its scale is 0."""
 
 
 class Partial(NamedTuple):
-    """Attention over some positions, not yet normalized; X slots or groups, Q queries of each key/value head."""
+    """Unnormalized attention over some positions; X slots or groups, Q queries of each key/value head."""
 
     exponent: Float[Array, "X K Q"]
     total: Float[Array, "X K Q"]
@@ -39,9 +39,9 @@ def attend_block(
     *,
     num_places: int = 1,
 ) -> Partial:
-    """Over the masked-in positions of one block, which holds ``num_places`` sequences side by side.
+    """Attention over the masked-in positions of one block, which holds ``num_places`` sequences side by side.
 
-    Each query attends to one of them. Which one changes no bit: the sum of weights is that of the one that has any.
+    Each query attends to one sequence. Which one changes no bit: only that sequence has weights to sum.
     """
     scores = jnp.einsum("xkqh,xkhn->xkqn", q, keys, preferred_element_type=jnp.float32)
     scores = jnp.where(mask, scores * (q.shape[-1] ** -0.5 / math.log(2)), -jnp.inf)
@@ -53,7 +53,7 @@ def attend_block(
 
 
 def merge(parts: Sequence[Partial]) -> Partial:
-    """The union of disjoint sets of positions, added up in the order given."""
+    """Attention over the union of disjoint sets of positions, summed in the given order."""
     exponent = parts[0].exponent
     for part in parts[1:]:
         exponent = jnp.maximum(exponent, part.exponent)
@@ -65,11 +65,11 @@ def merge(parts: Sequence[Partial]) -> Partial:
 
 
 def normalized(part: Partial) -> Float[Array, "X K Q H"]:
-    """Mixed values; at least one position must be masked in."""
+    """The normalized sum of values; at least one position must be masked in."""
     return part.mixed / part.total[..., None]
 
 
 def _power_of_two(exponent: Float[Array, "X K Q"]) -> Float[Array, "X K Q"]:
-    """2 to a whole power of at most 0, exactly; 0 below float32's normal numbers."""
+    """Exact 2**exponent for an integer exponent of at most 0; 0 below float32's normal range."""
     bits = (jnp.maximum(exponent, -127.0).astype(jnp.int32) + 127) << 23
     return jax.lax.bitcast_convert_type(bits, jnp.float32)

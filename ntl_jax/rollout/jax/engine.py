@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sampling in this process, on the training devices: continuous batching in a few compiled programs of fixed shapes.
 
-Prompts are prefilled and stored once for all their samples. A fixed number of slots decodes in segments of a page of
-tokens; between segments finished samples leave and waiting ones enter. A sample's tokens always lie at the same
-places, counted from its start, and its random key is its own, so that neighbors, order and the time of submission
-change no bit of it.
+Prompts are prefilled and stored once for all their samples. A fixed number of slots decodes in segments of one page of
+tokens; between segments finished samples leave and waiting ones enter. A sample's tokens always lie at the same offsets
+from its start, and each sample has its own random key, so neighbors, order and time of submission change no bit of it.
 """
 
 import collections
@@ -25,16 +24,16 @@ from ntl_jax.rollout.stopping import with_stop_ids
 
 
 class JaxEngine(RolloutEngine):
-    """Samples with the trainer's own decoder and vocabulary head, on its mesh, from the very arrays that are published.
+    """Samples with the trainer's own decoder and vocabulary head, on its mesh, from the published arrays themselves.
 
     Args:
         model: the policy's sizes and settings.
         table: the digits' ids, of kind "digits".
-        mesh: where parameters lie and rows are spread.
-        slots: rows that are decoded together, rounded up so that groups of ``num_samples`` divide over data and fsdp.
-            With responses of different lengths, a quarter of the samples in flight or less keeps the slots filled.
+        mesh: mesh of the parameters and rows.
+        slots: rows that decode together, rounded up so that groups of ``num_samples`` divide over data and fsdp. If
+            response lengths vary, slots stay filled when they are at most a quarter of the samples in flight.
         max_prompt_tokens: longest prompt, P.
-        tokenizer: for stop strings; without it they are refused.
+        tokenizer: for stop strings; without a tokenizer they are refused.
 
     Example:
         >>> from ntl_jax.models import make_mesh
@@ -79,7 +78,7 @@ class JaxEngine(RolloutEngine):
         self._round: Round | None = None
         self._finished: collections.deque[list[Trajectory]] = collections.deque()
         self.slot_use = 0.0
-        """Of the slot-steps since the engine was last idle the share that gave a token which was kept."""
+        """Share of the slot-steps since the engine was last idle that produced a kept token."""
 
     def publish(self, weights: Weights) -> None:
         self._check_open()
@@ -128,7 +127,7 @@ class JaxEngine(RolloutEngine):
             yield self._finished.popleft()
 
     def _advance(self) -> None:
-        """One segment. Where it fails, everything submitted is dropped, since the caches may be half written."""
+        """Decodes one segment. If it fails, all requests are dropped, since the caches may be half written."""
         with contextlib.ExitStack() as failed:
             failed.callback(self._drop)
             decoding = self._admit()
@@ -139,7 +138,7 @@ class JaxEngine(RolloutEngine):
             failed.pop_all()
 
     def _admit(self) -> Round:
-        """The round in flight, else a new one, with the first of the waiting requests as far as they can join it."""
+        """The round in flight, or a new one; the first waiting requests join it, as long as they match its kind."""
         decoding, joining = self._round, []
         sampling, weights = (self._waiting[0][0].sampling, self._waiting[0][1]) if decoding is None else decoding.kind
         while self._waiting and self._waiting[0][0].sampling == sampling and self._waiting[0][1] is weights:

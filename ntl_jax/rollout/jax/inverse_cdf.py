@@ -15,9 +15,9 @@ def uniforms(
     first: Int[Array, "X"],
     num_draws: int,
 ) -> Float[Array, "num_draws X"]:
-    """The random numbers in [0, 1) behind positions first, first + 1, ... of each sample.
+    """The random numbers in [0, 1) for positions first, first + 1, ... of each sample.
 
-    Functions only of the sample's seed, the prompt's draw, the sample's index and the position.
+    They depend only on the sample's seed, the prompt's draw, the sample's index and the position.
     """
 
     def of_sample(
@@ -30,10 +30,10 @@ def uniforms(
 
 
 def draw(weights: Float[Array, "X V"], uniform: Float[Array, "X"]) -> Int[Array, "X"]:
-    """The token at which the cumulative sum of the weights passes ``uniform`` of their total; never one of weight 0.
+    """The token at which the weights' cumulative sum passes ``uniform`` times their total; never a token of weight 0.
 
-    Two levels of about sqrt(V): first the block of tokens, then the token in it. One uniform number per row replaces
-    the V Gumbel draws of ``jax.random.categorical``.
+    Searches two levels of about sqrt(V): first the block of tokens, then the token in the block. One uniform number per
+    row replaces the V Gumbel draws of ``jax.random.categorical``.
 
     Args:
         weights: probabilities up to a factor per row, float32.
@@ -58,13 +58,13 @@ def draw(weights: Float[Array, "X V"], uniform: Float[Array, "X"]) -> Int[Array,
 
 
 def _block_size(vocab_size: int) -> int:
-    """About sqrt(V): where one is in reach a divisor of V, so that nothing is padded, which is a copy."""
+    """About sqrt(V): if possible a nearby divisor of V, since padding would copy the weights."""
     root = math.isqrt(vocab_size - 1) + 1
     divisors = (size for size in range(max(1, root // 4), 4 * root) if vocab_size % size == 0)
     return min(divisors, key=lambda size: max(size / root, root / size), default=root)
 
 
 def _first_above(cdf: Float[Array, "X n"], target: Float[Array, "X"], mass: Float[Array, "X n"]) -> Int[Array, "X"]:
-    """First index whose cumulative sum exceeds the target; rounding never carries it past the last one with mass."""
+    """First index whose cumulative sum exceeds the target; rounding never moves it past the last index with mass."""
     last = cdf.shape[1] - 1 - jnp.argmax((mass > 0)[:, ::-1], axis=1)
     return jnp.minimum(jnp.sum(cdf <= target[:, None], axis=1), last).astype(jnp.int32)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two compiled programs: prefill of a few prompts, and a segment of decode steps of all slots.
 
-Their shapes are fixed by the engine and the sampling settings. What varies is how many blocks of the cache are read:
-as many programs as there are blocks, and no more, for any workload. A prompt's last token is not prefilled: it is the
-first token that each of its samples decodes.
+Engine and sampling settings fix their shapes. Only the number of cache blocks to read varies, so a workload needs at
+most as many programs as there are blocks. A prompt's last token is not prefilled: it is the first token that each of
+its samples decodes.
 """
 
 import dataclasses
@@ -27,23 +27,23 @@ from ntl_jax.rollout.jax.sampler import Captured, Method, sample
 from ntl_jax.rollout.jax.truncation import Truncation
 
 PAGE = 16
-"""Decode steps of a segment, after which finished samples leave."""
+"""Decode steps per segment; finished samples leave after a segment."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Geometry:
-    """Everything that a program is compiled for, except the number of blocks that are read.
+    """Everything that a program is compiled for, except the number of blocks to read.
 
     Args:
-        graph: the decoder's.
-        num_groups: of slots.
-        num_samples: slots of a group, G.
-        num_places: prompts of a group at a time; they lie side by side in the blocks of the prompt cache.
-        prompt_blocks: sizes of the prompt cache's blocks, for one place.
-        own_blocks: sizes of the slots' blocks.
-        dtype: of keys and values.
-        sharding: of the caches.
-        method: how tokens are drawn, and what is captured.
+        graph: graph definition of the decoder.
+        num_groups: number of groups of slots.
+        num_samples: slots per group, G.
+        num_places: prompts per group at a time; they lie side by side in the blocks of the prompt cache.
+        prompt_blocks: block sizes of the prompt cache, for one place.
+        own_blocks: block sizes of the slots' own cache.
+        dtype: dtype of keys and values.
+        sharding: sharding of the caches.
+        method: how to draw tokens, and what to capture.
     """
 
     graph: nnx.GraphDef
@@ -62,24 +62,24 @@ class Geometry:
 
 
 class Slots(NamedTuple):
-    """What the host says of each slot (X) and of each group's places before a segment."""
+    """The host's description of each slot (X) and of each group's places before a segment."""
 
     tokens: Int[AnyArray, "X"]
     counts: Int[AnyArray, "X"]
-    """Tokens it has decoded; a multiple of the page."""
+    """Tokens that the slot's sample has decoded; a multiple of the page."""
     remaining: Int[AnyArray, "X"]
-    """Tokens it may still decode; 0: the slot is empty."""
+    """Tokens that it may still decode; 0: the slot is empty."""
     positions: Int[AnyArray, "X"]
     seeds: Int[AnyArray, "X"]
-    """Of the request that the sample belongs to."""
+    """Seed of the request that the sample belongs to."""
     prompt_draws: Int[AnyArray, "X"]
     sample_indices: Int[AnyArray, "X"]
     prompt_bounds: Int[AnyArray, "X places"]
-    """How many positions of the prompt in that place it attends to: those that were prefilled, or none."""
+    """Number of positions in each place's prompt that the slot attends to: the prefilled ones, or none."""
 
 
 class SamplingArrays(NamedTuple):
-    """How to draw, as arrays."""
+    """Sampling parameters, as arrays."""
 
     temperature: Float[Array, ""] | np.float32
     truncation: Truncation
@@ -87,7 +87,7 @@ class SamplingArrays(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """What a segment of decode steps gave; entries at and past a slot's length mean nothing."""
+    """The result of a segment of decode steps; entries at and past a slot's length have no meaning."""
 
     captured: Captured  # each [PAGE, X, ...]
     lengths: Int[AnyArray, "X"]
@@ -103,9 +103,9 @@ def prefill(
     groups: Int[Array, "n"],
     places: Int[Array, "n"],
 ) -> Cache:
-    """Puts keys and values of n prompts into the prompt cache; groups past the last are dropped."""
+    """Writes keys and values of n prompts into the prompt cache; groups past the last are dropped."""
     decoder: Decoder = nnx.merge(geometry.graph, params)
-    attend_rows = row_attention(decoder.config.attention, None)  # padding stands behind, where no real token looks
+    attend_rows = row_attention(decoder.config.attention, None)  # padding comes last, where no real token attends
     positions = jnp.broadcast_to(jnp.arange(ids.shape[1])[None, :], ids.shape)
 
     def attend(
@@ -146,10 +146,10 @@ def decode(
     slots: Slots,
     sampling: SamplingArrays,
 ) -> tuple[Cache, Segment]:
-    """A page of tokens of every slot, or fewer where all have finished; returns the slots' cache with that page.
+    """Decodes a page of tokens for every slot, or fewer once all finish; returns the slots' cache with that page.
 
-    Reads the first ``num_prompt_blocks`` and ``num_own_blocks`` of the caches: the caller sees to it that they hold all
-    that any slot needs.
+    Reads the first ``num_prompt_blocks`` and ``num_own_blocks`` of the caches: the caller ensures that these hold all
+    positions that any slot needs.
     """
     decoder: Decoder = nnx.merge(geometry.graph, params)
     head = decoder.head()
@@ -185,7 +185,7 @@ def decode(
 
 
 class _Loop(NamedTuple):
-    """State of a segment: the page that is being written (keys and values by layer), what was captured."""
+    """State of a segment: the page in progress (keys and values by layer), and the captures so far."""
 
     step: Int[Array, ""]
     tokens: Int[Array, "X"]
@@ -212,7 +212,7 @@ def _record(
     remaining: Int[AnyArray, "X"],
     stop_ids: Int[AnyArray, "n"],
 ) -> Segment:
-    """Writes one position of every slot, and ends those that drew a stop token."""
+    """Writes one position of every slot, and stops the slots that drew a stop token."""
     alive = ~segment.stopped & (step < remaining)
     is_stop = jnp.any(captured.tokens[:, None] == stop_ids[None, :], axis=-1)
     return Segment(
@@ -260,7 +260,7 @@ def _over_own(
 def _over_prompts(
     geometry: Geometry, queries: Float[Array, "X K Q H"], blocks: tuple[Block, ...], slots: Slots
 ) -> list[Partial]:
-    """Keys and values of a prompt are read once for all queries of its group."""
+    """Attention over prompts: a prompt's keys and values are read once for all queries of its group."""
     if not blocks:
         return []
     _, num_kv_heads, group, head_dim = queries.shape

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What has been sampled so far, on the host: every sample's tokens and captures, and how it ended."""
+"""The samples so far, on the host: tokens, captures and finish reason of each sample."""
 
 from collections.abc import Callable
 
@@ -13,13 +13,13 @@ from ntl_jax.rollout.jax.sampler import Captured
 
 
 class Responses:
-    """Samples lie in rows, which are used again: a row is a sample's from its first segment until it is taken out.
+    """Stores samples in reusable rows: a sample holds a row from its first segment until it is taken out.
 
     Args:
-        num_rows: samples that are begun and not taken out yet, at most.
-        max_tokens: of each.
-        length_to_stop: how many of a response's tokens there are up to and with the one that completes a stop string,
-            None where there is no such string.
+        num_rows: most samples that are started and not yet taken out.
+        max_tokens: most tokens per sample.
+        length_to_stop: counts a response's tokens up to and including the one that completes a stop string; its result
+            is None without such a string.
     """
 
     def __init__(self, num_rows: int, max_tokens: int, length_to_stop: Callable[[np.ndarray], int | None] | None):
@@ -28,7 +28,7 @@ class Responses:
         self.lengths = np.zeros(num_rows, np.int32)
         self._stopped = np.zeros(num_rows, bool)
         self.num_steps = self.num_tokens = 0
-        """Decode steps of all segments; tokens of the samples that were taken out."""
+        """Number of decode steps in all segments; number of tokens in the samples taken out."""
 
     def add(self, row_of_slot: Int[np.ndarray, "X"], segment: Segment) -> Bool[np.ndarray, "X"]:
         """Adds a segment's tokens to the rows of the slots (-1: none); returns which slots' samples have finished."""
@@ -57,7 +57,7 @@ class Responses:
                 self.lengths[row], self._stopped[row] = length, True
 
     def last_tokens(self, rows: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
-        """The token that each of these rows ends with."""
+        """The last token of each of these rows."""
         assert self._captured is not None
         last = self.lengths[rows] - 1
         return np.asarray(self._captured.tokens)[rows, last // PAGE, last % PAGE]
@@ -66,7 +66,7 @@ class Responses:
         return np.asarray(stored)[row].reshape(-1, *stored.shape[3:])[: self.lengths[row]]
 
     def take_out(self, request: Request, rows: range, version: Version) -> list[Trajectory]:
-        """The samples of a request, which lie in these rows; others may use the rows afterwards."""
+        """The samples of a request, stored in these rows; frees the rows."""
         prompt, trajectories = request.prompt, []
         for sample_index, row in enumerate(rows):
             of_sample = jax.tree.map(lambda stored, row=row: self._of(row, stored).copy(), self._captured)

@@ -35,23 +35,23 @@ from ntl_jax.rollout.jax.scheduler import Entry, Scheduler, num_places_for
 from ntl_jax.rollout.jax.truncation import Truncation
 from ntl_jax.rollout.stopping import length_to_stop
 
-# Larger first blocks make fewer programs, smaller ones read less of what is not there yet.
+# Larger first blocks need fewer programs; smaller ones read fewer empty positions.
 FIRST_PROMPT_BLOCK = 64  # prompts are prefilled in lengths of 64, 128, 256, ...
 FIRST_OWN_BLOCK = 3 * PAGE
-PREFILL_TOKENS_PER_SLOT = 2  # of one prefill: small, since a few prompts at a time come in between segments
+PREFILL_TOKENS_PER_SLOT = 2  # per prefill: small, since only a few prompts enter between segments
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Setup:
-    """What all rounds of an engine have in common.
+    """What all rounds of an engine share.
 
     Args:
         model, graph: the policy's shapes and graph definition.
         table: the digits' ids.
-        mesh: where parameters lie and rows are spread.
-        slots: rows that are decoded together, before rounding.
+        mesh: mesh of the parameters and rows.
+        slots: rows that decode together, before rounding.
         max_prompt_tokens: longest prompt, P.
-        decode_text: for stop strings; None: there are none.
+        decode_text: decodes text for stop strings; None without a tokenizer.
     """
 
     model: ModelConfig
@@ -67,13 +67,12 @@ class Round:
     """Decodes the requests that are added to it.
 
     Args:
-        setup: of the engine.
-        weights: to sample from; the round reads their arrays until its last segment.
-        sampling: of all its requests.
-        num_requests: known when it starts. Where every one of them has a group of slots to itself, groups get room for
-            one prompt at a time, else for several. More may be added all the same. On CPU, last bits of log-probs can
-            differ between room for one and for several where a product has few rows (fewer than 16 slots, or prompts
-            of at most 16 tokens).
+        setup: the engine's setup.
+        weights: weights to sample from; the round reads their arrays until its last segment.
+        sampling: sampling parameters of all requests.
+        num_requests: requests known at the start; more may be added. If each has its own group of slots, groups have
+            room for one prompt at a time, else for several. On CPU, the last bits of log-probs can differ between the
+            two if a matrix product has few rows (fewer than 16 slots, or prompts of at most 16 tokens).
     """
 
     def __init__(self, setup: Setup, weights: Weights, sampling: Sampling, *, num_requests: int):
@@ -92,26 +91,26 @@ class Round:
         self._responses = Responses(num_rows, sampling.max_tokens, find_stop)
         self._arrays = _arrays(sampling)
         self._requests: dict[int, Request] = {}
-        """Unfinished, by the scheduler's number."""
+        """Unfinished requests, by the scheduler's number."""
         self._num_prompt_blocks = 0
 
     @property
     def unfinished(self) -> int:
-        """Requests that are not done."""
+        """Number of unfinished requests."""
         return len(self._requests)
 
     @property
     def slot_use(self) -> float:
-        """Of the slot-steps so far the share that gave a token which was kept, of requests that are done."""
+        """Share of the slot-steps so far that produced a kept token of a finished request."""
         return self._responses.num_tokens / max(1, self._responses.num_steps * self._geometry.num_slots)
 
     def add(self, request: Request) -> None:
-        """Takes one more request of this Sampling."""
+        """Adds a request with this round's Sampling."""
         self._requests[self._scheduler.add()] = request
         self._num_prompt_blocks = max(self._num_prompt_blocks, _num_blocks(request, self._geometry))
 
     def decode_segment(self) -> list[list[Trajectory]]:
-        """Fills free slots, decodes a page of tokens; returns the groups of the requests that are done with it."""
+        """Fills free slots and decodes a page of tokens; returns the groups of requests that this finishes."""
         setup, geometry, scheduler = self._setup, self._geometry, self._scheduler
         params, rows = self._weights.params, batch_sharding(setup.mesh)
         with jax.set_mesh(setup.mesh):
@@ -135,7 +134,7 @@ class Round:
         )
 
     def _first_row(self, place: int, group: int) -> int:
-        """Of the prompt's samples in `Responses`: each place of each group has G rows."""
+        """First row of the prompt's samples in `Responses`: each place of each group has G rows."""
         return place * self._geometry.num_slots + group * self._geometry.num_samples
 
     def _row_of_slot(self) -> np.ndarray:
@@ -145,7 +144,7 @@ class Round:
         return np.where(scheduler.sample_of_slot < 0, -1, rows + scheduler.sample_of_slot % geometry.num_samples)
 
     def _prefills(self, entries: list[Entry]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Batches of ids, groups and places: prompts of as many blocks together, in as many rows however few."""
+        """Batches of ids, groups and places: prompts with equally many blocks, padded to a fixed number of rows."""
         geometry, num_shards = self._geometry, num_row_shards(self._setup.mesh)
         for num_blocks in range(1, len(geometry.prompt_blocks) + 1):
             alike = [entry for entry in entries if _num_blocks(self._requests[entry.prompt], geometry) == num_blocks]
@@ -154,14 +153,14 @@ class Round:
             size = max(1, per_shard) * num_shards
             for start in range(0, len(alike), size):
                 ids, places = np.zeros((size, length), np.int32), np.zeros(size, np.int32)
-                groups = np.full(size, geometry.num_groups, np.int32)  # past the last: dropped
+                groups = np.full(size, geometry.num_groups, np.int32)  # past the last group: dropped
                 for row, (prompt, place, group) in enumerate(alike[start : start + size]):
                     prefix = self._requests[prompt].prompt.ids[:-1]
                     ids[row, : len(prefix)], groups[row], places[row] = prefix, group, place
                 yield ids, groups, places
 
     def _slots(self, row_of_slot: np.ndarray) -> Slots:
-        """The next segment's slots; an empty one decodes token 0 and is never read."""
+        """The next segment's slots; an empty slot decodes token 0 and is never read."""
         scheduler, sampling = self._scheduler, self._sampling
         taken = np.flatnonzero(row_of_slot >= 0)
         samples, rows = scheduler.sample_of_slot[taken], row_of_slot[taken]
@@ -195,7 +194,7 @@ class Round:
 
 
 def _num_blocks(request: Request, geometry: Geometry) -> int:
-    """Of the cache that the prompt fills; its last token is decoded."""
+    """Number of cache blocks that the prompt fills, without its last token, which is decoded."""
     return num_blocks_for(len(request.prompt.ids) - 1, geometry.prompt_blocks)
 
 
@@ -208,8 +207,8 @@ def _geometry(setup: Setup, sampling: Sampling, num_requests: int) -> Geometry:
         graph=setup.graph,
         num_groups=num_groups,
         num_samples=sampling.num_samples,
-        # Decided by what is known at the start, so that the prompts of a call decode in the same programs whether or
-        # not more requests may come: places cost memory and attention. Late ones wait until a whole group is free.
+        # Depends only on the requests known at the start, so the prompts of a call use the same programs whether or not
+        # more requests come. Places cost memory and attention. Late requests wait until a whole group is free.
         num_places=num_places_for(num_requests, sampling.num_samples, num_groups),
         prompt_blocks=block_sizes(num_prefilled, first=FIRST_PROMPT_BLOCK),
         own_blocks=block_sizes(num_own, first=FIRST_OWN_BLOCK),

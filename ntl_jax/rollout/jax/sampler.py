@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From hidden states to tokens and what is captured with them, all from the one softmax that was drawn from."""
+"""From hidden states to tokens and captured log-probs, all from the same softmax."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ NUM_ALTERNATIVES = 5
 
 
 class Method(NamedTuple):
-    """What is compiled into a program: how to choose a token, and what to capture."""
+    """Static sampling settings, compiled into a program: how to choose a token, and what to capture."""
 
     greedy: bool
     truncated: bool
@@ -27,7 +27,7 @@ class Method(NamedTuple):
 
 
 class Captured(NamedTuple):
-    """One position of every slot."""
+    """Tokens and captured values at one position of every slot."""
 
     tokens: Int[AnyArray, "X"]
     log_probs: Float[AnyArray, "X"]
@@ -47,7 +47,7 @@ def sample(
     truncation: Truncation,
     num_tokens: int | None,
 ) -> Captured:
-    """Draws a token per row; float32. Greedy choice reports the distribution of temperature 1, whole."""
+    """Draws a token per row, in float32. Greedy sampling reports the full distribution at temperature 1."""
     logits = head_logits(hidden, head, 1.0 if method.greedy else temperature, num_tokens)
     if method.truncated:
         logits = truncate(logits, truncation)

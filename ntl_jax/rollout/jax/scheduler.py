@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which sample sits in which slot, on the host: finished ones leave and waiting ones enter between segments."""
+"""Assigns samples to slots, on the host: finished samples leave and waiting ones enter between segments."""
 
 import collections
 from typing import NamedTuple
@@ -8,12 +8,12 @@ import numpy as np
 from jaxtyping import Bool
 
 MAX_PLACES = 4
-"""Prompts that a group of slots serves at a time: the slowest sample of one does not hold up the next. With log-normal
-lengths between 8 and 512 and 8 samples each, 1 place keeps 34% of the slots busy, 3 keep 71%, and 4 keep 75%."""
+"""Prompts that a group of slots serves at a time, so that a prompt's slowest sample does not delay the next one. With
+log-normal lengths between 8 and 512 and 8 samples each, 1 place keeps 34% of the slots busy, 3 keep 71%, 4 keep 75%."""
 
 
 class Entry(NamedTuple):
-    """A prompt and where it lies: in a place of a group of slots."""
+    """A prompt and its location: a place in a group of slots."""
 
     prompt: int
     place: int
@@ -23,18 +23,18 @@ class Entry(NamedTuple):
 class Scheduler:
     """Deals prompts to groups of G slots, and each prompt's samples to its group's slots.
 
-    A group has room for a few prompts (places): one keeps its place until its last sample has finished. Prompts are
-    numbered in the order in which they are added, samples prompt x G + sample index.
+    A group has places for a few prompts: a prompt keeps its place until its last sample has finished. Prompts are
+    numbered in the order in which they are added; a sample's number is prompt x G + sample index.
 
     Args:
-        num_samples: of each prompt, G.
-        num_groups: of G slots.
-        num_places: of each group.
+        num_samples: samples per prompt, G.
+        num_groups: number of groups of G slots.
+        num_places: places per group.
 
     Attributes:
-        sample_of_slot: [groups x G], -1 where the slot is empty.
-        place_of_slot: [groups x G], the place of its prompt; any where the slot is empty.
-        prompt_of_place: [places, groups], -1 where there is none.
+        sample_of_slot: [groups x G], -1 for an empty slot.
+        place_of_slot: [groups x G], the place of the slot's prompt; undefined for an empty slot.
+        prompt_of_place: [places, groups], -1 for a free place.
 
     Example:
         >>> scheduler = Scheduler(num_samples=2, num_groups=1, num_places=2)
@@ -60,18 +60,18 @@ class Scheduler:
         self.prompt_of_place = np.full((num_places, num_groups), -1)
 
     def add(self) -> int:
-        """Takes one more prompt, whose samples wait for slots; returns its number."""
+        """Adds a prompt, whose samples wait for slots; returns the prompt's number."""
         self._prompts.append(self._num_added)
         self._num_added += 1
         return self._prompts[-1]
 
     @property
     def busy(self) -> bool:
-        """Whether a sample is waiting or sits in a slot."""
+        """Whether any sample is waiting or in a slot."""
         return bool(self._prompts) or bool(np.any(self._unfinished))
 
     def admit(self) -> list[Entry]:
-        """Fills free slots; returns the prompts that came in with them."""
+        """Fills free slots; returns the newly admitted prompts."""
         entries = []
         for slot in np.flatnonzero(self.sample_of_slot < 0).tolist():
             group = slot // self._num_samples
@@ -87,7 +87,7 @@ class Scheduler:
         return entries
 
     def release(self, finished: Bool[np.ndarray, "X"]) -> list[Entry]:
-        """Empties these slots, and the places of prompts whose last sample was in them; returns these prompts."""
+        """Empties the finished slots and the places of prompts without samples left; returns these prompts."""
         slots = np.flatnonzero(finished)
         np.subtract.at(self._unfinished, (self.place_of_slot[slots], slots // self._num_samples), 1)
         self.sample_of_slot[slots] = -1
@@ -100,5 +100,5 @@ class Scheduler:
 
 
 def num_places_for(num_prompts: int, num_samples: int, num_groups: int) -> int:
-    """One where every prompt has a group to itself, or where a prompt has one sample."""
+    """Places per group: 1 if every prompt has its own group or only one sample."""
     return 1 if num_prompts <= num_groups else min(num_samples, MAX_PLACES)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Leaving unlikely tokens out of a distribution: min-p, then top-k, then top-p, the order in which vLLM applies them.
+"""Truncates a distribution to likely tokens: min-p, then top-k, then top-p, in vLLM's order.
 
-Tokens as likely as the last one that is in are in too: the support is a function of the probabilities, not of the ids.
-Thresholds are found by bisection over the bits of the logits, 32 reductions over the vocabulary that need no sort.
+Tokens as likely as the last kept one are kept too: the support depends on the probabilities, not on the ids. Thresholds
+are found by bisection over the bits of the logits: 32 reductions over the vocabulary, no sort.
 """
 
 from typing import NamedTuple
@@ -16,7 +16,7 @@ SIGN = np.uint32(1 << 31)
 
 
 class Truncation(NamedTuple):
-    """Scalars, as `Sampling` defines them; top_k=0, top_p=1 and min_p=0 leave everything in."""
+    """Scalars, as `Sampling` defines them; top_k=0, top_p=1 and min_p=0 keep all tokens."""
 
     top_p: Float[Array, ""] | np.float32
     top_k: Int[Array, ""] | np.int32
@@ -44,13 +44,13 @@ def truncate(logits: Float[Array, "X V"], truncation: Truncation) -> Float[Array
 
 
 def _ordered_bits(x: Float[Array, "X V"]) -> Array:
-    """Unsigned integers in the order of the float32 numbers."""
+    """Unsigned integers that sort like the float32 values."""
     bits = jax.lax.bitcast_convert_type(x, jnp.uint32)
     return jnp.where(bits & SIGN != 0, ~bits, bits | SIGN)
 
 
 def _threshold(ordered: Array, weights: Float[Array, "X V"], needed: Float[Array, "X"]) -> Array:
-    """Per row the largest bound at or above which entries weigh ``needed`` together, [X] uint32."""
+    """Per row, the largest bound such that entries at or above it have total weight ``needed``, [X] uint32."""
 
     def try_bit(i: Array, bound: Array) -> Array:
         candidate = bound | jnp.uint32(1) << (31 - i).astype(jnp.uint32)

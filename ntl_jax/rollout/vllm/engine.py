@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sampling with one vLLM engine in this process.
 
-What vLLM reports with ``logprobs_mode="processed_logprobs"`` is the distribution that it drew from: after temperature
-and truncation, renormalized. The digits' ids are asked for by name. Tokens go in and come out as ids.
+With ``logprobs_mode="processed_logprobs"`` vLLM reports the distribution that it draws from: after temperature and
+truncation, renormalized. Requests name the digits' ids. Input and output tokens are ids.
 """
 
 import collections
@@ -26,29 +26,29 @@ from ntl_jax.rollout.vllm.requests import Group, Reader, check_samplings, sampli
 from ntl_jax.rollout.vllm.start import import_vllm, start_vllm
 from ntl_jax.rollout.vllm.weight_buckets import Bucket, sent_shapes, weight_buckets, write_bucket
 
-MAX_DIGIT_IDS = 128  # vLLM's limit on tokens whose log-probs a request asks for by name
+MAX_DIGIT_IDS = 128  # vLLM's limit on ids whose log-probs a request may name
 BROKEN_OFF = "vLLM broke off while it sampled, and may still hold some of the requests; close() it, make a new one"
 
 
 class VllmEngine(RolloutEngine):
-    """Samples with vLLM, from a copy of the weights that are published; nothing is lent once ``publish`` returns.
+    """Samples with vLLM, from a copy of the published weights; nothing is lent once ``publish`` returns.
 
     The copy outlives ``retract``: publishing the version that vLLM holds transfers nothing.
 
-    Each sample is a request of its own with a seed of its own. How many requests run together varies, and with it the
-    last bits of matrix products: samples repeat, and do not depend on their neighbors, except for rare tokens whose
-    draw falls between two.
+    Each sample is a separate vLLM request with its own seed. The number of requests that run together varies, and so do
+    the last bits of matrix products: samples are reproducible and independent of their neighbors, except for rare
+    draws on the boundary between two tokens.
 
     Args:
         model: the policy's sizes and settings.
         table: the digits' ids, of kind "digits".
         max_prompt_tokens: longest prompt, P.
         max_tokens: longest response, T.
-        tokenizer: for stop strings; without it they are refused.
-        settings: how vLLM is started. Where it runs in several processes, weights reach them through files.
+        tokenizer: for stop strings; without a tokenizer they are refused.
+        settings: how to start vLLM. If it runs in several processes, weights reach them through files.
 
     Raises:
-        ValueError: vLLM is missing, broken, or does not take the settings or the policy's sizes.
+        ValueError: if vLLM is missing or broken, or does not support the settings or the policy's sizes.
 
     Example:
         >>> engine = VllmEngine(model, table, max_prompt_tokens=64, max_tokens=32)  # doctest: +SKIP
@@ -87,14 +87,14 @@ class VllmEngine(RolloutEngine):
         self._published = False
         self._waiting: collections.deque[Request] = collections.deque()
         self._decoding: dict[str, tuple[Group, int]] = {}
-        """By vLLM's request id: the group and the sample's index in it."""
+        """The group and the sample's index in it, by vLLM's request id."""
         self._finished: collections.deque[list[Trajectory]] = collections.deque()
 
     def publish(self, weights: Weights) -> None:
-        """Copies the weights into vLLM, after it has finished the requests that were submitted under other ones.
+        """Copies the weights into vLLM, after it has finished requests that were submitted for earlier weights.
 
         Raises:
-            ValueError: the weights are of other shapes; the engine keeps those that it has.
+            ValueError: if the weights have other shapes; the engine keeps its weights.
         """
         self._check_running()
         if weights.version != self._held:
@@ -125,13 +125,13 @@ class VllmEngine(RolloutEngine):
             with self._transferable(bucket) as sent:
                 self._llm.collective_rpc("take_weights", args=(sent,))
         self._llm.collective_rpc("finish_weights")
-        if not self._llm.reset_prefix_cache():  # it holds keys and values of the old weights
-            raise RuntimeError(f"vLLM is still sampling, so that it cannot go over to weights of {weights.version}")
+        if not self._llm.reset_prefix_cache():  # the cache holds keys and values of the old weights
+            raise RuntimeError(f"vLLM is still sampling, so it cannot switch to weights of {weights.version}")
         self._held, self._in_part = weights.version, None
 
     @contextlib.contextmanager
     def _transferable(self, bucket: Bucket) -> Iterator[Bucket | str]:
-        """The bucket itself for a worker in this process, for others the path of a file that holds it meanwhile."""
+        """The bucket itself for a worker in this process; for others, the path of a temporary file with the bucket."""
         if self._llm.get_world_size() == 1:
             yield bucket
             return
@@ -169,7 +169,7 @@ class VllmEngine(RolloutEngine):
             yield self._finished.popleft()
 
     def _advance(self) -> None:
-        """One step of vLLM, a token of each sample that runs, with the waiting requests that can join."""
+        """Runs one vLLM step, a token for each running sample, after adding the waiting requests that can join."""
         self._check_running()
         with contextlib.ExitStack() as broken_off:
             broken_off.callback(self._end, BROKEN_OFF)
@@ -186,16 +186,16 @@ class VllmEngine(RolloutEngine):
             broken_off.pop_all()
 
     def _end(self, reason: str) -> None:
-        """Nothing is sampled from now on; what was submitted is dropped."""
+        """Stops sampling for good and drops all requests."""
         self._ended = reason
         self._waiting.clear()
         self._decoding.clear()
         self._finished.clear()
 
     def _admit(self) -> None:
-        """Hands vLLM the first of the waiting requests, as long as they are of the Sampling that is in flight.
+        """Passes the first waiting requests to vLLM, as long as they have the Sampling in flight.
 
-        Of requests that ask for the log-probs of different ids and run together, vLLM leaves some out without a word.
+        If requests for different log-prob ids run together, vLLM silently omits some log-probs.
         """
         if not self._waiting:
             return

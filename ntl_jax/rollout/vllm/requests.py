@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A request on its way to vLLM, as one of vLLM's requests for each sample, and what vLLM reports on the way back."""
+"""Translates requests to vLLM requests, one per sample, and vLLM's outputs to trajectories."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -18,18 +18,18 @@ from ntl_jax.rollout.stopping import length_to_stop
 
 @dataclasses.dataclass(eq=False)
 class Group:
-    """A request with vLLM's outputs, by sample index; None: not finished."""
+    """A request with vLLM's outputs by sample index; None for an unfinished sample."""
 
     request: Request
     responses: list[Any]
 
 
 def check_samplings(samplings: Sequence[Sampling], max_tokens: int) -> None:
-    """ValueError that names everything that vLLM cannot sample.
+    """Raises a ValueError that names all settings that vLLM cannot sample with.
 
     Args:
-        samplings: of the requests.
-        max_tokens: longest response that the engine was made for.
+        samplings: sampling parameters of the requests.
+        max_tokens: the engine's limit on response length.
     """
     low, high = TEMPERATURES
     problems = []
@@ -49,13 +49,13 @@ def check_samplings(samplings: Sequence[Sampling], max_tokens: int) -> None:
 
 
 def sampling_params(request: Request, sample_index: int, num_ids: int, digit_ids: list[int]) -> dict[str, Any]:
-    """Arguments of vLLM's ``SamplingParams``: a response ends at the tokens and strings that are asked for alone.
+    """Arguments of vLLM's ``SamplingParams``: a response ends only at the requested stop tokens and strings.
 
     Args:
-        request: what is asked.
-        sample_index: of the sample; its seed derives from the request's, the prompt's draw and this index.
-        num_ids: vLLM refuses larger stop ids.
-        digit_ids: whose log-probs are reported with every token.
+        request: the request.
+        sample_index: index of the sample; its seed derives from the request's seed, the prompt's draw and this index.
+        num_ids: number of ids; larger stop ids are left out, since vLLM refuses them.
+        digit_ids: ids whose log-probs are reported with every token.
     """
     sampling = request.sampling
     return dict(
@@ -77,23 +77,23 @@ def sampling_params(request: Request, sample_index: int, num_ids: int, digit_ids
 
 
 def _sample_seed(seed: int, draw: int, sample_index: int) -> int:
-    """One for every sample, whatever stands beside it."""
+    """A sample's seed, independent of other samples."""
     return int(np.random.SeedSequence([seed, draw, sample_index]).generate_state(1, np.uint64)[0] >> 1)
 
 
 class Reader:
-    """Makes trajectories of finished groups.
+    """Turns finished groups into trajectories.
 
     Args:
         table: the digits' ids.
-        decode_text: for stop strings; None: there are none.
+        decode_text: decodes text for stop strings; None without a tokenizer.
     """
 
     def __init__(self, table: NumberTable, decode_text: TokenDecoder | None):
         self._table, self._decode_text = table, decode_text
 
     def digit_ids(self, sampling: Sampling) -> list[int]:
-        """The ids whose log-probs are asked for."""
+        """The ids whose log-probs are requested."""
         return self._table.ids.tolist() if sampling.capture_digits else []
 
     def __call__(self, groups: Sequence[Group], version: Version) -> list[list[Trajectory]]:
@@ -130,7 +130,7 @@ class Reader:
         )
 
     def _length_to_stop(self, ids: np.ndarray, sampling: Sampling) -> int | None:
-        """Of a response with a stop string, as the JAX engine counts it: vLLM's own reading may differ by a token."""
+        """Length of a response with a stop string, as the JAX engine counts it; vLLM's count may differ by a token."""
         if not sampling.stop_strings:
             return None
         assert self._decode_text is not None
@@ -138,11 +138,11 @@ class Reader:
 
 
 def _log_probs(response: Any, asked: list[int]) -> Float[np.ndarray, "T 1+asked"]:
-    """Log-probs at every token: its own, then those of the ids that were asked for.
+    """Log-probs at every token: first the token's own, then those of the requested ids.
 
     Raises:
-        RuntimeError: vLLM gave up on the response, or reports on other ids, as it does without a word when requests
-            that ask for different ones run together.
+        RuntimeError: if vLLM gave up on the response, or reports other ids, as it silently does when requests for
+            different ids run together.
     """
     ids = np.array(response.logprobs.token_ids)
     expected = np.array([[token, *asked] for token in response.token_ids])
@@ -155,7 +155,7 @@ def _log_probs(response: Any, asked: list[int]) -> Float[np.ndarray, "T 1+asked"
 
 
 def _merged(table: NumberTable, log_probs: list[np.ndarray]) -> list[Float[np.ndarray, "T 10"]]:
-    """The digits' log-probs of every response. All tokens together, in few sizes, since each size is compiled."""
+    """The digits' log-probs of every response, merged for all tokens at once and in few sizes: each size compiles."""
     rows = np.concatenate(log_probs)
     size = 1 << (len(rows) - 1).bit_length()
     merged = np.asarray(_merge(table, jnp.asarray(np.pad(rows, ((0, size - len(rows)), (0, 0))))))

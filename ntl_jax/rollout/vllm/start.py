@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starting vLLM in this process: its import, environment variables and engine arguments, and the model's shapes."""
+"""Starts vLLM in this process: its import, environment variables, engine arguments and the model's shapes."""
 
 import contextlib
 import dataclasses
@@ -21,24 +21,24 @@ INSTALL = (
     "fails to import beside wheels made for CUDA: pip uninstall torchvision torchaudio torchcodec triton"
 )
 ENVIRONMENT = {
-    "VLLM_LOGGING_LEVEL": "ERROR",  # its start is told in a hundred lines, each load of a tied head in one
+    "VLLM_LOGGING_LEVEL": "ERROR",  # vLLM logs a hundred lines at start, and one at each load of a tied head
     "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # forked from a process with JAX, workers can hang, and cannot use its GPU
+    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # workers forked from a process with JAX can hang, and cannot use its GPU
 }
-"""What vLLM reads where the user has not set it otherwise."""
+"""Environment variables for vLLM, unless the user has set them."""
 OURS = {
     "model", "tokenizer", "skip_tokenizer_init", "hf_overrides", "load_format", "generation_config", "logprobs_mode",
     "max_model_len", "worker_extension_cls", "disable_log_stats",
-    "speculative_config", "spec_method", "spec_model", "spec_tokens",  # without the digits' log-probs
+    "speculative_config", "spec_method", "spec_model", "spec_tokens",  # these do not report the digits' log-probs
 }  # fmt: skip
 """Engine arguments that follow from the policy, or whose defaults the engine relies on."""
 
 
 def import_vllm() -> tuple[Any, Any]:
-    """vLLM's classes ``LLM``, whose engine core will be in this process, and ``SamplingParams``.
+    """vLLM's classes ``LLM``, with its engine core in this process, and ``SamplingParams``.
 
     Raises:
-        ValueError: it is missing or cannot be imported, with the command that mends it.
+        ValueError: if vLLM is missing or cannot be imported; the message has the command that fixes it.
     """
     if importlib.util.find_spec("vllm") is None:
         raise ValueError(f"the vLLM engine needs the package vllm, which is not installed; {INSTALL}")
@@ -58,13 +58,14 @@ def start_vllm(config: ModelConfig, section: VllmSection, *, max_tokens: int, to
     """A ``vllm.LLM`` of the policy's shapes with random weights.
 
     Args:
-        config: of the policy.
-        section: what the user asks for.
-        max_tokens: longest prompt with its response.
-        tokenizer: for stop strings; None: vLLM gets none.
+        config: the policy's model configuration.
+        section: the user's settings.
+        max_tokens: most tokens of a prompt with its response.
+        tokenizer: for stop strings; None: vLLM starts without a tokenizer.
 
     Raises:
-        ValueError: vLLM is missing or broken, knows no such argument, supports no such policy, or runs already.
+        ValueError: if vLLM is missing or broken, does not know an argument, does not support the policy, or is already
+            running.
     """
     LLM, _ = import_vllm()
     from vllm.distributed import cleanup_dist_env_and_memory  # pyright: ignore[reportMissingImports, reportAttributeAccessIssue]
@@ -73,13 +74,13 @@ def start_vllm(config: ModelConfig, section: VllmSection, *, max_tokens: int, to
     served = dataclasses.replace(config, vocab_size=config.num_ids, max_positions=config.max_positions or max_tokens)
     _check_possible(config, section.tensor_parallel_size)
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ntl-jax-vllm-"))  # read at the start only
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ntl-jax-vllm-"))  # read only at the start
         pathlib.Path(folder, "config.json").write_text(json.dumps(served.to_hf()), encoding="utf-8")
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
         stack.enter_context(_cores_shared_out(section.tensor_parallel_size))
         failed = stack.enter_context(contextlib.ExitStack())
-        failed.callback(cleanup_dist_env_and_memory)  # else the next engine would find this one running
+        failed.callback(cleanup_dist_env_and_memory)  # else the next engine would consider this one running
         llm = LLM(
             folder,
             skip_tokenizer_init=tokenizer is None,
@@ -96,9 +97,9 @@ def start_vllm(config: ModelConfig, section: VllmSection, *, max_tokens: int, to
 
 @contextlib.contextmanager
 def _cores_shared_out(workers: int) -> Iterator[None]:
-    """On CPU each of several workers is started on cores of its own, where the user has not said which.
+    """On CPU, starts each of several workers on its own cores, unless the user has set them.
 
-    They wait for each other without sleeping, so that two that share a core take fifty times as long.
+    Workers wait for each other without sleeping, so two workers that share a core take fifty times as long.
     """
     name = "VLLM_CPU_OMP_THREADS_BIND"
     if workers == 1 or name in os.environ:
@@ -113,13 +114,13 @@ def _cores_shared_out(workers: int) -> Iterator[None]:
 
 
 def _check_possible(config: ModelConfig, workers: int) -> None:
-    """What vLLM would fail at later without saying so, or not at all: it fills its Qwen2 with parts of larger heads."""
+    """Raises where vLLM fails later without a clear message, or never: it fits parts of larger heads into Qwen2."""
     from vllm.distributed.parallel_state import model_parallel_is_initialized  # pyright: ignore[reportMissingImports, reportAttributeAccessIssue]
     from vllm.platforms import current_platform  # pyright: ignore[reportMissingImports, reportAttributeAccessIssue]
 
     kv_heads = config.num_kv_heads
     if model_parallel_is_initialized():
-        raise ValueError("a vLLM engine runs in this process already: close() it first, or use a process for each")
+        raise ValueError("a vLLM engine already runs in this process: close() it first, or use one process per engine")
     if config.num_heads % workers or config.feed_forward % workers or (kv_heads % workers and workers % kv_heads):
         raise ValueError(
             f"rollout.vllm.tensor_parallel_size={workers} must divide the policy's num_heads={config.num_heads}, "
@@ -140,10 +141,10 @@ def _check_possible(config: ModelConfig, workers: int) -> None:
 
 
 def engine_arguments(section: VllmSection, compute_dtype: str) -> dict[str, Any]:
-    """The section as vLLM's engine arguments, checked against those that the installed version takes.
+    """The section as vLLM's engine arguments, checked against those of the installed version.
 
     Raises:
-        ValueError: naming all that it does not take, with the nearest that it does, and all that are not the user's.
+        ValueError: naming all unknown arguments, with the nearest known ones, and all that the user may not set.
     """
     from vllm.engine.arg_utils import EngineArgs  # pyright: ignore[reportMissingImports, reportAttributeAccessIssue]
 
@@ -165,14 +166,14 @@ def engine_arguments(section: VllmSection, compute_dtype: str) -> dict[str, Any]
 
 
 def _platform_arguments() -> dict[str, Any]:
-    """On CPU vLLM cannot take back the draw of a prompt that is prefilled in parts, where the request has a seed."""
+    """On CPU, vLLM cannot undo the draw of a seeded request whose prompt is prefilled in chunks."""
     from vllm.platforms import current_platform  # pyright: ignore[reportMissingImports, reportAttributeAccessIssue]
 
     return {"enable_chunked_prefill": False} if current_platform.is_cpu() else {}
 
 
 def _parsed(option: str) -> tuple[str, Any]:
-    """Name and value of an option; what is no JSON is a word."""
+    """Name and value of an option; a value that is not JSON is a string."""
     name, _, value = option.partition("=")
     try:
         return name, json.loads(value)

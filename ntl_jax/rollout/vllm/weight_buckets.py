@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A policy's weights on their way to another engine: under Hugging Face's names, in Hugging Face's layout, in buckets.
+"""A policy's weights for another engine: Hugging Face's names and layout, in buckets.
 
-One bucket at a time is gathered from the devices, so that the host never holds a second copy of the policy. Within one
-process buckets are handed over as they are; between processes, as safetensors files.
+One bucket at a time is gathered from the devices, so the host never holds a second copy of the policy. Buckets are
+passed directly within a process, and as safetensors files between processes.
 """
 
 import pathlib
@@ -24,8 +24,8 @@ def sent_shapes(params: Params, num_ids: int) -> dict[str, tuple[int, ...]]:
     """The shape of every tensor as sent, by name; no tensor is fetched.
 
     Args:
-        params: of a decoder: arrays or their shapes.
-        num_ids: ids that can be sampled, ``ModelConfig.num_ids``.
+        params: parameters of a decoder: arrays or their shapes.
+        num_ids: number of ids that can be sampled, ``ModelConfig.num_ids``.
     """
     shapes = {tensor.name: tensor.stored_shape for tensor in hf_layout(params)}
     rows_of_ids = {name: (num_ids, *shapes[name][1:]) for name in (EMBEDDING, HEAD) if name in shapes}
@@ -35,16 +35,16 @@ def sent_shapes(params: Params, num_ids: int) -> dict[str, tuple[int, ...]]:
 def weight_buckets(params: Params, num_ids: int, *, dtype: str, bucket_bytes: int) -> Iterator[Bucket]:
     """Every tensor once, in buckets of at most ``bucket_bytes``; a larger tensor is a bucket of its own.
 
-    Embedding and head are sent without their padding rows, so that an engine with that many rows cannot sample them.
+    Embedding and head are sent without their padding rows, so that the engine cannot sample padding ids.
 
     Args:
-        params: of a decoder, on any mesh whose devices this process reaches.
-        num_ids: ids that can be sampled, ``ModelConfig.num_ids``.
-        dtype: what they are cast to, on the devices: "float32" or "bfloat16".
-        bucket_bytes: of the cast tensors.
+        params: parameters of a decoder, on any mesh whose devices this process reaches.
+        num_ids: number of ids that can be sampled, ``ModelConfig.num_ids``.
+        dtype: dtype to cast to, on the devices: "float32" or "bfloat16".
+        bucket_bytes: size of a bucket of cast tensors.
 
     Returns:
-        Buckets in the order of the parameters, each gathered when it is asked for.
+        Buckets in the order of the parameters, each gathered on demand.
 
     Example:
         >>> from flax import nnx
@@ -79,9 +79,9 @@ def write_bucket(bucket: Bucket, path: pathlib.Path) -> None:
 
 
 def read_bucket(path: pathlib.Path) -> Bucket:
-    """The bucket in a file.
+    """Reads the bucket in a file.
 
     Raises:
-        ValueError: for a file that is damaged.
+        ValueError: if the file is damaged.
     """
     return read_tensors(path)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What runs inside vLLM's workers: new weights arrive bucket by bucket and take the places of the old ones.
+"""Code that runs inside vLLM's workers: receives new weights bucket by bucket and replaces the old ones.
 
-vLLM packs weights for its kernels as soon as a layer has all of its own, and drops what they were packed from, so new
-ones go through its layer-wise reloading. vLLM loads this class by name (``worker_extension_cls``) into its worker
-class; torch and vLLM are imported where they are used, since only such a worker has them for certain.
+vLLM packs a layer's weights for its kernels once the layer has all of them, and drops the unpacked weights, so new
+weights go through vLLM's layer-wise reloading. vLLM mixes this class by name (``worker_extension_cls``) into its worker
+class; torch and vLLM are imported inside functions, since only such a worker is sure to have them.
 """
 
 import pathlib
@@ -24,7 +24,7 @@ class WeightReceiver:
     vllm_config: Any
 
     def begin_weights(self) -> None:
-        """The next buckets are a whole new set of weights; what an earlier, broken-off set left is put in order."""
+        """Starts a complete new set of weights, and cleans up after an earlier, interrupted set."""
         from vllm.config import set_current_vllm_config  # pyright: ignore[reportMissingImports]
         from vllm.model_executor.model_loader import reload  # pyright: ignore[reportMissingImports]
 
@@ -34,7 +34,7 @@ class WeightReceiver:
             reload.initialize_layerwise_reload(model)
 
     def take_weights(self, bucket: Bucket | str) -> None:
-        """Loads some tensors, given as they are or by the path of a safetensors file."""
+        """Loads some tensors, given directly or as the path of a safetensors file."""
         from vllm.config import set_current_vllm_config  # pyright: ignore[reportMissingImports]
 
         tensors = read_bucket(pathlib.Path(bucket)) if isinstance(bucket, str) else bucket
@@ -42,9 +42,9 @@ class WeightReceiver:
             self.model_runner.get_model().load_weights(_torch_tensors(tensors))
 
     def finish_weights(self) -> None:
-        """All tensors have been taken: ends the reloading, and packs a tied head again.
+        """Ends the reloading after the last tensor, and packs a tied head again.
 
-        A tied head has no tensor of its own, so that nothing but this tells its packed copy of a new embedding.
+        A tied head has no tensor of its own, so only this updates its packed copy of the embedding.
         """
         from vllm.config import set_current_vllm_config  # pyright: ignore[reportMissingImports]
         from vllm.model_executor.layers import vocab_parallel_embedding  # pyright: ignore[reportMissingImports]
@@ -60,12 +60,12 @@ class WeightReceiver:
 
 
 def _torch_tensors(bucket: Bucket) -> Iterator[tuple[str, Any]]:
-    """The same memory as torch sees it, which does not know numpy's bfloat16."""
+    """The same memory as a torch tensor; torch does not know numpy's bfloat16."""
     import torch  # pyright: ignore[reportMissingImports]
 
     for name, array in bucket.items():
         narrow = array.dtype.name == "bfloat16"
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the arrays may be read-only, and no more than that is done with them
+            warnings.simplefilter("ignore")  # the arrays may be read-only, and are only read
             tensor = torch.from_numpy(array.view(np.int16) if narrow else array)
         yield name, tensor.view(torch.bfloat16) if narrow else tensor

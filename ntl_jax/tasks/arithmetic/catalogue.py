@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The word problems the generator can write: one template a line of reasoning, in tiers of one to four steps.
+"""The generator's word problems: one template per line of reasoning, in tiers of one to four steps.
 
-Words come from short lists and repeat, so that a small model meets each of them often; the texts of tiers 1 and 2 are
-short, since training time grows with them, and their solutions leave out the items: a small model learns to copy a
-word from the middle of a question long after it learns to copy the numbers.
+Words come from short lists, so that a small model sees each word often. Texts of tiers 1 and 2 are short, since
+training time grows with length, and their solutions omit the items: a small model learns to copy a word from the middle
+of a question long after it learns to copy the numbers.
 """
 
 from ntl_jax.tasks.arithmetic.templates import Template

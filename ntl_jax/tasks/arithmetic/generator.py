@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes GSM8K-format word problems: exact integer answers, any number of them, the same for the same seed.
+"""Writes word problems in GSM8K's format with exact integer answers, reproducible from a seed.
 
-Whether a question is a training or a held-out one is decided by a checksum of its text, so that no seed, count or
-tier can put a training question into an evaluation.
+A checksum of its text decides whether a question is for training or held out, so no seed, count or tier can put a
+training question into an evaluation.
 """
 
 import random
@@ -22,7 +22,7 @@ LARGEST_SMALL = 9
 """Largest multiplier and divisor: one digit."""
 
 LOW_TIER_LIMIT = 3
-"""Results of tiers 1 and 2 go up to this many times max_number: no more digits than a small model can learn."""
+"""Results of tiers 1 and 2 go up to this many times max_number, to keep numbers short enough for a small model."""
 
 HIGH_TIER_SCALE = 10
 """Numbers of tiers 3 and 4 go up to this many times max_number."""
@@ -31,10 +31,10 @@ HIGH_TIER_LIMIT = 10**9
 """Largest result of tiers 3 and 4."""
 
 LEAST_MAX_NUMBER = 5
-"""Below it some templates have no solution."""
+"""Smallest max_number: below it, some templates have no solution."""
 
 PATIENCE = 1_000
-"""Repeated questions in a row that mean that fewer than one in a hundred are left."""
+"""Consecutive repeated questions that imply that fewer than one in a hundred are left."""
 
 
 def generate_problems(
@@ -48,20 +48,20 @@ def generate_problems(
 ) -> list[Problem]:
     """Different problems, drawn from the templates of some tiers in equal shares.
 
-    The first problems of a longer list are those of a shorter one: ``index`` stands for the same problem wherever
-    seed, split, tiers and max_number are the same.
+    A longer list starts with the problems of a shorter one: with the same seed, split, tiers and max_number, the same
+    ``index`` is the same problem.
 
     Args:
-        num: how many.
-        seed: of the random draws.
+        num: number of problems.
+        seed: seed of the random draws.
         split: ``train`` or ``held_out``; no question is in both, whatever the seeds.
-        tiers: numbers of reasoning steps, of 1 to 4.
-        max_number: largest number in a question of tiers 1 and 2; tiers 3 and 4 go to ten times that.
-        patience: repeated questions in a row after which the supply counts as used up.
+        tiers: numbers of reasoning steps, each from 1 to 4.
+        max_number: largest number in questions of tiers 1 and 2; tiers 3 and 4 go up to ten times as far.
+        patience: consecutive repeated questions after which the supply counts as exhausted.
 
     Raises:
-        ValueError: for a setting out of range, or when there are fewer than ``num`` different problems; at the default
-            patience, fewer than one in a hundred were left.
+        ValueError: for a setting out of range, or if there are fewer than ``num`` different problems; at the default
+            patience, fewer than one in a hundred are left then.
 
     Example:
         >>> problem = generate_problems(1, seed=0, tiers=(1,))[0]
@@ -104,7 +104,7 @@ def _split_of(question: str) -> Split:
 
 
 def _texts(rng: random.Random, templates: dict[int, list[Template]], max_number: int) -> Iterator[tuple[str, str, str]]:
-    """Endless (question, solution, answer), with repetitions."""
+    """An endless stream of (question, solution, answer), with repetitions."""
     tiers = list(templates)
     while True:
         template = rng.choice(templates[rng.choice(tiers)])
@@ -114,7 +114,7 @@ def _texts(rng: random.Random, templates: dict[int, list[Template]], max_number:
 
 
 def _numbers(rng: random.Random, template: Template, max_number: int) -> dict[str, int]:
-    """Numbers of the template's question and of its steps: drawn until the whole solution is in range."""
+    """Numbers for the template's question and steps, redrawn until the whole solution is in range."""
     low = template.tier <= 2
     largest = max_number if low else HIGH_TIER_SCALE * max_number
     limit = LOW_TIER_LIMIT * max_number if low else HIGH_TIER_LIMIT

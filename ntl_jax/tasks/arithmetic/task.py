@@ -13,11 +13,11 @@ class Arithmetic(Task):
     """Word problems of the built-in generator, whose answers are integers after ``####``.
 
     Args:
-        num_train, num_held_out: problems of each split.
-        seed: of the random draws.
-        tiers: numbers of reasoning steps, of 1 to 4.
-        max_number: largest number in a question of tiers 1 and 2; tiers 3 and 4 go to ten times that.
-        template: text of the prompt, with ``{question}`` in it.
+        num_train, num_held_out: number of problems in each split.
+        seed: seed of the random draws.
+        tiers: numbers of reasoning steps, each from 1 to 4.
+        max_number: largest number in questions of tiers 1 and 2; tiers 3 and 4 go up to ten times as far.
+        template: text of the prompt, containing ``{question}``.
 
     Example:
         >>> task = Arithmetic(num_train=1, num_held_out=1, seed=0, tiers=(1,))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A word problem with its numbers left open: the text, the computation behind it, and how both are written out.
+"""Templates of word problems: text and computation with open numbers, and how to fill in the numbers.
 
-The question holds numbers as ``{a}``, ``{b}``, ...; the solution holds one bracket for every step, such as
-``[c=a+b]``, which names a result and is written out as ``12+7=<<12+7=19>>19``.
+The question holds numbers as ``{a}``, ``{b}``, ...; the solution has one bracket per step, such as ``[c=a+b]``, which
+names a result and is written out as ``12+7=<<12+7=19>>19``.
 """
 
 import dataclasses
@@ -11,21 +11,21 @@ import re
 from collections.abc import Mapping
 
 SMALLEST = 2
-"""Numbers of questions, and results where no negative ones are meant: plurals are always right."""
+"""Smallest number in questions, and smallest unsigned result, so that plurals are always right."""
 
 _STEP = re.compile(r"\[(?P<result>[a-z])=(?P<left>[a-z])(?P<op>[-+*/])(?P<right>[a-z]|\d+)\]")
 
 
 @dataclasses.dataclass(frozen=True)
 class Template:
-    """A question and its solution with the numbers left open.
+    """A question and its solution with open numbers.
 
     Args:
         tier: number of reasoning steps.
         question: text with ``{name}``, ``{other}``, ``{items}`` and numbers ``{a}``, ``{b}``, ...
         solution: text with the steps in brackets; the last step's result is the answer.
-        small: the numbers that stay below ten, so that products and divisions stay doable.
-        signed: results may be zero or negative.
+        small: letters of the numbers that stay below ten, so that products and divisions stay easy.
+        signed: whether results may be zero or negative.
 
     Example:
         >>> template = Template(1, "{name} has {a} {items}, gets {b}.", "{name} has [c=a+b] {items}.")
@@ -41,7 +41,7 @@ class Template:
 
     @functools.cached_property
     def numbers(self) -> tuple[str, ...]:
-        """The letters of the numbers that the question gives."""
+        """The letters of the question's numbers."""
         return tuple(re.findall(r"\{([a-z])\}", self.question))
 
     @functools.cached_property
@@ -59,11 +59,11 @@ class Template:
         return _STEP.sub(written_out, self.solution) + f"\n#### {{{self.steps[-1][0]}}}"
 
     def solve(self, numbers: Mapping[str, int], *, limit: int) -> dict[str, int] | None:
-        """All numbers with the results of the steps; None where a division leaves a rest, or a result is out of range.
+        """All numbers and the results of the steps; None if a division has a remainder or a result is out of range.
 
         Args:
             numbers: a value for every letter of ``self.numbers``.
-            limit: largest result allowed.
+            limit: largest allowed result.
         """
         values = dict(numbers)
         for result, left, op, right in self.steps:
@@ -81,7 +81,7 @@ class Template:
 
         Args:
             words: ``name``, ``other`` and ``items``.
-            values: what ``solve`` returned.
+            values: result of ``solve``.
         """
         fields = {**words, **values}
         return (

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints of a run, and what a resumed run must have in common with it."""
+"""Checkpoints of a run, and checks that a resumed run matches them."""

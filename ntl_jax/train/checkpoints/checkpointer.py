@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints by stage: everything that a resumed run needs to equal the uninterrupted one, and the best policy."""
+"""Checkpoints by stage: all state that a resumed run needs to equal an uninterrupted one, and the best policy."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -14,20 +14,20 @@ from ntl_jax.records import Params
 from ntl_jax.update.state import TrainState
 
 FOLDER = "checkpoints"
-"""Of a run folder."""
+"""Subfolder of a run folder."""
 Which = Literal["newest", "best"]
 
 
 class Checkpointer:
     """The checkpoints of one stage, under ``run/checkpoints/stage/<step>``.
 
-    The newest ones are kept, and the one whose held-out accuracy is the best.
+    It keeps the newest checkpoints and the one with the best held-out accuracy.
 
     Args:
         run: the run folder.
-        stage: its name.
-        keep_last: how many of the newest.
-        read_only: only looks, also while the run goes on.
+        stage: name of the stage.
+        keep_last: how many of the newest to keep.
+        read_only: only read; safe while the run continues.
     """
 
     def __init__(self, run: Path, stage: str, *, keep_last: int = 2, read_only: bool = False):
@@ -38,20 +38,20 @@ class Checkpointer:
             best_fn=_accuracy,
             create=not read_only,
             read_only=read_only,
-            cleanup_tmp_directories=not read_only,  # what a kill cut short
+            cleanup_tmp_directories=not read_only,  # partial writes of a killed process
             enable_async_checkpointing=False,
         )
         self._folder = (run / FOLDER / stage).absolute()
         self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     def save(self, step: int, state: TrainState, meta: Mapping[str, object], held_out: Mapping[str, float]) -> None:
-        """Writes a checkpoint, which is there whole or not at all.
+        """Writes a checkpoint atomically.
 
         Args:
-            step: done so far.
-            state: of the trainer.
-            meta: JSON: the trainer's position, and the record that `resume` compares.
-            held_out: metrics of the policy's evaluation; empty where there was none at this step.
+            step: steps done so far.
+            state: the trainer's state.
+            meta: JSON with the trainer's position and the record that `resume` compares.
+            held_out: metrics of the policy's evaluation; empty without an evaluation at this step.
         """
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(dict(meta)))
         self._manager.save(step, args=arguments, metrics=dict(held_out), force=True)
@@ -61,11 +61,11 @@ class Checkpointer:
         return self._manager.latest_step()
 
     def step_of(self, which: Which) -> int | None:
-        """The newest checkpoint, or the best: the newest of the best ones, where none was evaluated of all."""
+        """Step of the newest or the best checkpoint. Ties, or no evaluation at all, go to the newest."""
         return self._manager.best_step() if which == "best" else self._manager.latest_step()
 
     def best_accuracy(self) -> float:
-        """Held-out accuracy of the best checkpoint; -inf where none was evaluated."""
+        """Held-out accuracy of the best checkpoint; -inf if none was evaluated."""
         step = self._manager.best_step()
         return float("-inf") if step is None else _accuracy(self._manager.metrics(step))
 
@@ -73,7 +73,7 @@ class Checkpointer:
         """The newest checkpoint: its step, the state placed like ``like``, its meta, its held-out metrics.
 
         Raises:
-            ValueError: its arrays have other shapes than those of ``like``.
+            ValueError: if its arrays differ in shape from those of ``like``.
         """
         step = self._manager.latest_step()
         assert step is not None, "ask latest_step() first"
@@ -84,7 +84,7 @@ class Checkpointer:
         except ValueError as error:
             raise ValueError(
                 f"the state of {self._folder / str(step)} does not fit this run's policy and optimizer: resume with "
-                f"the model, tokenizer and optimizer that the run began with, or begin a new run. {error}"
+                f"the model, tokenizer and optimizer that the run began with, or start a new run. {error}"
             ) from error
         return step, restored["state"], restored["meta"], dict(self._manager.metrics(step) or {})
 
@@ -93,7 +93,7 @@ class Checkpointer:
         return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
 
     def restore_policy(self, step: int, like: Params) -> Params:
-        """What the policy had come to: its average where one is kept, else its parameters, placed like ``like``."""
+        """The policy's moving average if kept, else its parameters, placed like ``like``."""
         params, folder = jax.tree.map(ocp.utils.to_shape_dtype_struct, like), self._folder / str(step) / "state"
         with ocp.PyTreeCheckpointer() as checkpointer:
             stored = checkpointer.metadata(folder).item_metadata.tree["models"]["policy"]
@@ -109,18 +109,18 @@ class Checkpointer:
 
 
 def restore_policy(run: Path, like: Params, which: Which = "newest") -> tuple[str, int, Params]:
-    """A run's policy, or its average where one is kept: of the newest checkpoint, or of the best of its last stage.
+    """A run's policy, or its moving average if kept, from the newest or the best checkpoint of the last stage.
 
     Args:
         run: the run folder.
-        like: parameters of the policy's shapes, for where they are to lie.
-        which: of the checkpoints.
+        like: parameters with the policy's shapes and the wanted placement.
+        which: which checkpoint.
 
     Returns:
         Stage, step and parameters.
 
     Raises:
-        ValueError: the run has no checkpoint.
+        ValueError: if the run has no checkpoint.
     """
     for stage, checkpoints in _stages(run):
         step = checkpoints.step_of(which)
@@ -138,7 +138,7 @@ def newest_meta(run: Path) -> tuple[str, dict[str, Any]] | None:
 
 
 def _stages(run: Path) -> Iterator[tuple[str, Checkpointer]]:
-    """The checkpoints of the stages that have a folder, last stage first."""
+    """Checkpointers of the stages that have a folder, last stage first."""
     for stage in reversed(STAGES):
         if (run / FOLDER / stage).is_dir():
             with contextlib.closing(Checkpointer(run, stage, read_only=True)) as checkpoints:

@@ -44,10 +44,10 @@ def check_schedule(config: RunConfig, stage: str, meta: Mapping[str, Any]) -> No
     Args:
         config: configuration of the resumed run.
         stage: stage of the newest checkpoint.
-        meta: meta of that checkpoint; without a record, nothing is checked.
+        meta: meta of that checkpoint; without a record in it, nothing is checked.
 
     Raises:
-        ValueError: with the old and the new number of updates.
+        ValueError: naming the old and the new number of updates.
 
     Example: twice as many iterations would stretch a cosine schedule
         >>> from ntl_jax.config import AlgorithmSection, OptimizerSection, TrainerSection
@@ -102,12 +102,12 @@ def check_data(config: RunConfig, found: Mapping[str, str], meta: Mapping[str, A
 
 
 def fingerprints(policy: Policy, params: Params, prompts: Prompts, reward: RewardFunction) -> dict[str, str]:
-    """A hash of each input of a run, by the setting that names it; values computed from the inputs are not hashed.
+    """A hash of each input of a run, by the setting that names the input; values computed from inputs are not hashed.
 
     Args:
         policy, params: the initial policy, which is also the reference policy.
         prompts: training and held-out prompts.
-        reward: the files that name and define it are hashed, not its imports.
+        reward: hashed by the files that name and define it, not their imports.
     """
     found = {
         "data.train": _hash(map(_row, prompts.train)),
@@ -132,7 +132,7 @@ def _row(prompt: Prompt) -> str:
 
 
 def _tokenizer(tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """Everything that determines the ids."""
+    """Everything that determines the token ids."""
     fast = isinstance(tokenizer, PreTrainedTokenizerFast)
     ids = tokenizer.backend_tokenizer.to_str() if fast else json.dumps(sorted(tokenizer.get_vocab().items()))
     return [ids, json.dumps(tokenizer.special_tokens_map, sort_keys=True, default=str), str(tokenizer.chat_template)]
@@ -140,12 +140,12 @@ def _tokenizer(tokenizer: PreTrainedTokenizerBase) -> list[str]:
 
 @jax.jit
 def _checksums(params: Params) -> list[jax.Array]:
-    """A checksum of each parameter's bits in their order, computed on its own devices."""
+    """A checksum of each parameter's bits in order, computed on the parameter's devices."""
 
     def checksum(x: jax.Array) -> jax.Array:
         bits = jax.lax.bitcast_convert_type(x, f"uint{8 * x.dtype.itemsize}").astype(jnp.uint32)
         places = jax.lax.iota(jnp.uint32, x.size).reshape(x.shape)
-        mixed = (bits ^ (places * 0x27D4EB2F)) * 0x5BD1E995  # multiplication moves bits up, the shift moves them down
+        mixed = (bits ^ (places * 0x27D4EB2F)) * 0x5BD1E995  # multiplication moves bits up, the shift moves bits down
         return jnp.sum((mixed ^ (mixed >> 15)) * 0x165667B1, dtype=jnp.uint32)
 
     return [checksum(leaf) for leaf in jax.tree.leaves(params)]

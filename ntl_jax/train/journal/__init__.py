@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run writes down while it goes."""
+"""What a run writes to its folder while it runs."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The NTL record of an iteration for people: as a numpy file, and in words for the logger ``ntl``."""
+"""The NTL record of an iteration for people: a numpy file, and text for the logger ``ntl``."""
 
 import logging
 import pathlib
@@ -14,13 +14,13 @@ LOGGER = logging.getLogger("ntl")
 
 
 def save_digit_info(scored: Scored, path: pathlib.Path) -> None:
-    """Writes a compressed file: one entry a digit of all samples, one entry a sample where the name says so.
+    """Writes a compressed file: one entry per digit of all samples, or per sample in arrays named ``sample_*``.
 
     Args:
-        scored: with an NTL record.
+        scored: samples with an NTL record.
         path: ends in ``.npz``.
 
-    Example: the truths of the third sample's digits
+    Example: the true digits of the third sample
         >>> import numpy as np
         >>> def truths(path):
         ...     file = np.load(path)
@@ -54,11 +54,11 @@ def save_digit_info(scored: Scored, path: pathlib.Path) -> None:
 
 
 def log_samples(scored: Scored, rows: Sequence[int]) -> None:
-    """Logs what went into and came out of the reward function for some samples, digit by digit.
+    """Logs inputs and outputs of the reward function for some samples, digit by digit.
 
     Args:
-        scored: with an NTL record.
-        rows: which samples.
+        scored: samples with an NTL record.
+        rows: indices of the samples to log.
     """
     for row in rows:
         prompt, outcome = scored.prompts[row], scored.outcomes[row]
@@ -77,7 +77,7 @@ def log_samples(scored: Scored, rows: Sequence[int]) -> None:
 
 
 def _in_words(info: NTLInfo) -> str:
-    """The record of one sample, a line a digit."""
+    """The record of one sample, one line per digit."""
     lines = [
         f"  position {t}: digit {info.digit_values[0, t]} of log-prob {info.digit_log_probs_selected[0, t]:.4f}, "
         f"truth {info.digit_ground_truth[0, t] if info.has_truth[0, t] else 'none'}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics of an iteration that are read off the samples on the host."""
+"""Metrics of an iteration that are computed from the samples, on the host."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from ntl_jax.records import Experience, NTLInfo
 def iteration_metrics(
     scored: Scored, experience: Experience, seconds: Mapping[str, float], *, log_ntl: bool
 ) -> dict[str, float]:
-    """Rewards, lengths, speed and, with ``log_ntl``, NTL of one iteration."""
+    """Rewards, lengths, speed and, with ``log_ntl``, NTL metrics of one iteration."""
     valid = scored.valid
     scores = scored.scores[valid]
     lengths = np.array([len(t.response_ids) for t in scored.trajectories])
@@ -44,7 +44,7 @@ def iteration_metrics(
 
 
 def ntl_metrics(info: NTLInfo, tau: float) -> dict[str, float]:
-    """The ``ntl/`` group; a mean over no sample is NaN."""
+    """The ``ntl/`` metrics; a mean over no samples is NaN."""
     loss = _mean(info.ntl_loss[np.isfinite(info.ntl_loss)])
     reward = float(np.exp(-info.ntl_loss / tau).mean())
     places = info.has_truth.sum() + info.missing_places.sum()
@@ -62,7 +62,7 @@ def ntl_metrics(info: NTLInfo, tau: float) -> dict[str, float]:
 
 
 def shown_rows(scored: Scored, count: int) -> list[int]:
-    """Rows of the samples that are written down, spread over all."""
+    """Rows of the samples to write, spread evenly over all."""
     return np.linspace(0, len(scored.readings) - 1, count).astype(int).tolist()
 
 
@@ -96,7 +96,7 @@ def _critic_metrics(values: np.ndarray, returns: np.ndarray) -> dict[str, float]
 
 
 def _reward_metrics(scored: Scored) -> dict[str, float]:
-    """Means of what the reward function returned beside the score, over the samples that have it."""
+    """Means of the reward function's other outputs, each over the samples that have it."""
     names = sorted({name for outcome in scored.outcomes for name in outcome.metrics})
     return {
         f"reward/{name}": _mean(np.array([o.metrics[name] for o in scored.outcomes if name in o.metrics]))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that a run writes down while it goes."""
+"""Everything that a run writes to its folder and trackers while it runs."""
 
 import contextlib
 import pathlib
@@ -23,17 +23,17 @@ from ntl_jax.train.journal.iteration_metrics import sample_record, shown_rows
 
 
 class Journal:
-    """The lines, samples, errors and evaluations of a run folder, and the trackers; a context manager.
+    """Writes the metric lines, samples, errors and evaluations of a run folder, and the trackers; a context manager.
 
     Args:
-        config: of the run.
+        config: the run's configuration.
         folder: the run folder.
     """
 
     def __init__(self, config: RunConfig, folder: pathlib.Path):
         self._config, self._folder = config, folder
         warm_start = config.warm_start.steps
-        # Trackers know one axis of steps, which goes on through the stages; step 0 of PPO has a place of its own.
+        # Trackers have one step axis, which runs through all stages; step 0 of PPO gets its own step.
         self._axis = {"warm_start": 0, "ppo": warm_start + 1 if warm_start else 0}
         self._open = contextlib.ExitStack()
         self._metrics = self._open.enter_context(MetricWriter(folder))
@@ -44,7 +44,7 @@ class Journal:
             self._open.callback(tracker.close)
 
     def write(self, stage: str, step: int, metrics: Mapping[str, float], scored: Scored | None) -> None:
-        """One step: its metrics, a few of its samples, and with ``ntl.save_digit_info`` its NTL record."""
+        """Writes one step: its metrics, a few samples and, with ``ntl.save_digit_info``, its NTL record."""
         self._metrics.write(stage, step, metrics)
         for tracker in self._trackers:
             tracker.log(self._axis[stage] + step, finite(metrics))
@@ -56,16 +56,16 @@ class Journal:
             save_digit_info(scored, self._folder / "digit_info" / f"{step:06}.npz")
 
     def write_reward_errors(self, stage: str, step: int, scored: Scored) -> None:
-        """Why samples of a step have no reward, those included that were replaced."""
+        """Writes why samples of a step have no reward, including samples that were replaced."""
         for prompt, error in scored.reward_errors:
             self._reward_errors.write(stage, step, prompt, error)
 
     def write_evaluation(self, stage: str, step: int, evaluation: Evaluation) -> None:
-        """Every held-out problem with its responses: ``evaluations/STAGE-STEP.jsonl``."""
+        """Writes every held-out problem with its responses: ``evaluations/STAGE-STEP.jsonl``."""
         write_rows(self._folder / "evaluations" / f"{stage}-{step:06}.jsonl", examples(evaluation))
 
     def cut_back(self, stage: str, step: int) -> None:
-        """What was written past a checkpoint is written again."""
+        """Deletes what was written after a checkpoint: the resumed run writes it again."""
         for writer in (self._metrics, self._samples, self._reward_errors):
             writer.truncate_after(stage, step)
         for tracker in self._trackers:

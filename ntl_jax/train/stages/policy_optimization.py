@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Policy optimization, one iteration at a time: sample, score, estimate advantages, update.
 
-Deviations of the default from Schulman et al., 2017 (https://arxiv.org/abs/1707.06347): the baseline is the mean of a
-prompt's samples (GRPO) and not a critic; every token of a response has the same advantage then; the reward comes at the
-last token; advantages are not whitened over the batch with the group baseline, whose scale is a group's deviation.
-``old_log_probs`` are those captured while sampling. The other choices: docs/algorithms.md.
+The defaults deviate from Schulman et al., 2017 (https://arxiv.org/abs/1707.06347): the baseline is the mean of a
+prompt's samples (GRPO), not a critic, so every token of a response has the same advantage; the reward comes at the last
+token; advantages are divided by the group's standard deviation, not whitened over the batch. ``old_log_probs`` are
+captured while sampling. Other settings: docs/algorithms.md.
 """
 
 import dataclasses
@@ -41,13 +41,13 @@ class PPOTrainer(Stage):
     """Policy optimization on the prompts of a data set.
 
     Args:
-        config: its ``algorithm``, ``rollout`` and ``ntl`` sections rule the stage.
-        policy, params: the policy with its weights.
+        config: its ``algorithm``, ``rollout`` and ``ntl`` sections configure the stage.
+        policy, params: the policy and its weights.
         critic: parameters of the critic, for ``algorithm.advantage=gae``; else None.
         terms: the losses of an update.
-        source: gives the samples.
-        builder: gives them credit.
-        engine: what samples; an update takes no weights that are lent to it.
+        source: provides the samples.
+        builder: builds experience from the samples.
+        engine: the rollout engine; no update runs while weights are lent to it.
     """
 
     name, section = "ppo", "algorithm"
@@ -74,7 +74,7 @@ class PPOTrainer(Stage):
         self._begin({"policy": params} if critic is None else {"policy": params, "critic": critic})
 
     def _begin(self, params: Mapping[str, Params]) -> None:
-        """The state, and the steps that change it."""
+        """Creates the state and the jitted steps that change it."""
         algorithm, mesh, updates = self.config.algorithm, self.policy.mesh, planned_updates(self.config)["ppo"]
         optimizer, rates = algorithm.optimizer, {"critic": algorithm.critic_learning_rate}
         groups, decays = {"policy": "actor", "critic": "critic"}, {"policy": optimizer.ema_decay}
@@ -114,7 +114,7 @@ class PPOTrainer(Stage):
         return metrics | iteration_metrics(scored, experience, clock.seconds, log_ntl=log_ntl), scored
 
     def _update(self, rows: Rows, experience: Experience) -> dict[str, float]:
-        """Epochs x minibatches of updates; the ratio of the first shows whether sampler and trainer agree.
+        """Epochs x minibatches updates; the first update's ratio shows whether sampler and trainer agree.
 
         An update in which all weights are 0 is skipped: the optimizer would apply only momentum and weight decay.
         """
@@ -144,7 +144,7 @@ class PPOTrainer(Stage):
         return total
 
     def _minibatch(self, rows: Rows, experience: Experience) -> Batch[Experience]:
-        """Rows of one update as they go through the model: with weights, and packed if so asked."""
+        """The batch of one update: rows with weights, packed if configured."""
         config = self.config
         settings = {"mode": config.algorithm.aggregation, "scale": config.rollout.max_tokens}
         weights = policy_weights(experience, **settings, reference_weight=self._kl.beta)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which policy samples what a stage learns from."""
+"""Provides a stage's samples, and decides which version of the policy draws them."""
 
 import abc
 from collections.abc import Mapping
@@ -21,24 +21,24 @@ class SampleSource(abc.ABC):
         Args:
             iteration: counts from 0.
             policy: the newest parameters.
-            clock: laps for each part.
+            clock: records a lap per part.
         """
 
     @abc.abstractmethod
     def position(self) -> dict[str, Any]:
-        """What a checkpoint needs, as JSON."""
+        """The source's position for a checkpoint, as JSON."""
 
     @abc.abstractmethod
     def restore(self, position: Mapping[str, Any]) -> None:
-        """Continues where a checkpoint was written."""
+        """Continues from a checkpoint's position."""
 
 
 class Lockstep(SampleSource):
-    """Each iteration learns from samples of the newest policy: sampling and updates take turns, nothing is copied.
+    """Each iteration learns from samples of the newest policy: sampling and updates alternate, weights are not copied.
 
     Args:
-        engine: samples.
-        collector: of the same engine.
+        engine: samples responses.
+        collector: collects samples from the same engine.
     """
 
     def __init__(self, engine: RolloutEngine, collector: Collector):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a stage of training is: steps that change a state, and what a run must know to drive and resume them."""
+"""The interface of a training stage: steps that change a state, and what a run needs to drive and resume them."""
 
 import abc
 from collections.abc import Mapping, Sequence
@@ -14,12 +14,12 @@ class Stage(abc.ABC):
     """A stage of training.
 
     Attributes:
-        name: of its checkpoints and of its lines in metrics.jsonl.
-        section: of the configuration, for messages.
-        total: steps until its end.
-        eval_every: steps between evaluations of the policy; None: after the last one only. With it, the policy is also
-            evaluated before the first step, and ``trainer.target_accuracy`` ends the stage.
-        state: what its steps change.
+        name: name of the stage in checkpoints and metrics.jsonl.
+        section: its section of the configuration, for messages.
+        total: number of steps.
+        eval_every: steps between evaluations of the policy; None: evaluate only after the last step. If set, the policy
+            is also evaluated before the first step, and ``trainer.target_accuracy`` ends the stage.
+        state: the state that its steps change.
     """
 
     name: ClassVar[str]
@@ -30,20 +30,20 @@ class Stage(abc.ABC):
 
     @abc.abstractmethod
     def step(self) -> tuple[dict[str, float], Scored | None]:
-        """One step; returns its metrics and, where it sampled, its scored samples."""
+        """Runs one step; returns its metrics and, if it sampled, its scored samples."""
 
     @property
     @abc.abstractmethod
     def last_prompts(self) -> Sequence[int]:
-        """Indices of the prompts of the last step."""
+        """Indices of the last step's prompts."""
 
     @abc.abstractmethod
     def weights(self) -> Weights:
-        """What the policy has come to: its average where one is kept, else its newest parameters."""
+        """The trained policy: its moving average if kept, else its newest parameters."""
 
     @abc.abstractmethod
     def position(self) -> dict[str, Any]:
-        """What a checkpoint needs beside the state, as JSON."""
+        """What a checkpoint needs in addition to the state, as JSON."""
 
     @abc.abstractmethod
     def restore(self, state: TrainState, position: Mapping[str, Any]) -> None:

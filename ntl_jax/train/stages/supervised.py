@@ -23,15 +23,15 @@ from ntl_jax.update.state import TrainState, init_model_state, init_train_state
 from ntl_jax.update.step import Learner, Models, Term, make_step
 from ntl_jax.update.token_weights import supervised_weights
 
-STREAM = 1  # of the run's random numbers: keeps this stage's apart from the others'
+STREAM = 1  # separates this stage's random numbers from those of other stages
 
 
 class SupervisedTrainer(Stage):
-    """Teaches the policy the reference solutions.
+    """Trains the policy on the reference solutions.
 
     Args:
-        config: its ``warm_start`` section rules the stage.
-        policy, params: the policy with its weights.
+        config: its ``warm_start`` section configures the stage.
+        policy, params: the policy and its weights.
         examples: pairs of a prompt and its solution's ids.
     """
 
@@ -84,7 +84,7 @@ class SupervisedTrainer(Stage):
         return self._last_prompts
 
     def weights(self) -> Weights:
-        """At the end those that policy optimization begins with: version 0. The versions before it are negative."""
+        """The weights that policy optimization starts with, version 0; earlier weights have negative versions."""
         return Weights(Version(int(self.state.step) - self.total), self.state.policy.result)
 
     def position(self) -> dict[str, Any]:

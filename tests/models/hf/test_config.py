@@ -117,10 +117,10 @@ def test_a_window_that_no_layer_uses_is_no_window():
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"config.json is no readable Hugging Face configuration"):
+    with pytest.raises(ValueError, match=r"config.json is not a readable Hugging Face configuration"):
         ModelConfig.from_hf(tmp_path)
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ValueError, match=r"config.json is no readable Hugging Face configuration"):
+    with pytest.raises(ValueError, match=r"config.json is not a readable Hugging Face configuration"):
         ModelConfig.from_hf(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(QWEN | {"mlp_bias": True}))
     with pytest.raises(

@@ -58,7 +58,7 @@ def critic_of(architecture: str, *, tie_embeddings: bool):
 
 def test_hugging_face_has_a_name_for_every_parameter_of_the_policy():
     assert {row.ours.rpartition(".")[2] for row in TABLE} == PARAMETERS.keys() - {"value_head"}
-    with pytest.raises(ValueError, match=r"^value_head: no name of Hugging Face's; add a row to TABLE"):
+    with pytest.raises(ValueError, match=r"^value_head: no Hugging Face name; add a row to TABLE"):
         hf_layout({"value_head": critic_of("Qwen2ForCausalLM", tie_embeddings=True)["value_head"]})
 
 

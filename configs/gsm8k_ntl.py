@@ -2,8 +2,8 @@
 """A tiny policy learns GSM8K-style arithmetic: supervised warm start, then clipped PPO with Number Token Loss.
 
 Command:   python launch/train.py --config=gsm8k_ntl
-Hardware:  2 CPU cores, about 4 minutes
-Expected:  held-out accuracy 45 -> 75 (seed 0), 50 -> 80 (seed 1), 48 -> 80 (seed 2), greedy, 512 problems
+Hardware:  2 CPU cores, about 2 minutes
+Expected:  held-out accuracy 56 -> 82 (seed 0), 55 -> 77 (seed 1), 46 -> 87 (seed 2), greedy, 512 problems
 
 With --config.model.path=FOLDER (or a name on the Hugging Face hub) the same run trains Qwen2, Qwen3, Llama or Mistral
 weights with their own tokenizer; then also set --config.warm_start.steps=0 and a smaller learning rate.

@@ -27,12 +27,18 @@ collect_ignore = [
 KIND = "optimized" if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "0" else "fast"
 COMPILATION_CACHE = pathlib.Path(__file__).parent / ".jax_cache" / KIND
 
+LONGEST = ("test_kill.py", "test_round.py", "test_policy_optimization.py", "test_resume.py")
+
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", os.environ.get("JAX_COMPILATION_CACHE_DIR", str(COMPILATION_CACHE)))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest file comes first, so that no worker is left with it when the others are done."""
-    items.sort(key=lambda item: item.path.name != "test_kill.py")
+    """Tests of the finished run are slow. The longest files come first: nobody waits for the worker that has them."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "finished" in item.fixturenames:
+            item.add_marker("slow")
+    items.sort(key=lambda item: item.path.name not in LONGEST)

@@ -41,7 +41,7 @@ from ntl_jax.rows.passes import predictor_states
 from ntl_jax.update.objectives import Loss
 from ntl_jax.update.state import init_model_state, init_params, init_train_state
 from ntl_jax.update.step import Learner, Models, Term, make_step
-from ntl_jax.update.weights import supervised_weights
+from ntl_jax.update.token_weights import supervised_weights
 
 MAX_NORM, LEARNING_RATE, WEIGHT_DECAY = 1.0, 1e-4, 0.01
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}

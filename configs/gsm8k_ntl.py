@@ -8,7 +8,7 @@ Expected:  held-out accuracy 45 -> 75 (seed 0), 50 -> 80 (seed 1), 48 -> 80 (see
 With --config.model.path=FOLDER (or a name on the Hugging Face hub) the same run trains Qwen2, Qwen3, Llama or Mistral
 weights with their own tokenizer; then also set --config.warm_start.steps=0 and a smaller learning rate.
 
-One-step problems with numbers to 10: every fact of + - * / is met often enough to be learnt from its own samples. The
+One-step problems with numbers to 10: every fact of + - * / is met often enough to be learned from its own samples. The
 warm start keeps its learning rate to the end and stops early, so that PPO starts where the format is written and half
 of the greedy answers are right; PPO's rate falls to zero, and part of its gain is that lower rate.
 

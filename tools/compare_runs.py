@@ -70,9 +70,10 @@ def _lines(run: pathlib.Path, steps: int | None) -> Iterator[tuple[str, object]]
     for path in [run / "metrics.jsonl", run / "samples.jsonl", *sorted(run.glob("evaluations/*.jsonl"))]:
         if not path.is_file():
             continue
+        of_file = path.stem.rpartition("-")[2] if path.parent != run else "0"  # evaluations/STAGE-STEP.jsonl
         for number, text in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
             line = json.loads(text) if text else None
-            if line is not None and (steps is None or line.get("step", 0) <= steps):
+            if line is not None and (steps is None or line.get("step", int(of_file)) <= steps):
                 yield f"{path.relative_to(run).as_posix()}:{number}", line
 
 

@@ -69,8 +69,8 @@ FAULTS = (
     Fault("experience/collector.py", "epoch * self._draws_per_epoch + prompt.index", "prompt.index"),
     Fault("experience/collector.py", "learned &= np.repeat(responses.valid", "learned |= np.repeat(responses.valid"),
     Fault("experience/scorer.py", "if i in reasons else x", "if i not in reasons else x"),
-    Fault("experience/digits/costs.py", "np.abs(DIGITS - truth[:, None])", "(DIGITS - truth[:, None])"),
-    Fault("experience/digits/record.py", "MAX_LOSS[method] * unmatched", "MAX_LOSS[method] * missing"),
+    Fault("experience/digits/numpy_losses.py", "np.abs(DIGITS - truth[:, None])", "(DIGITS - truth[:, None])"),
+    Fault("experience/digits/ntl_info.py", "MAX_LOSS[method] * unmatched", "MAX_LOSS[method] * missing"),
     Fault("experience/digits/source.py", "if not self._runs or (", "if not self._runs and ("),
     # The update
     Fault(
@@ -92,8 +92,8 @@ FAULTS = (
     ),
     Fault(
         "update/objectives.py",
-        "return self.weight * jnp.where(_numbers(targets), weights.numbers *",
-        "return self.weight * jnp.where(_numbers(targets), weights.loss *",
+        "return self.weight * jnp.where(targets.has_number, weights.numbers *",
+        "return self.weight * jnp.where(targets.has_number, weights.loss *",
     ),
     Fault("update/surrogate.py", "(too_high & (advantages > 0)) | (too_low & (advantages < 0))", "too_high | too_low"),
     Fault("update/surrogate.py", "log_probs - log_ratio", "log_probs + log_ratio"),

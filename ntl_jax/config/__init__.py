@@ -27,7 +27,7 @@ from ntl_jax.config.sections import (
 )
 from ntl_jax.config.serialization import flatten, from_dict
 from ntl_jax.config.stored import CONFIG_FILE, FORMAT, config_to_json, holds_run, stored_config
-from ntl_jax.config.temperature import parse_schedule
+from ntl_jax.config.tau_schedule import parse_schedule
 from ntl_jax.config.vllm import VllmSection
 
 __all__ = [

@@ -5,7 +5,7 @@ import dataclasses
 from typing import Literal
 
 from ntl_jax.config.setting import Need, Range, above, at_least, positive, setting, when
-from ntl_jax.config.temperature import FORM, parse_schedule
+from ntl_jax.config.tau_schedule import FORM, parse_schedule
 
 _NTL = when("ntl.enabled", True)
 _CUSTOM = Need("reward.function", lambda x: x is not None, " to one that takes it, as 'ntl_jax.rewards:compute_score'")

@@ -67,8 +67,6 @@ class Collector:
         self._num_prompts = config.rollout.prompts_per_step
         self._draws_per_epoch = 1 + max(prompt.index for prompt in prompts)
         self.cursor = DataCursor(len(prompts), self._num_prompts, seed=config.seed + STREAM)
-        self.last_prompts: list[int] = []
-        """Indices of the last iteration's prompts."""
 
     def __call__(self, policy: Params, iteration: int, clock: Clock) -> Samples:
         """The samples of an iteration, sampled with the weights lent to the engine.
@@ -89,7 +87,6 @@ class Collector:
         of_samples = chosen[:, None] * self._sampling.num_samples + np.arange(self._sampling.num_samples)
         scored = rounds[0] if len(rounds) == 1 and found.all() else join_scored(rounds, of_samples.ravel())
         learned = np.repeat(found[chosen], self._sampling.num_samples)
-        self.last_prompts = [p.index for p in scored.prompts[:: self._sampling.num_samples]]
         metrics = {}
         if self._algorithm.dynamic_sampling:
             metrics = {"sampling/refills": float(len(rounds) - 1), "sampling/equal_groups": float((~found).sum())}

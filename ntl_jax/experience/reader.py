@@ -51,12 +51,12 @@ class Reader:
             prompts: one per response.
             trajectories: the responses.
         """
-        if not self._section.cache_digit_mappings:
-            self._read_tokenizer()
+        self._follow_tokenizer()
         return [self._read(prompt, t) for prompt, t in zip(prompts, trajectories, strict=True)]
 
     def labels(self, prompts: Sequence[Prompt], trajectories: Sequence[Trajectory]) -> list[DigitLabels]:
         """Only the labels, whatever the settings."""
+        self._follow_tokenizer()
         labels = []
         for prompt, trajectory in zip(prompts, trajectories, strict=True):
             text, starts = self._decode(trajectory.response_ids)
@@ -73,8 +73,12 @@ class Reader:
         self, prompt: Prompt, trajectory: Trajectory, text: str, starts: np.ndarray, answer: Answer | None
     ) -> DigitLabels:
         numbers = sampled_numbers(trajectory.response_ids, self._token_values)
-        return label_response(text, starts, numbers, prompt.ground_truth, answer=answer, mode=self._section.reward_mode)
+        settings = {"mode": self._section.reward_mode, "markers": self._task.markers}
+        return label_response(text, starts, numbers, prompt.ground_truth, answer=answer, **settings)
 
-    def _read_tokenizer(self) -> None:
+    def _follow_tokenizer(self) -> None:
+        """Reads the tokenizer again, where the settings say that it may change."""
+        if self._section.cache_digit_mappings:
+            return
         table = NumberTable.from_tokenizer(self._tokenizer, self._table.kind, vocab_size=len(self._token_values))
         self._token_values, self._decode = np.asarray(table.token_values), TokenDecoder(self._tokenizer)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ntl_jax.config import NTLSection, RewardSection, parse_schedule
-from ntl_jax.experience.digits.record import blank_labels, build_ntl_info, confidence_ntl_info, number_ntl_info
+from ntl_jax.experience.digits.ntl_info import blank_labels, build_ntl_info, confidence_ntl_info, number_ntl_info
 from ntl_jax.experience.reader import Reader, Reading
 from ntl_jax.experience.scored import Scored
 from ntl_jax.numerals import DigitLabels

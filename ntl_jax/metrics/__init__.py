@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run's output: metric lines, samples, curves, progress. Names and meanings of metrics: ``metrics.names``."""
 
+from ntl_jax.metrics.atomic_files import write_rows, write_whole
 from ntl_jax.metrics.clock import Clock
 from ntl_jax.metrics.console import ProgressView, print_comparison, print_header
 from ntl_jax.metrics.curves import plot_curves
 from ntl_jax.metrics.names import STAGES
-from ntl_jax.metrics.repeated import majority, pass_at_k, repeated_metrics
+from ntl_jax.metrics.pass_at_k import majority, pass_at_k, repeated_metrics
 from ntl_jax.metrics.sums import Mean, MetricSums
 from ntl_jax.metrics.trackers.tracker import Tracker, check_installed, finite, open_trackers
-from ntl_jax.metrics.whole import write_rows, write_whole
 from ntl_jax.metrics.writer import MetricWriter, RewardErrorWriter, SampleRecord, SampleWriter, read_lines
 
 __all__ = [

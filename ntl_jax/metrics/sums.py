@@ -17,7 +17,7 @@ class Mean(NamedTuple):
 
 
 class MetricSums(NamedTuple):
-    """Metrics by name: weighted means, and maxima.
+    """Metrics by name: weighted means, and maxima. A sum has the metrics of both; not every update has all of them.
 
     Example:
         >>> a = MetricSums({"loss": Mean(jnp.float32(3.0), jnp.float32(1.0))}, {"ratio": jnp.float32(1.5)})
@@ -30,10 +30,12 @@ class MetricSums(NamedTuple):
     maxima: dict[str, Float[Array, ""]]
 
     def __add__(self, other: "MetricSums") -> "MetricSums":  # pyright: ignore[reportIncompatibleMethodOverride]
-        return MetricSums(
-            jax.tree.map(lambda a, b: a + b, self.means, other.means),
-            jax.tree.map(jnp.maximum, self.maxima, other.maxima),
-        )
+        means, maxima = self.means | other.means, self.maxima | other.maxima
+        for name in self.means.keys() & other.means.keys():
+            means[name] = Mean(*map(jnp.add, self.means[name], other.means[name]))
+        for name in self.maxima.keys() & other.maxima.keys():
+            maxima[name] = jnp.maximum(self.maxima[name], other.maxima[name])
+        return MetricSums(means, maxima)
 
     def to_dict(self) -> dict[str, float]:
         """Plain floats on the host; a mean with zero weight is NaN."""

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ntl_jax.numerals.alignment import NONE, align
-from ntl_jax.numerals.answers.answer import Answer, reference_number
+from ntl_jax.numerals.answers.answer import DEFAULT_MARKERS, Answer, AnswerMarkers, reference_number
 from ntl_jax.numerals.equations.finder import find_equations
 from ntl_jax.numerals.spans import Numeral
 
@@ -67,6 +67,7 @@ def label_response(
     *,
     answer: Answer | None,
     mode: Mode = "final_answer",
+    markers: AnswerMarkers = DEFAULT_MARKERS,
 ) -> DigitLabels:
     """Labels a response's number tokens with what they should have been.
 
@@ -80,6 +81,7 @@ def label_response(
         reference: the true answer.
         answer: of the response, as `find_answer` or `find_text_answer` read it.
         mode: which numbers have a truth.
+        markers: how a reference that is a whole solution marks its answer.
 
     Returns:
         The labels of all T tokens.
@@ -97,7 +99,7 @@ def label_response(
     token_starts = starts.tolist()
     is_answer = np.zeros(len(digits), bool)
     missing = {True: 0, False: 0}  # by whether they are the answer's
-    true, written = reference_number(reference), answer.numeral if answer else None
+    true, written = reference_number(reference, markers), answer.numeral if answer else None
     for target in _targets(text, answer, true, mode):
         tokens, widths = _tokens_of(target.written, token_starts)
         alignment = align(target.written, target.true, widths)

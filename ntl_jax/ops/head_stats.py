@@ -132,7 +132,7 @@ def logits_cotangent(
     cotangents: HeadStats,
     num_tokens: int | None = None,
 ) -> Float[Array, "C V"]:
-    """The gradient of `sum(stats * cotangents)` in the logits, but for what enters through the number logits.
+    """The gradient of `sum(stats * cotangents)` in the logits, except for what enters through the number logits.
 
     Those touch M columns of V, which are added for all positions at once.
     """

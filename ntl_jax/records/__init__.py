@@ -9,6 +9,7 @@ One example runs through all docstrings: the prompt ``2+3?`` (ids ``[7, 11, 8, 1
 sampled response ``#### 6`` (ids ``[20, 6, 1]``, the last one end-of-text).
 """
 
+from ntl_jax.records.batch import Batch, TokenOutputs, TokenWeights
 from ntl_jax.records.experience import Experience, Values
 from ntl_jax.records.ntl_info import NTLInfo
 from ntl_jax.records.prompt import Prompt
@@ -17,7 +18,6 @@ from ntl_jax.records.request import Request
 from ntl_jax.records.rows import AnyArray, Rows, Targets
 from ntl_jax.records.sampling import Sampling
 from ntl_jax.records.trajectory import Trajectory, VersionSpan
-from ntl_jax.records.update import Batch, TokenOutputs, TokenWeights
 from ntl_jax.records.weights import Params, Version, Weights
 
 __all__ = [

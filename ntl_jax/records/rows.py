@@ -40,3 +40,8 @@ class Targets(NamedTuple):
     ids: Int[AnyArray, "B T"]
     mask: Bool[AnyArray, "B T"]
     numbers: Float[AnyArray, "B T"]
+
+    @property
+    def has_number(self) -> Bool[AnyArray, "B T"]:
+        """Tokens that count and have a true number."""
+        return self.mask & (self.numbers == self.numbers)  # NaN differs from itself, in numpy and in JAX

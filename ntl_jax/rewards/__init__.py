@@ -10,7 +10,6 @@ from ntl_jax.rewards.bonuses import (
     compute_score,
     compute_score_ntl_enhanced,
 )
-from ntl_jax.rewards.calling import RewardFunction, RewardOutcome
 from ntl_jax.rewards.final_answer import (
     calculate_final_answer_confidence,
     calculate_final_answer_digit_accuracy,
@@ -19,6 +18,7 @@ from ntl_jax.rewards.final_answer import (
 )
 from ntl_jax.rewards.functions import compute_full_ntl_reward, exact_match, ntl_gated_reward, ntl_reward
 from ntl_jax.rewards.protocol import CALL, EXTRAS, JUDGED, load_reward, needs_numbers
+from ntl_jax.rewards.runner import RewardFunction, RewardOutcome
 
 __all__ = [
     "CALL",

@@ -44,7 +44,7 @@ def compute_ntl_bonus_all(
     Example: ``#### 6`` where 5 was right, with three quarters on 6: 0.4 x 0 + 0.3 x 0.75 + 0.3 x 0.25
         >>> import numpy as np
         >>> from ntl_jax.numerals import find_answer, label_response
-        >>> from ntl_jax.experience.digits.record import build_ntl_info
+        >>> from ntl_jax.experience.digits.ntl_info import build_ntl_info
         >>> digits = np.full((2, 10), -30.0, np.float32); digits[1, 5:7] = np.log([0.25, 0.75])
         >>> label = label_response("#### 6", np.array([0, 5]), np.array([-1, 6]), "5", answer=find_answer("#### 6"))
         >>> info = build_ntl_info([digits], [label], ["#### 6"])

@@ -26,7 +26,7 @@ def calculate_final_answer_digit_accuracy(ntl_info: NTLInfo) -> Float[np.ndarray
 
     Example: ``#### 76`` for 72, where the policy was sure of both digits
         >>> from ntl_jax.numerals import find_answer, label_response
-        >>> from ntl_jax.experience.digits.record import build_ntl_info
+        >>> from ntl_jax.experience.digits.ntl_info import build_ntl_info
         >>> sure = np.where(np.arange(10) == [[0], [7], [6]], 0.0, -30.0).astype(np.float32)
         >>> digits = np.array([-1, 7, 6])
         >>> label = label_response("#### 76", np.array([0, 5, 6]), digits, "72", answer=find_answer("#### 76"))

@@ -64,7 +64,7 @@ def ntl_reward(
     Example: ``#### 6`` where 5 was right, by a policy sure of its 6, costs a squared error of 1: 0.5 exp(-1).
         >>> import numpy as np
         >>> from ntl_jax.numerals import find_answer, label_response
-        >>> from ntl_jax.experience.digits.record import build_ntl_info
+        >>> from ntl_jax.experience.digits.ntl_info import build_ntl_info
         >>> digits = np.full((2, 10), -30.0, np.float32); digits[1, 6] = 0.0
         >>> label = label_response("#### 6", np.array([0, 5]), np.array([-1, 6]), "5", answer=find_answer("#### 6"))
         >>> info = build_ntl_info([digits], [label], ["#### 6"])

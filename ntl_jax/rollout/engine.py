@@ -3,6 +3,7 @@
 
 import abc
 import collections
+import contextlib
 from collections.abc import Iterator, Sequence
 
 from ntl_jax.models import ModelConfig
@@ -63,6 +64,19 @@ class RolloutEngine(abc.ABC):
 
         Groups come in order of completion. Ends when all submitted requests are done; more may be submitted meanwhile.
         """
+
+    @contextlib.contextmanager
+    def lending(self, weights: Weights) -> Iterator[None]:
+        """Publishes weights and retracts them in the end, whatever happens meanwhile.
+
+        Args:
+            weights: as in `publish`.
+        """
+        self.publish(weights)
+        try:
+            yield
+        finally:
+            self.retract()
 
     @abc.abstractmethod
     def close(self) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from ntl_jax.records import Batch, Rows
-from ntl_jax.records.update import Tokens
+from ntl_jax.records.batch import Tokens
 
 NUM_SIZES = 8  # distinct numbers of packed rows for one number of sequences: bounds compilations
 

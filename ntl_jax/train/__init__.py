@@ -2,7 +2,9 @@
 """Trainers, from a configuration."""
 
 from ntl_jax.experience.scorer import ExtractionError
-from ntl_jax.train.create import (
+from ntl_jax.train.run import run
+from ntl_jax.train.stops import NonFiniteError, RewardError, Terminated
+from ntl_jax.train.trainers import (
     EXAMPLE_CONFIGS,
     create_all_tokens_ntl_trainer,
     create_final_answer_ntl_trainer,
@@ -10,8 +12,6 @@ from ntl_jax.train.create import (
     create_ppo_trainer,
     create_standard_trainer,
 )
-from ntl_jax.train.run import run
-from ntl_jax.train.stops import NonFiniteError, RewardError, Terminated
 
 __all__ = [
     "EXAMPLE_CONFIGS",

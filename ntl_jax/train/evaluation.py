@@ -18,7 +18,7 @@ from ntl_jax.experience.scorer import Scorer, reward_temperature
 from ntl_jax.metrics import repeated_metrics
 from ntl_jax.records import Params, Prompt, Sampling, Weights
 from ntl_jax.rollout import RolloutEngine
-from ntl_jax.train.journal.samples import ntl_metrics
+from ntl_jax.train.journal.iteration_metrics import ntl_metrics
 
 
 class Evaluation(NamedTuple):
@@ -84,13 +84,12 @@ class Evaluator:
             weights: the policy's weights; an engine that already holds this version does not reload them.
         """
         trainer, sampled = self._config.trainer, None
-        self._engine.publish(weights)
-        greedy = self._respond(weights.params, self._greedy)
-        if trainer.eval_samples:
-            drawn = {"temperature": trainer.eval_temperature, "top_p": trainer.eval_top_p}
-            sampling = dataclasses.replace(self._greedy, num_samples=trainer.eval_samples, **drawn)
-            sampled = self._respond(weights.params, sampling)
-        self._engine.retract()
+        with self._engine.lending(weights):
+            greedy = self._respond(weights.params, self._greedy)
+            if trainer.eval_samples:
+                drawn = {"temperature": trainer.eval_temperature, "top_p": trainer.eval_top_p}
+                sampling = dataclasses.replace(self._greedy, num_samples=trainer.eval_samples, **drawn)
+                sampled = self._respond(weights.params, sampling)
         return Evaluation(greedy, sampled)
 
     def _respond(self, policy: Params, sampling: Sampling) -> Scored:

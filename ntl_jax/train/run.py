@@ -97,8 +97,8 @@ def run(
         with debug_log, Journal(config, workdir) as journal, noticing_sigterm() as termination:
             driver = Driver(config, workdir, journal, termination, console, evaluate=evaluate, data=data, resume=resume)
             if config.warm_start.steps:
-                stage = driver.train(supervised_trainer(config, policy, params, prompts))
-                params = stage.weights().params
+                # Only the parameters are kept: the stage's optimizer state would take memory during the next one.
+                params = driver.train(supervised_trainer(config, policy, params, prompts)).weights().params
             if config.trainer.steps:
                 driver.train(ppo_trainer(config, policy, params, prompts, engine, scorer, digits))
     plot_curves(workdir / "metrics.jsonl", workdir / "curves.png")

@@ -46,13 +46,13 @@ class NumberLoss(NamedTuple):
         """The weighted NTL of each token."""
         if not self.weight:
             return 0.0
-        return self.weight * jnp.where(_numbers(targets), weights.numbers * self.per_token(stats, targets), 0.0)
+        return self.weight * jnp.where(targets.has_number, weights.numbers * self.per_token(stats, targets), 0.0)
 
     def metrics(self, stats: HeadStats, targets: Targets, group: str) -> dict[str, Mean]:
         """The mean NTL over the tokens with a true number."""
         if not self.weight:
             return {}
-        return {f"{group}/ntl_loss": _mean(self.per_token(stats, targets), _numbers(targets))}
+        return {f"{group}/ntl_loss": _mean(self.per_token(stats, targets), targets.has_number)}
 
 
 class Loss(NamedTuple):
@@ -180,10 +180,6 @@ def value_objective(
     per_token = clipped_value_loss(values, old, returns, clip=algorithm.value_clip)
     loss = algorithm.value_weight * masked_sum(per_token * weights.loss, jnp.asarray(tokens.mask))
     return Loss(loss, MetricSums({"critic/vf_loss": _mean(per_token, tokens.mask)}, {}))
-
-
-def _numbers(targets: Targets) -> Array:
-    return jnp.asarray(targets.mask & ~jnp.isnan(targets.numbers))
 
 
 def _mean(per_token: Array, mask: AnyArray) -> Mean:

@@ -163,14 +163,16 @@ def _accumulated_gradients(
     def add_part(total: tuple, part: Batch) -> tuple[tuple, TokenOutputs | None]:
         (loss, metrics, grads), squares = total
         (loss_of_part, metrics_of_part, grads_of_part), tokens = of_part(part)
-        sums = loss + loss_of_part, metrics + metrics_of_part, jax.tree.map(jnp.add, grads, grads_of_part)
+        grads = jax.tree.map(lambda total, part: total + part.astype(total.dtype), grads, grads_of_part)
+        sums = loss + loss_of_part, metrics + metrics_of_part, grads
         return (sums, squares + _squared_norm(grads_of_part)), tokens
 
     rows = jax.tree.map(lambda x: _deal(x, num_parts, size), batch)
-    zeros = jax.tree.map(
-        lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(of_part, jax.tree.map(lambda x: x[0], rows))[0]
-    )
+    shapes = jax.eval_shape(of_part, jax.tree.map(lambda x: x[0], rows))[0]
+    # Sums are float32 whatever the parameters: in bfloat16 many small parts would be lost.
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), shapes)
     ((loss, metrics, grads), squares), tokens = jax.lax.scan(add_part, (zeros, jnp.float32(0.0)), rows)
+    grads = jax.tree.map(lambda total, like: total.astype(like.dtype), grads, shapes[2])
     num_tokens = jnp.sum(batch.tokens.mask, dtype=jnp.float32)
     noise = _gradient_noise(_squared_norm(grads), squares, num_parts, num_tokens)
     tokens = jax.tree.map(lambda x: _gather(x, len(batch.tokens.mask)), tokens)

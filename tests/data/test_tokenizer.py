@@ -17,7 +17,7 @@ from ntl_jax.data.tokenizer import BUILT_IN, load_tokenizer
 from ntl_jax.numerals import NumberTable, TokenDecoder
 from ntl_jax.tasks.arithmetic.generator import generate_problems
 from ntl_jax.tasks.gsm8k import load_gsm8k
-from tests.tokenizers import KINDS, make_tokenizer
+from tests.small_tokenizers import KINDS, make_tokenizer
 
 ROOT = pathlib.Path(__file__).parents[2]
 GSM8K = ROOT / "tests" / "tasks" / "gsm8k_rows.jsonl"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ntl_jax.config import NTLSection, RewardSection
-from ntl_jax.experience.digits.record import CONFIDENCE
+from ntl_jax.experience.digits.ntl_info import CONFIDENCE
 from ntl_jax.experience.scorer import ExtractionError, reward_temperature
 from ntl_jax.records import NumberReadings
 from tests.samples import ask, make_scorer, respond

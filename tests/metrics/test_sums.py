@@ -38,3 +38,11 @@ def test_a_mean_over_nothing_is_nan_and_adds_nothing():
 def test_sums_are_added_inside_a_program_too():
     total = jax.jit(operator.add)(sums_of([1.0], [1.0]), sums_of([4.0], [2.0]))
     assert total.to_dict() == {"mean": 3.0, "max": 4.0}
+
+
+def test_metrics_that_only_some_updates_have_are_kept():
+    whole = MetricSums({"loss": Mean(jnp.float32(2.0), jnp.float32(1.0))}, {})
+    part = MetricSums(
+        {"loss": Mean(jnp.float32(4.0), jnp.float32(1.0)), "noise": Mean(jnp.float32(6.0), jnp.float32(2.0))}, {}
+    )
+    assert (whole + part).to_dict() == (part + whole).to_dict() == {"loss": 3.0, "noise": 3.0}

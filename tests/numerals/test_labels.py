@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ntl_jax.numerals import NumberTable, TokenDecoder, find_answer, label_response, sampled_numbers
-from tests.tokenizers import KINDS, make_tokenizer
+from tests.small_tokenizers import KINDS, make_tokenizer
 
 TOKENS_OF_1234 = {"built-in": 4, "digits": 4, "digits after ▁": 4, "numbers": 2, "numbers after a space": 2}
 NONE = -1

@@ -12,7 +12,7 @@ import pytest
 from tokenizers import Tokenizer, models
 
 from ntl_jax.numerals.table import NumberTable
-from tests.tokenizers import make_tokenizer
+from tests.small_tokenizers import make_tokenizer
 
 # The number tokens of four real tokenizers, as their vocabularies store them.
 NUMBER_TOKENS = json.loads((pathlib.Path(__file__).parent / "number_tokens.json").read_text())

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from ntl_jax.numerals import NumberTable, TokenDecoder, find_answer, sampled_numbers
 from ntl_jax.numerals.tokens import _prefix_writer
-from tests.tokenizers import KINDS, make_tokenizer
+from tests.small_tokenizers import KINDS, make_tokenizer
 
 TEXTS = (
     "She pays 48/2=<<48/2=24>>24 dollars.\n#### 24",

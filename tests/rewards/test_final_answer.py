@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from ntl_jax.experience.digits.record import blank_labels, build_ntl_info
+from ntl_jax.experience.digits.ntl_info import blank_labels, build_ntl_info
 from ntl_jax.numerals import find_answer, label_response
 from ntl_jax.rewards import (
     calculate_final_answer_confidence,

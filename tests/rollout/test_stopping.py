@@ -8,7 +8,7 @@ from ntl_jax.data import load_tokenizer
 from ntl_jax.numerals import TokenDecoder
 from ntl_jax.records import Sampling
 from ntl_jax.rollout.stopping import length_to_stop, with_stop_ids
-from tests.tokenizers import make_tokenizer
+from tests.small_tokenizers import make_tokenizer
 
 SPECIAL = {
     "digits": "<|im_end|>",

@@ -17,7 +17,7 @@ from ntl_jax.rollout.vocabulary import Vocabulary, agree
 from ntl_jax.train.factory import build_engine, check_run
 from ntl_jax.train.header import describe_ends, describe_ids
 from ntl_jax.train.policy import build_params, build_policy
-from tests.tokenizers import make_tokenizer
+from tests.small_tokenizers import make_tokenizer
 
 
 def with_stops(config: RunConfig, *stop_strings: str) -> RunConfig:

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from ntl_jax.experience.digits.record import build_ntl_info
+from ntl_jax.experience.digits.ntl_info import build_ntl_info
 from ntl_jax.numerals import DigitLabels, find_answer, label_response
 from ntl_jax.numerals.labels import Mode
 from ntl_jax.rewards import RewardFunction, exact_match, is_correct, needs_numbers

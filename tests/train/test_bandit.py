@@ -17,7 +17,7 @@ from ntl_jax.experience.credit import Rewards, credit, token_rewards
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Experience, Targets
 from ntl_jax.update.objectives import NumberLoss, PolicyObjective, value_objective
-from ntl_jax.update.weights import policy_weights
+from ntl_jax.update.token_weights import policy_weights
 
 QUESTIONS, SAMPLES, TOKENS, VOCAB = 4, 8, 2, 10
 ROWS = np.repeat(np.arange(QUESTIONS), SAMPLES)
@@ -95,7 +95,9 @@ def train(algorithm: AlgorithmSection, iterations: int = 40) -> tuple[float, flo
     return float(np.mean(means[:5])), float(np.mean(means[-5:]))
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in ("group", "gae") else pytest.mark.slow) for name in ALGORITHMS]
+)
 def test_an_algorithm_learns_from_fractional_rewards(name):
     before, after = train(AlgorithmSection(**ALGORITHMS[name]))
     assert after > before + 0.3

@@ -27,6 +27,7 @@ def sampled(setup):
     return evaluated(setup, eval_samples=4)
 
 
+@pytest.mark.slow
 def test_metrics_are_those_of_the_written_examples(sampled):
     metrics, rows = sampled
     assert len(rows) == metrics["val/num_problems"] == 8
@@ -37,10 +38,12 @@ def test_metrics_are_those_of_the_written_examples(sampled):
     assert all(row["response"] != row["samples"][0]["response"] for row in rows)
 
 
+@pytest.mark.slow
 def test_the_same_policy_gives_the_same_evaluation(setup, sampled):
     assert evaluated(setup, eval_samples=4) == sampled
 
 
+@pytest.mark.slow
 def test_samples_near_temperature_zero_are_the_greedy_response(setup):
     metrics, rows = evaluated(setup, eval_samples=4, eval_temperature=1e-5)
     for row in rows:
@@ -48,6 +51,7 @@ def test_samples_near_temperature_zero_are_the_greedy_response(setup):
     assert metrics["val/mean@4"] == metrics["val/pass@2"] == metrics["val/accuracy"]
 
 
+@pytest.mark.slow
 def test_without_samples_there_are_greedy_metrics_only(setup, sampled):
     metrics, rows = evaluated(setup)
     assert metrics.keys() == {name for name in sampled[0] if "@" not in name}

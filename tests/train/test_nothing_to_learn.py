@@ -105,6 +105,7 @@ def of_trajectories(samples: Samples, change) -> Samples:
     return samples._replace(scored=samples.scored._replace(trajectories=[*map(change, samples.scored.trajectories)]))
 
 
+@pytest.mark.slow
 def test_of_one_prompt_that_teaches_only_the_updates_with_its_samples_are_made(trained):
     trainer, _, metrics = trained
     rows = np.random.default_rng([trainer.config.seed, STREAM, 0]).permutation(16).reshape(4, 4)

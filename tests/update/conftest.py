@@ -20,7 +20,7 @@ from ntl_jax.rows.padding import RowShape, pad_rows
 from ntl_jax.update.state import TrainState, init_model_state, init_train_state
 from ntl_jax.update.step import Learner, Updated, make_step
 from ntl_jax.update.terms import PPOTerms
-from ntl_jax.update.weights import policy_weights
+from ntl_jax.update.token_weights import policy_weights
 
 MODEL = ModelConfig(vocab_size=24, num_layers=1, width=16, num_heads=2, num_kv_heads=1, head_dim=8, feed_forward=16)
 TABLE = NumberTable.from_vocab({str(d): d for d in range(10)}, vocab_size=24)

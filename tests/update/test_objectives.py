@@ -21,7 +21,7 @@ from ntl_jax.rows.packing import pack
 from ntl_jax.rows.padding import RowShape, pad_rows
 from ntl_jax.rows.passes import response_segments
 from ntl_jax.update.objectives import NumberLoss, PolicyObjective, supervised_objective, value_objective
-from ntl_jax.update.weights import policy_weights, supervised_weights
+from ntl_jax.update.token_weights import policy_weights, supervised_weights
 
 VOCAB, WIDTH, TEMPERATURE = 24, 8, 0.7
 TABLE = NumberTable.from_vocab({str(d): d for d in range(10)}, vocab_size=VOCAB)

@@ -16,7 +16,7 @@ from ntl_jax.records import Batch, Experience, Values
 from ntl_jax.rows.packing import pack
 from ntl_jax.rows.passes import RowPass, predicted_values, sampled_log_probs
 from ntl_jax.update.step import Learner, make_step
-from ntl_jax.update.weights import policy_weights
+from ntl_jax.update.token_weights import policy_weights
 
 MESH = (1, 1, 1)
 

@@ -9,8 +9,8 @@ from mlflow import MlflowClient  # pyright: ignore[reportMissingImports]
 from mlflow.entities import Metric, Param  # pyright: ignore[reportMissingImports]
 
 from ntl_jax.config import RunConfig, flatten
+from ntl_jax.metrics.atomic_files import write_whole
 from ntl_jax.metrics.trackers.tracker import Tracker
-from ntl_jax.metrics.whole import write_whole
 
 ID_FILE = "mlflow_id"
 """File in the run folder that holds the id of the MLflow run, for resuming."""

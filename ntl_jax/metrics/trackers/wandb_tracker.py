@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import wandb  # pyright: ignore[reportMissingImports]
 
 from ntl_jax.config import RunConfig
+from ntl_jax.metrics.atomic_files import write_whole
 from ntl_jax.metrics.trackers.tracker import Tracker
-from ntl_jax.metrics.whole import write_whole
 
 ID_FILE = "wandb_id"
 """File in the run folder that holds the id of the W&B run, for resuming."""

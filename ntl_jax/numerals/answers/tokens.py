@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tokens of answers, and the exact values of numeric tokens, for ``answer_reader.py``."""
+"""The tokens of answers, and the exact values of numeric tokens, for ``reader.py``."""
 
 import itertools
 import re

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The English words beside a number that make it another one, or tie it to a second one, for ``answer_reader.py``."""
+"""The English words beside a number that make it another one, or tie it to a second one, for ``reader.py``."""
 
 JOINING_WORDS = frozenset(
     ["and", "or", "to", "of", "by", "plus", "minus", "times", "over", "less", "divided", "multiplied", "remainder", "r"]

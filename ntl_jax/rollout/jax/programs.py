@@ -22,7 +22,7 @@ from ntl_jax.numerals import NumberTable
 from ntl_jax.records import AnyArray, Params
 from ntl_jax.rollout.jax.cache import Block, Cache, visible, write_page
 from ntl_jax.rollout.jax.decode_attention import Partial, attend_block, merge, normalized
-from ntl_jax.rollout.jax.draw import uniforms
+from ntl_jax.rollout.jax.inverse_cdf import uniforms
 from ntl_jax.rollout.jax.sampler import Captured, Method, sample
 from ntl_jax.rollout.jax.truncation import Truncation
 

@@ -19,7 +19,7 @@ from ntl_jax.metrics import (
 )
 from ntl_jax.train.evaluation import Evaluation, examples
 from ntl_jax.train.journal.digits import save_digit_info
-from ntl_jax.train.journal.samples import sample_record, shown_rows
+from ntl_jax.train.journal.iteration_metrics import sample_record, shown_rows
 
 
 class Journal:

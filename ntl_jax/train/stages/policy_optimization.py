@@ -26,7 +26,7 @@ from ntl_jax.rollout import RolloutEngine
 from ntl_jax.rows.packing import pack, padding_fraction
 from ntl_jax.rows.passes import take_rows
 from ntl_jax.train.journal.digits import log_samples
-from ntl_jax.train.journal.samples import iteration_metrics, shown_rows
+from ntl_jax.train.journal.iteration_metrics import iteration_metrics, shown_rows
 from ntl_jax.train.policy import Policy
 from ntl_jax.train.stages.sample_source import SampleSource
 from ntl_jax.train.stages.stage import Stage
@@ -34,7 +34,7 @@ from ntl_jax.update.optimizer import make_optimizer, planned_updates
 from ntl_jax.update.state import TrainState, init_model_state, init_train_state
 from ntl_jax.update.step import Learner, make_step
 from ntl_jax.update.terms import PPOTerms
-from ntl_jax.update.weights import policy_weights
+from ntl_jax.update.token_weights import policy_weights
 
 
 class PPOTrainer(Stage):

@@ -45,11 +45,9 @@ class Lockstep(SampleSource):
         self._engine, self._collect = engine, collector
 
     def samples(self, iteration: int, policy: Params, clock: Clock) -> Samples:
-        self._engine.publish(Weights(Version(iteration), policy))
-        clock.lap("update_weights")
-        samples = self._collect(policy, iteration, clock)
-        self._engine.retract()
-        return samples
+        with self._engine.lending(Weights(Version(iteration), policy)):
+            clock.lap("update_weights")
+            return self._collect(policy, iteration, clock)
 
     def position(self) -> dict[str, Any]:
         return {"cursor": self._collect.cursor.state()}

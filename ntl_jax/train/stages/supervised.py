@@ -21,7 +21,7 @@ from ntl_jax.update.objectives import Loss, NumberLoss, supervised_objective
 from ntl_jax.update.optimizer import make_optimizer, planned_updates
 from ntl_jax.update.state import TrainState, init_model_state, init_train_state
 from ntl_jax.update.step import Learner, Models, Term, make_step
-from ntl_jax.update.weights import supervised_weights
+from ntl_jax.update.token_weights import supervised_weights
 
 STREAM = 1  # separates this stage's random numbers from those of other stages
 
@@ -84,8 +84,8 @@ class SupervisedTrainer(Stage):
         return self._last_prompts
 
     def weights(self) -> Weights:
-        """The weights that policy optimization starts with."""
-        return Weights(Version(0), self.state.policy.result)
+        """The weights that policy optimization starts with, version 0; earlier weights have negative versions."""
+        return Weights(Version(int(self.state.step) - self.total), self.state.policy.result)
 
     def position(self) -> dict[str, Any]:
         return {"cursor": self._cursor.state()}

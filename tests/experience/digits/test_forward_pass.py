@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from ntl_jax.experience.digits.record import blank_labels
+from ntl_jax.experience.digits.ntl_info import blank_labels
 from tests.samples import ask, respond
 
 TRAJECTORIES = [

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ntl_jax.config import NTLSection
-from ntl_jax.experience.digits.record import blank_labels
+from ntl_jax.experience.digits.ntl_info import blank_labels
 from ntl_jax.experience.digits.source import DigitSource, captures_digits
 from tests.samples import ask, make_scorer, respond
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The log-probability of all number tokens together, and its gradient where there is none."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ from ntl_jax.losses.numbers.mass import number_log_mass
 IDS = jnp.array([0, 2])
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def log_mass(logits, defined=True):
     return number_log_mass(logits, logits[..., IDS], jnp.full(logits.shape[:-1], defined))
 

@@ -16,7 +16,7 @@ from ntl_jax.config import VllmSection
 from ntl_jax.rollout import VllmEngine
 from ntl_jax.rollout.vllm.start import _check_possible, import_vllm
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 
 
 def with_vllm(test):

@@ -91,14 +91,11 @@ def test_all_models_come_back(tmp_path):
     assert (restore_policy(tmp_path, state.policy.params)[2]["weight"] == 1).all()
 
 
-@pytest.mark.parametrize("shape", [(2, 4), (3, 3)])
-def test_a_state_of_other_shapes_is_refused_with_the_remedy(run, shape):
-    like = TrainState(jnp.int32(0), {"policy": ModelState({"weight": jnp.zeros(shape)}, (jnp.ones(2),))})
-    with (
-        contextlib.closing(Checkpointer(run, "ppo")) as checkpoints,
-        pytest.raises(ValueError, match="does not fit this"),
-    ):
-        checkpoints.restore(like)
+def test_a_state_of_other_arrays_is_refused_with_the_remedy(run):
+    """Such as of an optimizer that keeps an average, where the run began with one that does not."""
+    with contextlib.closing(Checkpointer(run, "ppo")) as checkpoints:  # noqa: SIM117
+        with pytest.raises(ValueError, match="does not fit this run's policy and optimizer: resume with the model"):
+            checkpoints.restore(state_at(0, 0.0))
 
 
 def test_parameters_are_restored_to_where_they_are_to_lie(run):
@@ -113,8 +110,6 @@ def test_reading_leaves_a_run_that_goes_on_alone(run):
     torn.mkdir()
     restore_policy(run, state_at(0).policy.params)
     assert newest_meta(run) == ("ppo", {"cursor": 5}) and torn.exists()
-    with contextlib.closing(Checkpointer(run, "ppo")):
-        assert not torn.exists()  # what a kill cut short
 
 
 def test_looking_for_a_policy_leaves_no_trace(tmp_path):

@@ -2,7 +2,6 @@
 """Trainers from a configuration: which settings each creator sets, and what is left of NTL where it has no weight."""
 
 import dataclasses
-import types
 
 import chex
 import jax
@@ -19,7 +18,6 @@ from ntl_jax.records import Batch, Experience, Rows, Targets, TokenWeights
 from ntl_jax.rows.padding import RowShape
 from ntl_jax.train import (
     EXAMPLE_CONFIGS,
-    create,
     create_all_tokens_ntl_trainer,
     create_final_answer_ntl_trainer,
     create_ntl_trainer,
@@ -30,7 +28,7 @@ from ntl_jax.train.factory import build_scoring, build_task
 from ntl_jax.train.policy import build_policy
 from ntl_jax.update.objectives import NumberLoss, PolicyObjective
 from ntl_jax.update.terms import PPOTerms
-from ntl_jax.update.weights import policy_weights
+from ntl_jax.update.token_weights import policy_weights
 from tests.samples import ask, respond
 
 MADE = {
@@ -50,30 +48,26 @@ MADE = {
 }
 
 
-@pytest.fixture
-def without_parts(monkeypatch):
-    """What a trainer is made of is left out, so that a creator returns the trainer's configuration alone."""
-    for name in ("build_policy", "build_task", "build_prompts", "build_engine", "build_params", "check_run"):
-        monkeypatch.setattr(
-            create,
-            name,
-            lambda *args, **settings: types.SimpleNamespace(tokenizer=None, longest=1, shape=lambda max_tokens: None),
-        )
-    monkeypatch.setattr(create, "build_scoring", lambda *args: (None, None))
-    monkeypatch.setattr(create, "ppo_trainer", lambda config, *args: types.SimpleNamespace(config=config))
+@pytest.fixture(scope="module")
+def smallest(tiny):
+    """One layer."""
+    return dataclasses.replace(
+        tiny,
+        model=dataclasses.replace(tiny.model, num_layers=1, width=16, head_dim=8, feed_forward=32),
+    )
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_each_creator_makes_a_trainer_with_its_settings(tiny, without_parts, name):
+def test_each_creator_makes_a_trainer_with_its_settings(smallest, name):
     make, settings, expected = MADE[name]
-    config = make(tiny, **settings).config
+    config = make(smallest, **settings).config
     assert config.ntl == expected
-    assert dataclasses.replace(config, ntl=tiny.ntl) == tiny
+    assert dataclasses.replace(config, ntl=smallest.ntl) == smallest
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-def test_a_creator_overrides_what_the_configuration_says_of_ntl(tiny, without_parts, enabled):
-    config = dataclasses.replace(tiny, use_ntl_trainer=enabled, ntl=NTLSection(enabled=enabled))
+def test_a_creator_overrides_what_the_configuration_says_of_ntl(smallest, enabled):
+    config = dataclasses.replace(smallest, use_ntl_trainer=enabled, ntl=NTLSection(enabled=enabled))
     assert create_ppo_trainer(config).config.ntl.enabled is enabled
     assert create_ntl_trainer(config).config.ntl.enabled is True
     assert create_standard_trainer(config).config.ntl.enabled is False
@@ -96,15 +90,6 @@ def test_a_setting_that_does_not_exist_is_answered_with_the_nearest(tiny):
 def test_a_processor_is_refused(tiny, make):
     with pytest.raises(ValueError, match="processor='images': policies read text only"):
         make(tiny, None, "images")
-
-
-@pytest.fixture(scope="module")
-def smallest(tiny):
-    """One layer."""
-    return dataclasses.replace(
-        tiny,
-        model=dataclasses.replace(tiny.model, num_layers=1, width=16, head_dim=8, feed_forward=32),
-    )
 
 
 def test_with_a_weight_of_zero_the_update_of_ntl_is_the_standard_program_bit_for_bit(smallest):

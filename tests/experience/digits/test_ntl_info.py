@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from ntl_jax.experience.digits.record import blank_labels, build_ntl_info, confidence_ntl_info
+from ntl_jax.experience.digits.ntl_info import blank_labels, build_ntl_info, confidence_ntl_info
 from ntl_jax.numerals import DigitLabels, find_answer, label_response
 from ntl_jax.numerals.labels import Mode
 from ntl_jax.rewards import compute_full_ntl_reward, ntl_reward

@@ -69,8 +69,8 @@ def create_ppo_trainer(
     prompts = build_prompts(config, task, policy.tokenizer)
     scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
     check_run(config, policy, prompts)
-    engine = build_engine(config.rollout, policy, max_prompt_tokens=prompts.longest)
     params = build_params(policy, seed=config.seed)
+    engine = build_engine(config.rollout, policy, max_prompt_tokens=prompts.longest)
     return ppo_trainer(config, policy, params, prompts, engine, scorer, digits)
 
 

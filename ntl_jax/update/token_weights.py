@@ -3,20 +3,14 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool
 
 from ntl_jax.losses import token_weights
-from ntl_jax.records import AnyArray, Experience, Targets, TokenWeights
-
-
-def has_number(targets: Targets) -> Bool[AnyArray, "B T"]:
-    """Tokens that count and have a true number."""
-    return targets.mask & ~np.isnan(targets.numbers)
+from ntl_jax.records import Experience, Targets, TokenWeights
 
 
 def supervised_weights(targets: Targets) -> TokenWeights:
     """Weights for two means: cross entropy over all tokens, NTL over tokens with a true number."""
-    return TokenWeights(*(np.asarray(token_weights(jnp.asarray(mask))) for mask in (targets.mask, has_number(targets))))
+    return TokenWeights(*(np.asarray(token_weights(jnp.asarray(mask))) for mask in (targets.mask, targets.has_number)))
 
 
 def policy_weights(
@@ -31,6 +25,6 @@ def policy_weights(
         reference_weight: weight of the divergence from the reference policy, if the experience has its log-probs.
     """
     weights = np.asarray(token_weights(jnp.asarray(experience.mask), mode=mode, scale=scale))
-    numbers = np.where(has_number(experience.targets), weights, np.float32(0))
+    numbers = np.where(experience.targets.has_number, weights, np.float32(0))
     has_reference = experience.reference_log_probs is not None
     return TokenWeights(weights, numbers, np.float32(reference_weight) * weights if has_reference else None)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntl_jax.experience.digits.costs import read_digits
+from ntl_jax.experience.digits.numpy_losses import read_digits
 from ntl_jax.losses.numbers import LOSSES, MAX_LOSS, Method, shares
 from ntl_jax.records import AnyArray, NumberReadings
 

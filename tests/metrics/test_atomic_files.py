@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from ntl_jax.metrics.whole import write_rows, write_whole
+from ntl_jax.metrics.atomic_files import write_rows, write_whole
 
 
 def test_a_file_is_replaced_as_a_whole_and_nothing_lies_beside_it(tmp_path):

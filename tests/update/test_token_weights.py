@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ntl_jax.records import Experience, Targets
-from ntl_jax.update.weights import has_number, policy_weights, supervised_weights
+from ntl_jax.update.token_weights import policy_weights, supervised_weights
 
 NAN = np.nan
 MASK = np.array([[True, True, True, False], [True, True, False, False]])
@@ -17,7 +17,7 @@ EXPERIENCE = Experience(TARGETS, ZEROS, ZEROS)
 
 
 def test_tokens_outside_the_mask_have_no_number():
-    assert np.argwhere(has_number(TARGETS)).tolist() == [[0, 1]]
+    assert np.argwhere(TARGETS.has_number).tolist() == [[0, 1]]
 
 
 def test_every_token_weighs_the_same_by_default():

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from ntl_jax.experience.digits.costs import read_digits
+from ntl_jax.experience.digits.numpy_losses import read_digits
 from ntl_jax.losses.numbers import MAX_LOSS, Method
 from ntl_jax.numerals import DigitLabels
 from ntl_jax.records import NTLInfo, NumberReadings

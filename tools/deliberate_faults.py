@@ -133,7 +133,7 @@ def is_noticed(fault: Fault, copy: pathlib.Path) -> bool:
     """Whether the file's tests fail with the fault in the copy, which is restored afterwards."""
     path = copy / "ntl_jax" / fault.file
     source = path.read_text(encoding="utf-8")
-    assert source.count(fault.right) == 1, f"{fault.file}: {fault.right!r} must stand there once"
+    assert source.count(fault.right) == 1, f"{fault.file}: {fault.right!r} must occur exactly once"
     path.write_text(source.replace(fault.right, fault.wrong), encoding="utf-8")
     package, _, name = fault.file.rpartition("/")
     tests = [f"tests/{package}/test_{name}", f"tests/{package}"]

@@ -24,7 +24,7 @@ _MESH: Range[tuple[int, int, int]] = Range(
 _TIERS: Range[tuple[int, ...]] = Range(
     "be one or more of 1, 2, 3, 4", lambda tiers: bool(tiers) and set(tiers) <= {1, 2, 3, 4}
 )
-_TEMPLATE: Range[str] = Range("contain {question}, which stands for the problem's text", lambda x: "{question}" in x)
+_TEMPLATE: Range[str] = Range("contain {question}, the place of the problem's text", lambda x: "{question}" in x)
 _FOLDER: Range[str] = Range("be the name of a folder, without / and \\", lambda x: bool(x) and not set(x) & set("/\\"))
 
 

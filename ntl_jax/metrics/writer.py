@@ -172,9 +172,9 @@ def _parse(path: pathlib.Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except ValueError as error:
-        raise ValueError(f"{path}:{number}: not JSON ({error}): mend or remove the line") from error
+        raise ValueError(f"{path}:{number}: not JSON ({error}): fix or remove the line") from error
     if not isinstance(row, dict) or row.get("stage") not in names.STAGES or not isinstance(row.get("step"), int):
-        raise ValueError(f"{path}:{number}: no object with a stage of {names.STAGES} and a whole step: remove the line")
+        raise ValueError(f"{path}:{number}: no stage of {names.STAGES} and integer step: remove the line")
     return row
 
 

@@ -135,7 +135,7 @@ def _parse(line: bytes, index: int, *, numeric: bool) -> Problem | str:
         if not isinstance(row[key], str):
             return f"`{key}` must be a string, is {_json_type(row[key])}"
         if not row[key].isprintable() and any("\ud800" <= c <= "\udfff" for c in row[key]):
-            return f"`{key}` holds half a surrogate pair, which is no character"
+            return f"`{key}` holds half a surrogate pair, which is not a character"
     question, solution = row["question"], row["answer"].rstrip()
     if not question.strip():
         return "`question` is empty"

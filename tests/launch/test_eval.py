@@ -56,7 +56,7 @@ def test_options_change_how_a_run_is_evaluated_and_escapes_in_the_template_are_r
 def test_mistakes_are_named(finished, tmp_path, capsys):
     (tmp_path / "config.json").write_text(config_to_json(finished.config))
     for options, message in [
-        ([str(tmp_path / "nowhere")], "is no folder here"),
+        ([str(tmp_path / "nowhere")], "is not a folder"),
         ([str(finished.folder), "--data=nowhere.jsonl"], "nowhere.jsonl does not exist"),
         ([str(finished.folder), "--samples=-1", "--top-p=2"], "2 problems in the configuration"),
         ([str(finished.folder), "--problems=0"], "trainer.eval_problems=0: must be None or at least 1"),

@@ -88,4 +88,4 @@ def test_mistakes_are_named(finished, exported, tmp_path, capsys):
     assert export.main([str(tmp_path), str(tmp_path / "policy")]) == 1
     assert "has no checkpoint yet" in capsys.readouterr().err
     assert export.main([str(finished.folder), str(exported)]) == 1
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err

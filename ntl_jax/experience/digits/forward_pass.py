@@ -68,7 +68,7 @@ class DigitPass:
         """
         nothing = [np.full(len(t.response_ids), np.nan, np.float32) for t in trajectories]
         padded = self._over_rows(policy, trajectories, nothing, temperature)
-        assert not isinstance(padded, NumberReadings), "the table has tokens of several digits"
+        assert not isinstance(padded, NumberReadings), "the table has multi-digit tokens"
         return [row[: len(t.response_ids)] for row, t in zip(padded, trajectories, strict=True)]
 
     def readings(

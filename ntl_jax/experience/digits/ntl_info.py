@@ -31,7 +31,7 @@ def build_ntl_info(
     """Gathers the log-probs of the ten digits and the labels of B responses into one record.
 
     A response's ``ntl_loss`` is the mean over its digits with truth and over its missing and surplus places, which have
-    the largest possible loss. It is inf, so without partial reward, if there are none of these or there is no answer.
+    the largest possible loss. It is inf, so there is no partial reward, if there are none of these or no answer.
 
     Args:
         digit_log_probs: for each response, the log-probs of the ten digits at every position, as sampled from.

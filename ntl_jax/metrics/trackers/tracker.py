@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Destinations of metrics in addition to ``metrics.jsonl``: the interface of a tracker, and the configured trackers.
 
-Each backend is imported by the one file that owns it, and only if it is asked for.
+Each backend is imported by only one file, and only if it is configured.
 """
 
 import abc
@@ -86,4 +86,4 @@ def _open(backend: str, config: RunConfig, folder: pathlib.Path) -> Tracker:
             from ntl_jax.metrics.trackers.mlflow_tracker import MlflowTracker
 
             return MlflowTracker(config, folder)
-    raise AssertionError(f"{backend!r} is no backend")
+    raise AssertionError(f"{backend!r} is not a backend")

@@ -80,8 +80,8 @@ def hf_folder(path_or_hub_id: str | pathlib.Path) -> pathlib.Path:
         return pathlib.Path(snapshot_download(name, allow_patterns=list(WANTED)))
     except (OSError, HFValidationError) as error:
         raise ValueError(
-            f"{name!r} is no folder here, and the Hugging Face hub did not give it (offline, or HF_HUB_OFFLINE is set, "
-            f"and the cache does not hold it; or there is no such model): give the path of a folder with config.json "
+            f"{name!r} is not a folder, and the Hugging Face hub did not provide it (offline, or HF_HUB_OFFLINE set, "
+            f"and it is not in the cache; or there is no such model): give the path of a folder with config.json "
             f"and safetensors, or download it first with `hf download {name}`. {error}"
         ) from error
 

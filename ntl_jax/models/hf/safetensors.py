@@ -45,10 +45,10 @@ def open_tensors(path: pathlib.Path) -> dict[str, StoredTensor]:
     """
     try:
         file = safetensors.safe_open(path, framework="numpy")
-        return {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
+        return {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  it is not a mapping
     except safetensors.SafetensorError as error:
         raise ValueError(
-            f"{path} is cut short, damaged or no safetensors file: copy or download it again ({error})"
+            f"{path} is truncated, damaged or not a safetensors file: copy or download it again ({error})"
         ) from error
 
 

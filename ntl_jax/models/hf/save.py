@@ -61,7 +61,7 @@ def save_hf(
         raise ValueError(f"max_shard_bytes={max_shard_bytes} must be at least 1; leave it out for {MAX_SHARD_BYTES:,}")
     path, source = pathlib.Path(path).absolute(), decoder.config.source
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ValueError(f"{path} exists already: name another folder, or remove it first")
+        raise ValueError(f"{path} already exists: name another folder, or remove it first")
     if source is not None and not pathlib.Path(source).is_dir():
         raise ValueError(
             f"{source}, where this model's tokenizer and generation settings came from, is gone: put it back, or save "

@@ -39,13 +39,13 @@ def check_samplings(samplings: Sequence[Sampling], max_tokens: int) -> None:
             <= max_tokens,
             f"temperature={sampling.temperature}: vLLM takes 0 or {low} to {high}": sampling.temperature == 0
             or low <= sampling.temperature <= high,
-            "capture_entropy, capture_alternatives: vLLM reports neither beside the digits; the JAX engine does": not (
+            "capture_entropy, capture_alternatives: vLLM reports neither with digits; the JAX engine does": not (
                 sampling.capture_entropy or sampling.capture_alternatives
             ),
         }
         problems += [text for text, ok in checks.items() if not ok]
     if problems:
-        raise ValueError("the vLLM engine cannot sample so: " + "; ".join(dict.fromkeys(problems)))
+        raise ValueError("the vLLM engine cannot sample with these settings: " + "; ".join(dict.fromkeys(problems)))
 
 
 def sampling_params(request: Request, sample_index: int, num_ids: int, digit_ids: list[int]) -> dict[str, Any]:

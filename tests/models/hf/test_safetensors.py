@@ -30,7 +30,7 @@ def test_a_file_that_holds_two_tensors_of_one_name_is_named(folder):
     second = entry | {"data_offsets": [end, end + 4 * 32]}
     header = header[:-1] + f', "model.norm.weight": {json.dumps(second)}}}'.encode()
     file.write_bytes(struct.pack("<Q", len(header)) + header + content[8 + size :] + bytes(4 * 32))
-    with pytest.raises(ValueError, match=r"model.safetensors is cut short, damaged or"):
+    with pytest.raises(ValueError, match=r"model.safetensors is truncated, damaged or"):
         load_hf(folder)
 
 
@@ -38,7 +38,7 @@ def test_a_file_that_holds_two_tensors_of_one_name_is_named(folder):
 def test_a_file_that_was_cut_short_is_named(folder, size):
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:size])
-    with pytest.raises(ValueError, match=r"model.safetensors is cut short"):
+    with pytest.raises(ValueError, match=r"model.safetensors is truncated"):
         load_hf(folder)
 
 
@@ -47,7 +47,7 @@ def test_a_damaged_header_is_named(folder):
     content = bytearray(file.read_bytes())
     content[8] = ord("[")
     file.write_bytes(bytes(content))
-    with pytest.raises(ValueError, match=r"model.safetensors is cut short, damaged or no safetensors file"):
+    with pytest.raises(ValueError, match=r"model.safetensors is truncated, damaged or not a safetensors file"):
         load_hf(folder)
 
 

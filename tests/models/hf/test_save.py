@@ -98,7 +98,7 @@ def test_a_source_that_is_gone_is_named_before_anything_is_written(tmp_path):
 
 def test_a_folder_with_something_in_it_is_never_written_over(decoder, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ValueError, match=r"exists already: name another folder"):
+    with pytest.raises(ValueError, match=r"already exists: name another folder"):
         save_hf(decoder, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 

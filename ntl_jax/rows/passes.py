@@ -35,8 +35,8 @@ class RowPass:
 
     def __call__(
         self, graph: nnx.GraphDef, params: Params, rows: Rows, by_row: tuple[PyTree, ...] = (), *arguments: ArrayLike
-    ) -> PyTree[np.ndarray]:
-        """The results for all rows, on the host. Other rows fill the last part.
+    ) -> PyTree[Array]:
+        """The results for all rows, on the device. Other rows fill the last part.
 
         Args:
             graph, params: the model.
@@ -49,8 +49,8 @@ class RowPass:
         row_parts = np.resize(np.arange(num_rows), parts)
         with jax.set_mesh(self._mesh):
             placed = (jax.device_put(take_rows((rows, *by_row), part), self._sharding) for part in row_parts)
-            results = [jax.device_get(self._run(graph, params, *part, *arguments)) for part in placed]
-        return jax.tree.map(lambda *xs: np.concatenate(xs)[:num_rows], *results)
+            results = [self._run(graph, params, *part, *arguments) for part in placed]
+            return jax.tree.map(lambda *xs: jnp.concatenate(xs)[:num_rows], *results)
 
 
 def take_rows(arrays: AnyTree, rows: np.ndarray) -> AnyTree:

@@ -74,7 +74,7 @@ def test_it_goes_on_where_it_stopped(setup, stepped):
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
 def test_what_is_handed_on_is_the_average_where_one_is_kept(setup, ema_decay):
     trainer = trainer_of(setup, ema_decay=ema_decay)
-    assert trainer.weights().version == Version(0)
+    assert trainer.weights().version == Version(-trainer.total)
     kept = trainer.state.policy.average
     assert (kept is not None) == bool(ema_decay)
     chex.assert_trees_all_equal(trainer.weights().params, setup.initial)

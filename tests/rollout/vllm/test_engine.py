@@ -332,7 +332,7 @@ def test_what_vllm_cannot_sample_is_named_all_at_once(engine):
 def test_a_second_engine_beside_one_in_this_process_is_refused(engine, policy, variant):
     if variant[1] > 1:
         pytest.skip("its workers are processes of their own")
-    with pytest.raises(ValueError, match=r"runs in this process already: close\(\) it first"):
+    with pytest.raises(ValueError, match=r"already runs in this process: close\(\) it first"):
         make_engine(policy, 1)
 
 

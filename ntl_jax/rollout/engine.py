@@ -67,16 +67,22 @@ class RolloutEngine(abc.ABC):
 
     @contextlib.contextmanager
     def lending(self, weights: Weights) -> Iterator[None]:
-        """Publishes weights and retracts them in the end, whatever happens meanwhile.
+        """Publishes weights for the duration of a context, and retracts them at its end, also after an error.
+
+        If an error leaves requests unfinished, they still need the weights: these stay lent, and the error is raised.
 
         Args:
             weights: as in `publish`.
+
+        Raises:
+            ValueError: if the context ends without an error and requests are unfinished.
         """
         self.publish(weights)
-        try:
+        with contextlib.ExitStack() as failed:
+            failed.callback(lambda: None if self.unfinished else self.retract())
             yield
-        finally:
-            self.retract()
+            failed.pop_all()
+        self.retract()
 
     @abc.abstractmethod
     def close(self) -> None:

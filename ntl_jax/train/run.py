@@ -53,7 +53,8 @@ def run(
     """Trains as the configuration says and writes everything to the run folder.
 
     Args:
-        config: the resolved configuration.
+        config: the resolved configuration. ``RunConfig.validate()`` also refuses settings without effect; they are not
+            refused here, since an override may have switched off what a named configuration sets.
         workdir: the run folder, created here; with ``resume``, the folder of the run to continue.
         resume: continue from the newest checkpoint, or from the beginning if there is none.
         allow_changed_schedule: continue even if another number of steps changes the learning-rate schedule.

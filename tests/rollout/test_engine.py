@@ -51,6 +51,27 @@ def test_generate_beside_unfinished_requests_is_refused_and_so_is_retracting_the
     assert not engine.lent
 
 
+def test_a_loan_ends_with_its_context_and_with_an_error_in_it(engine):
+    with engine.lending(Weights(Version(4), {})):
+        engine.generate(PROMPTS, SAMPLING, seed=0)
+        assert engine.lent
+    assert not engine.lent
+    with pytest.raises(KeyError, match="reward"), engine.lending(Weights(Version(5), {})):
+        raise KeyError("reward")
+    assert not engine.lent
+
+
+def test_an_error_between_groups_is_raised_as_it_is_and_the_other_requests_keep_their_weights(engine):
+    def stop_between_groups():
+        engine.submit([Request(prompt, SAMPLING, 0) for prompt in PROMPTS])
+        next(engine.results())
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), engine.lending(Weights(Version(4), {})):
+        stop_between_groups()
+    assert engine.lent and engine.unfinished == 3
+
+
 def test_without_weights_nothing_is_submitted(engine):
     engine.retract()
     with pytest.raises(ValueError, match=r"no weights to sample from: publish\(Weights\(version, params\)\) before"):

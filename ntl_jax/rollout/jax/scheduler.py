@@ -65,11 +65,6 @@ class Scheduler:
         self._num_added += 1
         return self._prompts[-1]
 
-    @property
-    def busy(self) -> bool:
-        """Whether any sample is waiting or in a slot."""
-        return bool(self._prompts) or bool(np.any(self._unfinished))
-
     def admit(self) -> list[Entry]:
         """Fills free slots; returns the newly admitted prompts."""
         entries = []

@@ -20,7 +20,7 @@ def run(lengths: np.ndarray, num_groups: int, *, together: bool = True) -> tuple
     for _ in range(added):
         scheduler.add()
     lengths, done, slot_steps, order = lengths.ravel(), np.zeros(lengths.size, int), 0, []
-    while scheduler.busy or added < num_prompts:
+    while (done < lengths).any():
         for entry in scheduler.admit():
             order.append(entry.prompt)
             assert scheduler.prompt_of_place[entry.place, entry.group] == entry.prompt

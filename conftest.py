@@ -28,7 +28,8 @@ collect_ignore = [
 
 # Programs of either kind have a folder of their own.
 KIND = "optimized" if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "0" else "fast"
-COMPILATION_CACHE = pathlib.Path(__file__).parent / ".jax_cache" / KIND
+ROOT = pathlib.Path(__file__).parent
+COMPILATION_CACHE = ROOT / ".jax_cache" / KIND
 
 LONGEST = ("test_kill.py", "test_round.py", "test_policy_optimization.py", "test_resume.py")
 
@@ -38,10 +39,19 @@ jax.config.update("jax_compilation_cache_dir", os.environ.get("JAX_COMPILATION_C
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
+COMPILING = (
+    *("launch", "losses", "models", "ops", "rollout/jax", "train/stages", "update"),
+    *("test_public_functions.py", "test_packaging.py"),
+)
+"""Folders of ``tests/`` and ``ntl_jax/`` whose tests and doctests compile programs, and files."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the finished run are slow. The longest files come first: nobody waits for the worker that has them."""
+    """Marks slow tests. The longest files come first: nobody waits for the worker that has them."""
     for item in items:
-        if isinstance(item, pytest.Function) and "finished" in item.fixturenames:
+        of_run = isinstance(item, pytest.Function) and "finished" in item.fixturenames
+        place = item.path.relative_to(ROOT).as_posix().partition("/")[2]
+        if of_run or any(place == name or place.startswith(f"{name}/") for name in COMPILING):
             item.add_marker("slow")
     items.sort(key=lambda item: item.path.name not in LONGEST)

@@ -24,7 +24,7 @@ def test_every_public_name_is_described(package):
     assert set(package.__all__) - described == set()
 
 
-@pytest.mark.slow
+@pytest.mark.pages
 def test_the_code_of_the_page_prints_what_the_page_says():
     page = doctest.DocTestParser().get_doctest(TEXT, {}, PAGE.name, str(PAGE), 0)
     report: list[str] = []

@@ -35,9 +35,8 @@ def test_every_example_is_run():
     assert SHOWN.keys() == {path.name for path in EXAMPLES.glob("*.py")}
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name.startswith("flax") else ()) for name in SHOWN]
-)
+@pytest.mark.pages
+@pytest.mark.parametrize("name", SHOWN)
 def test_an_example_shows_its_point(name, capsys):
     results = runpy.run_path(str(EXAMPLES / name))["main"]()
     assert SHOWN[name](results), results

@@ -66,7 +66,6 @@ def test_weights_are_copied_without_data_reward_or_engine(finished, exported, tm
         assert (tmp_path / "policy" / path.name).read_bytes() == path.read_bytes()
 
 
-@pytest.mark.slow
 def test_parameters_that_lay_on_eight_devices_are_exported_from_one(setup, tmp_path):
     config = dataclasses.replace(setup.config, model=dataclasses.replace(setup.config.model, mesh=(2, 2, 2)))
     policy = build_policy(config)

@@ -59,7 +59,6 @@ def test_a_run_that_is_stopped_says_how_to_go_on(tmp_path, monkeypatch, capsys, 
     assert capsys.readouterr().err.strip() == continued and not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
 def test_the_command_trains_on_two_devices_with_a_critic_and_without_ntl(tmp_path, capsys):
     small = {"model.num_layers": 1, "model.width": 32, "model.feed_forward": 32, "data.num_train": 100}
     short = {"warm_start.steps": 2, "trainer.steps": 1, "trainer.eval_problems": 16, "rollout.prompts_per_step": 2}

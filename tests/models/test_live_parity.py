@@ -185,7 +185,6 @@ print(json.dumps({"before": before, "peak": peak, "arrays": arrays, "loss": floa
 """
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not pathlib.Path("/proc/self/status").exists(), reason="measures memory through /proc")
 def test_a_checkpoint_of_half_a_billion_parameters_loads_runs_and_comes_back_equal(tmp_path):
     config = transformers.Qwen2Config(**TRUE_SHAPE)

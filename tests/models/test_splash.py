@@ -18,7 +18,6 @@ def random_rows(size: int, *, num_rows: int = 2, num_heads: int = 4, num_kv_head
     return [jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes], jnp.asarray(ids)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("segmented", [True, False])
 def test_the_tpu_kernel_interpreted_has_the_values_and_gradients_of_the_plain_attention(segmented):
     qkv, ids = random_rows(256, num_rows=1, head_dim=128)

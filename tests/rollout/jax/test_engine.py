@@ -197,7 +197,6 @@ def test_truncated_log_probs_equal_the_renormalised_oracle(decoder, table, engin
     np.testing.assert_allclose(np.take_along_axis(np.exp(log_probs), alternative_ids, axis=1), np.exp(best), atol=1e-5)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("truncation", [{}, {"top_p": 0.8}])
 def test_frequencies_of_a_hundred_thousand_draws_follow_the_distribution(decoder, table, prompts, truncation):
     num = 100_000

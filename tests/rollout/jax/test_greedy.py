@@ -81,7 +81,6 @@ def test_greedy_tokens_equal_the_stored_ones_of_transformers(architecture, respo
     assert len({tuple(response) for response in responses}) > NUM_PROMPTS // 2
 
 
-@pytest.mark.slow
 def test_greedy_tokens_equal_those_of_transformers(architecture, responses, tmp_path):
     pytest.importorskip("torch")
     assert responses == transformers_ids(architecture, tmp_path)

@@ -35,7 +35,6 @@ def untimed(metrics: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if not name.startswith(("timing_s", "perf"))}
 
 
-@pytest.mark.slow
 def test_the_first_updates_ratio_is_one_and_a_later_one_is_not(stepped):
     """At another temperature too: trainer and sampler divide the same logits by it."""
     _, metrics, _ = stepped
@@ -43,7 +42,6 @@ def test_the_first_updates_ratio_is_one_and_a_later_one_is_not(stepped):
     assert metrics["actor/ratio_deviation"] > 1e-3
 
 
-@pytest.mark.slow
 def test_an_iteration_reports_verls_names_and_ours(stepped):
     _, metrics, scored = stepped
     expected = {"actor/pg_loss", "actor/pg_clipfrac", "actor/ppo_kl", "actor/entropy", "critic/score/mean", "ntl/loss"}
@@ -53,7 +51,6 @@ def test_an_iteration_reports_verls_names_and_ours(stepped):
     assert metrics["non_finite"] == 0
 
 
-@pytest.mark.slow
 def test_an_iteration_makes_its_updates_on_its_prompts(changed, stepped):
     trainer, _, scored = stepped
     assert trainer.state.step == 4 and trainer.iteration == 1  # two epochs of two minibatches
@@ -62,7 +59,6 @@ def test_an_iteration_makes_its_updates_on_its_prompts(changed, stepped):
     assert all(jax.tree.leaves(moved))
 
 
-@pytest.mark.slow
 def test_the_same_seed_gives_the_same_metrics_and_another_one_does_not(changed, stepped):
     again, other = changed.trainer(), dataclasses.replace(changed, config=dataclasses.replace(changed.config, seed=1))
     np.testing.assert_equal(untimed(again.step()[0]), untimed(stepped[1]))
@@ -117,7 +113,6 @@ def test_a_weight_of_zero_leaves_the_number_term_out_of_the_loss(setup):
     assert "actor/ntl_loss" not in names_of_losses(setup.changed(ntl=NTLSection(weight=0.0)))
 
 
-@pytest.mark.slow
 def test_without_ntl_nothing_of_it_is_captured_or_computed(setup):
     plain = setup.changed(ntl=NTLSection(enabled=False))
     scored = sample(plain.trainer()).scored
@@ -135,7 +130,6 @@ def test_recomputed_log_probs_are_those_that_were_captured_as_long_as_the_policy
     assert metrics["correction/effective_sample_size"] == pytest.approx(1.0, abs=1e-4)
 
 
-@pytest.mark.slow
 def test_the_critic_starts_at_zero_learns_and_is_reported(setup):
     trainer = setup.changed(algorithm={"advantage": "gae"}).trainer()
     first, _ = trainer.step()
@@ -171,7 +165,6 @@ def shared(setup):
     return changed, trainer, steps, embeddings
 
 
-@pytest.mark.slow
 def test_a_critic_on_the_policys_trunk_learns_before_the_policy_and_then_with_it(setup, shared):
     _, _, (first, second, _), (after_first, after_second, _) = shared
     np.testing.assert_array_equal(after_first, setup.initial["embedding"][...])
@@ -180,14 +173,12 @@ def test_a_critic_on_the_policys_trunk_learns_before_the_policy_and_then_with_it
     assert (after_second != after_first).any()
 
 
-@pytest.mark.slow
 def test_a_truncated_distribution_is_corrected_with_weights_of_what_was_kept(shared):
     """The sampler's distribution is the trainer's, cut to nine tenths and scaled up again."""
     first = shared[2][0]
     assert first["correction/mean_weight"] == pytest.approx(0.9, abs=0.02) and first["correction/rejected"] == 0
 
 
-@pytest.mark.slow
 def test_the_weight_of_the_divergence_is_steered_and_part_of_the_position(shared):
     changed, trainer, (_, second, third), _ = shared
     # Before the second iteration the policy has not moved: the weight falls by the largest step, 20% * 16 / 160.
@@ -197,7 +188,6 @@ def test_the_weight_of_the_divergence_is_steered_and_part_of_the_position(shared
     assert again.position() == trainer.position() and again.position()["iteration"] == 3
 
 
-@pytest.mark.slow
 def test_schedules_end_with_the_planned_updates_of_each_model(shared):
     """Two iterations of two updates, the first of the critic only: two updates of the policy, four of the critic."""
     steps = shared[2]

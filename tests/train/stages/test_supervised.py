@@ -32,7 +32,6 @@ def stepped(setup):
     return trainer, [trainer.step() for _ in range(4)]
 
 
-@pytest.mark.slow
 def test_it_learns_cross_entropy_and_ntl(stepped):
     first, *_, last = [metrics for metrics, scored in stepped[1] if scored is None]
     assert last["warm_start/cross_entropy"] < first["warm_start/cross_entropy"] - 0.1
@@ -43,14 +42,12 @@ def test_it_learns_cross_entropy_and_ntl(stepped):
     assert last["non_finite"] == 0
 
 
-@pytest.mark.slow
 def test_it_is_evaluated_after_its_last_step_and_names_the_prompts_of_a_step(setup, stepped):
     trainer, _ = stepped
     assert (trainer.name, trainer.total, trainer.eval_every) == ("warm_start", 4, None)
     assert len(trainer.last_prompts) == 8 and set(trainer.last_prompts) <= {p.index for p in setup.prompts.train}
 
 
-@pytest.mark.slow
 def test_rows_of_padding_ids_do_not_move(setup, stepped):
     """The built-in tokenizer has 492 tokens, the policy 512 rows."""
     after, before = (np.asarray(params["embedding"][...]) for params in (stepped[0].state.policy.params, setup.initial))
@@ -58,7 +55,6 @@ def test_rows_of_padding_ids_do_not_move(setup, stepped):
     assert moved[:492].all() and not moved[492:].any()
 
 
-@pytest.mark.slow
 def test_it_goes_on_where_it_stopped(setup, stepped):
     trainer, steps = stepped
     again = trainer_of(setup)

@@ -76,20 +76,20 @@ class Collector:
             iteration: counts from 0.
             clock: records a lap per part.
         """
-        rounds, teaches = [], []
+        calls, teaches = [], []
         bound = 1 + self._algorithm.max_refills if self._algorithm.dynamic_sampling else 1
-        while len(rounds) < bound and np.sum(teaches) < self._num_prompts:
-            rounds.append(self._round(policy, iteration, len(rounds), clock))
-            teaches.append(self._teaching(rounds[-1]))
+        while len(calls) < bound and np.sum(teaches) < self._num_prompts:
+            calls.append(self._next_prompts(policy, iteration, len(calls), clock))
+            teaches.append(self._teaching(calls[-1]))
         found = np.concatenate(teaches)
         # Prompts that teach come first; the sort is stable, so the order is otherwise kept.
         chosen = np.argsort(~found, kind="stable")[: self._num_prompts]
         of_samples = chosen[:, None] * self._sampling.num_samples + np.arange(self._sampling.num_samples)
-        scored = rounds[0] if len(rounds) == 1 and found.all() else join_scored(rounds, of_samples.ravel())
+        scored = calls[0] if len(calls) == 1 and found.all() else join_scored(calls, of_samples.ravel())
         learned = np.repeat(found[chosen], self._sampling.num_samples)
         metrics = {}
         if self._algorithm.dynamic_sampling:
-            metrics = {"sampling/refills": float(len(rounds) - 1), "sampling/equal_groups": float((~found).sum())}
+            metrics = {"sampling/refills": float(len(calls) - 1), "sampling/equal_groups": float((~found).sum())}
         greedy = None
         if self._algorithm.advantage == "remax":
             responses = self._greedy(scored, policy, iteration, clock)
@@ -98,7 +98,7 @@ class Collector:
             greedy = np.repeat(responses.scores, self._sampling.num_samples)
         return Samples(scored, learned, greedy, metrics)
 
-    def _round(self, policy: Params, iteration: int, refill: int, clock: Clock) -> Scored:
+    def _next_prompts(self, policy: Params, iteration: int, refill: int, clock: Clock) -> Scored:
         epochs, rows = self.cursor.next_of_epochs()
         prompts = [self._drawn(epoch, row) for epoch, row in zip(epochs.tolist(), rows.tolist(), strict=True)]
         return self._scored(prompts, self._sampling, policy, iteration, refill, clock)

@@ -16,6 +16,7 @@ from ntl_jax.rewards import CALL, EXTRAS, JUDGED, RewardFunction, RewardOutcome
 from ntl_jax.tasks import Task
 
 LOGGER = logging.getLogger("ntl")
+"""The logger of what NTL does; with ``ntl.debug_mode`` a run writes it to ``ntl_debug.log``."""
 PLAIN = "ntl_jax.rewards:exact_match"
 
 

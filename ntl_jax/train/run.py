@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ntl_jax.config import RunConfig
+from ntl_jax.experience.scorer import LOGGER
 from ntl_jax.metrics import ProgressView, check_installed, plot_curves, print_comparison, print_header, read_lines
 from ntl_jax.train.checkpoints.checkpointer import Checkpointer, newest_meta
 from ntl_jax.train.checkpoints.resume import FINGERPRINTS, check_data, check_schedule, fingerprints, record
@@ -23,7 +24,6 @@ from ntl_jax.train.factory import (
     supervised_trainer,
 )
 from ntl_jax.train.header import describe, write_provenance
-from ntl_jax.train.journal.digits import LOGGER
 from ntl_jax.train.journal.journal import Journal
 from ntl_jax.train.policy import build_params, build_policy
 from ntl_jax.train.prompts import build_prompts

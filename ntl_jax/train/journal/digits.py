@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The NTL record of an iteration for people: a numpy file, and text for the logger ``ntl``."""
 
-import logging
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
 from ntl_jax.experience.scored import Scored
+from ntl_jax.experience.scorer import LOGGER
 from ntl_jax.records import NTLInfo
-
-LOGGER = logging.getLogger("ntl")
 
 
 def save_digit_info(scored: Scored, path: pathlib.Path) -> None:

@@ -69,6 +69,7 @@ def test_a_tied_head_is_the_embedding_and_an_untied_one_is_not(decoder):
     assert not np.allclose(untied.head(), untied.embedding[...].T)
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("remat", ["layer", "dots"])
 def test_recomputing_activations_changes_no_gradient(decoder, remat):
     graph, params = nnx.split(decoder, nnx.Param)

@@ -84,7 +84,7 @@ def make_step(
     mesh = jax.tree.leaves(state_sharding)[0].mesh
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, MetricSums, TokenOutputs | None]:
-        num_rows, row_size = batch.rows.tokens.shape
+        num_rows, row_size = batch.rows.shape
         parts = micro_batches(num_rows, row_size, max_tokens_per_micro_batch, num_row_shards(mesh))
         grads, metrics, checked, tokens = {}, MetricSums({}, {}), [], None
         for term in terms:
@@ -145,7 +145,7 @@ def _accumulated_gradients(
     term: Term, params: Models, batch: Batch, parts: tuple[int, int], *, per_token: bool
 ) -> _Gradients:
     """Gradients of the whole batch, summed over its parts; with gradient noise if there are several parts."""
-    num_parts, size = parts
+    (num_parts, size), num_rows = parts, batch.rows.shape[0]
 
     def of_part(part: Batch) -> tuple[tuple[Array, MetricSums, dict[str, Params]], TokenOutputs | None]:
         def loss(taught: dict[str, Params]) -> tuple[Array, Loss]:
@@ -167,7 +167,7 @@ def _accumulated_gradients(
         sums = loss + loss_of_part, metrics + metrics_of_part, grads
         return (sums, squares + _squared_norm(grads_of_part)), tokens
 
-    rows = jax.tree.map(lambda x: _deal(x, num_parts, size), batch)
+    rows = jax.tree.map(lambda x: _deal(x, num_rows, num_parts, size), batch)
     shapes = jax.eval_shape(of_part, jax.tree.map(lambda x: x[0], rows))[0]
     # Sums are float32 whatever the parameters: in bfloat16 many small parts would be lost.
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), shapes)
@@ -175,22 +175,26 @@ def _accumulated_gradients(
     grads = jax.tree.map(lambda total, like: total.astype(like.dtype), grads, shapes[2])
     num_tokens = jnp.sum(batch.tokens.mask, dtype=jnp.float32)
     noise = _gradient_noise(_squared_norm(grads), squares, num_parts, num_tokens)
-    tokens = jax.tree.map(lambda x: _gather(x, len(batch.tokens.mask)), tokens)
+    tokens = jax.tree.map(lambda x: _gather(x, size, len(batch.tokens.mask)), tokens)
     return _Gradients(loss, grads, metrics, tokens, {"grad_noise": noise})
 
 
-def _deal(x: Array, num_parts: int, size: int) -> Array:
-    """Rows as [parts, size, ...]: dealt like cards, not cut like a deck, so that each device has rows of every part.
+def _deal(x: Array, num_rows: int, num_parts: int, size: int) -> Array:
+    """Equally many entries for each row, as [parts, entries, ...] with the entries of ``size`` rows in each part.
 
-    Rows of zeros, in which no token counts, fill the parts.
+    Rows are dealt like cards, not cut like a deck, so that each device has rows of every part. Rows of zeros, in which
+    no token counts, fill the parts.
     """
-    filled = jnp.pad(x, [(0, num_parts * size - len(x)), *[(0, 0)] * (x.ndim - 1)])
-    return filled.reshape(size, num_parts, *x.shape[1:]).swapaxes(0, 1)
+    by_row = x.reshape(num_rows, -1, *x.shape[1:])
+    filled = jnp.pad(by_row, [(0, num_parts * size - num_rows), *[(0, 0)] * x.ndim])
+    dealt = filled.reshape(size, num_parts, *by_row.shape[1:]).swapaxes(0, 1)
+    return dealt.reshape(num_parts, -1, *x.shape[1:])
 
 
-def _gather(x: Array, num_rows: int) -> Array:
-    """The dealt rows in their original order."""
-    return x.swapaxes(0, 1).reshape(-1, *x.shape[2:])[:num_rows]
+def _gather(x: Array, size: int, num_entries: int) -> Array:
+    """The dealt entries in their original order."""
+    by_row = x.reshape(len(x), size, -1, *x.shape[2:])
+    return by_row.swapaxes(0, 1).reshape(-1, *x.shape[2:])[:num_entries]
 
 
 def _gradient_noise(whole: Array, squares: Array, parts: int, num_tokens: Array) -> Mean:

@@ -8,9 +8,9 @@ responses of 100.
     python -m benchmarks.row_layouts           # writes benchmarks/results/row_layouts-PLATFORM.json
     python -m benchmarks.row_layouts --quick   # smallest shapes and few steps: does it run?
 
-An update is the trainer's, on random tokens: PPO's clipped objective with the Number Token Loss, AdamW, float32. The two
-layouts take turns in one process; a speedup is the median over pairs with its 95% interval. ``positions`` is what the
-positions alone would give.
+An update is the trainer's, on random tokens: PPO's clipped objective with the Number Token Loss, AdamW, float32. The
+two layouts take turns in one process; a speedup is the median over pairs with its 95% interval. ``positions`` is what
+the positions alone would give.
 """
 
 import argparse

@@ -86,11 +86,12 @@ def make_step(
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, MetricSums, TokenOutputs | None]:
         num_rows, row_size = batch.rows.shape
         parts = micro_batches(num_rows, row_size, max_tokens_per_micro_batch, num_row_shards(mesh))
-        grads, metrics, checked, tokens = {}, MetricSums({}, {}), [], None
+        grads, grad_norms, metrics, checked, tokens = {}, {}, MetricSums({}, {}), [], None
         for term in terms:
             of_term = _accumulated_gradients(term, state.params, batch, parts, per_token=per_token)
-            norms = {f"{learners[name].group}/grad_norm": _norm(of_term.grads[name]) for name in term.models}
-            of_whole = {"loss": Mean(of_term.loss, jnp.float32(1.0)), **of_term.noise}
+            grad_norms |= {name: optax.tree.norm(of_term.grads[name]) for name in term.models}
+            norms = {f"{learners[name].group}/grad_norm": _whole(grad_norms[name]) for name in term.models}
+            of_whole = {"loss": _whole(of_term.loss), **of_term.noise}
             whole = {f"{learners[term.models[0]].group}/{name}": mean for name, mean in of_whole.items()}
             means, maxima = of_term.metrics
             metrics = MetricSums(metrics.means | means | norms | whole, metrics.maxima | maxima)
@@ -99,7 +100,7 @@ def make_step(
             tokens = of_term.tokens if tokens is None else tokens
         finite = jnp.all(jnp.isfinite(jnp.array(checked)))
         # A branch, not a select between two states, which would read and write every optimizer moment again.
-        state, norms = jax.lax.cond(finite, *_branches(learners, grads), state)
+        state, norms = jax.lax.cond(finite, *_branches(learners, grads, grad_norms), state)
         return state, MetricSums(metrics.means | norms, metrics.maxima | {"non_finite": 1.0 - finite}), tokens
 
     jitted = jax.jit(step, donate_argnums=0, out_shardings=(state_sharding, None, None))
@@ -111,13 +112,15 @@ def make_step(
     return on_mesh
 
 
-def _branches(learners: Mapping[str, Learner], grads: Mapping[str, Params]) -> tuple[Callable, Callable]:
+def _branches(
+    learners: Mapping[str, Learner], grads: Mapping[str, Params], grad_norms: Mapping[str, Array]
+) -> tuple[Callable, Callable]:
     """Two branches: update the models that have a gradient, or keep the old state and report NaN norms."""
 
     def update(state: TrainState) -> tuple[TrainState, dict[str, Mean]]:
         models, norms = dict(state.models), {}
         for name in grads:
-            models[name], of_model = _updated(learners[name], models[name], grads[name])
+            models[name], of_model = _updated(learners[name], models[name], grads[name], grad_norms[name])
             norms |= of_model
         return dataclasses.replace(state, step=state.step + 1, models=models), norms
 
@@ -128,17 +131,21 @@ def _branches(learners: Mapping[str, Learner], grads: Mapping[str, Params]) -> t
     return update, keep
 
 
-def _updated(learner: Learner, model: ModelState, grads: Params) -> tuple[ModelState, dict[str, Mean]]:
+def _updated(
+    learner: Learner, model: ModelState, grads: Params, grad_norm: Array
+) -> tuple[ModelState, dict[str, Mean]]:
     """The model after the optimizer's update, with the norms of parameters and update."""
-    updates, opt_state = learner.optimizer.update(grads, model.opt_state, model.params)
+    optimizer = optax.with_extra_args_support(learner.optimizer)
+    updates, opt_state = optimizer.update(grads, model.opt_state, model.params, grad_norm=grad_norm)
     params = optax.apply_updates(model.params, updates)
     average = None if model.average is None else next_average(model.average, params, learner.ema_decay)
-    norms = {"param_norm": _norm(params), "update_norm": _norm(updates)}
-    return ModelState(params, opt_state, average), {f"{learner.group}/{name}": norm for name, norm in norms.items()}
+    norms = {"param_norm": optax.tree.norm(params), "update_norm": optax.tree.norm(updates)}
+    return ModelState(params, opt_state, average), {f"{learner.group}/{k}": _whole(norm) for k, norm in norms.items()}
 
 
-def _norm(tree: Params) -> Mean:
-    return Mean(optax.tree.norm(tree), jnp.float32(1.0))
+def _whole(value: Array) -> Mean:
+    """A value of the whole update."""
+    return Mean(value, jnp.float32(1.0))
 
 
 def _accumulated_gradients(

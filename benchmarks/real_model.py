@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.measure import RESULTS, machine, versions, write
-from benchmarks.peer import Peer, requests, vllm_packages, vllm_python
+from benchmarks.peer import VLLM_ENVIRONMENT, Peer, requests, vllm_python
 from benchmarks.policy_files import Files, Workload, write_files
 from benchmarks.ppo_step import LEARNING_RATE, SETTINGS, answer_seconds, measure, peer_of, reward
 from benchmarks.rollout import VLLM_SETTINGS
@@ -43,6 +43,9 @@ TINY = dataclasses.replace(
 WORKLOAD = Workload(num_prompts=4, num_samples=8, max_tokens=64, prompt_tokens=64)
 PAIRS, WARM_UP = 10, 2
 VLLM_TORCH = "vllm+torch"
+PEERS = ("trl", VLLM_TORCH)
+OF_VLLM = SETTINGS | VLLM_SETTINGS | {"VLLM_CPU_KVCACHE_SPACE": "1"}
+"""Environment variables of the process with vLLM; the cache in GiB."""
 CLIP, MAX_NORM = 0.2, 1.0
 ADVANTAGE_EPS = 1e-6  # equal rewards of a group: advantages 0, not 0/0
 
@@ -84,14 +87,14 @@ def vllm_torch(files: Files) -> Callable[[], None]:
 
     def loss_of(prompt_ids: list[list[int]], responses: list[Any]) -> Any:
         lengths = torch.tensor([len(response.token_ids) for response in responses])
-        ids, old = torch.zeros((2, len(responses), int(lengths.max())))
-        ids = ids.long()
+        old = torch.zeros((len(responses), int(lengths.max())))
+        ids = torch.zeros_like(old, dtype=torch.long)
         for row, response in enumerate(responses):
             ids[row, : lengths[row]] = torch.tensor(response.token_ids)
             old[row, : lengths[row]] = torch.tensor(response.logprobs.logprobs)
-        rows = torch.cat([torch.tensor(prompt_ids).repeat_interleave(work.num_samples, 0), ids], dim=1)
-        logits = policy(rows, use_cache=False, logits_to_keep=ids.shape[1] + 1).logits[:, :-1]
-        log_probs = -torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids, reduction="none")
+        rows = torch.cat([torch.tensor(prompt_ids).repeat_interleave(work.num_samples, 0), ids[:, :-1]], dim=1)
+        logits = policy(rows, use_cache=False, logits_to_keep=ids.shape[1]).logits.flatten(0, 1)
+        log_probs = -torch.nn.functional.cross_entropy(logits, ids.flatten(), reduction="none").view_as(ids)
         rewards = torch.tensor(reward([tokenizer.decode(response.token_ids) for response in responses]))
         groups = rewards.view(work.num_prompts, work.num_samples)
         advantages = (groups - groups.mean(1, keepdim=True)) / (groups.std(1, keepdim=True) + ADVANTAGE_EPS)
@@ -131,16 +134,14 @@ def start(name: str, files: Files) -> Peer:
         return peer_of(name, files)
     python = vllm_python()
     assert python is not None
-    return Peer("benchmarks.real_model", ["--serve", str(files.folder)], SETTINGS | VLLM_SETTINGS, python)
+    return Peer("benchmarks.real_model", ["--serve", str(files.folder)], OF_VLLM, python)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="What an iteration costs at a real model's depth.")
     parser.add_argument("--quick", action="store_true", help="a tiny policy, few rounds, nothing written")
     parser.add_argument("--pairs", type=int, default=PAIRS, help="measured iterations of each trainer")
-    parser.add_argument(
-        "--only", nargs="+", choices=("trl", VLLM_TORCH), default=["trl", VLLM_TORCH], help="some peers"
-    )
+    parser.add_argument("--only", nargs="+", choices=PEERS, default=PEERS, help="some peers")
     parser.add_argument("--prompts", type=int, default=WORKLOAD.num_prompts, help="prompts of an iteration")
     parser.add_argument("--prompt-tokens", type=int, default=WORKLOAD.prompt_tokens)
     parser.add_argument("--max-tokens", type=int, default=WORKLOAD.max_tokens, help="tokens of a response")
@@ -155,7 +156,9 @@ def main() -> None:
     installed = {"trl": importlib.util.find_spec("trl"), VLLM_TORCH: vllm_python()}
     names = ["ours", *(name for name in args.only if installed[name])]
     result: dict[str, Any] = {"machine": machine(), "model": dataclasses.asdict(model), "pairs": num_pairs}
-    result |= {"of vLLM": versions(*vllm_packages())} | dataclasses.asdict(workload)
+    if folders := [str(folder) for folder in VLLM_ENVIRONMENT.glob("lib/python*/site-packages")]:
+        result["versions beside vLLM"] = versions(*folders)
+    result |= dataclasses.asdict(workload)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
         files = write_files(model, pathlib.Path(folder), workload)
         peers = {name: running.enter_context(contextlib.closing(start(name, files))) for name in names}

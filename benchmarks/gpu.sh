@@ -7,14 +7,15 @@
 # PYTHON names the interpreter (default: .venv/bin/python, else python3). Rows are in benchmarks/gpu.py, each a process
 # with a time limit; the next row runs whatever became of the one before. Exit code 1 if a line is FAIL.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+root=$(cd "$(dirname "$0")/.." && pwd)
 
 DRY=
 if [ "${1:-}" = --dry ]; then DRY=--dry; shift; fi
 OUT=${1:-${OUT:-}}
-[ -n "$OUT" ] || OUT=$([ -n "$DRY" ] && mktemp -d || echo benchmarks/results)
-folder=$OUT/gpu
-mkdir -p "$folder" && rm -f "$folder"/*.rc || exit 1
+[ -n "$OUT" ] || OUT=$([ -n "$DRY" ] && mktemp -d || echo "$root/benchmarks/results")
+mkdir -p "$OUT/gpu" && rm -f "$OUT"/gpu/*.rc || exit 1
+folder=$(cd "$OUT/gpu" && pwd)
+cd "$root" || exit 1
 
 PYTHON=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)}
 missing() {

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rows of `benchmarks/gpu.sh`: what only a GPU can show, one process for each.
 
-    python -m benchmarks.gpu step-0.5b --folder benchmarks/results/gpu
+    python -m benchmarks.gpu step-0.5b --folder FOLDER         # writes FOLDER/step-0.5b.json
     python -m benchmarks.gpu step-0.5b --folder FOLDER --dry   # the same code at a tiny size on CPU
 
 A dry row has tiny shapes. Its claims of agreement are as strict as a float32 CPU allows; its rates are compared with 0.
@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import importlib.util
 import pathlib
+import runpy
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -36,7 +37,6 @@ from benchmarks.rollout import (
 )
 from benchmarks.step import ON_GPU, QWEN, QWEN_1_5B, TINY, Case, flops, jax_step, median_seconds, train_step
 from benchmarks.verdicts import Verdict, at_least, at_most, record
-from launch.train import load_config
 from ntl_jax.config import RunConfig, VllmSection
 from ntl_jax.host_memory import keep_freed_memory
 from ntl_jax.models import Decoder, ModelConfig, batch_sharding, make_mesh, save_hf
@@ -51,6 +51,7 @@ from ntl_jax.update.token_weights import supervised_weights
 Found = tuple[list[Verdict], dict[str, Any]]
 """A row's verdicts, and further numbers for its file."""
 
+PRESET = pathlib.Path(__file__).parents[1] / "configs" / "gsm8k_ntl_qwen05b.py"
 LEAST_MFU = {"qwen2.5-0.5b": 0.35, "qwen2.5-1.5b": 0.4}
 LEAST_SHARE = 0.25  # of the tokens/s that reading weights and cache allows
 LEAST_THROUGHPUT = 5_000  # prompt and response tokens/s of a whole iteration of the 0.5B preset
@@ -201,8 +202,9 @@ def vllm(dry: bool) -> Found:
     decoder = make_decoder(config)
     decoder.embedding[...] = decoder.embedding[...] * PEAKED
     ours = Ours(decoder, slots=num_prompts * num_samples, prompt_tokens=prompt_tokens)
-    lengths = {"max_prompt_tokens": prompt_tokens, "max_tokens": max_tokens}
-    theirs = VllmEngine(config, digit_table(config), **lengths, settings=settings)
+    theirs = VllmEngine(
+        config, digit_table(config), max_prompt_tokens=prompt_tokens, max_tokens=max_tokens, settings=settings
+    )
     theirs.publish(Weights(Version(0), nnx.state(decoder, nnx.Param)))
     prompts, sampling = make_prompts(num_prompts, prompt_tokens, config.vocab_size), Sampling(num_samples, max_tokens)
     engines = {"vLLM": theirs, "JAX": ours.engine}
@@ -227,11 +229,15 @@ def vllm(dry: bool) -> Found:
 
 
 def preset_config(folder: pathlib.Path, dry: bool) -> RunConfig:
-    """The 0.5B preset on random weights and generated problems; shorter responses, as random ones never end."""
-    preset = load_config("gsm8k_ntl_qwen05b")
+    """The 0.5B preset on random weights and generated problems, with less time for start and responses.
+
+    Responses of random weights never end, and vLLM's compiled graphs take a minute.
+    """
+    preset: RunConfig = runpy.run_path(str(PRESET))["get_config"]()
     model = dataclasses.replace(TINY, vocab_size=512, width=64, head_dim=32) if dry else SHAPES["0.5B"]
     save_hf(make_decoder(model), folder / "policy", tokenizer=byte_tokenizer(model.vocab_size))
-    rollout, trainer = dataclasses.replace(preset.rollout, max_tokens=256), preset.trainer
+    eager = dataclasses.replace(preset.rollout.vllm, enforce_eager=True)
+    rollout, trainer = dataclasses.replace(preset.rollout, max_tokens=256, vllm=eager), preset.trainer
     if dry:
         small = VllmSection(enforce_eager=True, kv_cache_memory_bytes=2**26)
         engine = {"engine": "vllm", "vllm": small} if has_vllm() else {"engine": "jax", "vllm": VllmSection()}

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `benchmarks/gpu.sh` finds: a line for each claim, a JSON file for each row, and one table of all.
+"""What `benchmarks/gpu.sh` finds: a line for each claim, and one JSON file and one table of all rows.
 
-    python -m benchmarks.verdicts FOLDER   # the table of the rows in a folder; exit code 1 if a line is FAIL
+    python -m benchmarks.verdicts FOLDER FILE   # the rows in a folder into a file; exit code 1 if a line is FAIL
 
-It loads nothing but the standard library, so that it also reports rows that could not start.
+A row that was started leaves ROW.rc, its exit code, and ROW.log in the folder, and ROW.json if it came to its end. This
+module loads nothing but the standard library, so that it also reports rows that could not start.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 ENDED = {"124": "ran past its time limit", "137": "ran past its time limit and was killed"}
 """What ``timeout`` exits with."""
+LOG_CHARACTERS = 3000  # of a row that failed: its traceback
 
 
 class Verdict(NamedTuple):
@@ -49,33 +51,38 @@ def at_most(claim: str, value: float, bound: float) -> Verdict:
 def record(row: str, verdicts: Sequence[Verdict], details: Mapping[str, Any], folder: pathlib.Path) -> None:
     """Prints a row's lines, and writes them and its numbers to its file."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [{**verdict._asdict(), "status": verdict.status, "line": verdict.line} for verdict in verdicts]
-    text = json.dumps({"row": row, "verdicts": lines, **details}, indent=2)
-    (folder / f"{row}.json").write_text(text + "\n")
+    numbers = [verdict._asdict() | {"status": verdict.status} for verdict in verdicts]
+    result = {"lines": [verdict.line for verdict in verdicts], "verdicts": numbers, **details}
+    (folder / f"{row}.json").write_text(json.dumps(result, indent=2) + "\n")
     for verdict in verdicts:
         print(verdict.line, flush=True)
 
 
-def table(folder: pathlib.Path) -> list[tuple[str, str]]:
-    """(row, line) of every claim in a folder; ROW.rc holds the exit code of each row that was started."""
-    lines: list[tuple[str, str]] = []
+def read_rows(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
+    """Every row that was started, in order; one that did not come to its end has a line that says how it ended."""
+    rows: dict[str, dict[str, Any]] = {}
     for ended in sorted(folder.glob("*.rc"), key=lambda path: path.stat().st_mtime_ns):
-        row, code = ended.stem, ended.read_text().strip()
-        file = ended.with_suffix(".json")
+        code, file, log = ended.read_text().strip(), ended.with_suffix(".json"), ended.with_suffix(".log")
         if code == "0" and file.exists():
-            lines += [(row, verdict["line"]) for verdict in json.loads(file.read_text())["verdicts"]]
+            rows[ended.stem] = json.loads(file.read_text())
         elif code.startswith("SKIP"):
-            lines.append((row, code))
+            rows[ended.stem] = {"lines": [code]}
         else:
-            lines.append((row, f"FAIL  {ENDED.get(code, f'ended with exit code {code}')}; see {row}.log"))
-    return lines
+            why = ENDED.get(code, f"ended with exit code {code}")
+            text = log.read_text(errors="replace") if log.exists() else ""
+            rows[ended.stem] = {"lines": [f"FAIL  {why}"], "log": text[-LOG_CHARACTERS:]}
+    return rows
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="The table of the rows in a folder.")
+    parser = argparse.ArgumentParser(description="The rows in a folder as one file and one table.")
     parser.add_argument("folder", type=pathlib.Path)
-    lines = table(parser.parse_args().folder)
-    width = max((len(row) for row, _ in lines), default=0)
+    parser.add_argument("file", type=pathlib.Path)
+    args = parser.parse_args()
+    rows = read_rows(args.folder)
+    args.file.write_text(json.dumps(rows, indent=2) + "\n")
+    width = max(map(len, rows), default=0)
+    lines = [(row, line) for row, result in rows.items() for line in result["lines"]]
     for row, line in lines:
         print(f"{row:<{width}}  {line}")
     return int(not lines or any(line.startswith("FAIL") for _, line in lines))

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from benchmarks.verdicts import Verdict, at_least, at_most, record, table
+from benchmarks.verdicts import Verdict, at_least, at_most, read_rows, record
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -40,9 +40,8 @@ def ended(folder: pathlib.Path, row: str, code: str) -> None:
 
 
 def exit_code(folder: pathlib.Path) -> int:
-    return subprocess.run(
-        [sys.executable, "-m", "benchmarks.verdicts", folder], cwd=ROOT, capture_output=True
-    ).returncode
+    command = [sys.executable, "-m", "benchmarks.verdicts", folder, folder / "gpu.out"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True).returncode
 
 
 def test_rows_that_crash_or_run_out_of_time_fail_whatever_they_wrote_before(tmp_path):
@@ -50,10 +49,12 @@ def test_rows_that_crash_or_run_out_of_time_fail_whatever_they_wrote_before(tmp_
         record(row, [at_least("claim", 1.0, 0.0)], {}, tmp_path)
         ended(tmp_path, row, code)
     ended(tmp_path, "silent", "0")
-    assert {row: line[:4] for row, line in table(tmp_path)} == {
+    (tmp_path / "crashed.log").write_text("Traceback")
+    assert {row: result["lines"][0][:4] for row, result in read_rows(tmp_path).items()} == {
         "good": "PASS", "late": "FAIL", "crashed": "FAIL", "left_out": "SKIP", "silent": "FAIL",
     }  # fmt: skip
     assert exit_code(tmp_path) == 1
+    assert json.loads((tmp_path / "gpu.out").read_text())["crashed"]["log"] == "Traceback"
 
 
 def test_rows_that_are_left_out_are_no_failure_yet_an_empty_folder_is(tmp_path):

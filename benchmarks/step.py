@@ -74,9 +74,13 @@ ON_GPU = {
 }
 
 
+def random_rows(case: Case) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, case.model.vocab_size, (case.num_rows, case.row_size), np.int32)
+
+
 def random_batch(case: Case) -> Batch[Targets]:
     """Full rows: a prompt of one token, then a response."""
-    rows = np.random.default_rng(0).integers(0, case.model.vocab_size, (case.num_rows, case.row_size), np.int32)
+    rows = random_rows(case)
     shape = RowShape(case.row_size, case.row_size - 1)
     no_numbers = np.full((case.num_rows, case.row_size - 1), np.nan, np.float32)
     padded, targets = pad_rows(list(rows[:, :1]), list(rows[:, 1:]), shape, numbers=list(no_numbers))
@@ -136,7 +140,7 @@ def torch_step(case: Case) -> Callable[[], Any]:
 
     model = Qwen2ForCausalLM(Qwen2Config(**case.model.to_hf())).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
-    tokens = torch.from_numpy(np.asarray(random_batch(case).rows.tokens, np.int64))
+    tokens = torch.from_numpy(np.asarray(random_rows(case), np.int64))
 
     def run() -> None:
         optimizer.zero_grad(set_to_none=True)

@@ -167,9 +167,10 @@ class TrainerSection:
     """Number of newest checkpoints to keep per stage; the one with the best held-out accuracy is kept too."""
     max_tokens_per_micro_batch: int = setting(16_384, at_least(1))
     """Most padded tokens per forward pass; larger batches are split, with the same gradients."""
-    pack_sequences: bool = False
-    """Pack several short responses into one row in PPO's updates, with the same gradients: less padding if lengths
-    vary much."""
+    row_layout: Literal["auto", "padded", "packed", "shared"] = "auto"
+    """Rows of PPO's updates, with the same gradients. padded: a prompt and a response per row. packed: several such
+    pairs per row, for less padding if lengths vary much. shared: a prompt once, with several of its samples. auto:
+    shared, or padded where attention has a kernel for whole rows (GPU, TPU)."""
     samples_per_step: int = setting(4, at_least(0))
     """Samples written to samples.jsonl per iteration."""
 

@@ -23,8 +23,9 @@ from ntl_jax.losses.kl import KL_ESTIMATORS, KL_STATISTICS
 from ntl_jax.metrics import Clock
 from ntl_jax.numerals import number_targets
 from ntl_jax.ops import masked_mean
-from ntl_jax.records import AnyArray, Experience, Params, Rows, Targets
-from ntl_jax.rows.padding import RowShape, pad_rows, pad_tokens
+from ntl_jax.records import AnyArray, AnyRows, Experience, Params, Targets
+from ntl_jax.rows.layout import Layout
+from ntl_jax.rows.padding import pad_tokens
 from ntl_jax.rows.passes import RowPass, predicted_values, sampled_log_probs
 
 OVER_TOKENS = ("actor/kl", "critic/advantages/mean", "critic/advantages/max", "critic/advantages/min")
@@ -58,7 +59,7 @@ class ExperienceBuilder:
 
     Args:
         config: its ``algorithm`` and ``rollout`` sections.
-        shape: bounds of rows and responses.
+        layout: layout of the rows.
         graph: graph definition of the policy.
         reference: parameters of the reference policy; None without one.
         critic: graph definition of the critic; None without one.
@@ -68,14 +69,14 @@ class ExperienceBuilder:
     def __init__(
         self,
         config: RunConfig,
-        shape: RowShape,
+        layout: Layout,
         *,
         graph: nnx.GraphDef,
         reference: Params | None,
         critic: nnx.GraphDef | None,
         mesh: Mesh,
     ):
-        self._algorithm, self._rollout, self._shape = config.algorithm, config.rollout, shape
+        self._algorithm, self._rollout, self._layout = config.algorithm, config.rollout, layout
         self._graph, self._reference, self._critic = graph, reference, critic
         max_tokens = config.trainer.max_tokens_per_micro_batch
         self._log_probs = RowPass(sampled_log_probs, mesh, max_tokens)
@@ -83,7 +84,7 @@ class ExperienceBuilder:
 
     def __call__(
         self, policy: Params, critic: Params | None, samples: Samples, kl_weight: float, clock: Clock
-    ) -> tuple[Rows, Experience, dict[str, float]]:
+    ) -> tuple[AnyRows, Experience, dict[str, float]]:
         """The rows and the experience, unpacked and on the host, and their metrics.
 
         Args:
@@ -92,7 +93,7 @@ class ExperienceBuilder:
             kl_weight: the controller's current weight.
             clock: records a lap per forward pass.
         """
-        rows, targets = self.pad(samples)
+        rows, targets = self.rows(samples)
         log_probs = [t.rollout_log_probs for t in samples.scored.trajectories]
         rollout = pad_tokens(log_probs, targets.mask.shape[1], 0.0, np.float32)
         old = reference = values = None
@@ -114,8 +115,8 @@ class ExperienceBuilder:
         clock.lap("adv")
         return rows, experience, metrics
 
-    def pad(self, samples: Samples) -> tuple[Rows, Targets]:
-        """Padded rows; rows that the update must not learn from have an empty mask."""
+    def rows(self, samples: Samples) -> tuple[AnyRows, Targets]:
+        """The rows; responses that the update must not learn from have an empty mask."""
         scored = samples.scored
         responses = [t.response_ids for t in scored.trajectories]
         nothing = [np.full(len(r), -1, np.int32) for r in responses]
@@ -125,9 +126,9 @@ class ExperienceBuilder:
         if self._algorithm.overlong == "mask":
             keep &= np.array([t.finish_reason != "length" for t in scored.trajectories])
         numbers = [number_targets(t) for t in truth]
-        return pad_rows([p.ids for p in scored.prompts], responses, self._shape, numbers=numbers, keep=keep)
+        return self._layout.rows([p.ids for p in scored.prompts], responses, numbers=numbers, keep=keep)
 
-    def _pass(self, params: Params, rows: Rows, targets: Targets) -> Float[Array, "B T"]:
+    def _pass(self, params: Params, rows: AnyRows, targets: Targets) -> Float[Array, "B T"]:
         return self._log_probs(self._graph, params, rows, (targets.ids,), self._rollout.temperature)
 
     def _rewards(self, samples: Samples) -> tuple[Rewards, dict[str, float]]:

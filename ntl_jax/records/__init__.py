@@ -15,13 +15,14 @@ from ntl_jax.records.ntl_info import NTLInfo
 from ntl_jax.records.prompt import Prompt
 from ntl_jax.records.readings import NumberReadings
 from ntl_jax.records.request import Request
-from ntl_jax.records.rows import AnyArray, Rows, Targets
+from ntl_jax.records.rows import AnyArray, AnyRows, Rows, SharedRows, Targets
 from ntl_jax.records.sampling import Sampling
 from ntl_jax.records.trajectory import Trajectory, VersionSpan
 from ntl_jax.records.weights import Params, Version, Weights
 
 __all__ = [
     "AnyArray",
+    "AnyRows",
     "Batch",
     "Experience",
     "NTLInfo",
@@ -31,6 +32,7 @@ __all__ = [
     "Request",
     "Rows",
     "Sampling",
+    "SharedRows",
     "Targets",
     "TokenOutputs",
     "TokenWeights",

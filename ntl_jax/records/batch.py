@@ -6,7 +6,7 @@ from typing import Generic, NamedTuple, TypeVar
 from jaxtyping import Float
 
 from ntl_jax.records.experience import Experience
-from ntl_jax.records.rows import AnyArray, Rows, Targets
+from ntl_jax.records.rows import AnyArray, AnyRows, Targets
 
 Tokens = TypeVar("Tokens", Targets, Experience)
 
@@ -29,7 +29,7 @@ class Batch(NamedTuple, Generic[Tokens]):
     ``tokens`` are `Targets` in the supervised stage and an `Experience` in policy optimization.
     """
 
-    rows: Rows
+    rows: AnyRows
     tokens: Tokens
     weights: TokenWeights
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rectangular rows of prompts and responses: a model's input, and its targets.
+"""Rectangular rows of prompts and responses: a model's input in two layouts, and its targets.
 
 Arrays are numpy while rows are built, and JAX in compiled programs. Masks mark padding, never a pad id.
 """
@@ -28,6 +28,39 @@ class Rows(NamedTuple):
     positions: Int[AnyArray, "B S"]
     segment_ids: Int[AnyArray, "B S"] | None
     predictors: Int[AnyArray, "B T"]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows, and of positions in a row."""
+        num_rows, row_size = self.tokens.shape
+        return num_rows, row_size
+
+
+class SharedRows(NamedTuple):
+    """A model's input in which each prompt stands once, for all of its responses.
+
+    A row is a prompt, padded on the left so that its last token is at P - 1, and G responses, each padded on the right.
+    Each response continues the prompt and does not see the others. Arrays with one entry per response are in the order
+    of the rows: B = rows x G.
+
+    Example: the row of the prompt ``2+3?`` with the responses ``#### 6`` and ``5`` (P = 5, G = 2, T = 3)
+        prompts [[0, 7, 11, 8, 12]], prompt_lengths [4], responses [[[20, 6, 1], [5, 1, 0]]],
+        response_lengths [[3, 2]]
+    """
+
+    prompts: Int[AnyArray, "rows P"]
+    prompt_lengths: Int[AnyArray, "rows"]
+    responses: Int[AnyArray, "rows G T"]
+    response_lengths: Int[AnyArray, "rows G"]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows, and of positions in a row."""
+        num_rows, num_samples, response_size = self.responses.shape
+        return num_rows, self.prompts.shape[1] + num_samples * response_size
+
+
+AnyRows = Rows | SharedRows
 
 
 class Targets(NamedTuple):

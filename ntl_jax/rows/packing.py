@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Int
 
-from ntl_jax.records import Batch, Rows
+from ntl_jax.records import AnyRows, Batch, Rows, SharedRows
 from ntl_jax.records.batch import Tokens
 
 NUM_SIZES = 8  # distinct numbers of packed rows for one number of sequences: bounds compilations
@@ -28,8 +28,10 @@ def sequence_lengths(rows: Rows) -> tuple[Int[np.ndarray, "B"], Int[np.ndarray, 
     return last + 2, last - first + 1
 
 
-def padding_fraction(rows: Rows) -> float:
-    """Share of positions that are padding, in packed or unpacked rows."""
+def padding_fraction(rows: AnyRows) -> float:
+    """Share of positions that are padding."""
+    if isinstance(rows, SharedRows):
+        return 1.0 - float(rows.prompt_lengths.sum() + rows.response_lengths.sum()) / np.prod(rows.shape)
     if rows.segment_ids is None:
         return 1.0 - float(sequence_lengths(rows)[0].sum()) / rows.tokens.size
     return float(np.mean(rows.segment_ids == 0))
@@ -59,6 +61,7 @@ def pack(batch: Batch[Tokens], multiple_of: int = 1) -> Batch[Tokens]:
         ([1, 2, 3], [1, 3, 4])
     """
     rows, mask = batch.rows, batch.tokens.mask
+    assert isinstance(rows, Rows), "rows that share a prompt cannot be packed"
     counts = np.any(mask, axis=1)
     row_lengths, response_lengths = (np.where(counts, lengths, 0) for lengths in sequence_lengths(rows))
     places = _place(row_lengths, response_lengths, rows.tokens.shape[1], mask.shape[1])

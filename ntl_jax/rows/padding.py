@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ntl_jax.records import Rows, Targets
+from ntl_jax.records import Rows, SharedRows, Targets
 
 NUM_BUCKETS = 4  # shapes between a quarter of the longest row and the longest: bounds compilations
 ROUND_TO = 8  # lengths are multiples of it: whole vector registers, whole tiles
@@ -34,6 +34,11 @@ class RowShape:
             if row <= row_size and response <= response_size:
                 return row_size, response_size
         raise AssertionError("the last bucket holds everything")
+
+    def shared_bucket(self, prompt: int, response: int) -> tuple[int, int]:
+        """The smallest padded (P, T) that holds prompts and responses of these lengths, each in quarters of its own."""
+        longest = RowShape(row=self.row - self.response, response=self.response)
+        return longest.bucket(prompt, 0)[0], longest.bucket(0, response)[1]
 
 
 def pad_rows(
@@ -74,12 +79,57 @@ def pad_rows(
         segment_ids=None,
         predictors=np.where(mask, first + steps, 0).astype(np.int32),
     )
-    targets = Targets(
-        ids=pad_tokens(responses, response_size, 0, np.int32),
-        mask=mask if keep is None else mask & keep[:, None],
-        numbers=pad_tokens(numbers, response_size, np.nan, np.float32),
+    return rows, pad_targets(responses, response_size, numbers=numbers, keep=keep)
+
+
+def share_rows(
+    prompts: Sequence[np.ndarray],
+    responses: Sequence[np.ndarray],
+    shape: RowShape,
+    samples_per_row: int,
+    *,
+    numbers: Sequence[np.ndarray],
+    keep: np.ndarray | None = None,
+) -> tuple[SharedRows, Targets]:
+    """One row per prompt with ``samples_per_row`` of its responses, on the host.
+
+    Args:
+        prompts: ids of each response's prompt; responses to one prompt follow each other.
+        samples_per_row: divides the number of responses to each prompt.
+        responses, shape, numbers, keep: as in `pad_rows`.
+
+    Example:
+        >>> prompts, responses = [np.array([5, 6])] * 2, [np.array([1, 2]), np.array([3, 4])]
+        >>> rows, targets = share_rows(prompts, responses, RowShape(16, 8), 2, numbers=[np.full(2, np.nan)] * 2)
+        >>> rows.prompts.tolist(), rows.responses[0, :, :3].tolist(), targets.ids[:, :3].tolist()
+        ([[0, 0, 0, 0, 0, 0, 5, 6]], [[1, 2, 0], [3, 4, 0]], [[1, 2, 0], [3, 4, 0]])
+    """
+    of_rows, lengths = prompts[::samples_per_row], np.array([len(r) for r in responses], np.int32)
+    assert all(np.array_equal(p, of_rows[i // samples_per_row]) for i, p in enumerate(prompts)), "rows mix prompts"
+    prompt_size, response_size = shape.shared_bucket(max(map(len, of_rows)), int(lengths.max()))
+    padded = np.zeros((len(of_rows), prompt_size), np.int32)
+    for row, prompt in enumerate(of_rows):
+        padded[row, prompt_size - len(prompt) :] = prompt
+    targets = pad_targets(responses, response_size, numbers=numbers, keep=keep)
+    rows = SharedRows(
+        prompts=padded,
+        prompt_lengths=np.array([len(p) for p in of_rows], np.int32),
+        responses=targets.ids.reshape(len(of_rows), samples_per_row, response_size),
+        response_lengths=lengths.reshape(len(of_rows), samples_per_row),
     )
     return rows, targets
+
+
+def pad_targets(
+    responses: Sequence[np.ndarray], size: int, *, numbers: Sequence[np.ndarray], keep: np.ndarray | None
+) -> Targets:
+    """The targets of padded responses; arguments as in `pad_rows`."""
+    mask = np.arange(size)[None, :] < np.array([len(r) for r in responses])[:, None]
+    return Targets(
+        ids=pad_tokens(responses, size, 0, np.int32),
+        mask=mask if keep is None else mask & keep[:, None],
+        numbers=pad_tokens(numbers, size, np.nan, np.float32),
+    )
 
 
 def pad_tokens(rows: Sequence[np.ndarray], size: int, fill: float, dtype: type) -> np.ndarray:

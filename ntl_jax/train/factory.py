@@ -21,6 +21,7 @@ from ntl_jax.records import Params, Sampling
 from ntl_jax.rewards import needs_numbers
 from ntl_jax.rollout import JaxEngine, RolloutEngine, VllmEngine
 from ntl_jax.rollout.engine import check_positions
+from ntl_jax.rows.layout import Layout, choose_kind, samples_together
 from ntl_jax.rows.padding import RowShape
 from ntl_jax.tasks import Task, choose_task
 from ntl_jax.train.evaluation import Evaluator
@@ -73,6 +74,17 @@ def build_task(config: RunConfig) -> Task:
     return choose_task(config.data, seed=config.seed, num_eval=config.trainer.eval_problems, numeric=numeric)
 
 
+def row_layout(config: RunConfig, policy: Policy, shape: RowShape) -> Layout:
+    """The layout of the rows of an update, which passes over an iteration's samples use too."""
+    rollout, trainer = config.rollout, config.trainer
+    rows = rollout.prompts_per_step * rollout.num_samples // config.algorithm.minibatches
+    together = samples_together(
+        rows, rollout.num_samples, shape, trainer.max_tokens_per_micro_batch, num_row_shards(policy.mesh)
+    )
+    platform = policy.mesh.devices.flat[0].platform
+    return Layout(choose_kind(trainer.row_layout, shape, policy.model, together, platform), shape, together)
+
+
 def build_scoring(config: RunConfig, task: Task, policy: Policy, shape: RowShape) -> tuple[Scorer, DigitSource]:
     """The scorer, and the source of digit log-probs that the engine does not capture.
 
@@ -86,8 +98,8 @@ def build_scoring(config: RunConfig, task: Task, policy: Policy, shape: RowShape
         ValueError: for a reward function that cannot be loaded or called, or settings without a source of digits.
     """
     reader = Reader(config.ntl, task, policy.tokenizer, policy.table)
-    max_tokens = config.trainer.max_tokens_per_micro_batch
-    digit_pass = DigitPass(policy.graph, policy.table, config.ntl.method, shape, policy.mesh, max_tokens)
+    max_tokens, layout = config.trainer.max_tokens_per_micro_batch, row_layout(config, policy, shape)
+    digit_pass = DigitPass(policy.graph, policy.table, config.ntl.method, layout, policy.mesh, max_tokens)
     digits = DigitSource(config.ntl, policy.table, digit_pass, reader.labels)
     return Scorer(config.ntl, config.reward, task, reader), digits
 
@@ -125,9 +137,10 @@ def ppo_trainer(
     algorithm, rollout, graph, critic = config.algorithm, config.rollout, None, None
     if algorithm.advantage == "gae":
         graph, critic = _own_critic(policy, params, config.seed) if algorithm.critic == "own" else _value_head(policy)
+    layout = row_layout(config, policy, prompts.shape(rollout.max_tokens))
     builder = ExperienceBuilder(
         config,
-        prompts.shape(rollout.max_tokens),
+        layout,
         graph=policy.graph,
         reference=jax.tree.map(lambda x: x.copy(), params) if algorithm.kl.weight else None,
         critic=graph,
@@ -135,7 +148,8 @@ def ppo_trainer(
     )
     collector = Collector(config, prompts.train, engine, digits, scorer, _sampling(config, policy))
     terms, source = PPOTerms(config, policy.table, policy.graph, graph), Lockstep(engine, collector)
-    return PPOTrainer(config, policy, params, critic=critic, terms=terms, source=source, builder=builder, engine=engine)
+    parts = {"terms": terms, "source": source, "builder": builder, "layout": layout, "engine": engine}
+    return PPOTrainer(config, policy, params, critic=critic, **parts)
 
 
 def check_run(config: RunConfig, policy: Policy, prompts: Prompts) -> None:

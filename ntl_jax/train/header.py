@@ -18,6 +18,8 @@ from ntl_jax.data.tokenizer import Tokenizer
 from ntl_jax.metrics import write_whole
 from ntl_jax.models import Decoder, ModelConfig
 from ntl_jax.records import Prompt
+from ntl_jax.rows.layout import Layout, relative_cost
+from ntl_jax.train.factory import row_layout
 from ntl_jax.train.policy import Policy
 from ntl_jax.train.prompts import Prompts
 
@@ -63,6 +65,7 @@ def describe(config: RunConfig, policy: Policy, prompts: Prompts, reward: str, w
             if config.ntl.enabled
             else "no NTL"
         ),
+        "rows of an update": describe_layout(row_layout(config, policy, prompts.shape(rollout.max_tokens)), model),
         "evaluation": describe_evaluation(config, len(prompts.held_out)),
         "devices": f"{policy.mesh.size} of {len(devices)} {devices[0].platform} ({kind}), mesh {mesh}",
         "run folder": str(workdir),
@@ -103,6 +106,23 @@ def describe_prompt(prompt: Prompt, tokenizer: Tokenizer) -> str:
     special = [f"{names[i]} {i}" for i in prompt.ids.tolist() if i in names]
     text = tokenizer.decode(prompt.ids, clean_up_tokenization_spaces=False)
     return f"{text!r}, {len(prompt.ids)} tokens, special tokens: {', '.join(special) or 'none'}"
+
+
+def describe_layout(layout: Layout, model: ModelConfig) -> str:
+    """The layout of rows, and what it costs.
+
+    Example:
+        >>> from ntl_jax.rows.padding import RowShape
+        >>> sizes = {"width": 64, "num_heads": 2, "num_kv_heads": 1, "head_dim": 32, "feed_forward": 128}
+        >>> model = ModelConfig(vocab_size=512, num_layers=2, **sizes)
+        >>> describe_layout(Layout("shared", RowShape(96, 32), 8), model)
+        'shared, a prompt once for 8 samples: 0.47 of the multiplications of padded rows'
+    """
+    if layout.kind != "shared":
+        return layout.kind
+    cost = relative_cost(layout.shape, model, layout.samples_per_row)
+    samples = f"a prompt once for {layout.samples_per_row} samples"
+    return f"shared, {samples}: {cost:.2f} of the multiplications of padded rows"
 
 
 def describe_evaluation(config: RunConfig, num_problems: int) -> str:

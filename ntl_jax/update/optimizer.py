@@ -2,9 +2,10 @@
 """Optax optimizers from the optimizer section, and the number of updates in each schedule."""
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax.tree_util import KeyPath
-from jaxtyping import PyTree
+from jaxtyping import Array, Float, PyTree
 from optax import contrib
 
 from ntl_jax.config import OptimizerSection, RunConfig
@@ -18,8 +19,10 @@ DECAYED = ("matrix", "embedding", "head")  # kinds of parameters that weight dec
 
 def make_optimizer(
     section: OptimizerSection, total_steps: int, *, learning_rate: float | None = None
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """Clipping by global norm, then the optimizer of the section.
+
+    ``update`` takes the gradients' norm as ``grad_norm`` if it is known, so that it is computed once per step.
 
     Weight decay applies to the layers' matrices and the embeddings, including a separate head, but not to biases, norms
     and the critic's value head. Muon orthogonalizes only the layers' matrices.
@@ -44,7 +47,37 @@ def make_optimizer(
          [-0.001 -0.001]]
     """
     rate = learning_rate_schedule(section, total_steps, learning_rate)
-    return optax.chain(optax.clip_by_global_norm(section.max_grad_norm), _transformation(section, rate))
+    return optax.chain(clip_by_global_norm(section.max_grad_norm), _transformation(section, rate))
+
+
+def clip_by_global_norm(max_norm: float) -> optax.GradientTransformationExtraArgs:
+    """Scales gradients of a global norm above ``max_norm`` down to it, as optax's transformation of this name.
+
+    It multiplies by one factor, which XLA fuses into the moments' updates; optax's quotients are stored in an array of
+    their own. With AdamW an update reads and writes 17 arrays of the parameters' size, not 22.
+
+    Args:
+        max_norm: largest norm.
+
+    Example:
+        >>> clip, grads = clip_by_global_norm(5.0), {"up": jnp.array([6.0, 8.0])}
+        >>> clip.update(grads, clip.init(grads))[0]["up"].tolist()
+        [3.0, 4.0]
+    """
+
+    def update(
+        updates: optax.Updates,
+        state: optax.OptState,
+        params: optax.Params | None = None,
+        *,
+        grad_norm: Float[Array, ""] | None = None,
+        **_: object,
+    ) -> tuple[optax.Updates, optax.OptState]:
+        norm = optax.tree.norm(updates) if grad_norm is None else grad_norm
+        factor = max_norm / jnp.maximum(norm, max_norm)
+        return jax.tree.map(lambda grad: (grad * factor).astype(grad.dtype), updates), state
+
+    return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)
 
 
 def learning_rate_schedule(

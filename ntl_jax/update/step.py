@@ -84,13 +84,14 @@ def make_step(
     mesh = jax.tree.leaves(state_sharding)[0].mesh
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, MetricSums, TokenOutputs | None]:
-        num_rows, row_size = batch.rows.tokens.shape
+        num_rows, row_size = batch.rows.shape
         parts = micro_batches(num_rows, row_size, max_tokens_per_micro_batch, num_row_shards(mesh))
-        grads, metrics, checked, tokens = {}, MetricSums({}, {}), [], None
+        grads, grad_norms, metrics, checked, tokens = {}, {}, MetricSums({}, {}), [], None
         for term in terms:
             of_term = _accumulated_gradients(term, state.params, batch, parts, per_token=per_token)
-            norms = {f"{learners[name].group}/grad_norm": _norm(of_term.grads[name]) for name in term.models}
-            of_whole = {"loss": Mean(of_term.loss, jnp.float32(1.0)), **of_term.noise}
+            grad_norms |= {name: optax.tree.norm(of_term.grads[name]) for name in term.models}
+            norms = {f"{learners[name].group}/grad_norm": _whole(grad_norms[name]) for name in term.models}
+            of_whole = {"loss": _whole(of_term.loss), **of_term.noise}
             whole = {f"{learners[term.models[0]].group}/{name}": mean for name, mean in of_whole.items()}
             means, maxima = of_term.metrics
             metrics = MetricSums(metrics.means | means | norms | whole, metrics.maxima | maxima)
@@ -99,7 +100,7 @@ def make_step(
             tokens = of_term.tokens if tokens is None else tokens
         finite = jnp.all(jnp.isfinite(jnp.array(checked)))
         # A branch, not a select between two states, which would read and write every optimizer moment again.
-        state, norms = jax.lax.cond(finite, *_branches(learners, grads), state)
+        state, norms = jax.lax.cond(finite, *_branches(learners, grads, grad_norms), state)
         return state, MetricSums(metrics.means | norms, metrics.maxima | {"non_finite": 1.0 - finite}), tokens
 
     jitted = jax.jit(step, donate_argnums=0, out_shardings=(state_sharding, None, None))
@@ -111,13 +112,15 @@ def make_step(
     return on_mesh
 
 
-def _branches(learners: Mapping[str, Learner], grads: Mapping[str, Params]) -> tuple[Callable, Callable]:
+def _branches(
+    learners: Mapping[str, Learner], grads: Mapping[str, Params], grad_norms: Mapping[str, Array]
+) -> tuple[Callable, Callable]:
     """Two branches: update the models that have a gradient, or keep the old state and report NaN norms."""
 
     def update(state: TrainState) -> tuple[TrainState, dict[str, Mean]]:
         models, norms = dict(state.models), {}
         for name in grads:
-            models[name], of_model = _updated(learners[name], models[name], grads[name])
+            models[name], of_model = _updated(learners[name], models[name], grads[name], grad_norms[name])
             norms |= of_model
         return dataclasses.replace(state, step=state.step + 1, models=models), norms
 
@@ -128,24 +131,28 @@ def _branches(learners: Mapping[str, Learner], grads: Mapping[str, Params]) -> t
     return update, keep
 
 
-def _updated(learner: Learner, model: ModelState, grads: Params) -> tuple[ModelState, dict[str, Mean]]:
+def _updated(
+    learner: Learner, model: ModelState, grads: Params, grad_norm: Array
+) -> tuple[ModelState, dict[str, Mean]]:
     """The model after the optimizer's update, with the norms of parameters and update."""
-    updates, opt_state = learner.optimizer.update(grads, model.opt_state, model.params)
+    optimizer = optax.with_extra_args_support(learner.optimizer)
+    updates, opt_state = optimizer.update(grads, model.opt_state, model.params, grad_norm=grad_norm)
     params = optax.apply_updates(model.params, updates)
     average = None if model.average is None else next_average(model.average, params, learner.ema_decay)
-    norms = {"param_norm": _norm(params), "update_norm": _norm(updates)}
-    return ModelState(params, opt_state, average), {f"{learner.group}/{name}": norm for name, norm in norms.items()}
+    norms = {"param_norm": optax.tree.norm(params), "update_norm": optax.tree.norm(updates)}
+    return ModelState(params, opt_state, average), {f"{learner.group}/{k}": _whole(norm) for k, norm in norms.items()}
 
 
-def _norm(tree: Params) -> Mean:
-    return Mean(optax.tree.norm(tree), jnp.float32(1.0))
+def _whole(value: Array) -> Mean:
+    """A value of the whole update."""
+    return Mean(value, jnp.float32(1.0))
 
 
 def _accumulated_gradients(
     term: Term, params: Models, batch: Batch, parts: tuple[int, int], *, per_token: bool
 ) -> _Gradients:
     """Gradients of the whole batch, summed over its parts; with gradient noise if there are several parts."""
-    num_parts, size = parts
+    (num_parts, size), num_rows = parts, batch.rows.shape[0]
 
     def of_part(part: Batch) -> tuple[tuple[Array, MetricSums, dict[str, Params]], TokenOutputs | None]:
         def loss(taught: dict[str, Params]) -> tuple[Array, Loss]:
@@ -167,7 +174,7 @@ def _accumulated_gradients(
         sums = loss + loss_of_part, metrics + metrics_of_part, grads
         return (sums, squares + _squared_norm(grads_of_part)), tokens
 
-    rows = jax.tree.map(lambda x: _deal(x, num_parts, size), batch)
+    rows = jax.tree.map(lambda x: _deal(x, num_rows, num_parts, size), batch)
     shapes = jax.eval_shape(of_part, jax.tree.map(lambda x: x[0], rows))[0]
     # Sums are float32 whatever the parameters: in bfloat16 many small parts would be lost.
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), shapes)
@@ -175,22 +182,26 @@ def _accumulated_gradients(
     grads = jax.tree.map(lambda total, like: total.astype(like.dtype), grads, shapes[2])
     num_tokens = jnp.sum(batch.tokens.mask, dtype=jnp.float32)
     noise = _gradient_noise(_squared_norm(grads), squares, num_parts, num_tokens)
-    tokens = jax.tree.map(lambda x: _gather(x, len(batch.tokens.mask)), tokens)
+    tokens = jax.tree.map(lambda x: _gather(x, size, len(batch.tokens.mask)), tokens)
     return _Gradients(loss, grads, metrics, tokens, {"grad_noise": noise})
 
 
-def _deal(x: Array, num_parts: int, size: int) -> Array:
-    """Rows as [parts, size, ...]: dealt like cards, not cut like a deck, so that each device has rows of every part.
+def _deal(x: Array, num_rows: int, num_parts: int, size: int) -> Array:
+    """Equally many entries for each row, as [parts, entries, ...] with the entries of ``size`` rows in each part.
 
-    Rows of zeros, in which no token counts, fill the parts.
+    Rows are dealt like cards, not cut like a deck, so that each device has rows of every part. Rows of zeros, in which
+    no token counts, fill the parts.
     """
-    filled = jnp.pad(x, [(0, num_parts * size - len(x)), *[(0, 0)] * (x.ndim - 1)])
-    return filled.reshape(size, num_parts, *x.shape[1:]).swapaxes(0, 1)
+    by_row = x.reshape(num_rows, -1, *x.shape[1:])
+    filled = jnp.pad(by_row, [(0, num_parts * size - num_rows), *[(0, 0)] * x.ndim])
+    dealt = filled.reshape(size, num_parts, *by_row.shape[1:]).swapaxes(0, 1)
+    return dealt.reshape(num_parts, -1, *x.shape[1:])
 
 
-def _gather(x: Array, num_rows: int) -> Array:
-    """The dealt rows in their original order."""
-    return x.swapaxes(0, 1).reshape(-1, *x.shape[2:])[:num_rows]
+def _gather(x: Array, size: int, num_entries: int) -> Array:
+    """The dealt entries in their original order."""
+    by_row = x.reshape(len(x), size, -1, *x.shape[2:])
+    return by_row.swapaxes(0, 1).reshape(-1, *x.shape[2:])[:num_entries]
 
 
 def _gradient_noise(whole: Array, squares: Array, parts: int, num_tokens: Array) -> Mean:

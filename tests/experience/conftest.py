@@ -9,6 +9,7 @@ from ntl_jax.experience.digits.forward_pass import DigitPass
 from ntl_jax.models import Decoder, ModelConfig, make_mesh
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Params
+from ntl_jax.rows.layout import Layout
 from ntl_jax.rows.padding import RowShape
 from tests.samples import tokenizer
 
@@ -42,7 +43,7 @@ def decoder() -> Decoder:
 
 def make_pass(decoder: Decoder, numbers: NumberTable) -> DigitPass:
     mesh = make_mesh((1, 1, 1), devices=jax.devices()[:1])
-    return DigitPass(nnx.split(decoder)[0], numbers, "wasserstein", SHAPE, mesh, max_tokens=512)
+    return DigitPass(nnx.split(decoder)[0], numbers, "wasserstein", Layout("padded", SHAPE), mesh, max_tokens=512)
 
 
 @pytest.fixture(scope="session")

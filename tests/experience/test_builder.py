@@ -14,7 +14,8 @@ from ntl_jax.experience.builder import OVER_TOKENS, Evidence, ExperienceBuilder,
 from ntl_jax.experience.credit import Rewards
 from ntl_jax.metrics import Clock
 from ntl_jax.models import Critic, make_mesh, shardings
-from ntl_jax.records import Targets
+from ntl_jax.records import Rows, Targets
+from ntl_jax.rows.layout import Layout
 from ntl_jax.rows.padding import RowShape
 from tests.samples import ask, respond, samples_of
 
@@ -156,7 +157,7 @@ def make_builder(decoder, *, shape=(1, 1, 1), reference=None, critic=None, **alg
     config = RunConfig(algorithm=AlgorithmSection(**algorithm), rollout=RolloutSection(max_tokens=12))
     mesh = make_mesh(shape, jax.devices()[: int(np.prod(shape))])
     graphs = {"graph": nnx.graphdef(decoder), "critic": None if critic is None else nnx.graphdef(critic)}
-    return ExperienceBuilder(config, SHAPE, reference=reference, mesh=mesh, **graphs)
+    return ExperienceBuilder(config, Layout("padded", SHAPE), reference=reference, mesh=mesh, **graphs)
 
 
 def test_captured_log_probs_reach_the_experience_token_by_token(decoder):
@@ -169,6 +170,7 @@ def test_captured_log_probs_reach_the_experience_token_by_token(decoder):
     assert clock.seconds.keys() == {"adv"} and metrics.keys() == {
         f"critic/advantages/{x}" for x in ("mean", "max", "min")
     }
+    assert isinstance(rows, Rows)
     chex.assert_shape(rows.predictors, experience.mask.shape)
     chex.assert_type([experience.advantages, experience.old_log_probs], np.float32)
     by_prompt = experience.advantages[:, 0].reshape(2, 4)
@@ -177,7 +179,7 @@ def test_captured_log_probs_reach_the_experience_token_by_token(decoder):
 
 
 def test_true_numbers_stand_where_the_response_so_far_makes_them_due(decoder):
-    _, targets = make_builder(decoder).pad(samples_of(PROMPTS, TRAJECTORIES, SCORES))
+    _, targets = make_builder(decoder).rows(samples_of(PROMPTS, TRAJECTORIES, SCORES))
     due = [row[~np.isnan(row)].tolist() for row in targets.numbers]
     assert due == [[5], [5], [5], [], [7], [7], [7], []]
 
@@ -197,7 +199,7 @@ def test_responses_that_were_cut_off_and_samples_that_teach_nothing_are_masked(d
     samples = samples_of(PROMPTS, [cut, *TRAJECTORIES[1:]], SCORES, learned=learned)
     builder = make_builder(decoder, overlong=overlong)
     expected = learned & (np.arange(8) > 0) if overlong == "mask" else learned
-    assert builder.pad(samples)[1].mask.any(axis=1).tolist() == expected.tolist()
+    assert builder.rows(samples)[1].mask.any(axis=1).tolist() == expected.tolist()
 
 
 def test_a_penalty_for_length_is_added_to_the_reward_and_reported(decoder):

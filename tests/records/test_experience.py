@@ -21,4 +21,5 @@ def test_what_is_absent_has_no_leaf_and_what_is_there_is_mapped():
     rows = Rows(TARGETS.ids, TARGETS.ids, None, TARGETS.ids)
     batch = Batch(rows, TARGETS, TokenWeights(ARRAY, ARRAY))
     mapped = jax.tree.map(lambda x: x[:1], batch)
+    assert isinstance(mapped.rows, Rows)
     assert isinstance(mapped, Batch) and mapped.tokens.mask.shape == (1, 3) and mapped.rows.segment_ids is None

@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from ntl_jax.records import Batch, Experience, TokenWeights, Values
+from ntl_jax.records import Batch, Experience, Rows, TokenWeights, Values
 from ntl_jax.rows.packing import pack, padding_fraction, sequence_lengths
 from ntl_jax.rows.padding import RowShape, pad_rows
 
@@ -23,7 +23,8 @@ def test_every_sequence_that_counts_is_there_once_with_all_that_belongs_to_it():
     prompts, responses, keep, batch = random_batch(0)
     packed = pack(batch)
     rows, tokens = packed.rows, packed.tokens
-    assert rows.segment_ids is not None and tokens.values is not None and batch.tokens.values is not None
+    assert isinstance(rows, Rows) and rows.segment_ids is not None
+    assert tokens.values is not None and batch.tokens.values is not None
     found = []
     for row in range(len(rows.tokens)):
         for segment in range(1, rows.segment_ids[row].max() + 1):
@@ -46,7 +47,7 @@ def test_every_sequence_that_counts_is_there_once_with_all_that_belongs_to_it():
 def test_packing_takes_few_shapes_and_leaves_less_padding():
     batches = [random_batch(seed)[-1] for seed in range(20)]
     packed = [pack(batch, multiple_of=4).rows for batch in batches]
-    assert all(len(p.tokens) % 8 == 0 for p in packed) and len({p.tokens.shape for p in packed}) <= 5
+    assert all(p.shape[0] % 8 == 0 for p in packed) and len({p.shape for p in packed}) <= 5
     unpacked = [padding_fraction(b.rows) for b in batches]
     assert np.mean([padding_fraction(p) for p in packed]) < 0.7 * np.mean(unpacked)
 
@@ -61,12 +62,13 @@ def test_of_sequences_that_do_not_count_a_row_of_padding_remains():
     batch = random_batch(0)[-1]
     targets = batch.tokens.targets._replace(mask=np.zeros_like(batch.tokens.mask))
     packed = pack(batch._replace(tokens=batch.tokens._replace(targets=targets)), multiple_of=2)
-    assert len(packed.rows.tokens) % 2 == 0 and padding_fraction(packed.rows) == 1.0
+    assert packed.rows.shape[0] % 2 == 0 and padding_fraction(packed.rows) == 1.0
     assert not packed.tokens.mask.any()
 
 
 def test_lengths_are_read_off_the_rows_whether_tokens_count_or_not():
     prompts, responses, _, batch = random_batch(1)
+    assert isinstance(batch.rows, Rows)
     row_lengths, response_lengths = sequence_lengths(batch.rows)
     assert response_lengths.tolist() == [len(r) for r in responses]
     assert row_lengths.tolist() == [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)]

@@ -15,6 +15,7 @@ from ntl_jax.experience.builder import ExperienceBuilder
 from ntl_jax.experience.collector import Samples
 from ntl_jax.metrics import Clock
 from ntl_jax.records import Batch, Experience, Rows, Targets, TokenWeights
+from ntl_jax.rows.layout import Layout
 from ntl_jax.rows.padding import RowShape
 from ntl_jax.train import (
     EXAMPLE_CONFIGS,
@@ -152,8 +153,9 @@ def test_tokens_of_several_digits_train_in_the_same_way(smallest):
     assert info is not None and info.digit_log_probs is None and not scored.fallbacks
     assert info.total_digits.tolist() == [4, 1] and info.digit_values.max() == 12
     assert (info.ntl_loss <= 9).all()
-    build = ExperienceBuilder(config, shape, graph=policy.graph, reference=None, critic=None, mesh=policy.mesh)
-    rows, experience, _ = build(params, None, Samples(scored, np.ones(2, bool), None, {}), 0.0, Clock())
+    graphs = {"graph": policy.graph, "reference": None, "critic": None}
+    build = ExperienceBuilder(config, Layout("padded", shape), mesh=policy.mesh, **graphs)
+    _, experience, _ = build(params, None, Samples(scored, np.ones(2, bool), None, {}), 0.0, Clock())
     weights = policy_weights(experience, scale=16)
     number_loss = NumberLoss(policy.table, "wasserstein", config.ntl.weight)
     objective = PolicyObjective(config.algorithm, number_loss, 1.0, policy.model.num_tokens)
@@ -162,7 +164,7 @@ def test_tokens_of_several_digits_train_in_the_same_way(smallest):
         of_update = objective(hidden, head, experience, weights)
         return of_update.total, of_update.metrics
 
-    hidden, head = rng.normal(size=(*rows.predictors.shape, 16)), rng.normal(size=(16, policy.model.vocab_size))
+    hidden, head = rng.normal(size=(*experience.mask.shape, 16)), rng.normal(size=(16, policy.model.vocab_size))
     (_, metrics), gradient = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(
         hidden.astype(np.float32), head.astype(np.float32)
     )

@@ -15,8 +15,9 @@ from jax.sharding import Mesh
 from ntl_jax.config import AlgorithmSection, ClippedSection, NTLSection, RolloutSection, RunConfig
 from ntl_jax.models import Critic, Decoder, ModelConfig, batch_sharding, make_mesh, shardings
 from ntl_jax.numerals import NumberTable
-from ntl_jax.records import Batch, Experience, TokenOutputs, Values
-from ntl_jax.rows.padding import RowShape, pad_rows
+from ntl_jax.records import Batch, Experience, Rows, TokenOutputs, Values
+from ntl_jax.rows.packing import sequence_lengths
+from ntl_jax.rows.padding import RowShape, pad_rows, share_rows
 from ntl_jax.update.state import TrainState, init_model_state, init_train_state
 from ntl_jax.update.step import Learner, Updated, make_step
 from ntl_jax.update.terms import PPOTerms
@@ -107,12 +108,23 @@ def small() -> Small:
 
 @pytest.fixture(scope="session")
 def batch() -> Batch[Experience]:
-    """Eight rows of one update; a third of the tokens have a true number."""
+    """Eight rows of one update, two for each prompt; a third of the tokens have a true number."""
     rng = np.random.default_rng(0)
     prompts, responses = ([rng.integers(0, 24, n) for n in lengths] for lengths in rng.integers(2, 9, (2, 8)))
+    prompts[1::2] = prompts[::2]
     numbers = [np.where(rng.uniform(size=len(r)) < 0.3, rng.integers(0, 10, len(r)), np.nan) for r in responses]
     rows, targets = pad_rows(prompts, responses, RowShape(16, 8), numbers=numbers)
     advantages, returns = rng.normal(size=(2, *targets.mask.shape)).astype(np.float32)
     old = rng.normal(-3, 0.3, targets.mask.shape).astype(np.float32)
     experience = Experience(targets, old, advantages, values=Values(np.zeros_like(old), returns))
     return Batch(rows, experience, policy_weights(experience, scale=8))
+
+
+def sharing(batch: Batch[Experience], samples_per_row: int) -> Batch[Experience]:
+    """The same batch with prompts shared by their samples."""
+    rows, ids = batch.rows, batch.tokens.targets.ids
+    assert isinstance(rows, Rows)
+    prompts = [tokens[: first + 1] for tokens, first in zip(rows.tokens, rows.predictors[:, 0], strict=True)]
+    responses = [row[:length] for row, length in zip(ids, sequence_lengths(rows)[1], strict=True)]
+    nothing = [np.full(len(r), np.nan) for r in responses]
+    return batch._replace(rows=share_rows(prompts, responses, RowShape(16, 8), samples_per_row, numbers=nothing)[0])

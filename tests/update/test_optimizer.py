@@ -1,15 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which parameters decay, which ones Muon updates, and the learning rate of every update."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 
 from ntl_jax.config import AlgorithmSection, OptimizerSection, RunConfig, TrainerSection
 from ntl_jax.models import Critic, ModelConfig
-from ntl_jax.update.optimizer import learning_rate_schedule, make_optimizer, optimizers, planned_updates
+from ntl_jax.update.optimizer import (
+    clip_by_global_norm,
+    learning_rate_schedule,
+    make_optimizer,
+    optimizers,
+    planned_updates,
+)
 
 MODEL = ModelConfig(
     vocab_size=64,
@@ -135,3 +143,24 @@ def test_gradients_are_scaled_down_to_the_largest_norm_and_never_up():
         nu = [leaf for path, leaf in jax.tree.leaves_with_path(after) if ".nu" in jax.tree_util.keystr(path)]
         found.append(float(nu[0].sum()) / 0.25)  # of squared gradients
     np.testing.assert_allclose(found, [1.0, 0.25], rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [0.3, 1.0, 7.0])
+@pytest.mark.parametrize("known", [True, False])
+def test_clipping_is_that_of_optax_whether_the_norm_is_given_or_not(size, known):
+    rng = np.random.default_rng(0)
+    grads = {name: size * rng.normal(size=5).astype(np.float32) for name in "ab"}
+    clip, reference = clip_by_global_norm(2.0), optax.clip_by_global_norm(2.0)
+    given = {"grad_norm": optax.tree.norm(grads)} if known else {}
+    expected, _ = reference.update(grads, reference.init(grads))
+    chex.assert_trees_all_close(clip.update(grads, clip.init(grads), **given)[0], expected, rtol=1e-6)
+
+
+def test_the_whole_optimizer_clips_by_the_norm_that_it_is_given():
+    """Half of the limit given as the norm leaves a gradient of norm 2 whole; twice the limit halves it."""
+    section = OptimizerSection(warmup_steps=0, max_grad_norm=2.0)
+    optimizer, params = make_optimizer(section, total_steps=10), {"up": jnp.full((2, 2), 1.0)}
+    for grad_norm, scale in ((1.0, 1.0), (4.0, 0.5)):
+        state = optimizer.update(params, optimizer.init(params), params, grad_norm=jnp.float32(grad_norm))[1]
+        first_moment = optax.tree_utils.tree_get(state, "mu")["up"]
+        np.testing.assert_allclose(first_moment, (1 - section.b1) * scale, rtol=1e-6)

@@ -20,6 +20,7 @@ from ntl_jax.rows.passes import RowPass, predictor_states, sampled_log_probs
 from ntl_jax.update.objectives import Loss
 from ntl_jax.update.state import init_model_state, init_train_state
 from ntl_jax.update.step import Learner, Term, make_step
+from tests.update.conftest import sharing
 
 MESH = (1, 1, 1)
 TEMPERATURE = 0.7
@@ -67,14 +68,17 @@ def spoilt(x: np.ndarray, batch: Batch[Experience]) -> np.ndarray:
     "cut",
     [
         {"max_tokens": 48},  # three rows at a time, of eight
+        {"shared": 2, "max_tokens": 48},  # two rows at a time, of four
+        {"shared": 2, "mesh_shape": (2, 1, 2)},
         {"packed": True, "mesh_shape": (2, 2, 2), "max_tokens": 64},  # four rows at a time, one on each pair of devices
     ],
     ids=str,
 )
-def test_update_and_outputs_do_not_depend_on_micro_batches_devices_or_packing(small, batch, whole, said, cut):
+def test_update_and_outputs_do_not_depend_on_micro_batches_devices_or_layout(small, batch, whole, said, cut):
     """Nor on whether the tokens' outputs are asked for: the whole update does not."""
     batch = pack(batch, multiple_of=4) if cut.get("packed") else batch
-    found = small.update(batch, per_token=True, **{k: v for k, v in cut.items() if k != "packed"})
+    batch = sharing(batch, cut["shared"]) if "shared" in cut else batch
+    found = small.update(batch, per_token=True, **{k: v for k, v in cut.items() if k not in ("packed", "shared")})
     # Parameters are float32 while updates are compared: their rounding bounds what can be seen.
     error, moved = difference(found.after, whole.after), difference(whole.after, whole.before)
     assert norm(error) <= 2e-6 * norm(moved) + 1e-7 * norm(whole.before)

@@ -18,8 +18,8 @@ from ntl_jax.losses.numbers import LOSSES, Method, of_same_width, shares, to_dig
 from ntl_jax.models import Decoder
 from ntl_jax.numerals import DigitLabels, NumberTable, number_targets
 from ntl_jax.ops import vocab_head
-from ntl_jax.records import NumberReadings, Params, Rows, Targets, Trajectory
-from ntl_jax.rows.padding import RowShape, pad_rows
+from ntl_jax.records import AnyRows, NumberReadings, Params, Targets, Trajectory
+from ntl_jax.rows.layout import Layout
 from ntl_jax.rows.passes import RowPass, predictor_states
 
 
@@ -30,18 +30,18 @@ class DigitPass:
         graph: graph definition of the policy.
         table: the policy's number tokens.
         method: method of the Number Token Loss.
-        shape: bounds of rows and responses.
+        layout: layout of the rows.
         mesh: mesh of the parameters.
         max_tokens: most padded tokens per forward pass.
     """
 
     def __init__(
-        self, graph: nnx.GraphDef, table: NumberTable, method: Method, shape: RowShape, mesh: Mesh, max_tokens: int
+        self, graph: nnx.GraphDef, table: NumberTable, method: Method, layout: Layout, mesh: Mesh, max_tokens: int
     ):
-        self._graph, self._shape = graph, shape
+        self._graph, self._layout = graph, layout
 
         def run(
-            graph: nnx.GraphDef, params: Params, rows: Rows, targets: Targets, temperature: Array
+            graph: nnx.GraphDef, params: Params, rows: AnyRows, targets: Targets, temperature: Array
         ) -> Float[Array, "B T 10"] | NumberReadings:
             decoder: Decoder = nnx.merge(graph, params)
             hidden, (ids, _, numbers) = predictor_states(decoder, rows), map(jnp.asarray, targets)
@@ -92,5 +92,6 @@ class DigitPass:
     ) -> Float[np.ndarray, "B T 10"] | NumberReadings:
         """The results for all rows, on the host."""
         prompts, responses = [t.prompt_ids for t in trajectories], [t.response_ids for t in trajectories]
-        rows, targets = pad_rows(prompts, responses, self._shape, numbers=truth)
+        layout = self._layout.of_samples([t.draw for t in trajectories])
+        rows, targets = layout.rows(prompts, responses, numbers=truth)
         return jax.device_get(self._run(self._graph, policy, rows, (targets,), temperature))

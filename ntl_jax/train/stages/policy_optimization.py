@@ -21,8 +21,9 @@ from ntl_jax.experience.scored import Scored
 from ntl_jax.losses import AdaptiveKLController, FixedKLController
 from ntl_jax.metrics import Clock, MetricSums
 from ntl_jax.models import batch_sharding, num_row_shards, shardings
-from ntl_jax.records import Batch, Experience, Params, Rows, Version, Weights
+from ntl_jax.records import AnyRows, Batch, Experience, Params, Version, Weights
 from ntl_jax.rollout import RolloutEngine
+from ntl_jax.rows.layout import Layout
 from ntl_jax.rows.packing import pack, padding_fraction
 from ntl_jax.rows.passes import take_rows
 from ntl_jax.train.journal.digits import log_samples
@@ -47,6 +48,7 @@ class PPOTrainer(Stage):
         terms: the losses of an update.
         source: provides the samples.
         builder: builds experience from the samples.
+        layout: layout of the rows that the builder builds.
         engine: the rollout engine; no update runs while weights are lent to it.
     """
 
@@ -62,12 +64,13 @@ class PPOTrainer(Stage):
         terms: PPOTerms,
         source: SampleSource,
         builder: ExperienceBuilder,
+        layout: Layout,
         engine: RolloutEngine,
     ):
         self.config, self.policy, self.engine = config, policy, engine
         self.iteration = 0
         self.total, self.eval_every = config.trainer.steps, config.trainer.eval_every
-        self._source, self._build, self._terms = source, builder, terms
+        self._source, self._build, self._layout, self._terms = source, builder, layout, terms
         self._sharding, self._num_shards = batch_sharding(policy.mesh), num_row_shards(policy.mesh)
         self._kl = _controller(config.algorithm)
         self._last_prompts: list[int] = []
@@ -113,24 +116,25 @@ class PPOTrainer(Stage):
         log_ntl = self.config.ntl.log_metrics
         return metrics | iteration_metrics(scored, experience, clock.seconds, log_ntl=log_ntl), scored
 
-    def _update(self, rows: Rows, experience: Experience) -> dict[str, float]:
+    def _update(self, rows: AnyRows, experience: Experience) -> dict[str, float]:
         """Epochs x minibatches updates; the first update's ratio shows whether sampler and trainer agree.
 
+        Samples that can share a row are dealt together, so that minibatches are the same in every layout.
         An update in which all weights are 0 is skipped: the optimizer would apply only momentum and weight decay.
         """
         assert not self.engine.lent, "an update takes the memory of the weights: retract them first"
-        algorithm, num_rows = self.config.algorithm, len(experience.mask)
+        algorithm, num_parts = self.config.algorithm, len(experience.mask) // self._layout.samples_per_row
         step = self._warmup_step if self.iteration < algorithm.warmup_iterations else self._step
         rng = np.random.default_rng([self.config.seed, STREAM, self.iteration])
         minibatches = [
             chosen
             for _ in range(algorithm.epochs)
-            for chosen in rng.permutation(num_rows).reshape(algorithm.minibatches, -1)
+            for chosen in rng.permutation(num_parts).reshape(algorithm.minibatches, -1)
         ]
         metrics: list[MetricSums] = []
         padding: list[float] = []
         for chosen in minibatches:
-            batch = self._minibatch(*take_rows((rows, experience), chosen))
+            batch = self._minibatch(*take_rows((rows, experience), chosen, num_parts))
             if not self._terms.have_weight(batch):
                 continue
             padding.append(padding_fraction(batch.rows))
@@ -143,13 +147,13 @@ class PPOTrainer(Stage):
             total["actor/first_ratio_deviation"] = metrics[0].to_dict()["actor/ratio_deviation"]
         return total
 
-    def _minibatch(self, rows: Rows, experience: Experience) -> Batch[Experience]:
-        """The batch of one update: rows with weights, packed if configured."""
+    def _minibatch(self, rows: AnyRows, experience: Experience) -> Batch[Experience]:
+        """The batch of one update: rows with weights, packed if the layout is."""
         config = self.config
         settings = {"mode": config.algorithm.aggregation, "scale": config.rollout.max_tokens}
         weights = policy_weights(experience, **settings, reference_weight=self._kl.beta)
         batch = Batch(rows, experience, weights)
-        return pack(batch, self._num_shards) if config.trainer.pack_sequences else batch
+        return pack(batch, self._num_shards) if self._layout.kind == "packed" else batch
 
     @property
     def last_prompts(self) -> Sequence[int]:

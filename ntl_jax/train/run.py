@@ -4,6 +4,7 @@
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rich.console import Console
@@ -11,7 +12,7 @@ from rich.console import Console
 from ntl_jax.compilation_cache import keep_programs
 from ntl_jax.config import RunConfig
 from ntl_jax.experience.scorer import LOGGER
-from ntl_jax.metrics import ProgressView, check_installed, plot_curves, print_comparison, print_header, read_lines
+from ntl_jax.metrics import ProgressView, check_installed, print_comparison, print_header, read_lines
 from ntl_jax.train.checkpoints.checkpointer import Checkpointer, newest_meta
 from ntl_jax.train.checkpoints.resume import FINGERPRINTS, check_data, check_schedule, fingerprints, record
 from ntl_jax.train.evaluation import Evaluator, evaluation_metrics
@@ -80,11 +81,15 @@ def run(
     if saved is not None and not allow_changed_schedule:
         check_schedule(config, *saved)
     policy = build_policy(config)
-    task = build_task(config)
-    prompts = build_prompts(config, task, policy.tokenizer)
-    scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
-    check_run(config, policy, prompts)
-    params = build_params(policy, seed=config.seed)
+    with ThreadPoolExecutor(1) as background:
+        # The program that draws new weights is compiled while the data are made. A checkpoint is not read before all
+        # settings are checked.
+        drawn = background.submit(build_params, policy, seed=config.seed) if policy.checkpoint is None else None
+        task = build_task(config)
+        prompts = build_prompts(config, task, policy.tokenizer)
+        scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
+        check_run(config, policy, prompts)
+    params = build_params(policy, seed=config.seed) if drawn is None else drawn.result()
     data = fingerprints(policy, params, prompts, scorer.reward)
     if saved is not None and not allow_changed_data:
         check_data(config, data, saved[1])
@@ -104,6 +109,8 @@ def run(
                 params = driver.train(supervised_trainer(config, policy, params, prompts)).weights().params
             if config.trainer.steps:
                 driver.train(ppo_trainer(config, policy, params, prompts, engine, scorer, digits))
+    from ntl_jax.metrics.curves import plot_curves  # imported last: it needs matplotlib
+
     plot_curves(workdir / "metrics.jsonl", workdir / "curves.png")
     return report(workdir, console)
 

@@ -16,6 +16,8 @@ from ntl_jax.models import shardings
 from ntl_jax.records import Params
 from ntl_jax.update.average import first_average
 
+RUNS_ONCE = {"xla_backend_optimization_level": 1}
+"""Compiler options for a program that runs once: on CPU it compiles in half the time, to the same bits."""
 Created = TypeVar("Created")
 """A tree of arrays derived from parameters."""
 
@@ -73,7 +75,9 @@ def init_params(create: Callable[[nnx.Rngs], nnx.Module], seed: int, mesh: Mesh)
     key = jax.random.key(seed)
     graph = nnx.split(nnx.eval_shape(lambda: create(nnx.Rngs(0))), nnx.Param)[0]
     placement = shardings(jax.eval_shape(create_params, key), mesh)
-    return graph, jax.jit(create_params, out_shardings=placement)(key)
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    jitted = jax.jit(create_params, out_shardings=placement, compiler_options=RUNS_ONCE if on_cpu else None)
+    return graph, jitted(key)
 
 
 def init_model_state(

@@ -97,7 +97,8 @@ class NumberTable:
         token_values[ids] = [value_of_id[token_id] for token_id in ids.tolist()]
         num_digits = np.array([len(digits_of_id[token_id]) for token_id in ids.tolist()], np.int32)
         # Copied to the device: jnp.asarray would compile a program for each.
-        return cls(*jax.device_put((ids, token_values[ids], token_values, num_digits)), kind)
+        ids, values, token_values, num_digits = jax.device_put((ids, token_values[ids], token_values, num_digits))
+        return cls(ids, values, token_values, num_digits, kind)
 
     @classmethod
     def from_tokenizer(

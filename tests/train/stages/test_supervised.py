@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ntl_jax.records import Version
-from ntl_jax.train.factory import supervised_trainer
+from ntl_jax.train.factory import supervised_trainer, supervised_update
 
 
 def trainer_of(setup, **optimizer):
@@ -18,7 +18,7 @@ def trainer_of(setup, **optimizer):
         optimizer=dataclasses.replace(warm_start.optimizer, warmup_steps=0, schedule="constant", **optimizer),
     )
     config = dataclasses.replace(setup.config, warm_start=warm_start)
-    return supervised_trainer(config, setup.policy, setup.params(), setup.prompts)
+    return supervised_trainer(config, supervised_update(config, setup.policy, setup.prompts), setup.params())
 
 
 def losses(trainer, steps: int) -> list[float]:

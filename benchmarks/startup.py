@@ -8,7 +8,8 @@ Claim: with an empty compilation cache at most 0.6, with a full one at most 0.5 
     python -m benchmarks.startup --quick          # one round: does it run?
 
 Every run is a new process with a cache folder of its own. It is timed until it prints its first step, and then killed.
-In a round each case has a turn, in alternating order; ratios are those of a round.
+In a round each case has a turn, in alternating order; ratios are those of a round. Seconds of the processors, all cores
+together, depend less on what else the machine does.
 """
 
 import argparse
@@ -47,8 +48,8 @@ class Case(NamedTuple):
     caches: pathlib.Path | None = None
 
 
-def seconds_to_first_step(case: Case) -> float:
-    """Starts the run and kills it after its first step."""
+def first_step(case: Case) -> tuple[float, float]:
+    """Starts the run and kills it after its first step; returns its seconds, and those of the processors."""
     with tempfile.TemporaryDirectory() as scratch:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
         environment |= {"PYTHONPATH": str(case.checkout), "XDG_CACHE_HOME": str(case.caches or f"{scratch}/caches")}
@@ -63,10 +64,12 @@ def seconds_to_first_step(case: Case) -> float:
             ended = any(line.startswith(FIRST_STEP) for line in process.stdout)
             seconds = time.perf_counter() - start
             process.kill()
-            process.communicate()
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            process.stdout.close()
         if not ended:
             raise RuntimeError(f"{' '.join(command)} in {case.checkout}: {errors.read_text()}")
-        return seconds
+        return seconds, used.ru_utime + used.ru_stime
 
 
 def seconds_of_help(case: Case) -> float:
@@ -88,24 +91,25 @@ def measured(other: pathlib.Path | None, caches: pathlib.Path, num_rounds: int) 
     baseline = Case(ROOT, (OFF,)) if other is None else Case(other)
     cases = {"baseline": baseline, "empty_cache": Case(ROOT), "full_cache": Case(ROOT, (), caches)}
     for case in cases.values():
-        seconds_to_first_step(case)  # fills the cache, and reads the packages from the disk for the first time
-    times, of_help = np.empty((num_rounds, len(cases))), np.empty((num_rounds, 2))
+        first_step(case)  # fills the cache, and reads the packages from the disk for the first time
+    times, of_help = np.empty((num_rounds, len(cases), 2)), np.empty((num_rounds, 2))
     for number in range(num_rounds):
         order = list(enumerate(cases.values()))
         for which, case in order if number % 2 else reversed(order):
-            times[number, which] = seconds_to_first_step(case)
+            times[number, which] = first_step(case)
         for which, case in list(enumerate((baseline, Case(ROOT))))[:: 1 if number % 2 else -1]:
             of_help[number, which] = seconds_of_help(case)
-        print(dict(zip(cases, times[number].round(2).tolist(), strict=True)), "help", of_help[number].round(2).tolist())
-    ratios = {
-        name: median_ratio(times[:, which] / times[:, 0]) for which, name in enumerate(cases) if name != "baseline"
-    }
-    return {
-        "first_step_s": dict(zip(cases, np.median(times, axis=0).round(2).tolist(), strict=True)),
-        "first_step": ratios,
-        "help_s": np.median(of_help, axis=0).round(2).tolist(),
-        "help": median_ratio(of_help[:, 1] / of_help[:, 0]),
-    }
+        print(times[number].round(2).tolist(), "help", of_help[number].round(2).tolist(), flush=True)
+    result: dict[str, object] = {"help_s": np.median(of_help, axis=0).round(2).tolist()}
+    result["help"] = median_ratio(of_help[:, 1] / of_help[:, 0])
+    for which, name in enumerate(cases):
+        seconds, of_processors = np.median(times[:, which], axis=0).round(2).tolist()
+        of_case: dict[str, object] = {"first_step_s": seconds, "processors_s": of_processors}
+        if which:
+            ratios = times[:, which] / times[:, 0]
+            of_case |= {"first_step": median_ratio(ratios[:, 0]), "processors": median_ratio(ratios[:, 1])}
+        result[name] = of_case
+    return result
 
 
 def main() -> None:

@@ -37,8 +37,7 @@ def keep_programs(setting: str = "auto") -> pathlib.Path | None:
         The folder in use; None if no programs are kept.
 
     Example:
-        >>> keep_programs("off") is None or "a folder was chosen before, as by JAX_COMPILATION_CACHE_DIR"
-        True
+        >>> folder = keep_programs("off")  # None, unless JAX_COMPILATION_CACHE_DIR names a folder
     """
     chosen = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
     if setting == "off" or chosen:

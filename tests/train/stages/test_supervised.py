@@ -85,8 +85,8 @@ def test_what_is_handed_on_is_the_average_where_one_is_kept(setup, ema_decay):
 def test_a_step_that_was_compiled_ahead_is_the_same_step_and_compiles_nothing(setup, stepped):
     compiled: list[str] = []
 
-    def listen(name: str, _: float, **about: str | int) -> None:
-        if name.endswith("backend_compile_duration"):
+    def listen(event: str, duration_secs: float, **about: str | int) -> None:
+        if event.endswith("backend_compile_duration"):
             compiled.append(str(about.get("fun_name")))
 
     update = supervised_update(config_of(setup), setup.policy, setup.prompts)

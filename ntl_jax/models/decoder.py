@@ -113,7 +113,7 @@ def abstract_decoder(config: ModelConfig) -> tuple[nnx.GraphDef, nnx.State]:
     Example:
         >>> sizes = {"width": 16, "num_heads": 2, "num_kv_heads": 1, "head_dim": 8, "feed_forward": 32}
         >>> graph, shapes = abstract_decoder(ModelConfig(vocab_size=32, num_layers=1, **sizes))
-        >>> shapes["embedding"][...].shape
+        >>> jax.tree.leaves(shapes)[0].shape
         (32, 16)
     """
     return nnx.split(nnx.eval_shape(lambda: Decoder(config, rngs=nnx.Rngs(0))), nnx.Param)

@@ -21,6 +21,12 @@ if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1":
 # No test reaches for the hub; a name that is not cached is answered at once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+# Programs of either kind have a folder of their own; processes that tests start keep theirs there too.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    kind = "optimized" if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "0" else "fast"
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(pathlib.Path(__file__).with_name(".jax_cache") / kind)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
 import jax
 import pytest
 
@@ -31,18 +37,11 @@ collect_ignore = [
     if importlib.util.find_spec(package) is None
 ]
 
-# Programs of either kind have a folder of their own.
-KIND = "optimized" if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "0" else "fast"
 ROOT = pathlib.Path(__file__).parent
-COMPILATION_CACHE = ROOT / ".jax_cache" / KIND
-
 LONGEST = ("test_kill.py", "test_round.py", "test_policy_optimization.py", "test_resume.py")
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_compilation_cache_dir", os.environ.get("JAX_COMPILATION_CACHE_DIR", str(COMPILATION_CACHE)))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-
 
 COMPILING = (
     *("launch", "losses", "models", "ops", "rollout/jax", "train/stages", "update"),

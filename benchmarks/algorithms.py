@@ -43,6 +43,7 @@ from ntl_jax.train.factory import (
     build_task,
     ppo_trainer,
     supervised_trainer,
+    supervised_update,
 )
 from ntl_jax.train.policy import Policy, build_params, build_policy
 from ntl_jax.train.prompts import Prompts, build_prompts
@@ -128,9 +129,8 @@ def main() -> None:
     args = parser.parse_args()
     config: RunConfig = runpy.run_path(str(CONFIG))["get_config"]()
     shared = build(config)
-    warm_start = supervised_trainer(
-        config, shared.policy, build_params(shared.policy, seed=config.seed), shared.prompts
-    )
+    update = supervised_update(config, shared.policy, shared.prompts)
+    warm_start = supervised_trainer(config, update, build_params(shared.policy, seed=config.seed))
     for _ in range(2 if args.quick else config.warm_start.steps):
         warm_start.step()
     params = warm_start.state.policy.params

@@ -28,7 +28,14 @@ from benchmarks.measure import RESULTS, machine, median_ratio, write
 from ntl_jax.config import NTLSection, RunConfig
 from ntl_jax.host_memory import keep_freed_memory
 from ntl_jax.records import Params
-from ntl_jax.train.factory import build_engine, build_scoring, build_task, ppo_trainer, supervised_trainer
+from ntl_jax.train.factory import (
+    build_engine,
+    build_scoring,
+    build_task,
+    ppo_trainer,
+    supervised_trainer,
+    supervised_update,
+)
 from ntl_jax.train.policy import build_params, build_policy
 from ntl_jax.train.prompts import build_prompts
 
@@ -58,7 +65,8 @@ def warm_policy(config: RunConfig) -> Params:
     """The parameters after the warm start."""
     policy = build_policy(config)
     prompts = build_prompts(config, build_task(config), policy.tokenizer)
-    trainer = supervised_trainer(config, policy, build_params(policy, seed=config.seed), prompts)
+    update = supervised_update(config, policy, prompts)
+    trainer = supervised_trainer(config, update, build_params(policy, seed=config.seed))
     for _ in range(config.warm_start.steps):
         trainer.step()
     return trainer.state.policy.params

@@ -51,6 +51,7 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     config = _settings(args, base)
     config.validate(base)
     # Imported here: importing JAX would make --help take seconds.
+    from ntl_jax.compilation_cache import keep_programs
     from ntl_jax.metrics import finite, print_comparison, print_header, write_rows, write_whole
     from ntl_jax.records import Version, Weights
     from ntl_jax.rollout.engine import check_positions
@@ -61,6 +62,7 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     from ntl_jax.train.policy import build_params, build_policy
     from ntl_jax.train.prompts import build_prompts
 
+    keep_programs(config.trainer.compilation_cache)
     policy, name = build_policy(config), args.source
     task = build_task(config)
     prompts = build_prompts(config, task, policy.tokenizer)

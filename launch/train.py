@@ -226,7 +226,8 @@ def _check_same_run(given: RunConfig, stored: RunConfig) -> None:
     """Checks that a resumed run keeps its settings, so that it equals an uninterrupted run; it may run longer."""
     raised = given.trainer.steps >= stored.trainer.steps
     had, has = flatten(stored), flatten(given)
-    differing = [name for name in had if had[name] != has[name] and not (name == "trainer.steps" and raised)]
+    free = {"trainer.compilation_cache"} | ({"trainer.steps"} if raised else set())
+    differing = [name for name in had if had[name] != has[name] and name not in free]
     if differing:
         lines = "\n  ".join(f"{name}: the run has {had[name]!r}, given {has[name]!r}" for name in differing)
         raise ValueError(f"a resumed run keeps its settings, only trainer.steps may be raised:\n  {lines}")

@@ -173,6 +173,9 @@ class TrainerSection:
     shared, or padded where attention has a kernel for whole rows (GPU, TPU)."""
     samples_per_step: int = setting(4, at_least(0))
     """Samples written to samples.jsonl per iteration."""
+    compilation_cache: str = setting("auto", Range("be auto, off or a folder", bool))
+    """Where compiled programs are kept, so that later runs start faster: auto (in the user's cache folder, or where
+    JAX_COMPILATION_CACHE_DIR says), off, or a folder. Results do not depend on it."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -133,7 +133,9 @@ def encode_solutions(
 
 def _encode(texts: list[str], tokenizer: Tokenizer) -> list[list[int]]:
     """The ids of the texts, without the special tokens that the tokenizer adds by default."""
-    return tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
+    if not texts:
+        return []
+    return tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
 
 
 def _as_text(prompt: str | list[dict[str, str]]) -> str:

@@ -5,7 +5,7 @@ import importlib.util
 import pathlib
 
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 Tokenizer = PreTrainedTokenizerBase
 """Any tokenizer of transformers."""
@@ -50,7 +50,11 @@ def load_tokenizer(path: str | None = None) -> Tokenizer:
 
 def _load(name: str) -> Tokenizer:
     folder = pathlib.Path(name)
+    if folder == BUILT_IN:
+        return PreTrainedTokenizerFast.from_pretrained(name)
     if not (folder / "tekken.json").is_file() or (folder / "tokenizer.json").is_file():
+        from transformers import AutoTokenizer  # takes a while to import, and the built-in tokenizer does without
+
         return AutoTokenizer.from_pretrained(name)
     # AutoTokenizer picks Mistral's own tokenizer only if a config.json says so, otherwise one without an end token.
     if importlib.util.find_spec("mistral_common") is None:

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run's output: metric lines, samples, curves, progress. Names and meanings of metrics: ``metrics.names``."""
+"""A run's output: metric lines, samples, progress. Metrics by name: ``metrics.names``; curves: ``metrics.curves``."""
 
 from ntl_jax.metrics.atomic_files import write_rows, write_whole
 from ntl_jax.metrics.clock import Clock
 from ntl_jax.metrics.console import ProgressView, print_comparison, print_header
-from ntl_jax.metrics.curves import plot_curves
 from ntl_jax.metrics.names import STAGES
 from ntl_jax.metrics.pass_at_k import majority, pass_at_k, repeated_metrics
 from ntl_jax.metrics.sums import Mean, MetricSums
@@ -27,7 +26,6 @@ __all__ = [
     "majority",
     "open_trackers",
     "pass_at_k",
-    "plot_curves",
     "print_comparison",
     "print_header",
     "read_lines",

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One page of curves from a run's ``metrics.jsonl``: held-out accuracy over both stages, then other metrics."""
+"""One page of curves from a run's ``metrics.jsonl``: held-out accuracy over both stages, then other metrics.
+
+Importing matplotlib takes a quarter of a second, so a run imports this module at its end.
+"""
 
 import dataclasses
 import pathlib

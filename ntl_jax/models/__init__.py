@@ -3,7 +3,7 @@
 
 from ntl_jax.models.config import ModelConfig
 from ntl_jax.models.critic import Critic
-from ntl_jax.models.decoder import Decoder
+from ntl_jax.models.decoder import Decoder, abstract_decoder
 from ntl_jax.models.hf.end_tokens import end_token_ids
 from ntl_jax.models.hf.load import hf_folder, load_hf
 from ntl_jax.models.hf.names import hf_tensors
@@ -16,6 +16,7 @@ __all__ = [
     "Decoder",
     "ModelConfig",
     "RopeScaling",
+    "abstract_decoder",
     "batch_sharding",
     "end_token_ids",
     "hf_folder",

@@ -9,7 +9,6 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from ntl_jax.models.sharding import constrain, constraint_mesh, mesh_platform
-from ntl_jax.models.splash import splash_attention
 
 Queries = Float[Array, "B S N H"]
 Keys = Float[Array, "B S K H"]
@@ -68,6 +67,8 @@ def row_attention(
                 q, k, v = _by_device(q, k, v)
                 return _cudnn(q, k, v, segment_ids)
             case "splash":
+                from ntl_jax.models.splash import splash_attention  # importing Pallas takes a while
+
                 q, k, v = _by_device(q, k, v)
                 return splash_attention(q, k, v, segment_ids)
             case _:

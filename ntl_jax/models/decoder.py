@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The policy's decoder. It returns hidden states: the vocabulary head belongs to ``ntl_jax.ops``."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -103,3 +104,16 @@ class Decoder(nnx.Module):
         """
         rows = self.embedding if self.unembedding is None else self.unembedding
         return constrain(rows[...].astype(self.config.compute_dtype), "vocab", "whole").T
+
+
+@functools.lru_cache(maxsize=8)  # tracing takes a tenth of a second, and a run asks several times
+def abstract_decoder(config: ModelConfig) -> tuple[nnx.GraphDef, nnx.State]:
+    """Graph definition of a decoder, and shapes of its parameters, which nobody may change.
+
+    Example:
+        >>> sizes = {"width": 16, "num_heads": 2, "num_kv_heads": 1, "head_dim": 8, "feed_forward": 32}
+        >>> graph, shapes = abstract_decoder(ModelConfig(vocab_size=32, num_layers=1, **sizes))
+        >>> jax.tree.leaves(shapes)[0].shape
+        (32, 16)
+    """
+    return nnx.split(nnx.eval_shape(lambda: Decoder(config, rngs=nnx.Rngs(0))), nnx.Param)

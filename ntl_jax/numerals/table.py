@@ -96,13 +96,9 @@ class NumberTable:
         ids = np.array(sorted(value_of_id, key=lambda token_id: (value_of_id[token_id], token_id)), np.int32)
         token_values[ids] = [value_of_id[token_id] for token_id in ids.tolist()]
         num_digits = np.array([len(digits_of_id[token_id]) for token_id in ids.tolist()], np.int32)
-        return cls(
-            jnp.asarray(ids),
-            jnp.asarray(token_values[ids]),
-            jnp.asarray(token_values),
-            jnp.asarray(num_digits),
-            kind,
-        )
+        # Copied to the device: jnp.asarray would compile a program for each.
+        ids, values, token_values, num_digits = jax.device_put((ids, token_values[ids], token_values, num_digits))
+        return cls(ids, values, token_values, num_digits, kind)
 
     @classmethod
     def from_tokenizer(

@@ -29,7 +29,7 @@ from ntl_jax.train.policy import Policy
 from ntl_jax.train.prompts import Prompts
 from ntl_jax.train.stages.policy_optimization import PPOTrainer
 from ntl_jax.train.stages.sample_source import Lockstep
-from ntl_jax.train.stages.supervised import SupervisedTrainer
+from ntl_jax.train.stages.supervised import SupervisedTrainer, SupervisedUpdate
 from ntl_jax.update.state import init_params
 from ntl_jax.update.terms import PPOTerms
 
@@ -119,9 +119,14 @@ def build_evaluator(
     return Evaluator(config, prompts.held_out, greedy, engine, scorer, digits)
 
 
-def supervised_trainer(config: RunConfig, policy: Policy, params: Params, prompts: Prompts) -> SupervisedTrainer:
+def supervised_update(config: RunConfig, policy: Policy, prompts: Prompts) -> SupervisedUpdate:
+    """The warm start's update, which can be compiled before there are weights."""
+    return SupervisedUpdate(config, policy, prompts.examples)
+
+
+def supervised_trainer(config: RunConfig, update: SupervisedUpdate, params: Params) -> SupervisedTrainer:
     """The warm start's trainer, which takes ownership of the parameters."""
-    return SupervisedTrainer(config, policy, params, prompts.examples)
+    return SupervisedTrainer(config.warm_start.steps, update, params)
 
 
 def ppo_trainer(

@@ -10,13 +10,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax
-from flax import nnx
 
 from ntl_jax.config import CONFIG_FILE, RunConfig, config_to_json
 from ntl_jax.data import special_tokens
 from ntl_jax.data.tokenizer import Tokenizer
 from ntl_jax.metrics import write_whole
-from ntl_jax.models import Decoder, ModelConfig
+from ntl_jax.models import ModelConfig, abstract_decoder
 from ntl_jax.records import Prompt
 from ntl_jax.rows.layout import Layout, relative_cost
 from ntl_jax.train.factory import row_layout
@@ -151,8 +150,7 @@ def write_provenance(config: RunConfig, workdir: Path) -> None:
 
 
 def _num_params(model: ModelConfig) -> int:
-    shapes = nnx.eval_shape(lambda: Decoder(model, rngs=nnx.Rngs(0)))
-    return sum(x.size for x in jax.tree.leaves(nnx.state(shapes, nnx.Param)))
+    return sum(x.size for x in jax.tree.leaves(abstract_decoder(model)[1]))
 
 
 def _installed() -> Iterator[tuple[str, str]]:

@@ -5,13 +5,14 @@ import dataclasses
 import pathlib
 
 import jax
+import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
 from ntl_jax.config import RunConfig
 from ntl_jax.data import load_tokenizer
 from ntl_jax.data.tokenizer import Tokenizer
-from ntl_jax.models import Decoder, ModelConfig, hf_folder, load_hf, make_mesh, shardings
+from ntl_jax.models import Decoder, ModelConfig, abstract_decoder, hf_folder, load_hf, make_mesh, shardings
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Params
 from ntl_jax.rollout.vocabulary import Vocabulary, agree
@@ -45,7 +46,7 @@ class Policy:
 
     def shapes(self) -> Params:
         """Shapes, dtypes and shardings of the weights, without arrays."""
-        params = nnx.state(nnx.eval_shape(lambda: Decoder(self.model, rngs=nnx.Rngs(0))), nnx.Param)
+        params = abstract_decoder(self.model)[1]
 
         def placed(x: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
@@ -72,7 +73,7 @@ def build_policy(config: RunConfig, tokenizer: Tokenizer | None = None) -> Polic
     digits = NumberTable.from_tokenizer(tokenizer, vocab_size=model.vocab_size)
     return Policy(
         model=model,
-        graph=nnx.split(nnx.eval_shape(lambda: Decoder(model, rngs=nnx.Rngs(0))), nnx.Param)[0],
+        graph=abstract_decoder(model)[0],
         mesh=make_mesh(config.model.mesh),
         tokenizer=tokenizer,
         vocabulary=vocabulary,
@@ -110,7 +111,7 @@ def build_params(policy: Policy, *, seed: int) -> Params:
 def _number_table(tokenizer: Tokenizer, digits: NumberTable) -> NumberTable:
     """The losses' number tokens: the digits, or all number tokens if the tokenizer has multi-digit tokens."""
     numbers = NumberTable.from_tokenizer(tokenizer, "numbers", vocab_size=digits.token_values.shape[0])
-    return numbers if numbers.num_digits.max() > 1 else digits
+    return numbers if np.asarray(numbers.num_digits).max() > 1 else digits
 
 
 def _model(config: RunConfig, num_tokens: int, checkpoint: pathlib.Path | None) -> ModelConfig:

@@ -4,14 +4,16 @@
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from ntl_jax.compilation_cache import keep_programs
 from ntl_jax.config import RunConfig
 from ntl_jax.experience.scorer import LOGGER
-from ntl_jax.metrics import ProgressView, check_installed, plot_curves, print_comparison, print_header, read_lines
-from ntl_jax.train.checkpoints.checkpointer import Checkpointer, newest_meta
+from ntl_jax.metrics import ProgressView, check_installed, print_comparison, print_header, read_lines
 from ntl_jax.train.checkpoints.resume import FINGERPRINTS, check_data, check_schedule, fingerprints, record
 from ntl_jax.train.evaluation import Evaluator, evaluation_metrics
 from ntl_jax.train.factory import (
@@ -22,6 +24,7 @@ from ntl_jax.train.factory import (
     check_run,
     ppo_trainer,
     supervised_trainer,
+    supervised_update,
 )
 from ntl_jax.train.header import describe, write_provenance
 from ntl_jax.train.journal.journal import Journal
@@ -29,6 +32,9 @@ from ntl_jax.train.policy import build_params, build_policy
 from ntl_jax.train.prompts import build_prompts
 from ntl_jax.train.stages.stage import Stage
 from ntl_jax.train.stops import Terminated, Termination, noticing_sigterm, stop_if_not_finite, stop_if_unrewarded
+
+if TYPE_CHECKING:
+    from ntl_jax.train.checkpoints.checkpointer import Checkpointer
 
 LIVE = {
     "warm_start/cross_entropy": "cross entropy",
@@ -74,19 +80,28 @@ def run(
     """
     check_installed(config.tracking.backends)
     config.validate(base=config)
-    saved = newest_meta(workdir) if resume else None
+    keep_programs(config.trainer.compilation_cache)
+    saved = _saved(workdir) if resume else None
     if saved is not None and not allow_changed_schedule:
         check_schedule(config, *saved)
     policy = build_policy(config)
-    task = build_task(config)
-    prompts = build_prompts(config, task, policy.tokenizer)
-    scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
-    check_run(config, policy, prompts)
-    params = build_params(policy, seed=config.seed)
-    data = fingerprints(policy, params, prompts, scorer.reward)
-    if saved is not None and not allow_changed_data:
-        check_data(config, data, saved[1])
-    with contextlib.closing(build_engine(config.rollout, policy, max_prompt_tokens=prompts.longest)) as engine:
+    with contextlib.ExitStack() as stack:
+        background = stack.enter_context(ThreadPoolExecutor(2))
+        # XLA compiles while the data are made. A checkpoint is not read before all settings are checked.
+        drawn = background.submit(build_params, policy, seed=config.seed) if policy.checkpoint is None else None
+        task = build_task(config)
+        prompts = build_prompts(config, task, policy.tokenizer)
+        scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
+        check_run(config, policy, prompts)
+        update = supervised_update(config, policy, prompts) if config.warm_start.steps else None
+        if update is not None and (saved is None or saved[0] == "warm_start"):
+            update.compile_ahead(background)
+        params = build_params(policy, seed=config.seed) if drawn is None else drawn.result()
+        data = fingerprints(policy, params, prompts, scorer.reward)
+        if saved is not None and not allow_changed_data:
+            check_data(config, data, saved[1])
+        engine = build_engine(config.rollout, policy, max_prompt_tokens=prompts.longest)
+        stack.enter_context(contextlib.closing(engine))
         workdir.mkdir(parents=True, exist_ok=True)
         write_provenance(config, workdir)
         console = Console(highlight=False)
@@ -94,14 +109,17 @@ def run(
         if saved is not None and FINGERPRINTS not in saved[1]:
             console.print("the newest checkpoint has no fingerprints: the data are not checked for changes")
         evaluate = build_evaluator(config, policy, prompts, engine, scorer, digits)
-        debug_log = _debug_log(workdir) if config.ntl.debug_mode else contextlib.nullcontext()
-        with debug_log, Journal(config, workdir) as journal, noticing_sigterm() as termination:
-            driver = Driver(config, workdir, journal, termination, console, evaluate=evaluate, data=data, resume=resume)
-            if config.warm_start.steps:
-                # Only the parameters are kept: the stage's optimizer state would take memory during the next one.
-                params = driver.train(supervised_trainer(config, policy, params, prompts)).weights().params
-            if config.trainer.steps:
-                driver.train(ppo_trainer(config, policy, params, prompts, engine, scorer, digits))
+        if config.ntl.debug_mode:
+            stack.enter_context(_debug_log(workdir))
+        journal, termination = stack.enter_context(Journal(config, workdir)), stack.enter_context(noticing_sigterm())
+        driver = Driver(config, workdir, journal, termination, console, evaluate=evaluate, data=data, resume=resume)
+        if update is not None:
+            # Only the parameters are kept: the stage's optimizer state would take memory during the next one.
+            params = driver.train(supervised_trainer(config, update, params)).weights().params
+        if config.trainer.steps:
+            driver.train(ppo_trainer(config, policy, params, prompts, engine, scorer, digits))
+    from ntl_jax.metrics.curves import plot_curves  # imported last: it needs matplotlib
+
     plot_curves(workdir / "metrics.jsonl", workdir / "curves.png")
     return report(workdir, console)
 
@@ -120,6 +138,13 @@ def _debug_log(workdir: Path) -> Iterator[None]:
         LOGGER.setLevel(level)
         LOGGER.propagate = True
         handler.close()
+
+
+def _saved(workdir: Path) -> tuple[str, dict[str, Any]] | None:
+    """Stage and meta of the newest checkpoint."""
+    from ntl_jax.train.checkpoints.checkpointer import newest_meta
+
+    return newest_meta(workdir)
 
 
 class Driver:
@@ -156,6 +181,8 @@ class Driver:
 
     def train(self, stage: Stage) -> Stage:
         """Runs the stage to its end, from its newest checkpoint if the run resumes."""
+        from ntl_jax.train.checkpoints.checkpointer import Checkpointer  # orbax: imported while XLA compiles
+
         keep_last = self._settings.keep_last
         with contextlib.closing(Checkpointer(self._folder, stage.name, keep_last=keep_last)) as checkpoints:
             step = self._begin(stage, checkpoints)
@@ -176,7 +203,7 @@ class Driver:
             self._console.print(f"{stage.name} ends after step {step}: trainer.target_accuracy is reached")
         return stage
 
-    def _begin(self, stage: Stage, checkpoints: Checkpointer) -> int:
+    def _begin(self, stage: Stage, checkpoints: "Checkpointer") -> int:
         """The step to continue from. The initial policy of a stage may use the held-out metrics of the stage before."""
         if self._resume and checkpoints.latest_step() is not None:
             step, state, position, self._held_out = checkpoints.restore(stage.state)
@@ -215,7 +242,7 @@ class Driver:
             return False
         return self._held_out.get("val/accuracy", 0.0) >= target
 
-    def _improved(self, checkpoints: Checkpointer) -> bool:
+    def _improved(self, checkpoints: "Checkpointer") -> bool:
         return bool(self._held_out) and self._held_out["val/accuracy"] > checkpoints.best_accuracy()
 
 

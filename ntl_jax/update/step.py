@@ -50,6 +50,27 @@ class Updated(NamedTuple):
     tokens: TokenOutputs | None
 
 
+class Step:
+    """A jitted update on a mesh, to be called with (state, batch).
+
+    Args:
+        jitted: (state, batch) -> (state, metrics, tokens).
+        mesh: mesh of the state.
+    """
+
+    def __init__(self, jitted: jax.stages.Wrapped, mesh: jax.sharding.Mesh):
+        self._jitted, self._mesh = jitted, mesh
+
+    def __call__(self, state: TrainState, batch: Batch) -> Updated:
+        with jax.set_mesh(self._mesh):  # activations are sharded too, not only inputs and outputs
+            return Updated(*self._jitted(state, batch))
+
+    def compile(self, state: TrainState, batch: Batch) -> None:
+        """Compiles ahead of a call with such arguments, also from another thread; shapes with shardings are enough."""
+        with jax.set_mesh(self._mesh):
+            self._jitted.lower(state, batch).compile()
+
+
 class _Gradients(NamedTuple):
     """Sums over the micro-batches of a batch; ``grads`` by model."""
 
@@ -67,7 +88,7 @@ def make_step(
     state_sharding: TrainState,
     *,
     per_token: bool = False,
-) -> Callable[[TrainState, Batch], Updated]:
+) -> "Step":
     """The jitted update of a stage; the state is donated and keeps its sharding.
 
     If loss or gradient is not finite, the step returns the old state and ``non_finite = 1`` among the metrics' maxima,
@@ -103,13 +124,7 @@ def make_step(
         state, norms = jax.lax.cond(finite, *_branches(learners, grads, grad_norms), state)
         return state, MetricSums(metrics.means | norms, metrics.maxima | {"non_finite": 1.0 - finite}), tokens
 
-    jitted = jax.jit(step, donate_argnums=0, out_shardings=(state_sharding, None, None))
-
-    def on_mesh(state: TrainState, batch: Batch) -> Updated:
-        with jax.set_mesh(mesh):  # activations are sharded too, not only inputs and outputs
-            return Updated(*jitted(state, batch))
-
-    return on_mesh
+    return Step(jax.jit(step, donate_argnums=0, out_shardings=(state_sharding, None, None)), mesh)
 
 
 def _branches(

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The weight of each token in an update's loss. Weights include the denominators, so parts add up."""
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from ntl_jax.losses import token_weights
 from ntl_jax.records import Experience, Targets, TokenWeights
 
+_token_weights = jax.jit(token_weights, static_argnames=("mode", "scale"))
+"""One program: operation by operation there would be seven to compile for each shape."""
+
 
 def supervised_weights(targets: Targets) -> TokenWeights:
     """Weights for two means: cross entropy over all tokens, NTL over tokens with a true number."""
-    return TokenWeights(*(np.asarray(token_weights(jnp.asarray(mask))) for mask in (targets.mask, targets.has_number)))
+    return TokenWeights(*(np.asarray(_token_weights(mask)) for mask in (targets.mask, targets.has_number)))
 
 
 def policy_weights(
@@ -24,7 +27,7 @@ def policy_weights(
         scale: longest response, for seq-mean-token-sum-norm.
         reference_weight: weight of the divergence from the reference policy, if the experience has its log-probs.
     """
-    weights = np.asarray(token_weights(jnp.asarray(experience.mask), mode=mode, scale=scale))
+    weights = np.asarray(_token_weights(experience.mask, mode=mode, scale=scale))
     numbers = np.where(experience.targets.has_number, weights, np.float32(0))
     has_reference = experience.reference_log_probs is not None
     return TokenWeights(weights, numbers, np.float32(reference_weight) * weights if has_reference else None)

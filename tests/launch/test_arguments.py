@@ -188,6 +188,13 @@ def test_resume_may_raise_the_number_of_steps(started_run):
     assert resumed == dataclasses.replace(config, trainer=dataclasses.replace(config.trainer, steps=20))
 
 
+def test_resume_may_keep_compiled_programs_elsewhere(started_run):
+    option = "--config.trainer.compilation_cache=off"
+    assert (
+        train.parse_args([f"--workdir={started_run[0]}", "--resume", option]).config.trainer.compilation_cache == "off"
+    )
+
+
 def test_the_flags_for_allowed_changes_reach_the_run(started_run, monkeypatch):
     given = {}
     monkeypatch.setattr("ntl_jax.train.run", lambda config, workdir, **options: given.update(options))

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from ntl_jax.metrics import MetricWriter, curves, plot_curves
+from ntl_jax.metrics import MetricWriter, curves
+from ntl_jax.metrics.curves import plot_curves
 
 WARM_START = [
     ("warm_start", 1, {"warm_start/cross_entropy": 3.0}),

@@ -12,10 +12,9 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 import jax
-from flax import nnx
 
 from ntl_jax.data.tokenizer import Tokenizer
-from ntl_jax.models import Decoder, ModelConfig
+from ntl_jax.models import ModelConfig, abstract_decoder
 from ntl_jax.numerals import NumberTable, TokenDecoder
 from ntl_jax.records import Params, Request, Trajectory, Weights
 from ntl_jax.rollout.engine import RolloutEngine, check_finished, check_published, check_requests
@@ -36,7 +35,8 @@ class JaxEngine(RolloutEngine):
         tokenizer: for stop strings; without a tokenizer they are refused.
 
     Example:
-        >>> from ntl_jax.models import make_mesh
+        >>> from flax import nnx
+        >>> from ntl_jax.models import Decoder, make_mesh
         >>> from ntl_jax.records import Prompt, Sampling, Version
         >>> import numpy as np
         >>> sizes = {"width": 16, "num_heads": 2, "num_kv_heads": 1, "head_dim": 8, "feed_forward": 32}
@@ -66,8 +66,7 @@ class JaxEngine(RolloutEngine):
     ):
         if slots < 1 or max_prompt_tokens < 1:
             raise ValueError(f"slots={slots} and max_prompt_tokens={max_prompt_tokens} must be at least 1")
-        abstract = nnx.eval_shape(lambda: Decoder(model, rngs=nnx.Rngs(0)))
-        graph, shapes = nnx.split(abstract, nnx.Param)
+        graph, shapes = abstract_decoder(model)
         self._shapes = _shapes(shapes)
         decode_text = None if tokenizer is None else TokenDecoder(tokenizer)
         self._setup = Setup(model, graph, table, mesh, slots, max_prompt_tokens, decode_text)

@@ -13,11 +13,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from flax import nnx
-
 from ntl_jax.config import VllmSection
 from ntl_jax.data.tokenizer import Tokenizer
-from ntl_jax.models import Decoder, ModelConfig
+from ntl_jax.models import ModelConfig, abstract_decoder
 from ntl_jax.numerals import NumberTable, TokenDecoder
 from ntl_jax.records import Request, Trajectory, Version, Weights
 from ntl_jax.rollout.engine import RolloutEngine, check_finished, check_positions, check_published, check_requests
@@ -75,8 +73,7 @@ class VllmEngine(RolloutEngine):
         check_positions(max_prompt_tokens, max_tokens, model.max_positions)
         self._model, self._settings = model, settings
         self._max_prompt_tokens, self._max_tokens = max_prompt_tokens, max_tokens
-        abstract = nnx.eval_shape(lambda: Decoder(model, rngs=nnx.Rngs(0)))
-        self._shapes = sent_shapes(nnx.state(abstract, nnx.Param), model.num_ids)
+        self._shapes = sent_shapes(abstract_decoder(model)[1], model.num_ids)
         self._tokenizer = tokenizer
         self._reader = Reader(table, None if tokenizer is None else TokenDecoder(tokenizer))
         self._llm = start_vllm(model, settings, max_tokens=max_prompt_tokens + max_tokens, tokenizer=tokenizer)

@@ -3,11 +3,13 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future
 from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
+from jaxtyping import Int
 
 from ntl_jax.config import RunConfig
 from ntl_jax.data import DataCursor
@@ -20,29 +22,25 @@ from ntl_jax.train.stages.stage import Stage
 from ntl_jax.update.objectives import Loss, NumberLoss, supervised_objective
 from ntl_jax.update.optimizer import make_optimizer, planned_updates
 from ntl_jax.update.state import TrainState, init_model_state, init_train_state
-from ntl_jax.update.step import Learner, Models, Term, make_step
+from ntl_jax.update.step import Learner, Models, Term, Updated, make_step
 from ntl_jax.update.token_weights import supervised_weights
 
 STREAM = 1  # separates this stage's random numbers from those of other stages
 
 
-class SupervisedTrainer(Stage):
-    """Trains the policy on the reference solutions.
+class SupervisedUpdate:
+    """The stage's update and its batches. The program is made from shapes alone: XLA can compile it before the weights.
 
     Args:
         config: its ``warm_start`` section configures the stage.
-        policy, params: the policy and its weights.
+        policy: the policy to train.
         examples: pairs of a prompt and its solution's ids.
     """
 
-    name, section = "warm_start", "warm_start"
-
-    def __init__(
-        self, config: RunConfig, policy: Policy, params: Params, examples: Sequence[tuple[Prompt, np.ndarray]]
-    ):
-        section, mesh, graph = config.warm_start, policy.mesh, policy.graph
+    def __init__(self, config: RunConfig, policy: Policy, examples: Sequence[tuple[Prompt, np.ndarray]]):
+        section, graph, self._mesh = config.warm_start, policy.graph, policy.mesh
         num_updates, decay = planned_updates(config)["warm_start"]["policy"], section.optimizer.ema_decay
-        learner = Learner(make_optimizer(section.optimizer, num_updates), "warm_start", decay)
+        self._learner = Learner(make_optimizer(section.optimizer, num_updates), "warm_start", decay)
         number_loss = NumberLoss(policy.table, section.ntl_method, section.ntl_weight)
 
         def loss(params: Models, batch: Batch[Targets]) -> Loss:
@@ -50,33 +48,81 @@ class SupervisedTrainer(Stage):
             hidden, num_tokens = predictor_states(decoder, batch.rows), decoder.config.num_tokens
             return supervised_objective(hidden, decoder.head(), batch.tokens, batch.weights, number_loss, num_tokens)
 
-        self.total, self.eval_every = section.steps, None
-        model = init_model_state(params, learner.optimizer, mesh, with_average=decay > 0)
-        self.state = init_train_state({"policy": model}, mesh)
-        self._cursor = DataCursor(len(examples), section.batch_size, seed=config.seed + STREAM)
-        self._last_prompts: list[int] = []
+        self._shapes = jax.eval_shape(self.begin, policy.shapes())
         self._examples, self._token_values = examples, np.asarray(policy.table.token_values)
-        self._shape = RowShape(
+        self._row_shape = RowShape(
             row=max(len(prompt.ids) + len(solution) for prompt, solution in examples),
             response=max(len(solution) for _, solution in examples),
         )
-        self._sharding = batch_sharding(mesh)
+        self._cursor = len(examples), section.batch_size, config.seed + STREAM
         max_tokens = config.trainer.max_tokens_per_micro_batch
-        terms = [Term(("policy",), loss)]
-        self._step = make_step(terms, {"policy": learner}, max_tokens, shardings(self.state, mesh))
+        self._ahead: Future[None] | None = None
+        self._step = make_step(
+            [Term(("policy",), loss)], {"policy": self._learner}, max_tokens, shardings(self._shapes, self._mesh)
+        )
+
+    def begin(self, params: Params) -> TrainState:
+        """The state before the first step."""
+        learner, mesh = self._learner, self._mesh
+        model = init_model_state(params, learner.optimizer, mesh, with_average=learner.ema_decay > 0)
+        return init_train_state({"policy": model}, mesh)
+
+    def cursor(self) -> DataCursor:
+        """The order of the examples, at its beginning."""
+        num_rows, batch_size, seed = self._cursor
+        return DataCursor(num_rows, batch_size, seed=seed)
+
+    def batch(self, indices: Int[np.ndarray, "B"]) -> tuple[Batch[Targets], list[Prompt], int]:
+        """The batch of some examples on the mesh, their prompts, and their number of tokens."""
+        examples = [self._examples[i] for i in indices.tolist()]
+        prompts, solutions = [prompt.ids for prompt, _ in examples], [solution for _, solution in examples]
+        numbers = [self._token_values[ids] for ids in solutions]
+        rows, targets = pad_rows(prompts, solutions, self._row_shape, numbers=numbers)
+        batch = jax.device_put(Batch(rows, targets, supervised_weights(targets)), batch_sharding(self._mesh))
+        return batch, [prompt for prompt, _ in examples], sum(map(len, prompts)) + sum(map(len, solutions))
+
+    def __call__(self, state: TrainState, batch: Batch[Targets]) -> Updated:
+        """One step; it waits for a program that is being compiled."""
+        if self._ahead is not None:
+            self._ahead.result()
+        return self._step(state, batch)
+
+    def compile_ahead(self, background: Executor) -> None:
+        """Lets another thread compile the first step."""
+        self._ahead = background.submit(self._compile)
+
+    def _compile(self) -> None:
+        def placed(x: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+
+        state = jax.tree.map(placed, self._shapes, shardings(self._shapes, self._mesh))
+        self._step.compile(state, self.batch(self.cursor().next())[0])
+
+
+class SupervisedTrainer(Stage):
+    """Trains the policy on the reference solutions.
+
+    Args:
+        steps: number of steps.
+        update: what a step does.
+        params: the policy's weights.
+    """
+
+    name, section = "warm_start", "warm_start"
+
+    def __init__(self, steps: int, update: SupervisedUpdate, params: Params):
+        self.total, self.eval_every = steps, None
+        self.state = update.begin(params)
+        self._update, self._cursor = update, update.cursor()
+        self._last_prompts: list[int] = []
 
     def step(self) -> tuple[dict[str, float], None]:
         began = time.perf_counter()
-        examples = [self._examples[i] for i in self._cursor.next()]
-        self._last_prompts = [prompt.index for prompt, _ in examples]
-        prompts, solutions = [prompt.ids for prompt, _ in examples], [solution for _, solution in examples]
-        numbers = [self._token_values[ids] for ids in solutions]
-        rows, targets = pad_rows(prompts, solutions, self._shape, numbers=numbers)
-        batch = Batch(rows, targets, supervised_weights(targets))
-        self.state, metrics, _ = self._step(self.state, jax.device_put(batch, self._sharding))
+        batch, prompts, num_tokens = self._update.batch(self._cursor.next())
+        self._last_prompts = [prompt.index for prompt in prompts]
+        self.state, metrics, _ = self._update(self.state, batch)
         metrics = metrics.to_dict()
         seconds = time.perf_counter() - began
-        num_tokens = sum(map(len, prompts)) + sum(map(len, solutions))
         return metrics | {"perf/throughput": num_tokens / seconds, "timing_s/step": seconds}, None
 
     @property

@@ -2,23 +2,29 @@
 """The supervised stage: it learns the reference solutions, and goes on where it stopped."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import chex
+import jax
 import numpy as np
 import pytest
 
 from ntl_jax.records import Version
-from ntl_jax.train.factory import supervised_trainer
+from ntl_jax.train.factory import supervised_trainer, supervised_update
 
 
-def trainer_of(setup, **optimizer):
+def config_of(setup, **optimizer):
     warm_start = setup.config.warm_start
     warm_start = dataclasses.replace(
         warm_start,
         optimizer=dataclasses.replace(warm_start.optimizer, warmup_steps=0, schedule="constant", **optimizer),
     )
-    config = dataclasses.replace(setup.config, warm_start=warm_start)
-    return supervised_trainer(config, setup.policy, setup.params(), setup.prompts)
+    return dataclasses.replace(setup.config, warm_start=warm_start)
+
+
+def trainer_of(setup, **optimizer):
+    config = config_of(setup, **optimizer)
+    return supervised_trainer(config, supervised_update(config, setup.policy, setup.prompts), setup.params())
 
 
 def losses(trainer, steps: int) -> list[float]:
@@ -74,3 +80,22 @@ def test_what_is_handed_on_is_the_average_where_one_is_kept(setup, ema_decay):
     kept = trainer.state.policy.average
     assert (kept is not None) == bool(ema_decay)
     chex.assert_trees_all_equal(trainer.weights().params, setup.initial)
+
+
+def test_a_step_that_was_compiled_ahead_is_the_same_step_and_compiles_nothing(setup, stepped):
+    compiled: list[str] = []
+
+    def listen(event: str, duration_secs: float, **about: str | int) -> None:
+        if event.endswith("backend_compile_duration"):
+            compiled.append(str(about.get("fun_name")))
+
+    update = supervised_update(config_of(setup), setup.policy, setup.prompts)
+    trainer = supervised_trainer(config_of(setup), update, setup.params())
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    with ThreadPoolExecutor(1) as background:
+        update.compile_ahead(background)
+    before = list(compiled)
+    metrics, _ = trainer.step()
+    jax.monitoring.unregister_event_duration_listener(listen)
+    assert "jit(step)" in before and compiled == before
+    assert metrics["warm_start/loss"] == stepped[1][0][0]["warm_start/loss"]

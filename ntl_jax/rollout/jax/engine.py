@@ -70,7 +70,9 @@ class JaxEngine(RolloutEngine):
         graph, shapes = nnx.split(abstract, nnx.Param)
         self._shapes = _shapes(shapes)
         decode_text = None if tokenizer is None else TokenDecoder(tokenizer)
-        self._setup = Setup(model, graph, table, mesh, slots, max_prompt_tokens, decode_text)
+        separate = dataclasses.replace(model, scan_layers=False)
+        by_layer = nnx.split(nnx.eval_shape(lambda: Decoder(separate, rngs=nnx.Rngs(0))), nnx.Param)[0]
+        self._setup = Setup(model, graph, by_layer, table, mesh, slots, max_prompt_tokens, decode_text)
         self._tokenizer = tokenizer
         self._weights: Weights | None = None
         self._closed = False

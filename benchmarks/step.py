@@ -39,7 +39,7 @@ from ntl_jax.records import Batch, Targets
 from ntl_jax.rows.padding import RowShape, pad_rows
 from ntl_jax.rows.passes import predictor_states
 from ntl_jax.update.objectives import Loss
-from ntl_jax.update.state import init_model_state, init_params, init_train_state
+from ntl_jax.update.state import TrainState, init_model_state, init_params, init_train_state
 from ntl_jax.update.step import Learner, Models, Term, make_step
 from ntl_jax.update.token_weights import supervised_weights
 
@@ -83,10 +83,9 @@ def random_batch(case: Case) -> Batch[Targets]:
     return Batch(padded, targets, supervised_weights(targets))
 
 
-def jax_step(case: Case) -> Callable[[], Any]:
-    """The trainer's own step."""
-    mesh = make_mesh((-1, 1, 1), jax.devices()[:1])
-    graph, params = init_params(lambda rngs: Decoder(case.model, rngs=rngs), 0, mesh)
+def step_of(case: Case, mesh: jax.sharding.Mesh) -> tuple[Callable[..., Any], Callable[[], TrainState]]:
+    """The trainer's own step, and its initial state."""
+    graph = nnx.split(nnx.eval_shape(lambda: Decoder(case.model, rngs=nnx.Rngs(0))), nnx.Param)[0]
     decay = optax.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     optimizer = optax.chain(optax.clip_by_global_norm(MAX_NORM), decay)
 
@@ -96,9 +95,20 @@ def jax_step(case: Case) -> Callable[[], Any]:
         loss, _ = vocab_head_loss(_weighted, hidden, decoder.head(), ids, jnp.arange(0), batch.weights.loss)
         return Loss(loss, MetricSums({}, {}))
 
-    state = init_train_state({"policy": init_model_state(params, optimizer, mesh)}, mesh)
+    def initial() -> TrainState:
+        params = init_params(lambda rngs: Decoder(case.model, rngs=rngs), 0, mesh)[1]
+        return init_train_state({"policy": init_model_state(params, optimizer, mesh)}, mesh)
+
     tokens, terms = case.num_rows * case.row_size, [Term(("policy",), cross_entropy)]
-    step = make_step(terms, {"policy": Learner(optimizer, "step")}, tokens, shardings(state, mesh))
+    placement = shardings(jax.eval_shape(initial), mesh)
+    return make_step(terms, {"policy": Learner(optimizer, "step")}, tokens, placement), initial
+
+
+def jax_step(case: Case) -> Callable[[], Any]:
+    """A turn of the trainer's own step."""
+    mesh = make_mesh((-1, 1, 1), jax.devices()[:1])
+    step, initial = step_of(case, mesh)
+    state = initial()
     batch = jax.device_put(random_batch(case), batch_sharding(mesh))
 
     def run() -> None:

@@ -56,8 +56,8 @@ class ModelConfig:
         compute_dtype: dtype of activations and matrix products; norms, rotations, softmax and logits are float32.
         attention: "xla", "cudnn" (flash attention on NVIDIA, bfloat16), "splash" (TPU), or "auto": chosen by the
             platform of the mesh in effect (``jax.set_mesh``) and the shapes; "xla" without a mesh.
-        remat: what the backward pass recomputes: nothing ("none"; with ``scan_layers``, what lies between products), all
-            of a layer except its input ("layer"), or all except the results of products with weights ("dots").
+        remat: what the backward pass recomputes: nothing ("none"; with ``scan_layers``, what lies between products),
+            all of a layer except its input ("layer"), or all except the results of products with weights ("dots").
         scan_layers: whether the layers' parameters are stacked along a leading axis, so that whole rows run through one
             compiled layer L times: the time to compile does not depend on L.
         source: folder that the model was loaded from; its tokenizer and generation settings are saved with the model.

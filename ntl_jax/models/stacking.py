@@ -162,14 +162,17 @@ def _separate(x: jax.Array) -> list[jax.Array]:
 def _renamed(tree: Tree, name: str, new_name: str, convert: Callable[[PyTree], PyTree]) -> Tree:
     """Replaces every mapping's entry ``name`` by its conversion, under another name."""
 
-    def of_mapping(tree: PyTree) -> PyTree:
-        if isinstance(tree, nnx.State):
-            return nnx.State(of_mapping(tree.raw_mapping))
-        if not isinstance(tree, dict):
-            return tree
-        entries = {key: of_mapping(value) for key, value in tree.items() if key != name}
-        if name in tree:
-            entries[new_name] = convert(tree[name])
+    def of_any(tree: PyTree) -> PyTree:
+        return jax.tree.map(of_node, tree, is_leaf=lambda x: isinstance(x, nnx.State | dict))
+
+    def of_node(node: PyTree) -> PyTree:
+        if isinstance(node, nnx.State):
+            return nnx.State(of_node(node.raw_mapping))
+        if not isinstance(node, dict):
+            return node
+        entries = {key: of_any(value) for key, value in node.items() if key != name}
+        if name in node:
+            entries[new_name] = convert(node[name])
         return entries
 
-    return jax.tree.map(of_mapping, tree, is_leaf=lambda x: isinstance(x, nnx.State | dict))
+    return of_any(tree)

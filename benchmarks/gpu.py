@@ -101,8 +101,9 @@ def packed(batch: Batch[Targets], row_size: int) -> Batch[Targets]:
 def loss_and_gradient(model: ModelConfig, batch: Batch[Targets]) -> tuple[float, list[np.ndarray]]:
     """Of one train step; momentum of decay 0 is the gradient."""
     case = Case(model, *batch.rows.shape)
-    step, state, mesh = train_step(case, optax.sgd(0.0, momentum=0.0))
-    state, metrics, _ = step(state, jax.device_put(batch, batch_sharding(mesh)))
+    mesh = make_mesh((-1, 1, 1), jax.devices()[:1])
+    step, initial = train_step(case, mesh, optax.sgd(0.0, momentum=0.0))
+    state, metrics, _ = step(initial(), jax.device_put(batch, batch_sharding(mesh)))
     gradient = [np.asarray(x, np.float32) for x in jax.tree.leaves(state.policy.opt_state)]
     return metrics.to_dict()["step/loss"], gradient
 

@@ -31,16 +31,18 @@ from flax import nnx
 
 from benchmarks.measure import RESULTS, device_peak, machine, ratio, write
 from benchmarks.peer import Peer, answer, requests
+from ntl_jax.config import OptimizerSection
 from ntl_jax.host_memory import keep_freed_memory
 from ntl_jax.metrics.sums import MetricSums
-from ntl_jax.models import Decoder, ModelConfig, batch_sharding, make_mesh, shardings
+from ntl_jax.models import Decoder, ModelConfig, abstract_decoder, batch_sharding, make_mesh, shardings
 from ntl_jax.ops import HeadStats, vocab_head_loss
-from ntl_jax.records import Batch, Targets
+from ntl_jax.records import Batch, Params, Targets
 from ntl_jax.rows.padding import RowShape, pad_rows
 from ntl_jax.rows.passes import predictor_states
 from ntl_jax.update.objectives import Loss
+from ntl_jax.update.optimizer import make_optimizer
 from ntl_jax.update.state import TrainState, init_model_state, init_params, init_train_state
-from ntl_jax.update.step import Learner, Models, Term, Updated, make_step
+from ntl_jax.update.step import Learner, Models, Step, Term, make_step
 from ntl_jax.update.token_weights import supervised_weights
 
 MAX_NORM, LEARNING_RATE, WEIGHT_DECAY = 1.0, 1e-4, 0.01
@@ -87,10 +89,39 @@ def random_batch(case: Case) -> Batch[Targets]:
     return Batch(padded, targets, supervised_weights(targets))
 
 
+def train_step(
+    case: Case, mesh: jax.sharding.Mesh, optimizer: optax.GradientTransformation | None = None
+) -> tuple[Step, Callable[[], TrainState]]:
+    """The trainer's own step on cross entropy, and its initial state; with another optimizer if given."""
+    section = OptimizerSection(
+        learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY, max_grad_norm=MAX_NORM, warmup_steps=0,
+        schedule="constant",
+    )  # fmt: skip
+    trained_by = make_optimizer(section, total_steps=10**6) if optimizer is None else optimizer
+    graph, shapes = abstract_decoder(case.model)
+
+    def cross_entropy(params: Models, batch: Batch[Targets]) -> Loss:
+        decoder = nnx.merge(graph, params["policy"])
+        hidden, ids = predictor_states(decoder, batch.rows), jnp.asarray(batch.tokens.ids)
+        loss, _ = vocab_head_loss(_weighted, hidden, decoder.head(), ids, jnp.arange(0), batch.weights.loss)
+        return Loss(loss, MetricSums({}, {}))
+
+    def state_of(params: Params) -> TrainState:
+        return init_train_state({"policy": init_model_state(params, trained_by, mesh)}, mesh)
+
+    def initial() -> TrainState:
+        return state_of(init_params(lambda rngs: Decoder(case.model, rngs=rngs), 0, mesh)[1])
+
+    tokens, terms = case.num_rows * case.row_size, [Term(("policy",), cross_entropy)]
+    placement = shardings(jax.eval_shape(state_of, shapes), mesh)
+    return make_step(terms, {"policy": Learner(trained_by, "step")}, tokens, placement), initial
+
+
 def jax_step(case: Case) -> Callable[[], Any]:
-    """The trainer's own step."""
-    decay = optax.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    step, state, mesh = train_step(case, optax.chain(optax.clip_by_global_norm(MAX_NORM), decay))
+    """A turn of the trainer's own step."""
+    mesh = make_mesh((-1, 1, 1), jax.devices()[:1])
+    step, initial = train_step(case, mesh)
+    state = initial()
     batch = jax.device_put(random_batch(case), batch_sharding(mesh))
 
     def run() -> None:
@@ -99,24 +130,6 @@ def jax_step(case: Case) -> Callable[[], Any]:
         jax.block_until_ready((state, metrics))
 
     return run
-
-
-def train_step(
-    case: Case, optimizer: optax.GradientTransformation
-) -> tuple[Callable[[TrainState, Batch], Updated], TrainState, jax.sharding.Mesh]:
-    """The step on cross entropy, its state at the beginning, and the mesh of one device."""
-    mesh = make_mesh((-1, 1, 1), jax.devices()[:1])
-    graph, params = init_params(lambda rngs: Decoder(case.model, rngs=rngs), 0, mesh)
-
-    def cross_entropy(params: Models, batch: Batch[Targets]) -> Loss:
-        decoder = nnx.merge(graph, params["policy"])
-        hidden, ids = predictor_states(decoder, batch.rows), jnp.asarray(batch.tokens.ids)
-        loss, _ = vocab_head_loss(_weighted, hidden, decoder.head(), ids, jnp.arange(0), batch.weights.loss)
-        return Loss(loss, MetricSums({}, {}))
-
-    state = init_train_state({"policy": init_model_state(params, optimizer, mesh)}, mesh)
-    tokens, terms = case.num_rows * case.row_size, [Term(("policy",), cross_entropy)]
-    return make_step(terms, {"policy": Learner(optimizer, "step")}, tokens, shardings(state, mesh)), state, mesh
 
 
 def _weighted(stats: HeadStats, weights: jax.Array) -> jax.Array:

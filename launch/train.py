@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains a policy: python launch/train.py --config=gsm8k_ntl --config.seed=1 (--help explains every setting).
 
-Resume a run with --workdir=DIR --resume; it keeps its settings and data. Only trainer.steps may be raised.
+Resume a run with --workdir=DIR --resume; it keeps its settings and data. Only trainer.steps may be raised, and
+model.scan_layers changed.
 """
 
 import argparse
@@ -36,7 +37,8 @@ class Args:
     workdir: Annotated[pathlib.Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Run folder; by default runs/NAME-TIME."""
     resume: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Continue the run in --workdir with its settings; only trainer.steps may be raised."""
+    """Continue the run in --workdir with its settings; only trainer.steps may be raised, and model.scan_layers
+    changed."""
     allow_changed_schedule: tyro.conf.FlagCreatePairsOff[bool] = False
     """With --resume: continue even if more steps change a learning-rate schedule that has already started."""
     allow_changed_data: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -226,11 +228,14 @@ def _check_same_run(given: RunConfig, stored: RunConfig) -> None:
     """Checks that a resumed run keeps its settings, so that it equals an uninterrupted run; it may run longer."""
     raised = given.trainer.steps >= stored.trainer.steps
     had, has = flatten(stored), flatten(given)
-    free = {"trainer.compilation_cache"} | ({"trainer.steps"} if raised else set())
+    free = {"trainer.compilation_cache", "model.scan_layers"} | ({"trainer.steps"} if raised else set())
     differing = [name for name in had if had[name] != has[name] and name not in free]
     if differing:
-        lines = "\n  ".join(f"{name}: the run has {had[name]!r}, given {has[name]!r}" for name in differing)
-        raise ValueError(f"a resumed run keeps its settings, only trainer.steps may be raised:\n  {lines}")
+        raise ValueError(
+            "a resumed run keeps its settings; only trainer.steps may be raised, and trainer.compilation_cache and "
+            "model.scan_layers changed:\n  "
+            + "\n  ".join(f"{name}: the run has {had[name]!r}, given {has[name]!r}" for name in differing)
+        )
 
 
 def _fail(error: BaseException, *, code: int) -> int:

@@ -59,6 +59,9 @@ class ModelSection:
     """Kernel: XLA's, cuDNN's flash attention (NVIDIA, bfloat16), splash (TPU), or chosen by platform and shapes."""
     remat: Literal["none", "layer", "dots"] = "none"
     """What the backward pass recomputes: nothing, whole layers, or all but the matrix products."""
+    scan_layers: Literal["auto", "on", "off"] = "auto"
+    """Store the layers' parameters stacked and compile one layer for all, so that programs compile in seconds at any
+    depth; auto: from 8 layers. Checkpoints of either kind restore into the other."""
     mesh: tuple[int, int, int] = setting((-1, 1, 1), _MESH)
     """Devices along the axes data, fsdp, tensor; one entry may be -1: all remaining devices."""
 

@@ -27,6 +27,7 @@ class Settings(TypedDict, total=False):
     compute_dtype: Literal["float32", "bfloat16"]
     attention: Literal["auto", "xla", "cudnn", "splash"]
     remat: Literal["none", "layer", "dots"]
+    scan_layers: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +56,10 @@ class ModelConfig:
         compute_dtype: dtype of activations and matrix products; norms, rotations, softmax and logits are float32.
         attention: "xla", "cudnn" (flash attention on NVIDIA, bfloat16), "splash" (TPU), or "auto": chosen by the
             platform of the mesh in effect (``jax.set_mesh``) and the shapes; "xla" without a mesh.
-        remat: what the backward pass recomputes: nothing ("none"), all of a layer except its input ("layer"), or all
-            except the results of matrix products ("dots").
+        remat: what the backward pass recomputes: nothing ("none"; with ``scan_layers``, what lies between products),
+            all of a layer except its input ("layer"), or all except the results of products with weights ("dots").
+        scan_layers: whether the layers' parameters are stacked along a leading axis, so that whole rows run through one
+            compiled layer L times: the time to compile does not depend on L.
         source: folder that the model was loaded from; its tokenizer and generation settings are saved with the model.
 
     Example:
@@ -83,6 +86,7 @@ class ModelConfig:
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     attention: Literal["auto", "xla", "cudnn", "splash"] = "auto"
     remat: Literal["none", "layer", "dots"] = "none"
+    scan_layers: bool = False
     source: str | None = None
 
     def __post_init__(self) -> None:
@@ -122,7 +126,8 @@ class ModelConfig:
         Args:
             config: the contents of a ``config.json``, its path, or the path of its folder.
             source: as in the field ``source``.
-            settings: other fields: num_tokens, param_dtype, compute_dtype, attention, remat.
+            settings: other fields: num_tokens, param_dtype, compute_dtype, attention, remat,
+                scan_layers.
 
         Raises:
             ValueError: naming unsupported and supported settings; or for a path without a readable configuration.

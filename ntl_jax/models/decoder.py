@@ -2,7 +2,8 @@
 """The policy's decoder. It returns hidden states: the vocabulary head belongs to ``ntl_jax.ops``."""
 
 import functools
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +12,19 @@ from jaxtyping import Array, Float, Int
 
 from ntl_jax.models.attention import row_attention
 from ntl_jax.models.config import ModelConfig
-from ntl_jax.models.layers import Layer, RMSNorm, matrix
+from ntl_jax.models.layers import Attend, Layer, RMSNorm, matrix
 from ntl_jax.models.rotary import rotary_angles, rotary_frequencies
 from ntl_jax.models.sharding import constrain
+from ntl_jax.models.stacking import layers_of, stacked_layers
 
 EMBEDDING_STD = 0.02  # the initial scale of Qwen2 and Llama: near-uniform first predictions from a tied head
-SAVED = {"layer": None, "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable}
+SAVED = {
+    # In a scan only: the backward pass of a scan that saves everything reads the same results several times, before and
+    # after each reshape, and takes twice the memory. Recomputing what lies between products is as fast.
+    "none": jax.checkpoint_policies.dots_saveable,
+    "layer": None,
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
 
 
 class Decoder(nnx.Module):
@@ -38,7 +46,9 @@ class Decoder(nnx.Module):
         self.config = config
         embedding = jax.random.normal(rngs.params(), (config.vocab_size, config.width)) * EMBEDDING_STD
         self.embedding = nnx.Param(embedding.astype(config.param_dtype))
-        self.layers = nnx.List([Layer(config, rngs=rngs) for _ in range(config.num_layers)])
+        self.stack = stacked_layers(config, rngs) if config.scan_layers else None
+        separate = 0 if config.scan_layers else config.num_layers
+        self.layers = nnx.List([Layer(config, rngs=rngs) for _ in range(separate)])
         self.final_norm = RMSNorm(config.width, config.norm_eps, config.param_dtype)
         shape = (config.vocab_size, config.width)
         self.unembedding = (
@@ -66,36 +76,66 @@ class Decoder(nnx.Module):
         if positions is None:
             positions = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None, :], tokens.shape)
         attend = row_attention(self.config.attention, segment_ids)
-        return self.run(tokens, positions, lambda layer, q, k, v: (attend(q, k, v), None))[0]
+        return self.run(tokens, positions, lambda q, k, v: (attend(q, k, v), None))[0]
 
     def run(
-        self,
-        tokens: Int[Array, "B S"],
-        positions: Int[Array, "B S"],
-        attend: Callable[[int, Array, Array, Array], tuple[Array, object]],
+        self, tokens: Int[Array, "B S"], positions: Int[Array, "B S"], attend: Attend
     ) -> tuple[Float[Array, "B S D"], list]:
         """Runs all layers with the caller's attention; returns hidden states and what attention kept in each layer.
 
+        Stacked layers are one compiled layer that runs L times. See ``run_each`` for attention that differs by layer.
+
         Args:
-            attend: (layer index, q [B, S, N, H], k [B, S, K, H], v [B, S, K, H]) -> (mixed [B, S, N, H], kept).
+            attend: (q [B, S, N, H], k [B, S, K, H], v [B, S, K, H]) -> (mixed [B, S, N, H], kept).
         """
-        config = self.config
-        frequencies = rotary_frequencies(config.head_dim, config.rope_theta, config.rope_scaling)
-        angles = rotary_angles(positions, frequencies)
-        x = self.embedding[...][tokens].astype(config.compute_dtype)
+        if self.stack is None:
+            return self.run_each(tokens, positions, [attend] * self.config.num_layers)
+        x, angles = self._start(tokens, positions)
+        graph, stacked = nnx.split(self.stack)
+
+        def step(x: Float[Array, "B S D"], arrays: nnx.State) -> tuple[Float[Array, "B S D"], object]:
+            return self._remat(lambda x, arrays: nnx.merge(graph, arrays)(x, angles, attend), x, arrays)
+
+        x, kept = jax.lax.scan(step, x, stacked)
+        layers = range(self.config.num_layers)
+        return self.final_norm(x), [jax.tree.map(operator.itemgetter(layer), kept) for layer in layers]
+
+    def run_each(
+        self, tokens: Int[Array, "B S"], positions: Int[Array, "B S"], attends: Sequence[Attend]
+    ) -> tuple[Float[Array, "B S D"], list]:
+        """As ``run``, layer by layer, each with its own attention, such as over a layer's own cache.
+
+        Args:
+            attends: the attention of each layer.
+        """
+        x, angles = self._start(tokens, positions)
+        layers = self.layers if self.stack is None else layers_of(self.stack, self.config.num_layers)
         kept = []
-        for index, layer in enumerate(self.layers):
+        for layer, attend in zip(layers, attends, strict=True):
 
             def run_layer(
-                x: Float[Array, "B S D"], layer: Layer = layer, index: int = index
+                x: Float[Array, "B S D"], layer: Layer = layer, attend: Attend = attend
             ) -> tuple[Float[Array, "B S D"], object]:
-                return layer(x, angles, lambda q, k, v: attend(index, q, k, v))
+                return layer(x, angles, attend)
 
-            if config.remat != "none":
-                run_layer = jax.checkpoint(run_layer, policy=SAVED[config.remat])
-            x, keep = run_layer(constrain(x, "rows", "whole", "whole"))
+            x, keep = self._remat(run_layer, x)
             kept.append(keep)
         return self.final_norm(x), kept
+
+    def _start(self, tokens: Int[Array, "B S"], positions: Int[Array, "B S"]) -> tuple[Array, Array]:
+        """The embedded tokens and the rotation of their positions."""
+        config = self.config
+        frequencies = rotary_frequencies(config.head_dim, config.rope_theta, config.rope_scaling)
+        return self.embedding[...][tokens].astype(config.compute_dtype), rotary_angles(positions, frequencies)
+
+    def _remat(
+        self, run_layer: Callable[..., tuple[Array, object]], x: Float[Array, "B S D"], *arrays: nnx.State
+    ) -> tuple[Float[Array, "B S D"], object]:
+        """Runs a layer, which the backward pass recomputes as ``ModelConfig.remat`` says."""
+        if self.config.remat != "none" or self.stack is not None:
+            # XLA cannot share results between the two loops of a scan, so nothing has to prevent it.
+            run_layer = jax.checkpoint(run_layer, policy=SAVED[self.config.remat], prevent_cse=self.stack is None)
+        return run_layer(constrain(x, "rows", "whole", "whole"), *arrays)
 
     def head(self) -> Float[Array, "D V"]:
         """The vocabulary head: the tied embedding or its own matrix [V, D], transposed, in the compute dtype.

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 from jax.tree_util import KeyPath
 from jaxtyping import PyTree
 
-from ntl_jax.models.parameters import PARAMETERS, TABLE_NAME, leaf_name, unknown
+from ntl_jax.models.parameters import LAYERS, PARAMETERS, TABLE_NAME, leaf_name, parameter_at, unknown
 
 MESH_AXES = ("data", "fsdp", "tensor")
 
@@ -28,6 +28,7 @@ RULES: Rules = {
     "feed_forward": "tensor",
     "head_dim": None,
     "whole": None,
+    LAYERS: None,
 }
 """Axes of the mesh, by the meaning of an array's axis."""
 
@@ -114,7 +115,7 @@ def _placement(path: KeyPath, shape: tuple[int, ...], sizes: Mapping[str, int], 
         return P(), []
     if name not in PARAMETERS:
         return P(), [unknown(path)]
-    axes = PARAMETERS[name].axes
+    axes = parameter_at(path).axes
     if len(shape) == len(axes):
         spec, found = partition(shape, axes, sizes, rules)
         return spec, [f"{where}: {problem}" for problem in found]

@@ -94,7 +94,7 @@ def _shared_states(decoder: Decoder, rows: SharedRows) -> Float[Array, "B T D"]:
     tokens = jnp.concatenate([prompts, responses.reshape(num_rows, -1)], axis=1)
     positions = jnp.concatenate([jnp.maximum(of_prompt, 0), of_responses], axis=1)
     attend = shared_attention(decoder.config.attention, of_prompt >= 0, num_samples)
-    hidden = decoder.run(tokens, positions, lambda _, q, k, v: (attend(q, k, v), None))[0]
+    hidden = decoder.run(tokens, positions, lambda q, k, v: (attend(q, k, v), None))[0]
     last, width = hidden[:, prompt_size - 1], hidden.shape[2]
     first = jnp.broadcast_to(last[:, None, None], (num_rows, num_samples, 1, width))
     own = hidden[:, prompt_size:].reshape(num_rows, num_samples, response_size, width)

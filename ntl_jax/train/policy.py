@@ -13,6 +13,7 @@ from ntl_jax.config import RunConfig
 from ntl_jax.data import load_tokenizer
 from ntl_jax.data.tokenizer import Tokenizer
 from ntl_jax.models import Decoder, ModelConfig, abstract_decoder, hf_folder, load_hf, make_mesh, shardings
+from ntl_jax.models.stacking import scans
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Params
 from ntl_jax.rollout.vocabulary import Vocabulary, agree
@@ -104,6 +105,7 @@ def build_params(policy: Policy, *, seed: int) -> Params:
         compute_dtype=model.compute_dtype,
         attention=model.attention,
         remat=model.remat,
+        scan_layers=model.scan_layers,
     )
     return nnx.state(decoder, nnx.Param)
 
@@ -117,10 +119,11 @@ def _number_table(tokenizer: Tokenizer, digits: NumberTable) -> NumberTable:
 def _model(config: RunConfig, num_tokens: int, checkpoint: pathlib.Path | None) -> ModelConfig:
     """The model of the checkpoint or of a policy from scratch, for a tokenizer with ids below ``num_tokens``."""
     sizes = dataclasses.asdict(config.model)
-    del sizes["path"], sizes["mesh"]
+    del sizes["path"], sizes["mesh"], sizes["scan_layers"]
     if checkpoint is None:
         vocab_size = -(-num_tokens // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
-        return ModelConfig(vocab_size=vocab_size, num_tokens=num_tokens, **sizes)
+        scan_layers = scans(config.model.scan_layers, config.model.num_layers)
+        return ModelConfig(vocab_size=vocab_size, num_tokens=num_tokens, scan_layers=scan_layers, **sizes)
     settings = {name: sizes[name] for name in ("param_dtype", "compute_dtype", "attention", "remat")}
     model = ModelConfig.from_hf(checkpoint, source=str(checkpoint), **settings)
     if num_tokens > model.vocab_size:
@@ -128,4 +131,5 @@ def _model(config: RunConfig, num_tokens: int, checkpoint: pathlib.Path | None) 
             f"the tokenizer has ids up to {num_tokens - 1:,}, but the policy of model.path={config.model.path!r} "
             f"embeds {model.vocab_size:,}: leave data.tokenizer unset to use the checkpoint's tokenizer"
         )
-    return dataclasses.replace(model, num_tokens=num_tokens)
+    scan_layers = scans(config.model.scan_layers, model.num_layers)
+    return dataclasses.replace(model, num_tokens=num_tokens, scan_layers=scan_layers)

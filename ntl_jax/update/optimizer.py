@@ -149,7 +149,7 @@ def _transformation(section: OptimizerSection, rate: optax.Schedule) -> optax.Gr
         case "adamw":
             return optax.adamw(rate, section.b1, section.b2, weight_decay=section.weight_decay, mask=_decays)
         case "adafactor":
-            return optax.chain(optax.scale_by_factored_rms(), optax.clip_by_block_rms(MAX_UPDATE_RMS), decay, by_rate)
+            return optax.chain(optax.scale_by_factored_rms(), _clip_rms(MAX_UPDATE_RMS), decay, by_rate)
         case "muon":
             directions = contrib.muon(
                 -1.0,  # optax flips the sign of updates that it scales by a learning rate
@@ -162,17 +162,28 @@ def _transformation(section: OptimizerSection, rate: optax.Schedule) -> optax.Gr
             return optax.chain(directions, decay, by_rate)
 
 
+def _clip_rms(limit: float) -> optax.GradientTransformation:
+    """Limits the RMS of the update of each parameter; a stacked array is one parameter for each layer."""
+
+    def clipped(path: KeyPath, update: jax.Array) -> jax.Array:
+        axes = range(parameter_at(path).num_stacked, update.ndim)
+        rms = jnp.sqrt(jnp.mean(jnp.square(update), axis=tuple(axes), keepdims=True))
+        return update / jnp.maximum(1.0, rms / limit)
+
+    return optax.stateless(lambda updates, _: jax.tree.map_with_path(clipped, updates))
+
+
 def _decays(params: Params) -> PyTree[bool]:
     return jax.tree.map_with_path(lambda path, _: parameter_at(path).kind in DECAYED, params)
 
 
 def _axes_of_layers_matrices(params: Params) -> PyTree[contrib.MuonDimensionNumbers | None]:
-    """The axes of each matrix for Muon; None for every other kind of parameter."""
+    """The axes of each matrix for Muon, without that of stacked layers; None for every other kind of parameter."""
 
     def axes(path: KeyPath, _: object) -> contrib.MuonDimensionNumbers | None:
         parameter = parameter_at(path)
-        every = tuple(range(len(parameter.axes)))
-        inputs, outputs = every[: parameter.num_inputs], every[parameter.num_inputs :]
+        of_layer = tuple(range(parameter.num_stacked, len(parameter.axes)))
+        inputs, outputs = of_layer[: parameter.num_inputs], of_layer[parameter.num_inputs :]
         return contrib.MuonDimensionNumbers(inputs, outputs) if parameter.kind == "matrix" else None
 
     return jax.tree.map_with_path(axes, params)

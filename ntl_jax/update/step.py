@@ -65,10 +65,10 @@ class Step:
         with jax.set_mesh(self._mesh):  # activations are sharded too, not only inputs and outputs
             return Updated(*self._jitted(state, batch))
 
-    def compile(self, state: TrainState, batch: Batch) -> None:
-        """Compiles ahead of a call with such arguments, also from another thread; shapes with shardings are enough."""
+    def lower(self, state: TrainState, batch: Batch) -> jax.stages.Lowered:
+        """The program of such arguments, to compile ahead of a call, also in another thread. Shapes are enough."""
         with jax.set_mesh(self._mesh):
-            self._jitted.lower(state, batch).compile()
+            return self._jitted.lower(state, batch)
 
 
 class _Gradients(NamedTuple):
@@ -88,7 +88,7 @@ def make_step(
     state_sharding: TrainState,
     *,
     per_token: bool = False,
-) -> "Step":
+) -> Step:
     """The jitted update of a stage; the state is donated and keeps its sharding.
 
     If loss or gradient is not finite, the step returns the old state and ``non_finite = 1`` among the metrics' maxima,

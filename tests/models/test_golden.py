@@ -67,15 +67,16 @@ def test_decoding_one_token_at_a_time_with_a_cache_gives_the_logits_of_the_whole
 
     @jax.jit
     def decode(params, token, step, caches):
-        def attend(layer, q, k, v):
+        def attend(cache, q, k, v):
             keys, values = (
-                jax.lax.dynamic_update_slice_in_dim(cache, new, step, axis=1)
-                for cache, new in zip(caches[layer], (k, v), strict=True)
+                jax.lax.dynamic_update_slice_in_dim(old, new, step, axis=1)
+                for old, new in zip(cache, (k, v), strict=True)
             )
             seen = (jnp.arange(size) <= step)[None, None, None, :]
             return jax.nn.dot_product_attention(q, keys, values, mask=seen), (keys, values)
 
-        return nnx.merge(graph, params).run(token, jnp.full((num_rows, 1), step), attend)
+        attends = [functools.partial(attend, cache) for cache in caches]
+        return nnx.merge(graph, params).run_each(token, jnp.full((num_rows, 1), step), attends)
 
     empty = jnp.zeros((num_rows, size, config.num_kv_heads, config.head_dim))
     caches = [(empty, empty)] * config.num_layers

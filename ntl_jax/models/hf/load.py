@@ -3,6 +3,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 from typing import Unpack
 
 import jax
@@ -34,7 +35,8 @@ def load_hf(
         path_or_hub_id: a folder with config.json and safetensors, or a name on the Hugging Face hub.
         mesh: mesh of the parameters; None: the first device.
         dtype: dtype of the parameters, "float32" (the default) or "bfloat16".
-        settings: other fields of ``ModelConfig``: num_tokens, compute_dtype, attention, remat.
+        settings: other fields of ``ModelConfig``: num_tokens, compute_dtype, attention, remat,
+            scan_layers.
 
     Raises:
         ValueError: for an unsupported configuration; naming all missing, unexpected, duplicate or wrong-shaped tensors;
@@ -61,8 +63,8 @@ def load_hf(
     layout = hf_layout(params)
     stored = stored_tensors(folder, layout, tied=config.tie_embeddings)
     arrays = [
-        _place(tensor, stored[tensor.name], like.dtype, sharding)
-        for tensor, like, sharding in zip(layout, shapes, placement, strict=True)
+        _place([(tensor, stored[tensor.name]) for tensor in layout if tensor.leaf == index], like, sharding)
+        for index, (like, sharding) in enumerate(zip(shapes, placement, strict=True))
     ]
     return nnx.merge(graph, jax.tree.unflatten(structure, arrays))
 
@@ -86,11 +88,18 @@ def hf_folder(path_or_hub_id: str | pathlib.Path) -> pathlib.Path:
         ) from error
 
 
-def _place(tensor: Tensor, stored: Cuttable, dtype: np.dtype, sharding: jax.sharding.Sharding) -> jax.Array:
-    """Reads only each device's part of a tensor."""
+def _place(
+    tensors: Sequence[tuple[Tensor, Cuttable]], like: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding
+) -> jax.Array:
+    """Reads only each device's part of an array: of one tensor, or of that of each layer."""
 
     def read(part: tuple[slice, ...] | None) -> np.ndarray:
         assert part is not None, "JAX names a part of every array that has axes"
-        return np.ascontiguousarray(tensor.read(stored, part), dtype)
+        [(tensor, stored), *others] = tensors
+        if tensor.layer is None:
+            assert not others, "only stacked layers are several tensors"
+            return np.ascontiguousarray(tensor.read(stored, part), like.dtype)
+        layers, *of_layer = part
+        return np.stack([np.asarray(t.read(s, tuple(of_layer)), like.dtype) for t, s in tensors[layers]])
 
-    return jax.make_array_from_callback(tensor.our_shape, sharding, read)
+    return jax.make_array_from_callback(like.shape, sharding, read)

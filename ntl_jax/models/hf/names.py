@@ -3,12 +3,12 @@
 
 Import, export and the transfer of weights to rollout engines all use it. Hugging Face stores a matrix as [outputs,
 inputs]; ours has the input axes first, and ``PARAMETERS`` gives the number of axes of each side. Hugging Face stores a
-vector with one axis, and rows of the vocabulary unchanged.
+vector with one axis, and rows of the vocabulary unchanged. An array of stacked layers is one tensor for each layer.
 """
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -18,7 +18,7 @@ from flax import nnx
 
 from ntl_jax.models.decoder import Decoder
 from ntl_jax.models.hf.safetensors import Cuttable
-from ntl_jax.models.parameters import parameter_at
+from ntl_jax.models.parameters import STACK, Parameter, parameter_at
 from ntl_jax.records import Params
 
 
@@ -52,12 +52,19 @@ _BY_OUR_NAME = {row.ours: row for row in TABLE}
 
 
 class Tensor(NamedTuple):
-    """One parameter as Hugging Face stores it."""
+    """One parameter of one layer as Hugging Face stores it; ``leaf`` and ``layer`` say where it lies in our arrays."""
 
     name: str
     stored_shape: tuple[int, ...]
     our_shape: tuple[int, ...]
     num_inputs: int
+    leaf: int = 0
+    layer: int | None = None
+
+    def of(self, leaves: Sequence[jax.Array]) -> jax.Array:
+        """The parameter among the leaves of the tree that the layout was made from."""
+        leaf = leaves[self.leaf]
+        return leaf if self.layer is None else leaf[self.layer]
 
     def to_theirs(self, array: np.ndarray) -> np.ndarray:
         """A view of our parameter, with the axes of the stored tensor."""
@@ -88,14 +95,15 @@ class Tensor(NamedTuple):
 
 
 def hf_layout(params: Params) -> list[Tensor]:
-    """How Hugging Face stores each leaf of a decoder's parameters (arrays or their shapes), in the order of the leaves.
+    """How Hugging Face stores a decoder's parameters (arrays or their shapes), in the order of the leaves, then layers.
 
     A tied head is not a parameter, so it is not included.
 
     Raises:
         ValueError: for a parameter without a Hugging Face name.
     """
-    return [_tensor(path, leaf.shape) for path, leaf in jax.tree.leaves_with_path(params)]
+    leaves = enumerate(jax.tree.leaves_with_path(params))
+    return [tensor for index, (path, leaf) in leaves for tensor in _tensors(path, leaf.shape, index)]
 
 
 def hf_tensors(decoder: Decoder) -> Iterator[tuple[str, np.ndarray]]:
@@ -109,8 +117,9 @@ def hf_tensors(decoder: Decoder) -> Iterator[tuple[str, np.ndarray]]:
         (16, 32)
     """
     params = nnx.state(decoder, nnx.Param)
-    for tensor, leaf in zip(hf_layout(params), jax.tree.leaves(params), strict=True):
-        yield tensor.name, tensor.to_theirs(fetched(leaf))
+    leaves = jax.tree.leaves(params)
+    for tensor in hf_layout(params):
+        yield tensor.name, tensor.to_theirs(fetched(tensor.of(leaves)))
 
 
 def fetched(leaf: jax.Array) -> np.ndarray:
@@ -118,17 +127,29 @@ def fetched(leaf: jax.Array) -> np.ndarray:
     return jax.device_get(jnp.copy(leaf))
 
 
-def _tensor(path: jax.tree_util.KeyPath, shape: tuple[int, ...]) -> Tensor:
+def _tensors(path: jax.tree_util.KeyPath, shape: tuple[int, ...], leaf: int) -> list[Tensor]:
+    """The tensors in the leaf of this number: one, or one for each stacked layer."""
     keys = [key.key for key in path if isinstance(key, jax.tree_util.DictKey)]
-    layer = next((str(key) for key in keys if isinstance(key, int)), "")
     ours, parameter = ".".join("#" if isinstance(key, int) else key for key in keys), parameter_at(path)
+    ours = ours.replace(f"{STACK}.", "layers.#.")
     if ours not in _BY_OUR_NAME:
         raise ValueError(f"{ours}: no Hugging Face name; add a row to TABLE in ntl_jax/models/hf/names.py")
-    name = _BY_OUR_NAME[ours].theirs.replace("#", layer)
+    of_layer = shape[parameter.num_stacked :]
+    stored_shape = _stored_shape(parameter, of_layer)
+
+    def tensor(number: str, layer: int | None) -> Tensor:
+        name = _BY_OUR_NAME[ours].theirs.replace("#", number)
+        return Tensor(name, stored_shape, of_layer, parameter.num_inputs, leaf, layer)
+
+    if parameter.num_stacked:
+        return [tensor(str(layer), layer) for layer in range(shape[0])]
+    return [tensor(next((str(key) for key in keys if isinstance(key, int)), ""), None)]
+
+
+def _stored_shape(parameter: Parameter, shape: tuple[int, ...]) -> tuple[int, ...]:
     match parameter.kind:
         case "matrix":
-            inputs, outputs = shape[: parameter.num_inputs], shape[parameter.num_inputs :]
-            return Tensor(name, (math.prod(outputs), math.prod(inputs)), shape, parameter.num_inputs)
+            return math.prod(shape[parameter.num_inputs :]), math.prod(shape[: parameter.num_inputs])
         case "embedding" | "head":
-            return Tensor(name, shape, shape, 0)
-    return Tensor(name, (math.prod(shape),), shape, 0)
+            return shape
+    return (math.prod(shape),)

@@ -2,6 +2,7 @@
 """Saves a decoder to a folder that transformers and vLLM load."""
 
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -79,15 +80,17 @@ def save_hf(
 def _write_shards(params: Params, folder: pathlib.Path, max_shard_bytes: int) -> None:
     """Writes the parameters in files as the hub splits them, with an index if there are several."""
     tensors = {tensor.name: tensor for tensor in hf_layout(params)}
-    leaves = dict(zip(tensors, jax.tree.leaves(params), strict=True))
+    leaves = jax.tree.leaves(params)
     split = split_state_dict_into_shards_factory(
-        leaves,
-        get_storage_size=lambda leaf: leaf.nbytes,
+        tensors,
+        get_storage_size=lambda tensor: math.prod(tensor.our_shape) * leaves[tensor.leaf].dtype.itemsize,
         filename_pattern="model{suffix}.safetensors",
         max_shard_size=max_shard_bytes,
     )
     for file, names in split.filename_to_tensors.items():
-        write_tensors(folder / file, {name: tensors[name].to_theirs(fetched(leaves[name])) for name in names})
+        write_tensors(
+            folder / file, {name: tensors[name].to_theirs(fetched(tensors[name].of(leaves))) for name in names}
+        )
     if split.is_sharded:
         _write_json(folder / INDEX, {"metadata": split.metadata, "weight_map": split.tensor_to_filename})
 

@@ -69,7 +69,8 @@ class JaxEngine(RolloutEngine):
         graph, shapes = abstract_decoder(model)
         self._shapes = _shapes(shapes)
         decode_text = None if tokenizer is None else TokenDecoder(tokenizer)
-        self._setup = Setup(model, graph, table, mesh, slots, max_prompt_tokens, decode_text)
+        by_layer = abstract_decoder(dataclasses.replace(model, scan_layers=False))[0]
+        self._setup = Setup(model, graph, by_layer, table, mesh, slots, max_prompt_tokens, decode_text)
         self._tokenizer = tokenizer
         self._weights: Weights | None = None
         self._closed = False

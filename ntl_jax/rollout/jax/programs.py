@@ -109,7 +109,7 @@ def prefill(
     positions = jnp.broadcast_to(jnp.arange(ids.shape[1])[None, :], ids.shape)
 
     def attend(
-        layer: int, q: Float[Array, "n P N H"], k: Float[Array, "n P K H"], v: Float[Array, "n P K H"]
+        q: Float[Array, "n P N H"], k: Float[Array, "n P K H"], v: Float[Array, "n P K H"]
     ) -> tuple[Float[Array, "n P N H"], Block]:
         return attend_rows(q, k, v), (k.transpose(0, 2, 3, 1), v.swapaxes(1, 2))
 
@@ -244,7 +244,9 @@ def _advance(
         ]
         return normalized(merge(parts)).astype(q.dtype).reshape(q.shape), (page_keys, page_values)
 
-    hidden, page = decoder.run(loop.tokens[:, None], (jnp.asarray(slots.positions) + loop.step)[:, None], attend)
+    attends = [functools.partial(attend, layer) for layer in range(decoder.config.num_layers)]
+    positions = (jnp.asarray(slots.positions) + loop.step)[:, None]
+    hidden, page = decoder.run_each(loop.tokens[:, None], positions, attends)
     return hidden[:, 0], tuple(page)
 
 

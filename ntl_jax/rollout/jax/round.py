@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from jaxtyping import Int
 
 from ntl_jax.models import ModelConfig, batch_sharding, num_row_shards
+from ntl_jax.models.stacking import layer_arrays
 from ntl_jax.numerals import NumberTable, TokenDecoder
 from ntl_jax.records import Request, Sampling, Trajectory, Weights
 from ntl_jax.rollout.jax.cache import (
@@ -47,6 +48,7 @@ class Setup:
 
     Args:
         model, graph: the policy's shapes and graph definition.
+        by_layer: graph definition of the policy with separate layers; the same as ``graph`` unless layers are stacked.
         table: the digits' ids.
         mesh: mesh of the parameters and rows.
         slots: rows that decode together, before rounding.
@@ -56,6 +58,7 @@ class Setup:
 
     model: ModelConfig
     graph: nnx.GraphDef
+    by_layer: nnx.GraphDef
     table: NumberTable
     mesh: Mesh
     slots: int
@@ -79,6 +82,8 @@ class Round:
         self.kind = sampling, weights
         self._setup, self._weights, self._sampling = setup, weights, sampling
         self._geometry = geometry = _geometry(setup, sampling, num_requests)
+        self._decoding = dataclasses.replace(geometry, graph=setup.by_layer)
+        self._params = layer_arrays(weights.params, setup.model.num_layers)
         self._prompt_cache, self._own = _allocate(setup, geometry)
         self._scheduler = Scheduler(
             num_samples=geometry.num_samples, num_groups=geometry.num_groups, num_places=geometry.num_places
@@ -121,7 +126,14 @@ class Round:
             num_blocks = (self._num_prompt_blocks, num_blocks_for(int(slots.counts.max()), geometry.own_blocks))
             slots = jax.device_put(slots, rows)
             self._own, segment = decode(
-                geometry, *num_blocks, params, setup.table, self._prompt_cache, self._own, slots, self._arrays
+                self._decoding,
+                *num_blocks,
+                self._params,
+                setup.table,
+                self._prompt_cache,
+                self._own,
+                slots,
+                self._arrays,
             )
             done = scheduler.release(self._responses.add(row_of_slot, jax.device_get(segment)))
         return [self._take_out(entry) for entry in done]

@@ -5,6 +5,7 @@ One bucket at a time is gathered from the devices, so the host never holds a sec
 passed directly within a process, and as safetensors files between processes.
 """
 
+import math
 import pathlib
 from collections.abc import Iterator, Mapping
 
@@ -55,17 +56,17 @@ def weight_buckets(params: Params, num_ids: int, *, dtype: str, bucket_bytes: in
         >>> [sum(array.nbytes for array in bucket.values()) for bucket in buckets]
         [1840, 1872, 2048, 32]
     """
-    tensors = list(zip(hf_layout(params), jax.tree.leaves(params), strict=True))
+    tensors, leaves = hf_layout(params), jax.tree.leaves(params)
     shapes, itemsize = sent_shapes(params, num_ids), jax.numpy.dtype(dtype).itemsize
 
     def gathered(first: int, last: int) -> Bucket:
-        arrays = jax.device_get([leaf.astype(dtype) for _, leaf in tensors[first:last]])
-        stored = {t.name: t.to_theirs(array) for (t, _), array in zip(tensors[first:last], arrays, strict=True)}
+        arrays = jax.device_get([tensor.of(leaves).astype(dtype) for tensor in tensors[first:last]])
+        stored = {t.name: t.to_theirs(array) for t, array in zip(tensors[first:last], arrays, strict=True)}
         return {name: array[: shapes[name][0]] for name, array in stored.items()}
 
     first, size = 0, 0
-    for index, (_, leaf) in enumerate(tensors):
-        num_bytes = leaf.size * itemsize
+    for index, tensor in enumerate(tensors):
+        num_bytes = math.prod(tensor.our_shape) * itemsize
         if size and size + num_bytes > bucket_bytes:
             yield gathered(first, index)
             first, size = index, 0

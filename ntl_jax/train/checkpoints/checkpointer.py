@@ -11,6 +11,7 @@ import orbax.checkpoint as ocp
 
 from ntl_jax.metrics import STAGES
 from ntl_jax.records import Params
+from ntl_jax.train.checkpoints.layout import restore_as
 from ntl_jax.update.state import TrainState
 
 FOLDER = "checkpoints"
@@ -73,20 +74,23 @@ class Checkpointer:
         """The newest checkpoint: its step, the state placed like ``like``, its meta, its held-out metrics.
 
         Raises:
-            ValueError: if its arrays differ in shape from those of ``like``.
+            ValueError: if its arrays differ in shape from those of ``like``. Layers may be stacked in one of them.
         """
         step = self._manager.latest_step()
         assert step is not None, "ask latest_step() first"
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        arguments = ocp.args.Composite(state=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore())
+
+        def read(abstract: TrainState) -> TrainState:
+            arguments = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
+            return self._manager.restore(step, args=arguments)["state"]
+
         try:
-            restored = self._manager.restore(step, args=arguments)
+            state = restore_as(jax.tree.map(ocp.utils.to_shape_dtype_struct, like), self._stored_tree(step), read)
         except ValueError as error:
             raise ValueError(
                 f"the state of {self._folder / str(step)} does not fit this run's policy and optimizer: resume with "
                 f"the model, tokenizer and optimizer that the run began with, or start a new run. {error}"
             ) from error
-        return step, restored["state"], restored["meta"], dict(self._manager.metrics(step) or {})
+        return step, state, self.meta(step), dict(self._manager.metrics(step) or {})
 
     def meta(self, step: int) -> dict[str, Any]:
         """The metadata saved with the state."""
@@ -94,18 +98,29 @@ class Checkpointer:
 
     def restore_policy(self, step: int, like: Params) -> Params:
         """The policy's moving average if kept, else its parameters, placed like ``like``."""
-        params, folder = jax.tree.map(ocp.utils.to_shape_dtype_struct, like), self._folder / str(step) / "state"
-        with ocp.PyTreeCheckpointer() as checkpointer:
-            stored = checkpointer.metadata(folder).item_metadata.tree["models"]["policy"]
-            name = "params" if stored["average"] is None else "average"
+        stored = self._stored_tree(step)["models"]["policy"]
+        name = "params" if stored["average"] is None else "average"
+
+        def read(params: Params) -> Params:
             item = {"models": {"policy": {name: params}}}
             arguments = ocp.args.PyTreeRestore(
                 item=item, restore_args=ocp.checkpoint_utils.construct_restore_args(item), partial_restore=True
             )
-            return checkpointer.restore(folder, args=arguments)["models"]["policy"][name]
+            with ocp.PyTreeCheckpointer() as checkpointer:
+                return checkpointer.restore(self._state_folder(step), args=arguments)["models"]["policy"][name]
+
+        return restore_as(jax.tree.map(ocp.utils.to_shape_dtype_struct, like), stored[name], read)
 
     def close(self) -> None:
         self._manager.close()
+
+    def _state_folder(self, step: int) -> Path:
+        return self._folder / str(step) / "state"
+
+    def _stored_tree(self, step: int) -> dict[str, Any]:
+        """The stored state with metadata in place of arrays."""
+        with ocp.PyTreeCheckpointer() as checkpointer:
+            return checkpointer.metadata(self._state_folder(step)).item_metadata.tree
 
 
 def restore_policy(run: Path, like: Params, which: Which = "newest") -> tuple[str, int, Params]:

@@ -5,6 +5,7 @@ Settings are compared when the command line is read. This module checks settings
 the files that settings name.
 """
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -12,9 +13,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ntl_jax.config import RunConfig, flatten
+from ntl_jax.models.parameters import parameter_at
+from ntl_jax.models.stacking import unstacked
 from ntl_jax.records import Params, Prompt
 from ntl_jax.rewards import RewardFunction
 from ntl_jax.train.policy import Policy
@@ -118,7 +123,8 @@ def fingerprints(policy: Policy, params: Params, prompts: Prompts, reward: Rewar
     if reward.files:
         found["reward.function"] = _hash(path.read_bytes() for path in reward.files)
     if policy.checkpoint is not None:
-        found["model.path"] = _hash([repr(policy.model), str(jax.device_get(_checksums(params)))])
+        model = dataclasses.replace(policy.model, scan_layers=False)
+        found["model.path"] = _hash([repr(model), str(_checksums(params, model.num_layers))])
     return found
 
 
@@ -138,9 +144,15 @@ def _tokenizer(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     return [ids, json.dumps(tokenizer.special_tokens_map, sort_keys=True, default=str), str(tokenizer.chat_template)]
 
 
+def _checksums(params: Params, num_layers: int) -> list[int]:
+    """A checksum of each parameter's bits, layer by layer, whether or not layers are stacked."""
+    found = jax.tree.map(np.asarray, _device_checksums(params))
+    return [int(x) for x in jax.tree.leaves(unstacked(found, num_layers, list))]
+
+
 @jax.jit
-def _checksums(params: Params) -> list[jax.Array]:
-    """A checksum of each parameter's bits in order, computed on the parameter's devices."""
+def _device_checksums(params: Params) -> PyTree[jax.Array]:
+    """A checksum of each parameter's bits in order, computed on the parameter's devices; one a layer if stacked."""
 
     def checksum(x: jax.Array) -> jax.Array:
         bits = jax.lax.bitcast_convert_type(x, f"uint{8 * x.dtype.itemsize}").astype(jnp.uint32)
@@ -148,7 +160,9 @@ def _checksums(params: Params) -> list[jax.Array]:
         mixed = (bits ^ (places * 0x27D4EB2F)) * 0x5BD1E995  # multiplication moves bits up, the shift moves bits down
         return jnp.sum((mixed ^ (mixed >> 15)) * 0x165667B1, dtype=jnp.uint32)
 
-    return [checksum(leaf) for leaf in jax.tree.leaves(params)]
+    return jax.tree.map_with_path(
+        lambda path, leaf: (jax.vmap(checksum) if parameter_at(path).num_stacked else checksum)(leaf), params
+    )
 
 
 def _hash(parts: Iterable[str | bytes]) -> str:

@@ -96,7 +96,7 @@ class SupervisedUpdate:
             return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
 
         state = jax.tree.map(placed, self._shapes, shardings(self._shapes, self._mesh))
-        self._step.compile(state, self.batch(self.cursor().next())[0])
+        self._step.lower(state, self.batch(self.cursor().next())[0]).compile()
 
 
 class SupervisedTrainer(Stage):

@@ -28,9 +28,9 @@ from flax import nnx
 
 from benchmarks.measure import RESULTS, machine, ratio, write
 from benchmarks.rollout import Ours, make_decoder
-from benchmarks.step import Case, random_batch, train_step
+from benchmarks.step import Case, random_batch, random_params, train_step
 from ntl_jax.host_memory import keep_freed_memory
-from ntl_jax.models import ModelConfig, batch_sharding, make_mesh
+from ntl_jax.models import ModelConfig, abstract_decoder, batch_sharding, make_mesh
 from ntl_jax.update.state import TrainState
 
 TINY = ModelConfig(64, num_layers=3, width=32, num_heads=2, num_kv_heads=1, head_dim=16, feed_forward=64)
@@ -60,10 +60,10 @@ def both(case: Case) -> dict[str, Case]:
 def compiled_step(case: Case) -> tuple[Callable[[TrainState, Any], Any], dict[str, float]]:
     """The compiled step, and what compiling it cost; no arrays are created."""
     mesh = make_mesh((1, 1, 1), jax.devices()[:1])
-    step, state = train_step(case, mesh)
+    step, begin = train_step(case, mesh)
     batch = jax.device_put(random_batch(case), batch_sharding(mesh))
     start = time.perf_counter()
-    lowered = step.lower(jax.eval_shape(state), batch)
+    lowered = step.lower(jax.eval_shape(begin, abstract_decoder(case.model)[1]), batch)
     traced = time.perf_counter()
     compiled = lowered.compile()
     end, memory = time.perf_counter(), compiled.memory_analysis()
@@ -75,7 +75,7 @@ def compiled_step(case: Case) -> tuple[Callable[[TrainState, Any], Any], dict[st
 def looped(case: Case, compiled: Callable[[TrainState, Any], Any]) -> Callable[[], None]:
     """A turn: one step of a state that the turns continue."""
     mesh = make_mesh((1, 1, 1), jax.devices()[:1])
-    held = [train_step(case, mesh)[1]()]
+    held = [train_step(case, mesh)[1](random_params(case, mesh))]
     batch = jax.device_put(random_batch(case), batch_sharding(mesh))
 
     def run() -> None:

@@ -35,7 +35,18 @@ from benchmarks.rollout import (
     make_prompts,
     measure_accelerator,
 )
-from benchmarks.step import ON_GPU, QWEN, QWEN_1_5B, TINY, Case, flops, jax_step, median_seconds, train_step
+from benchmarks.step import (
+    ON_GPU,
+    QWEN,
+    QWEN_1_5B,
+    TINY,
+    Case,
+    flops,
+    jax_step,
+    median_seconds,
+    random_params,
+    train_step,
+)
 from benchmarks.verdicts import Verdict, at_least, at_most, record
 from ntl_jax.config import RunConfig, VllmSection
 from ntl_jax.host_memory import keep_freed_memory
@@ -102,8 +113,8 @@ def loss_and_gradient(model: ModelConfig, batch: Batch[Targets]) -> tuple[float,
     """Of one train step; momentum of decay 0 is the gradient."""
     case = Case(model, *batch.rows.shape)
     mesh = make_mesh((-1, 1, 1), jax.devices()[:1])
-    step, initial = train_step(case, mesh, optax.sgd(0.0, momentum=0.0))
-    state, metrics, _ = step(initial(), jax.device_put(batch, batch_sharding(mesh)))
+    step, begin = train_step(case, mesh, optax.sgd(0.0, momentum=0.0))
+    state, metrics, _ = step(begin(random_params(case, mesh)), jax.device_put(batch, batch_sharding(mesh)))
     gradient = [np.asarray(x, np.float32) for x in jax.tree.leaves(state.policy.opt_state)]
     return metrics.to_dict()["step/loss"], gradient
 

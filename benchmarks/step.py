@@ -91,8 +91,8 @@ def random_batch(case: Case) -> Batch[Targets]:
 
 def train_step(
     case: Case, mesh: jax.sharding.Mesh, optimizer: optax.GradientTransformation | None = None
-) -> tuple[Step, Callable[[], TrainState]]:
-    """The trainer's own step on cross entropy, and its initial state; with another optimizer if given."""
+) -> tuple[Step, Callable[[Params], TrainState]]:
+    """The trainer's own step on cross entropy, and its first state from parameters; with another optimizer if given."""
     section = OptimizerSection(
         learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY, max_grad_norm=MAX_NORM, warmup_steps=0,
         schedule="constant",
@@ -106,22 +106,23 @@ def train_step(
         loss, _ = vocab_head_loss(_weighted, hidden, decoder.head(), ids, jnp.arange(0), batch.weights.loss)
         return Loss(loss, MetricSums({}, {}))
 
-    def state_of(params: Params) -> TrainState:
+    def begin(params: Params) -> TrainState:
         return init_train_state({"policy": init_model_state(params, trained_by, mesh)}, mesh)
 
-    def initial() -> TrainState:
-        return state_of(init_params(lambda rngs: Decoder(case.model, rngs=rngs), 0, mesh)[1])
-
     tokens, terms = case.num_rows * case.row_size, [Term(("policy",), cross_entropy)]
-    placement = shardings(jax.eval_shape(state_of, shapes), mesh)
-    return make_step(terms, {"policy": Learner(trained_by, "step")}, tokens, placement), initial
+    placement = shardings(jax.eval_shape(begin, shapes), mesh)
+    return make_step(terms, {"policy": Learner(trained_by, "step")}, tokens, placement), begin
+
+
+def random_params(case: Case, mesh: jax.sharding.Mesh) -> Params:
+    return init_params(lambda rngs: Decoder(case.model, rngs=rngs), 0, mesh)[1]
 
 
 def jax_step(case: Case) -> Callable[[], Any]:
     """A turn of the trainer's own step."""
     mesh = make_mesh((-1, 1, 1), jax.devices()[:1])
-    step, initial = train_step(case, mesh)
-    state = initial()
+    step, begin = train_step(case, mesh)
+    state = begin(random_params(case, mesh))
     batch = jax.device_put(random_batch(case), batch_sharding(mesh))
 
     def run() -> None:

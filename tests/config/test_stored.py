@@ -17,13 +17,13 @@ def test_the_stored_configuration_is_the_one_that_was_written(tmp_path):
     assert stored_config(tmp_path) == config and holds_run(tmp_path)
 
 
-@pytest.mark.parametrize("given", [None, FORMAT + 1, FORMAT - 1, "1", True, 1.0])
+@pytest.mark.parametrize("given", [None, FORMAT + 1, FORMAT - 1, str(FORMAT), True, float(FORMAT)], ids=repr)
 def test_another_format_is_refused_by_every_reader_in_one_line_with_both_versions(tmp_path, capsys, given):
     contents = json.loads(config_to_json(RunConfig())) | {"format": given}
     if given is None:
         del contents["format"]
     (tmp_path / CONFIG_FILE).write_text(json.dumps(contents))
-    named = f"the run has format {'none' if given is None else repr(given)}, and this version of ntl_jax reads format 1"
+    named = f"the run has format {'none' if given is None else repr(given)}, and this version of ntl_jax reads format {FORMAT}"
     assert train.main([f"--workdir={tmp_path}", "--resume"]) == 2
     assert evaluation.main([str(tmp_path)]) == 1
     assert export.main([str(tmp_path), str(tmp_path / "model")]) == 1

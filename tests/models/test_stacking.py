@@ -59,8 +59,6 @@ def test_unstacking_is_the_inverse_of_stacking_and_views_share_memory(separate):
     jax.tree.map(np.testing.assert_array_equal, views, params)
     whole, parts = nnx.to_pure_dict(again)["stack"], nnx.to_pure_dict(views)["layers"]
     of_all, second = (x["feed_forward"]["up"] for x in (whole, parts[1]))
-        x["feed_forward"]["up"] for x in (nnx.to_pure_dict(again)["stack"], nnx.to_pure_dict(views)["layers"][1])
-    )
     assert second.unsafe_buffer_pointer() == of_all.unsafe_buffer_pointer() + second.nbytes
 
 

@@ -27,6 +27,16 @@ def test_every_parameter_of_every_architecture_has_its_row_with_its_number_of_ax
         assert len(parameter_at(path).axes) == leaf.ndim, path
 
 
+def test_stacked_layers_have_one_more_axis_and_the_rest_of_a_critic_has_not():
+    config = dataclasses.replace(CONFIG, scan_layers=True)
+    stacked = nnx.eval_shape(lambda: nnx.state(Critic(config, rngs=nnx.Rngs(0)), nnx.Param))
+    for path, leaf in jax.tree.leaves_with_path(stacked):
+        parameter = parameter_at(path)
+        assert len(parameter.axes) == leaf.ndim, path
+        assert parameter.num_stacked == (jax.tree_util.DictKey("stack") in path)
+    assert "stack" in stacked["trunk"] and "layers" not in stacked["trunk"]
+
+
 def test_the_table_has_no_parameter_that_no_model_has():
     trees = [critic_of(name, tie_embeddings=False) for name in ARCHITECTURES]
     assert {leaf_name(path) for tree in trees for path, _ in jax.tree.leaves_with_path(tree)} == PARAMETERS.keys()

@@ -18,10 +18,10 @@ from ntl_jax.update.state import init_params
 
 SEPARATE = ModelConfig(64, num_layers=3, width=32, num_heads=4, num_kv_heads=2, head_dim=8, feed_forward=64)
 STACKED = dataclasses.replace(SEPARATE, scan_layers=True)
-TOKENS = np.random.default_rng(0).integers(0, 64, (2, 7))
+TOKENS = jnp.asarray(np.random.default_rng(0).integers(0, 64, (2, 7)))
 
 
-def split(config: ModelConfig):
+def split(config: ModelConfig) -> tuple[nnx.GraphDef, nnx.State]:
     return nnx.split(Decoder(config, rngs=nnx.Rngs(0)), nnx.Param)
 
 
@@ -30,7 +30,7 @@ def separate():
     return split(SEPARATE)
 
 
-def equal(actual, expected, **tolerance):
+def assert_close(actual, expected, **tolerance):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **tolerance), actual, expected)
 
 
@@ -57,7 +57,8 @@ def test_unstacking_is_the_inverse_of_stacking_and_views_share_memory(separate):
     jax.tree.map(np.testing.assert_array_equal, unstacked(again, 3), params)
     views = layer_arrays(again, 3)
     jax.tree.map(np.testing.assert_array_equal, views, params)
-    of_all, second = (x["feed_forward"]["up"][...] for x in (again["stack"], views["layers"][1]))
+    whole, parts = nnx.to_pure_dict(again)["stack"], nnx.to_pure_dict(views)["layers"]
+    of_all, second = (x["feed_forward"]["up"] for x in (whole, parts[1]))
     assert second.unsafe_buffer_pointer() == of_all.unsafe_buffer_pointer() + second.nbytes
 
 
@@ -66,7 +67,7 @@ def test_values_and_gradients_are_those_of_separate_layers(separate, remat):
     graph = split(dataclasses.replace(STACKED, remat=remat))[0]
     value_and_grad = jax.jit(jax.value_and_grad(loss), static_argnums=1)
     expected, actual = value_and_grad(separate[1], separate[0]), value_and_grad(stacked(separate[1]), graph)
-    equal((actual[0], unstacked(actual[1], 3)), expected, rtol=1e-4, atol=1e-5)
+    assert_close((actual[0], unstacked(actual[1], 3)), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["adamw", "adafactor", "muon"])
@@ -86,7 +87,7 @@ def test_an_update_is_that_of_separate_layers(separate, name):
     scales = iter(np.random.default_rng(1).uniform(0.1, 10, 100))
     grads = jax.tree.map(lambda x: x * next(scales) + 0.1, separate[1])
     expected, actual = updated(separate[1], grads), updated(stacked(separate[1]), stacked(grads))
-    equal(unstacked(actual, 3), expected, rtol=2e-4, atol=2e-5)
+    assert_close(unstacked(actual, 3), expected, rtol=2e-4, atol=2e-5)
 
 
 def test_a_program_of_stacked_layers_is_as_long_for_two_as_for_six():

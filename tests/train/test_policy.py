@@ -12,6 +12,7 @@ from flax import nnx
 from ntl_jax.config import ModelSection
 from ntl_jax.data import load_tokenizer
 from ntl_jax.models import save_hf
+from ntl_jax.models.stacking import stacked
 from ntl_jax.train.policy import build_params, build_policy
 
 
@@ -53,6 +54,15 @@ def test_the_weights_of_a_checkpoint_are_loaded_bit_for_bit_and_the_tokenizer_is
     jax.tree.map(np.testing.assert_array_equal, build_params(policy, seed=7), setup.initial)
     assert policy.tokenizer.get_vocab() == setup.policy.tokenizer.get_vocab()
     assert policy.vocabulary == setup.policy.vocabulary
+
+
+def test_layers_are_stacked_as_the_setting_says_from_scratch_and_from_a_checkpoint(setup, saved):
+    for config in (setup.config, loading(setup, saved)):
+        model = dataclasses.replace(config.model, scan_layers="on")
+        policy = build_policy(dataclasses.replace(config, model=model))
+        params = build_params(policy, seed=0)
+        chex.assert_trees_all_equal_shapes_and_dtypes(params, policy.shapes())
+        jax.tree.map(np.testing.assert_array_equal, params, stacked(setup.initial))
 
 
 def test_new_weights_depend_on_the_seed_alone(setup):

@@ -14,6 +14,7 @@ from flax import nnx
 
 from ntl_jax.data import load_tokenizer
 from ntl_jax.models import Decoder, ModelConfig, make_mesh, shardings
+from ntl_jax.models.stacking import stacked
 from ntl_jax.numerals import NumberTable, TokenDecoder
 from ntl_jax.ops import vocab_head
 from ntl_jax.records import Prompt, Sampling, Trajectory, Version, VersionSpan, Weights
@@ -83,6 +84,15 @@ def test_log_probs_of_tokens_and_digits_equal_those_of_the_trainers_forward_pass
     ):
         assert error.max() <= 1e-4
         assert error.mean() <= 1e-5
+
+
+def test_an_engine_of_stacked_layers_draws_the_same_samples(decoder, table, engine, prompts):
+    graph = nnx.split(Decoder(dataclasses.replace(decoder.config, scan_layers=True), rngs=nnx.Rngs(0)))[0]
+    other = make_engine(nnx.merge(graph, stacked(nnx.state(decoder, nnx.Param))), table)
+    for one, same in zip(*(x.generate(prompts, SAMPLING, seed=1) for x in (engine, other)), strict=True):
+        np.testing.assert_array_equal(one.response_ids, same.response_ids)
+        np.testing.assert_allclose(one.rollout_log_probs, same.rollout_log_probs, atol=1e-5)
+    other.retract()
 
 
 def test_temperature_zero_takes_the_likeliest_token_and_reports_temperature_one(decoder, table, engine, prompts):

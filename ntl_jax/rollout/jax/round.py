@@ -29,6 +29,7 @@ from ntl_jax.rollout.jax.cache import (
     empty_cache,
     free_bytes,
     num_blocks_for,
+    padded,
 )
 from ntl_jax.rollout.jax.programs import PAGE, Geometry, SamplingArrays, Segment, Slots, decode, decode_tile, prefill
 from ntl_jax.rollout.jax.responses import Responses
@@ -40,7 +41,6 @@ from ntl_jax.rollout.stopping import length_to_stop
 # Larger first blocks need fewer programs; smaller ones read fewer empty positions.
 FIRST_PROMPT_BLOCK = 64  # prompts are prefilled in lengths of 64, 128, 256, ...
 FIRST_OWN_BLOCK = 64
-BLOCK_UNIT = 32  # XLA:CPU reads 48 or 112 positions more slowly than 64 or 128
 TILE_SLOTS = 64  # on CPU: products of more rows take hardly less time per row
 MOST_TILES = 16  # each costs time on the host
 PREFILL_TOKENS_PER_SLOT = 2  # per prefill: small, since only a few prompts enter between segments
@@ -251,26 +251,19 @@ def _geometry(setup: Setup, sampling: Sampling, num_requests: int) -> Geometry:
         # Depends only on the requests known at the start, so the prompts of a call use the same programs whether or not
         # more requests come. Places cost memory and attention. Late requests wait until a whole group is free.
         num_places=num_places_for(num_requests, sampling.num_samples, num_groups),
-        prompt_blocks=block_sizes(_padded(num_prefilled), first=FIRST_PROMPT_BLOCK),
-        own_blocks=block_sizes(_padded(num_own), first=FIRST_OWN_BLOCK),
+        prompt_blocks=block_sizes(padded(num_prefilled, unit=PAGE), first=FIRST_PROMPT_BLOCK),
+        own_blocks=block_sizes(padded(num_own, unit=PAGE), first=FIRST_OWN_BLOCK),
         dtype=jnp.dtype(setup.model.compute_dtype),
         sharding=cache_sharding(setup.mesh, setup.model.num_kv_heads),
         method=_method(sampling),
     )
 
 
-def _padded(num_positions: int) -> int:
-    """The number of positions in whole pages, and if these are several in units of ``BLOCK_UNIT``."""
-    unit = PAGE if num_positions <= PAGE else BLOCK_UNIT
-    return -(-num_positions // unit) * unit
-
-
 def _tile_shape(setup: Setup, sampling: Sampling, num_slots: int) -> TileShape | None:
     """Shape of the tiles; None: one program decodes all slots."""
     on_cpu = setup.mesh.devices.flat[0].platform == "cpu"
     limit = setup.tile_slots or (max(TILE_SLOTS, num_slots // MOST_TILES) if on_cpu else num_slots)
-    equal_lengths = not (sampling.stop_token_ids or sampling.stop_strings)
-    if num_slots <= limit or equal_lengths or num_row_shards(setup.mesh) > 1:
+    if num_slots <= limit or num_row_shards(setup.mesh) > 1:
         return None
     lengths = setup.max_prompt_tokens, sampling.max_tokens
     return tile_shape(num_slots, limit, group_size_for(sampling.num_samples, *lengths))

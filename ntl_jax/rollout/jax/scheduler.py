@@ -13,7 +13,7 @@ MAX_PLACES = 4
 """Prompts that a group of slots serves at a time, so that a prompt's slowest sample does not delay the next one. With
 log-normal lengths between 8 and 512 and 8 samples each, 1 place keeps 34% of the slots busy, 3 keep 71%, 4 keep 75%."""
 
-PROMPT_SHARE = 0.25
+PROMPT_SHARE = 0.5
 """A group of a tile's slots reads a prompt of at most this share of max_tokens for each of its slots."""
 
 
@@ -140,7 +140,7 @@ def group_size_for(num_samples: int, max_prompt_tokens: int, max_tokens: int) ->
     """Slots per group of a tile: few, so that few stay empty, but a prompt's positions are read once for all of them.
 
     Example:
-        >>> [group_size_for(8, prompt, max_tokens=128) for prompt in (32, 64, 400)]
+        >>> [group_size_for(8, prompt, max_tokens=128) for prompt in (64, 128, 400)]
         [1, 2, 8]
     """
     sizes = (size for size in range(1, num_samples) if num_samples % size == 0)

@@ -19,7 +19,7 @@ from ntl_jax.rollout.jax.scheduler import arrange, group_size_for, tile_shape
 from tests.engines import weights_of
 
 SAMPLING = Sampling(num_samples=4, max_tokens=100, stop_token_ids=(3, 5))
-MAX_PROMPT_TOKENS = 40
+MAX_PROMPT_TOKENS = 100  # so that a tile has groups of two
 
 
 def make_engine(decoder: Decoder, table, *, slots: int, tile_slots: int | None = None, **settings) -> JaxEngine:
@@ -46,7 +46,7 @@ def engine(decoder, table) -> JaxEngine:
 @pytest.fixture(scope="module")
 def prompts() -> list[Prompt]:
     rng = np.random.default_rng(0)
-    lengths = [3, 33, 40, 1, 17]
+    lengths = [3, 33, 70, 100, 1]
     return [Prompt(i, rng.integers(0, 40, lengths[i % 5]).astype(np.int32), "", "1") for i in range(20)]
 
 
@@ -139,4 +139,4 @@ def test_tiles_of_one_shape_hold_all_slots_without_an_almost_empty_one():
     assert tile_shape(512, limit=128, group_size=4) == TileShape(32, 4)
     assert tile_shape(136, limit=128, group_size=4) == TileShape(17, 4)  # two of 68, not 128 and 8
     assert tile_shape(24, limit=3, group_size=8) == TileShape(1, 8)  # a group is never cut
-    assert [group_size_for(6, prompt, max_tokens=64) for prompt in (1, 17, 33, 1000)] == [1, 2, 3, 6]
+    assert [group_size_for(6, prompt, max_tokens=64) for prompt in (32, 33, 65, 1000)] == [1, 2, 3, 6]

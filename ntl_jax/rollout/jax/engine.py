@@ -34,7 +34,8 @@ class JaxEngine(RolloutEngine):
             lengths vary, slots stay filled when they are at most a quarter of the samples that wait for them.
         max_prompt_tokens: longest prompt, P.
         tile_slots: if there are more slots, and data and fsdp are 1: most rows that one program decodes. Unfinished
-            samples are dealt anew, by length, to as few programs as hold them. None: 64 on CPU, else all slots.
+            samples are dealt anew, by length, to as few programs as hold them. None: 128 on CPU where
+            responses can end before ``max_tokens``, else all slots.
         tokenizer: for stop strings; without a tokenizer they are refused.
 
     Example:

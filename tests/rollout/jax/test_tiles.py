@@ -140,3 +140,14 @@ def test_tiles_of_one_shape_hold_all_slots_without_an_almost_empty_one():
     assert tile_shape(136, limit=128, group_size=4) == TileShape(17, 4)  # two of 68, not 128 and 8
     assert tile_shape(24, limit=3, group_size=8) == TileShape(1, 8)  # a group is never cut
     assert [group_size_for(6, prompt, max_tokens=64) for prompt in (32, 33, 65, 1000)] == [1, 2, 3, 6]
+
+
+def test_many_slots_are_decoded_in_tiles_only_where_responses_can_end_early(decoder, table, prompts, caplog):
+    engine = make_engine(decoder, table, slots=136)
+    for stop_ids, program in (((), "(decode)"), ((3,), "(decode_tile)")):
+        caplog.clear()
+        with jax.log_compiles():
+            engine.generate(prompts[:1], Sampling(num_samples=4, max_tokens=8, stop_token_ids=stop_ids), seed=0)
+        compiled = [record.getMessage() for record in caplog.records if record.getMessage().startswith("Compiling ")]
+        assert [text for text in compiled if program in text]
+        assert ("(decode_tile)" in str(compiled)) == (program == "(decode_tile)")

@@ -200,7 +200,6 @@ def measure_shape(name: str, repeats: int, with_vllm: bool) -> dict[str, Any]:
     if not with_vllm:
         return result
     ending = (num_prompts, num_samples, ENDING_MAX_TOKENS)
-    few_slots = Ours(decoder, slots=slots // 4)
     for dtype in ("float32", "bfloat16") if name == "small" else ("float32",):
         with vllm_on(decoder, dtype) as vllm:
             sides: dict[str, Callable[[], tuple[int, float]]] = {
@@ -212,12 +211,11 @@ def measure_shape(name: str, repeats: int, with_vllm: bool) -> dict[str, Any]:
             result[f"fixed, {dtype}"] = compare(sides, repeats)
             if name == "small":
                 sides = {
-                    "ours": lambda: few_slots.turn(*ending, ending=True),
+                    "ours": lambda: ours.turn(*ending, ending=True),
                     f"vllm {dtype}": lambda vllm=vllm: vllm(*ending, ending=True),
                 }
                 result[f"ending, {dtype}"] = compare(sides, repeats) | {
-                    "slots": slots // 4,
-                    "slot_use": round(float(few_slots.engine.slot_use), 3),
+                    "slot_use": round(float(ours.engine.slot_use), 3)
                 }
     return result
 

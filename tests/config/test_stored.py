@@ -23,7 +23,8 @@ def test_another_format_is_refused_by_every_reader_in_one_line_with_both_version
     if given is None:
         del contents["format"]
     (tmp_path / CONFIG_FILE).write_text(json.dumps(contents))
-    named = f"the run has format {'none' if given is None else repr(given)}, and this version of ntl_jax reads format {FORMAT}"
+    of_run = "none" if given is None else repr(given)
+    named = f"the run has format {of_run}, and this version of ntl_jax reads format {FORMAT}"
     assert train.main([f"--workdir={tmp_path}", "--resume"]) == 2
     assert evaluation.main([str(tmp_path)]) == 1
     assert export.main([str(tmp_path), str(tmp_path / "model")]) == 1

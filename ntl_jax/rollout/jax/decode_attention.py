@@ -17,7 +17,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
+
+from ntl_jax.records import AnyArray
+from ntl_jax.rollout.jax.cache import Block, block_starts, visible
 
 LOWEST = -(2.0**20)
 """The exponent of a block without positions: finite, and low enough that its scale is 0."""
@@ -50,6 +53,45 @@ def attend_block(
     mixed = jnp.einsum("xkqn,xknh->xkqh", weights.astype(values.dtype), values, preferred_element_type=jnp.float32)
     by_place = jnp.sum(weights.reshape(*weights.shape[:3], num_places, -1), axis=-1)
     return Partial(exponent, jnp.max(by_place, axis=-1), mixed)
+
+
+def over_own(queries: Float[Array, "X K Q H"], blocks: Sequence[Block], counts: Int[AnyArray, "X"]) -> list[Partial]:
+    """Attention over each slot's own tokens so far, ``counts`` of them, block by block."""
+    sizes = [values.shape[2] for _, values in blocks]
+    return [
+        attend_block(queries, keys, values, visible(counts[:, None], start, values.shape[2]))
+        for start, (keys, values) in zip(block_starts(sizes), blocks, strict=True)
+    ]
+
+
+def over_prompts(
+    queries: Float[Array, "X K Q H"], blocks: Sequence[Block], bounds: Int[AnyArray, "X places"]
+) -> list[Partial]:
+    """Attention over prompts: a prompt's keys and values are read once for all queries of its group of slots.
+
+    Args:
+        queries: of all slots, group by group.
+        blocks: of each group, with its prompts side by side.
+        bounds: number of positions of each of its group's prompts that a slot attends to.
+    """
+    if not blocks:
+        return []
+    num_groups, num_places = blocks[0][0].shape[0], bounds.shape[1]
+    num_slots, num_kv_heads, group, head_dim = queries.shape
+    by_slot = (num_groups, num_slots // num_groups, num_kv_heads, group)
+    queries = queries.reshape(*by_slot, head_dim).swapaxes(1, 2).reshape(num_groups, num_kv_heads, -1, head_dim)
+    bounds = jnp.repeat(bounds.reshape(*by_slot[:2], -1), group, axis=1)
+    sizes = [values.shape[2] // num_places for _, values in blocks]
+    parts = []
+    for size, start, (keys, values) in zip(sizes, block_starts(sizes), blocks, strict=True):
+        mask = [visible(bounds[:, :, place], start, size) for place in range(num_places)]
+        parts.append(attend_block(queries, keys, values, jnp.concatenate(mask, axis=-1), num_places=num_places))
+
+    def to_slots(x: Array) -> Array:
+        x = x.reshape(num_groups, num_kv_heads, by_slot[1], group, *x.shape[3:])
+        return x.swapaxes(1, 2).reshape(num_slots, num_kv_heads, group, *x.shape[4:])
+
+    return [Partial(*map(to_slots, merge(parts)))]
 
 
 def merge(parts: Sequence[Partial]) -> Partial:

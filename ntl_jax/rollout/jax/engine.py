@@ -29,9 +29,12 @@ class JaxEngine(RolloutEngine):
         model: the policy's sizes and settings.
         table: the digits' ids, of kind "digits".
         mesh: mesh of the parameters and rows.
-        slots: rows that decode together, rounded up so that groups of ``num_samples`` divide over data and fsdp. If
-            response lengths vary, slots stay filled when they are at most a quarter of the samples in flight.
+        slots: samples in flight, rounded up so that groups of ``num_samples`` divide over data and fsdp. If response
+            lengths vary, slots stay filled when they are at most a quarter of the samples that wait for them.
         max_prompt_tokens: longest prompt, P.
+        tile_slots: if there are more slots, and data and fsdp are 1: most rows that one program decodes. Unfinished
+            samples are dealt anew, by length, to as few programs as hold them. None: 128 on CPU where
+            responses can end before ``max_tokens``, else all slots.
         tokenizer: for stop strings; without a tokenizer they are refused.
 
     Example:
@@ -62,6 +65,7 @@ class JaxEngine(RolloutEngine):
         mesh: jax.sharding.Mesh,
         slots: int,
         max_prompt_tokens: int,
+        tile_slots: int | None = None,
         tokenizer: Tokenizer | None = None,
     ):
         if slots < 1 or max_prompt_tokens < 1:
@@ -70,7 +74,7 @@ class JaxEngine(RolloutEngine):
         self._shapes = _shapes(shapes)
         decode_text = None if tokenizer is None else TokenDecoder(tokenizer)
         by_layer = abstract_decoder(dataclasses.replace(model, scan_layers=False))[0]
-        self._setup = Setup(model, graph, by_layer, table, mesh, slots, max_prompt_tokens, decode_text)
+        self._setup = Setup(model, graph, by_layer, table, mesh, slots, tile_slots, max_prompt_tokens, decode_text)
         self._tokenizer = tokenizer
         self._weights: Weights | None = None
         self._closed = False

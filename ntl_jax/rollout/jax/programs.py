@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two compiled programs: prefill of a few prompts, and a segment of decode steps of all slots.
+"""The compiled programs: prefill of a few prompts, and a segment of decode steps of all slots or of a tile of them.
 
 Engine and sampling settings fix their shapes. Only the number of cache blocks to read varies, so a workload needs at
 most as many programs as there are blocks. A prompt's last token is not prefilled: it is the first token that each of
@@ -20,8 +20,17 @@ from ntl_jax.models import Decoder
 from ntl_jax.models.attention import row_attention
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import AnyArray, Params
-from ntl_jax.rollout.jax.cache import Block, Cache, visible, write_page
-from ntl_jax.rollout.jax.decode_attention import Partial, attend_block, merge, normalized
+from ntl_jax.rollout.jax.cache import (
+    Block,
+    Cache,
+    TileRows,
+    TileShape,
+    take_places,
+    take_rows,
+    write_page,
+    write_places,
+)
+from ntl_jax.rollout.jax.decode_attention import attend_block, merge, normalized, over_own, over_prompts
 from ntl_jax.rollout.jax.inverse_cdf import uniforms
 from ntl_jax.rollout.jax.sampler import Captured, Method, sample
 from ntl_jax.rollout.jax.truncation import Truncation
@@ -113,23 +122,9 @@ def prefill(
     ) -> tuple[Float[Array, "n P N H"], Block]:
         return attend_rows(q, k, v), (k.transpose(0, 2, 3, 1), v.swapaxes(1, 2))
 
-    def put(block: Block, start: int, new: Block) -> Block:
-        if start >= ids.shape[1]:
-            return block
-        keys, values = block
-        r, k, n, h = values.shape
-        size = n // geometry.num_places
-        by_place = keys.reshape(r, k, h, -1, size), values.reshape(r, k, -1, size, h)
-        new_keys, new_values = new[0][..., start : start + size], new[1][:, :, start : start + size]
-        keys = by_place[0].at[groups, :, :, places].set(new_keys, mode="drop")
-        values = by_place[1].at[groups, :, places].set(new_values, mode="drop")
-        return keys.reshape(r, k, h, n), values.reshape(r, k, n, h)
-
     kept = decoder.run(ids, positions, attend)[1]
-    starts = _starts(geometry.prompt_blocks)
     filled = tuple(
-        tuple(put(block, start, new) for start, block in zip(starts, blocks, strict=True))
-        for blocks, new in zip(cache, kept, strict=True)
+        write_places(blocks, new, geometry.num_places, groups, places) for blocks, new in zip(cache, kept, strict=True)
     )
     return jax.lax.with_sharding_constraint(filled, geometry.sharding)
 
@@ -151,12 +146,55 @@ def decode(
     Reads the first ``num_prompt_blocks`` and ``num_own_blocks`` of the caches: the caller ensures that these hold all
     positions that any slot needs.
     """
+    read_prompts = tuple(blocks[:num_prompt_blocks] for blocks in prompts)
+    read_own = tuple(blocks[:num_own_blocks] for blocks in own)
+    page, segment = _segment(geometry, params, table, read_prompts, read_own, slots, sampling)
+    own = _with_page(own, num_own_blocks, page, slots.counts)
+    return jax.lax.with_sharding_constraint(own, geometry.sharding), segment
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), donate_argnums=7)
+def decode_tile(
+    geometry: Geometry,
+    tile: TileShape,
+    num_prompt_blocks: int,
+    num_own_blocks: int,
+    params: Params,
+    table: NumberTable,
+    prompts: Cache,
+    own: Cache,
+    where: TileRows,
+    slots: Slots,
+    sampling: SamplingArrays,
+) -> tuple[Cache, Segment]:
+    """`decode` for some slots, in any order: the slots of one tile, whose caches are copied to lie together.
+
+    A tile's groups of slots have one prompt each. The copies are read at every step of the segment.
+    """
+    of_tile = dataclasses.replace(geometry, num_groups=tile.num_groups, num_samples=tile.group_size, num_places=1)
+    read_prompts = tuple(
+        take_places(blocks[:num_prompt_blocks], geometry.num_places, where.groups, where.places) for blocks in prompts
+    )
+    read_own = tuple(take_rows(blocks[:num_own_blocks], where.slots) for blocks in own)
+    page, segment = _segment(of_tile, params, table, read_prompts, read_own, slots, sampling)
+    own = _with_page(own, num_own_blocks, page, slots.counts, where.slots)
+    return jax.lax.with_sharding_constraint(own, geometry.sharding), segment
+
+
+def _segment(
+    geometry: Geometry,
+    params: Params,
+    table: NumberTable,
+    prompts: Cache,
+    own: Cache,
+    slots: Slots,
+    sampling: SamplingArrays,
+) -> tuple[tuple[Block, ...], Segment]:
+    """The loop over a page of steps; returns each layer's new page and the captures."""
     decoder: Decoder = nnx.merge(geometry.graph, params)
     head = decoder.head()
     of_slots = map(jnp.asarray, (slots.seeds, slots.prompt_draws, slots.sample_indices, slots.counts))
     random = uniforms(*of_slots, num_draws=PAGE)
-    read_prompts = tuple(blocks[:num_prompt_blocks] for blocks in prompts)
-    read_own = tuple(blocks[:num_own_blocks] for blocks in own)
 
     def choose(hidden: Array, step: Array) -> Captured:
         method, (temperature, truncation, _) = geometry.method, sampling
@@ -168,7 +206,7 @@ def decode(
         return (loop.step < PAGE) & jnp.any(~loop.segment.stopped & (loop.step < slots.remaining))
 
     def decode_one(loop: _Loop) -> _Loop:
-        hidden, page = _advance(decoder, geometry, loop, slots, read_prompts, read_own)
+        hidden, page = _advance(decoder, loop, slots, prompts, own)
         captured = choose(hidden, loop.step)
         segment = _record(loop.segment, loop.step, captured, slots.remaining, sampling.stop_ids)
         return _Loop(loop.step + 1, jnp.asarray(captured.tokens), page, segment)
@@ -176,12 +214,22 @@ def decode(
     hidden = jax.ShapeDtypeStruct((geometry.num_slots, decoder.config.width), geometry.dtype)
     start = _empty_loop(geometry, decoder, slots, jax.eval_shape(choose, hidden, jnp.int32(0)))
     loop = jax.lax.while_loop(keep_going, decode_one, start)
+    return loop.page, loop.segment
+
+
+def _with_page(
+    own: Cache,
+    num_own_blocks: int,
+    page: tuple[Block, ...],
+    counts: Int[AnyArray, "X"],
+    rows: Int[AnyArray, "X"] | None = None,
+) -> Cache:
+    """The slots' cache with a page of new tokens after the ``counts`` tokens that these rows hold."""
     num_written = num_own_blocks + 1
-    own = tuple(
-        (*write_page(blocks[:num_written], page, slots.counts // PAGE), *blocks[num_written:])
-        for blocks, page in zip(own, loop.page, strict=True)
+    return tuple(
+        (*write_page(blocks[:num_written], new, counts // PAGE, rows), *blocks[num_written:])
+        for blocks, new in zip(own, page, strict=True)
     )
-    return jax.lax.with_sharding_constraint(own, geometry.sharding), loop.segment
 
 
 class _Loop(NamedTuple):
@@ -223,7 +271,7 @@ def _record(
 
 
 def _advance(
-    decoder: Decoder, geometry: Geometry, loop: _Loop, slots: Slots, prompts: Cache, own: Cache
+    decoder: Decoder, loop: _Loop, slots: Slots, prompts: Cache, own: Cache
 ) -> tuple[Float[Array, "X D"], tuple[Block, ...]]:
     """Runs the decoder on one token of every slot; returns its hidden states [X, D] and the page with that token."""
     num_kv_heads, head_dim = decoder.config.num_kv_heads, decoder.config.head_dim
@@ -238,8 +286,8 @@ def _advance(
         queries = q.reshape(q.shape[0], num_kv_heads, -1, head_dim)
         is_written = (jnp.arange(PAGE) <= loop.step)[None, None, None, :]
         parts = [
-            *_over_prompts(geometry, queries, prompts[layer], slots),
-            *_over_own(geometry, queries, own[layer], slots),
+            *over_prompts(queries, prompts[layer], slots.prompt_bounds),
+            *over_own(queries, own[layer], slots.counts),
             attend_block(queries, page_keys, page_values, is_written),
         ]
         return normalized(merge(parts)).astype(q.dtype).reshape(q.shape), (page_keys, page_values)
@@ -248,43 +296,3 @@ def _advance(
     positions = (jnp.asarray(slots.positions) + loop.step)[:, None]
     hidden, page = decoder.run_each(loop.tokens[:, None], positions, attends)
     return hidden[:, 0], tuple(page)
-
-
-def _over_own(
-    geometry: Geometry, queries: Float[Array, "X K Q H"], blocks: tuple[Block, ...], slots: Slots
-) -> list[Partial]:
-    return [
-        attend_block(queries, keys, values, visible(slots.counts[:, None], start, values.shape[2]))
-        for start, (keys, values) in zip(_starts(geometry.own_blocks), blocks, strict=False)
-    ]
-
-
-def _over_prompts(
-    geometry: Geometry, queries: Float[Array, "X K Q H"], blocks: tuple[Block, ...], slots: Slots
-) -> list[Partial]:
-    """Attention over prompts: a prompt's keys and values are read once for all queries of its group."""
-    if not blocks:
-        return []
-    _, num_kv_heads, group, head_dim = queries.shape
-    by_slot = (geometry.num_groups, geometry.num_samples, num_kv_heads, group)
-    queries = (
-        queries.reshape(*by_slot, head_dim).swapaxes(1, 2).reshape(geometry.num_groups, num_kv_heads, -1, head_dim)
-    )
-    bounds = jnp.repeat(slots.prompt_bounds.reshape(*by_slot[:2], -1), group, axis=1)
-    parts = []
-    for start, (keys, values) in zip(_starts(geometry.prompt_blocks), blocks, strict=False):
-        size = values.shape[2] // geometry.num_places
-        mask = [visible(bounds[:, :, place], start, size) for place in range(geometry.num_places)]
-        mask = jnp.concatenate(mask, axis=-1)
-        parts.append(attend_block(queries, keys, values, mask, num_places=geometry.num_places))
-
-    def to_slots(x: Array) -> Array:
-        x = x.reshape(geometry.num_groups, num_kv_heads, geometry.num_samples, group, *x.shape[3:])
-        return x.swapaxes(1, 2).reshape(-1, num_kv_heads, group, *x.shape[4:])
-
-    return [Partial(*map(to_slots, merge(parts)))]
-
-
-def _starts(sizes: tuple[int, ...]) -> list[int]:
-    """First position of each block."""
-    return [sum(sizes[:i]) for i in range(len(sizes))]

@@ -6,7 +6,7 @@ Requests may be added while others decode. Between segments finished samples lea
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -22,23 +22,28 @@ from ntl_jax.records import Request, Sampling, Trajectory, Weights
 from ntl_jax.rollout.jax.cache import (
     Cache,
     CacheShape,
+    TileRows,
+    TileShape,
     block_sizes,
     cache_sharding,
     check_memory,
     empty_cache,
     free_bytes,
     num_blocks_for,
+    padded,
 )
-from ntl_jax.rollout.jax.programs import PAGE, Geometry, SamplingArrays, Slots, decode, prefill
+from ntl_jax.rollout.jax.programs import PAGE, Geometry, SamplingArrays, Segment, Slots, decode, decode_tile, prefill
 from ntl_jax.rollout.jax.responses import Responses
-from ntl_jax.rollout.jax.sampler import Method
-from ntl_jax.rollout.jax.scheduler import Entry, Scheduler, num_places_for
+from ntl_jax.rollout.jax.sampler import method_of
+from ntl_jax.rollout.jax.scheduler import Entry, Scheduler, arrange, group_size_for, num_places_for, tile_shape
 from ntl_jax.rollout.jax.truncation import Truncation
 from ntl_jax.rollout.stopping import length_to_stop
 
 # Larger first blocks need fewer programs; smaller ones read fewer empty positions.
 FIRST_PROMPT_BLOCK = 64  # prompts are prefilled in lengths of 64, 128, 256, ...
-FIRST_OWN_BLOCK = 3 * PAGE
+FIRST_OWN_BLOCK = 64
+TILE_SLOTS = 128  # on CPU: smaller tiles let more go, but a step of 64 rows takes a tenth more time per row
+MOST_TILES = 16  # each costs time on the host
 PREFILL_TOKENS_PER_SLOT = 2  # per prefill: small, since only a few prompts enter between segments
 
 
@@ -51,7 +56,8 @@ class Setup:
         by_layer: graph definition of the policy with separate layers; the same as ``graph`` unless layers are stacked.
         table: the digits' ids.
         mesh: mesh of the parameters and rows.
-        slots: rows that decode together, before rounding.
+        slots: samples in flight, before rounding.
+        tile_slots: as in `JaxEngine`.
         max_prompt_tokens: longest prompt, P.
         decode_text: decodes text for stop strings; None without a tokenizer.
     """
@@ -62,6 +68,7 @@ class Setup:
     table: NumberTable
     mesh: Mesh
     slots: int
+    tile_slots: int | None
     max_prompt_tokens: int
     decode_text: TokenDecoder | None
 
@@ -84,6 +91,7 @@ class Round:
         self._geometry = geometry = _geometry(setup, sampling, num_requests)
         self._decoding = dataclasses.replace(geometry, graph=setup.by_layer)
         self._params = layer_arrays(weights.params, setup.model.num_layers)
+        self._tile = _tile_shape(setup, sampling, geometry.num_slots)
         self._prompt_cache, self._own = _allocate(setup, geometry)
         self._scheduler = Scheduler(
             num_samples=geometry.num_samples, num_groups=geometry.num_groups, num_places=geometry.num_places
@@ -97,7 +105,6 @@ class Round:
         self._arrays = _arrays(sampling)
         self._requests: dict[int, Request] = {}
         """Unfinished requests, by the scheduler's number."""
-        self._num_prompt_blocks = 0
 
     @property
     def unfinished(self) -> int:
@@ -107,12 +114,12 @@ class Round:
     @property
     def slot_use(self) -> float:
         """Share of the slot-steps so far that produced a kept token of a finished request."""
-        return self._responses.num_tokens / max(1, self._responses.num_steps * self._geometry.num_slots)
+        num_slots = self._geometry.num_slots if self._tile is None else self._tile.num_slots
+        return self._responses.num_tokens / max(1, self._responses.num_steps * num_slots)
 
     def add(self, request: Request) -> None:
         """Adds a request with this round's Sampling."""
         self._requests[self._scheduler.add()] = request
-        self._num_prompt_blocks = max(self._num_prompt_blocks, _num_blocks(request, self._geometry))
 
     def decode_segment(self) -> list[list[Trajectory]]:
         """Fills free slots and decodes a page of tokens; returns the groups of requests that this finishes."""
@@ -121,22 +128,47 @@ class Round:
         with jax.set_mesh(setup.mesh):
             for batch in self._prefills(scheduler.admit()):
                 self._prompt_cache = prefill(geometry, params, self._prompt_cache, *jax.device_put(batch, rows))
-            row_of_slot = self._row_of_slot()
-            slots = self._slots(row_of_slot)
-            num_blocks = (self._num_prompt_blocks, num_blocks_for(int(slots.counts.max()), geometry.own_blocks))
-            slots = jax.device_put(slots, rows)
-            self._own, segment = decode(
-                self._decoding,
-                *num_blocks,
-                self._params,
-                setup.table,
-                self._prompt_cache,
-                self._own,
-                slots,
-                self._arrays,
+            decoded = [(slots, self._decode(slots)) for slots in self._slots_by_program()]
+            finished = np.zeros(geometry.num_slots, bool)
+            for slots, segment in decoded:
+                taken = slots >= 0
+                done = self._responses.add(self._rows(slots), jax.device_get(segment))
+                finished[slots[taken]] = done[taken]
+        return [self._take_out(entry) for entry in scheduler.release(finished)]
+
+    def _slots_by_program(self) -> Iterable[Int[np.ndarray, "X"]]:
+        """The slots that each call of a program decodes in this segment; -1: none."""
+        samples = self._scheduler.sample_of_slot
+        if self._tile is None:
+            return [np.where(samples < 0, -1, np.arange(len(samples)))]
+        busy = np.flatnonzero(samples >= 0)
+        lengths = self._responses.lengths[self._rows(busy)]
+        tiles = arrange(samples[busy] // self._geometry.num_samples, lengths, self._tile)
+        return np.where(tiles < 0, -1, busy[tiles])
+
+    def _decode(self, chosen: Int[np.ndarray, "X"]) -> Segment:
+        """Decodes a page of tokens for the chosen slots."""
+        geometry, tile = self._decoding, self._tile
+        slots = self._slots(chosen)
+        num_prompt_blocks = num_blocks_for(int(slots.prompt_bounds.max()), geometry.prompt_blocks)
+        num_own_blocks = num_blocks_for(int(slots.counts.max()), geometry.own_blocks)
+        reads = self._params, self._setup.table, self._prompt_cache, self._own
+        slots = jax.device_put(slots, batch_sharding(self._setup.mesh))
+        if tile is None:
+            self._own, segment = decode(geometry, num_prompt_blocks, num_own_blocks, *reads, slots, self._arrays)
+        else:
+            where = self._tile_rows(chosen, tile)
+            self._own, segment = decode_tile(
+                geometry, tile, num_prompt_blocks, num_own_blocks, *reads, where, slots, self._arrays
             )
-            done = scheduler.release(self._responses.add(row_of_slot, jax.device_get(segment)))
-        return [self._take_out(entry) for entry in done]
+        return segment
+
+    def _tile_rows(self, chosen: Int[np.ndarray, "X"], tile: TileShape) -> TileRows:
+        num_groups, num_samples = self._geometry.num_groups, self._geometry.num_samples
+        of_group = chosen.reshape(tile.num_groups, tile.group_size).max(axis=1)  # all of one prompt, or none
+        groups = np.where(of_group < 0, num_groups, of_group // num_samples)
+        places = np.where(of_group < 0, 0, self._scheduler.place_of_slot[of_group])
+        return TileRows(np.where(chosen < 0, num_groups * num_samples, chosen), groups, places)
 
     def _take_out(self, entry: Entry) -> list[Trajectory]:
         first = self._first_row(entry.place, entry.group)
@@ -149,11 +181,12 @@ class Round:
         """First row of the prompt's samples in `Responses`: each place of each group has G rows."""
         return place * self._geometry.num_slots + group * self._geometry.num_samples
 
-    def _row_of_slot(self) -> np.ndarray:
+    def _rows(self, slots: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
+        """Rows in `Responses` of the samples in these slots; -1 for no slot."""
         scheduler, geometry = self._scheduler, self._geometry
-        first_slot = np.arange(geometry.num_slots) // geometry.num_samples * geometry.num_samples
-        rows = scheduler.place_of_slot * geometry.num_slots + first_slot
-        return np.where(scheduler.sample_of_slot < 0, -1, rows + scheduler.sample_of_slot % geometry.num_samples)
+        first_slots = slots // geometry.num_samples * geometry.num_samples
+        rows = scheduler.place_of_slot[slots] * geometry.num_slots + first_slots
+        return np.where(slots < 0, -1, rows + scheduler.sample_of_slot[slots] % geometry.num_samples)
 
     def _prefills(self, entries: list[Entry]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Batches of ids, groups and places: prompts with equally many blocks, padded to a fixed number of rows."""
@@ -171,11 +204,11 @@ class Round:
                     ids[row, : len(prefix)], groups[row], places[row] = prefix, group, place
                 yield ids, groups, places
 
-    def _slots(self, row_of_slot: np.ndarray) -> Slots:
-        """The next segment's slots; an empty slot decodes token 0 and is never read."""
+    def _slots(self, chosen: Int[np.ndarray, "X"]) -> Slots:
+        """The chosen slots; an empty one decodes token 0 and is never read."""
         scheduler, sampling = self._scheduler, self._sampling
-        taken = np.flatnonzero(row_of_slot >= 0)
-        samples, rows = scheduler.sample_of_slot[taken], row_of_slot[taken]
+        taken = np.flatnonzero(chosen >= 0)
+        samples, rows = scheduler.sample_of_slot[chosen[taken]], self._rows(chosen[taken])
         counts = self._responses.lengths[rows]
         of_slot = [self._requests[i] for i in (samples // sampling.num_samples).tolist()]
         last = np.array([request.prompt.ids[-1] for request in of_slot])
@@ -186,13 +219,14 @@ class Round:
         def by_slot(
             values: Int[np.ndarray, "taken"] | list[int], dtype: type[np.integer] = np.int32
         ) -> Int[np.ndarray, "X"]:
-            filled = np.zeros(len(row_of_slot), dtype)
+            filled = np.zeros(len(chosen), dtype)
             filled[taken] = values
             return filled
 
         prefilled = np.array([len(request.prompt.ids) - 1 for request in of_slot])
-        bounds = np.zeros((len(row_of_slot), self._geometry.num_places), np.int32)
-        bounds[taken, scheduler.place_of_slot[taken]] = prefilled
+        num_places = self._geometry.num_places if self._tile is None else 1
+        bounds = np.zeros((len(chosen), num_places), np.int32)
+        bounds[taken, scheduler.place_of_slot[chosen[taken]] if self._tile is None else 0] = prefilled
         return Slots(
             tokens=by_slot(last),
             counts=by_slot(counts),
@@ -212,7 +246,7 @@ def _num_blocks(request: Request, geometry: Geometry) -> int:
 
 def _geometry(setup: Setup, sampling: Sampling, num_requests: int) -> Geometry:
     num_shards = num_row_shards(setup.mesh)
-    num_prefilled = -(-(setup.max_prompt_tokens - 1) // PAGE) * PAGE
+    num_prefilled = setup.max_prompt_tokens - 1
     num_own = -(-sampling.max_tokens // PAGE) * PAGE - PAGE  # the last page is never read again
     num_groups = -(-setup.slots // (sampling.num_samples * num_shards)) * num_shards
     return Geometry(
@@ -222,12 +256,24 @@ def _geometry(setup: Setup, sampling: Sampling, num_requests: int) -> Geometry:
         # Depends only on the requests known at the start, so the prompts of a call use the same programs whether or not
         # more requests come. Places cost memory and attention. Late requests wait until a whole group is free.
         num_places=num_places_for(num_requests, sampling.num_samples, num_groups),
-        prompt_blocks=block_sizes(num_prefilled, first=FIRST_PROMPT_BLOCK),
-        own_blocks=block_sizes(num_own, first=FIRST_OWN_BLOCK),
+        prompt_blocks=block_sizes(padded(num_prefilled, unit=PAGE), first=FIRST_PROMPT_BLOCK),
+        own_blocks=block_sizes(padded(num_own, unit=PAGE), first=FIRST_OWN_BLOCK),
         dtype=jnp.dtype(setup.model.compute_dtype),
         sharding=cache_sharding(setup.mesh, setup.model.num_kv_heads),
-        method=_method(sampling),
+        method=method_of(sampling),
     )
+
+
+def _tile_shape(setup: Setup, sampling: Sampling, num_slots: int) -> TileShape | None:
+    """Shape of the tiles; None: one program decodes all slots."""
+    on_cpu = setup.mesh.devices.flat[0].platform == "cpu"
+    lengths_differ = bool(sampling.stop_token_ids or sampling.stop_strings)
+    automatic = max(TILE_SLOTS, num_slots // MOST_TILES) if on_cpu and lengths_differ else num_slots
+    limit = setup.tile_slots or automatic
+    if num_slots <= limit or num_row_shards(setup.mesh) > 1:
+        return None
+    lengths = setup.max_prompt_tokens, sampling.max_tokens
+    return tile_shape(num_slots, limit, group_size_for(sampling.num_samples, *lengths))
 
 
 def _allocate(setup: Setup, geometry: Geometry) -> tuple[Cache, Cache]:
@@ -238,17 +284,6 @@ def _allocate(setup: Setup, geometry: Geometry) -> tuple[Cache, Cache]:
     own = CacheShape(geometry.num_slots, geometry.own_blocks, *sizes)
     check_memory(prompts, own, available=free_bytes(setup.mesh))
     return empty_cache(prompts, geometry.sharding), empty_cache(own, geometry.sharding)
-
-
-def _method(sampling: Sampling) -> Method:
-    greedy = sampling.temperature == 0
-    return Method(
-        greedy=greedy,
-        truncated=not greedy and sampling.is_truncated,
-        capture_digits=sampling.capture_digits,
-        capture_entropy=sampling.capture_entropy,
-        capture_alternatives=sampling.capture_alternatives,
-    )
 
 
 def _arrays(sampling: Sampling) -> SamplingArrays:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from ntl_jax.numerals import NumberTable
 from ntl_jax.ops import head_logits
-from ntl_jax.records import AnyArray
+from ntl_jax.records import AnyArray, Sampling
 from ntl_jax.rollout.jax.inverse_cdf import draw
 from ntl_jax.rollout.jax.truncation import Truncation, truncate
 
@@ -24,6 +24,18 @@ class Method(NamedTuple):
     capture_digits: bool
     capture_entropy: bool
     capture_alternatives: bool
+
+
+def method_of(sampling: Sampling) -> Method:
+    """The static part of sampling parameters."""
+    greedy = sampling.temperature == 0
+    return Method(
+        greedy=greedy,
+        truncated=not greedy and sampling.is_truncated,
+        capture_digits=sampling.capture_digits,
+        capture_entropy=sampling.capture_entropy,
+        capture_alternatives=sampling.capture_alternatives,
+    )
 
 
 class Captured(NamedTuple):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from ntl_jax.models.attention import row_attention
+from ntl_jax.models.attention.rows import row_attention
 from ntl_jax.models.config import ModelConfig
 from ntl_jax.models.layers import Attend, Layer, RMSNorm, matrix
 from ntl_jax.models.rotary import rotary_angles, rotary_frequencies

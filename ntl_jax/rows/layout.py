@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from ntl_jax.models import ModelConfig
-from ntl_jax.models.attention import choose_attention
+from ntl_jax.models.attention.rows import choose_attention
 from ntl_jax.records import AnyRows, Targets
 from ntl_jax.rows.padding import RowShape, pad_rows, share_rows
 

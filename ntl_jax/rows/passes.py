@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PyTree
 
 from ntl_jax.models import Critic, Decoder, batch_sharding, num_row_shards
-from ntl_jax.models.shared_attention import shared_attention
+from ntl_jax.models.attention.shared import shared_attention
 from ntl_jax.ops import vocab_head
 from ntl_jax.records import AnyRows, Params, SharedRows
 from ntl_jax.rows.micro_batches import micro_batches

@@ -17,7 +17,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from ntl_jax.models import Decoder
-from ntl_jax.models.attention import row_attention
+from ntl_jax.models.attention.rows import row_attention
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import AnyArray, Params
 from ntl_jax.rollout.jax.cache import (

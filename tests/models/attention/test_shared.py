@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntl_jax.models.attention import causal_attention, causal_mask
-from ntl_jax.models.shared_attention import shared_attention
+from ntl_jax.models.attention.rows import causal_attention, causal_mask
+from ntl_jax.models.attention.shared import shared_attention
 
 LENGTHS, PROMPT, SAMPLES, RESPONSE = np.array([5, 2, 0]), 5, 3, 7
 IN_PROMPT = jnp.arange(PROMPT)[None] >= PROMPT - LENGTHS[:, None]

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from jax.sharding import AbstractDevice, AbstractMesh
 
-from ntl_jax.models import attention, make_mesh
-from ntl_jax.models.attention import causal_attention, causal_mask, choose_attention, row_attention
+from ntl_jax.models import make_mesh
+from ntl_jax.models.attention import rows as attention
+from ntl_jax.models.attention.rows import causal_attention, causal_mask, choose_attention, row_attention
 from ntl_jax.models.sharding import MESH_AXES
 
 

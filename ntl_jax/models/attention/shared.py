@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ntl_jax.models.attention import LONG_ROW, LOWEST, Keys, Queries, row_attention
+from ntl_jax.models.attention.rows import LONG_ROW, LOWEST, Keys, Queries, row_attention
 
 
 def shared_attention(

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntl_jax.models.attention import row_attention
-from ntl_jax.models.splash import splash_attention
+from ntl_jax.models.attention.rows import row_attention
+from ntl_jax.models.attention.splash import splash_attention
 
 
 def random_rows(size: int, *, num_rows: int = 2, num_heads: int = 4, num_kv_heads: int = 2, head_dim: int = 8):

@@ -67,7 +67,7 @@ def row_attention(
                 q, k, v = _by_device(q, k, v)
                 return _cudnn(q, k, v, segment_ids)
             case "splash":
-                from ntl_jax.models.splash import splash_attention  # importing Pallas takes a while
+                from ntl_jax.models.attention.splash import splash_attention  # importing Pallas takes a while
 
                 q, k, v = _by_device(q, k, v)
                 return splash_attention(q, k, v, segment_ids)

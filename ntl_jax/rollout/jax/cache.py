@@ -21,6 +21,8 @@ Block = tuple[Float[Array, "X K H n"], Float[Array, "X K n H"]]
 """Keys and values of n positions."""
 Cache = tuple[tuple[Block, ...], ...]
 """Blocks by layer, then by position."""
+Where = tuple[Int[AnyArray, "n"], Int[AnyArray, "n"]]
+"""The group and the place of each of n prompts."""
 
 
 def block_sizes(num_positions: int, first: int) -> tuple[int, ...]:
@@ -34,6 +36,11 @@ def block_sizes(num_positions: int, first: int) -> tuple[int, ...]:
     while (held := sum(sizes)) < num_positions:
         sizes.append(min(held or first, num_positions - held))
     return tuple(sizes)
+
+
+def block_starts(sizes: tuple[int, ...]) -> list[int]:
+    """First position of each block."""
+    return [sum(sizes[:i]) for i in range(len(sizes))]
 
 
 def num_blocks_for(num_positions: int, sizes: tuple[int, ...]) -> int:
@@ -108,6 +115,34 @@ def check_memory(prompts: CacheShape, own: CacheShape, *, available: int) -> Non
 def visible(bound: Int[AnyArray, "X Q"], start: int, size: int) -> Bool[Array, "X 1 Q size"]:
     """Whether each of the positions start, ..., start + size - 1 lies below each query's bound."""
     return (start + jnp.arange(size))[None, None, None, :] < bound[:, None, :, None]
+
+
+def write_prompts(blocks: tuple[Block, ...], new: Block, where: Where, num_places: int) -> tuple[Block, ...]:
+    """Writes prompts into their groups' places; groups past the last are dropped.
+
+    Args:
+        blocks: one layer's blocks, with ``num_places`` prompts side by side.
+        new: keys and values of n prompts.
+        where: where each prompt goes.
+        num_places: places of a group.
+    """
+    groups, places = where
+    num_positions = new[1].shape[2]
+
+    def put(block: Block, start: int) -> Block:
+        if start >= num_positions:
+            return block
+        keys, values = block
+        r, k, n, h = values.shape
+        size = n // num_places
+        by_place = keys.reshape(r, k, h, -1, size), values.reshape(r, k, -1, size, h)
+        new_keys, new_values = new[0][..., start : start + size], new[1][:, :, start : start + size]
+        keys = by_place[0].at[groups, :, :, places].set(new_keys, mode="drop")
+        values = by_place[1].at[groups, :, places].set(new_values, mode="drop")
+        return keys.reshape(r, k, h, n), values.reshape(r, k, n, h)
+
+    starts = block_starts(tuple(values.shape[2] // num_places for _, values in blocks))
+    return tuple(put(block, start) for start, block in zip(starts, blocks, strict=True))
 
 
 def write_page(blocks: tuple[Block, ...], page: Block, page_index: Int[AnyArray, "X"]) -> tuple[Block, ...]:

@@ -14,13 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ntl_jax.models import Decoder
 from ntl_jax.models.attention import row_attention
+from ntl_jax.models.stacking import is_stacked
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import AnyArray, Params
-from ntl_jax.rollout.jax.cache import Block, Cache, visible, write_page
+from ntl_jax.rollout.jax.cache import Block, Cache, Where, block_starts, visible, write_page, write_prompts
 from ntl_jax.rollout.jax.decode_attention import Partial, attend_block, merge, normalized
 from ntl_jax.rollout.jax.inverse_cdf import uniforms
 from ntl_jax.rollout.jax.sampler import Captured, Method, sample
@@ -94,16 +95,44 @@ class Segment(NamedTuple):
     stopped: Bool[AnyArray, "X"]
 
 
-@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
 def prefill(
     geometry: Geometry,
     params: Params,
     cache: Cache,
-    ids: Int[Array, "n P"],
-    groups: Int[Array, "n"],
-    places: Int[Array, "n"],
+    ids: Int[AnyArray, "n P"],
+    groups: Int[AnyArray, "n"],
+    places: Int[AnyArray, "n"],
 ) -> Cache:
-    """Writes keys and values of n prompts into the prompt cache; groups past the last are dropped."""
+    """Writes keys and values of n prompts into the prompt cache; groups past the last are dropped.
+
+    Separate layers are one program. Stacked layers are two, so that neither is longer for more layers: one for the
+    prompts and one that writes a layer's keys and values, called for each layer.
+    """
+    if not is_stacked(params):
+        return _prefill(geometry, params, cache, ids, (groups, places))
+    new = _run_prompts(geometry, params, ids)
+    return tuple(_write_layer(geometry, blocks, new, layer, (groups, places)) for layer, blocks in enumerate(cache))
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
+def _prefill(geometry: Geometry, params: Params, cache: Cache, ids: Int[Array, "n P"], where: Where) -> Cache:
+    kept, num_places = _run_prompts(geometry, params, ids), geometry.num_places
+    filled = tuple(write_prompts(blocks, new, where, num_places) for blocks, new in zip(cache, kept, strict=True))
+    return jax.lax.with_sharding_constraint(filled, geometry.sharding)
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
+def _write_layer(
+    geometry: Geometry, blocks: tuple[Block, ...], new: PyTree[Array], layer: int, where: Where
+) -> tuple[Block, ...]:
+    of_layer = jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, layer, keepdims=False), new)
+    filled = write_prompts(blocks, of_layer, where, geometry.num_places)
+    return jax.lax.with_sharding_constraint(filled, geometry.sharding)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _run_prompts(geometry: Geometry, params: Params, ids: Int[Array, "n P"]) -> PyTree[Array]:
+    """Keys and values of the prompts, as ``Decoder.run`` keeps them."""
     decoder: Decoder = nnx.merge(geometry.graph, params)
     attend_rows = row_attention(decoder.config.attention, None)  # padding comes last, where no real token attends
     positions = jnp.broadcast_to(jnp.arange(ids.shape[1])[None, :], ids.shape)
@@ -113,25 +142,7 @@ def prefill(
     ) -> tuple[Float[Array, "n P N H"], Block]:
         return attend_rows(q, k, v), (k.transpose(0, 2, 3, 1), v.swapaxes(1, 2))
 
-    def put(block: Block, start: int, new: Block) -> Block:
-        if start >= ids.shape[1]:
-            return block
-        keys, values = block
-        r, k, n, h = values.shape
-        size = n // geometry.num_places
-        by_place = keys.reshape(r, k, h, -1, size), values.reshape(r, k, -1, size, h)
-        new_keys, new_values = new[0][..., start : start + size], new[1][:, :, start : start + size]
-        keys = by_place[0].at[groups, :, :, places].set(new_keys, mode="drop")
-        values = by_place[1].at[groups, :, places].set(new_values, mode="drop")
-        return keys.reshape(r, k, h, n), values.reshape(r, k, n, h)
-
-    kept = decoder.run(ids, positions, attend)[1]
-    starts = _starts(geometry.prompt_blocks)
-    filled = tuple(
-        tuple(put(block, start, new) for start, block in zip(starts, blocks, strict=True))
-        for blocks, new in zip(cache, kept, strict=True)
-    )
-    return jax.lax.with_sharding_constraint(filled, geometry.sharding)
+    return decoder.run(ids, positions, attend)[1]
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=6)
@@ -255,7 +266,7 @@ def _over_own(
 ) -> list[Partial]:
     return [
         attend_block(queries, keys, values, visible(slots.counts[:, None], start, values.shape[2]))
-        for start, (keys, values) in zip(_starts(geometry.own_blocks), blocks, strict=False)
+        for start, (keys, values) in zip(block_starts(geometry.own_blocks), blocks, strict=False)
     ]
 
 
@@ -272,7 +283,7 @@ def _over_prompts(
     )
     bounds = jnp.repeat(slots.prompt_bounds.reshape(*by_slot[:2], -1), group, axis=1)
     parts = []
-    for start, (keys, values) in zip(_starts(geometry.prompt_blocks), blocks, strict=False):
+    for start, (keys, values) in zip(block_starts(geometry.prompt_blocks), blocks, strict=False):
         size = values.shape[2] // geometry.num_places
         mask = [visible(bounds[:, :, place], start, size) for place in range(geometry.num_places)]
         mask = jnp.concatenate(mask, axis=-1)
@@ -283,8 +294,3 @@ def _over_prompts(
         return x.swapaxes(1, 2).reshape(-1, num_kv_heads, group, *x.shape[4:])
 
     return [Partial(*map(to_slots, merge(parts)))]
-
-
-def _starts(sizes: tuple[int, ...]) -> list[int]:
-    """First position of each block."""
-    return [sum(sizes[:i]) for i in range(len(sizes))]

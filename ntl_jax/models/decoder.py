@@ -2,13 +2,12 @@
 """The policy's decoder. It returns hidden states: the vocabulary head belongs to ``ntl_jax.ops``."""
 
 import functools
-import operator
 from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from ntl_jax.models.attention.rows import row_attention
 from ntl_jax.models.config import ModelConfig
@@ -80,10 +79,11 @@ class Decoder(nnx.Module):
 
     def run(
         self, tokens: Int[Array, "B S"], positions: Int[Array, "B S"], attend: Attend
-    ) -> tuple[Float[Array, "B S D"], list]:
+    ) -> tuple[Float[Array, "B S D"], PyTree]:
         """Runs all layers with the caller's attention; returns hidden states and what attention kept in each layer.
 
-        Stacked layers are one compiled layer that runs L times. See ``run_each`` for attention that differs by layer.
+        What it kept is a list or, with stacked layers, which are one compiled layer that runs L times, one tree whose
+        arrays have a leading axis of layers. See ``run_each`` for attention that differs by layer.
 
         Args:
             attend: (q [B, S, N, H], k [B, S, K, H], v [B, S, K, H]) -> (mixed [B, S, N, H], kept).
@@ -97,8 +97,7 @@ class Decoder(nnx.Module):
             return self._remat(lambda x, arrays: nnx.merge(graph, arrays)(x, angles, attend), x, arrays)
 
         x, kept = jax.lax.scan(step, x, stacked)
-        layers = range(self.config.num_layers)
-        return self.final_norm(x), [jax.tree.map(operator.itemgetter(layer), kept) for layer in layers]
+        return self.final_norm(x), kept
 
     def run_each(
         self, tokens: Int[Array, "B S"], positions: Int[Array, "B S"], attends: Sequence[Attend]

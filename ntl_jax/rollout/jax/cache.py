@@ -23,6 +23,8 @@ Block = tuple[Float[Array, "X K H n"], Float[Array, "X K n H"]]
 """Keys and values of n positions."""
 Cache = tuple[tuple[Block, ...], ...]
 """Blocks by layer, then by position."""
+Where = tuple[Int[AnyArray, "n"], Int[AnyArray, "n"]]
+"""The group and the place of each of n prompts."""
 
 
 def padded(num_positions: int, unit: int) -> int:

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from ntl_jax.records import AnyArray, Request, Trajectory, Version, VersionSpan
-from ntl_jax.rollout.jax.programs import PAGE, Segment
-from ntl_jax.rollout.jax.sampler import Captured
+from ntl_jax.rollout.jax.decode import PAGE, Segment
+from ntl_jax.rollout.jax.sampler.sample import Captured
 
 
 class Responses:

@@ -32,11 +32,12 @@ from ntl_jax.rollout.jax.cache import (
     num_blocks_for,
     padded,
 )
-from ntl_jax.rollout.jax.programs import PAGE, Geometry, SamplingArrays, Segment, Slots, decode, decode_tile, prefill
+from ntl_jax.rollout.jax.decode import PAGE, Geometry, SamplingArrays, Segment, Slots, decode, decode_tile
+from ntl_jax.rollout.jax.prefill import prefill
 from ntl_jax.rollout.jax.responses import Responses
-from ntl_jax.rollout.jax.sampler import method_of
+from ntl_jax.rollout.jax.sampler.sample import method_of
+from ntl_jax.rollout.jax.sampler.truncation import Truncation
 from ntl_jax.rollout.jax.scheduler import Entry, Scheduler, arrange, group_size_for, num_places_for, tile_shape
-from ntl_jax.rollout.jax.truncation import Truncation
 from ntl_jax.rollout.stopping import length_to_stop
 
 # Larger first blocks need fewer programs; smaller ones read fewer empty positions.

@@ -19,7 +19,7 @@ from ntl_jax.numerals import NumberTable, TokenDecoder
 from ntl_jax.ops import vocab_head
 from ntl_jax.records import Prompt, Sampling, Trajectory, Version, VersionSpan, Weights
 from ntl_jax.rollout import JaxEngine
-from ntl_jax.rollout.jax.truncation import Truncation, truncate
+from ntl_jax.rollout.jax.sampler.truncation import Truncation, truncate
 from ntl_jax.rollout.stopping import length_to_stop
 from ntl_jax.rows.padding import RowShape, pad_rows
 from tests.engines import weights_of

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from ntl_jax.records import Prompt, Request, Sampling, Version, VersionSpan
-from ntl_jax.rollout.jax.programs import PAGE, Segment
+from ntl_jax.rollout.jax.decode import PAGE, Segment
 from ntl_jax.rollout.jax.responses import Responses
-from ntl_jax.rollout.jax.sampler import Captured
+from ntl_jax.rollout.jax.sampler.sample import Captured
 
 REQUEST = Request(Prompt(3, np.array([1, 2]), "", "1", draw=13), Sampling(2, 40), seed=0)
 

@@ -11,7 +11,7 @@ from flax import nnx
 from ntl_jax.models import Decoder, make_mesh
 from ntl_jax.records import Prompt, Request, Sampling, Trajectory
 from ntl_jax.rollout import JaxEngine
-from ntl_jax.rollout.jax.programs import PAGE
+from ntl_jax.rollout.jax.decode import PAGE
 from tests.engines import weights_of
 
 SAMPLING = Sampling(num_samples=4, max_tokens=100, stop_token_ids=(3, 5))

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from ntl_jax.rollout.jax.programs import PAGE
+from ntl_jax.rollout.jax.decode import PAGE
 from ntl_jax.rollout.jax.scheduler import Scheduler, num_places_for
 
 

@@ -14,7 +14,7 @@ from ntl_jax.numerals import TokenDecoder
 from ntl_jax.records import Prompt, Request, Sampling, Trajectory
 from ntl_jax.rollout import JaxEngine
 from ntl_jax.rollout.jax.cache import TileShape
-from ntl_jax.rollout.jax.programs import PAGE
+from ntl_jax.rollout.jax.decode import PAGE
 from ntl_jax.rollout.jax.scheduler import arrange, group_size_for, tile_shape
 from tests.engines import weights_of
 

@@ -22,7 +22,7 @@ from ntl_jax.numerals import NumberTable, TokenDecoder
 from ntl_jax.ops import head_logits
 from ntl_jax.records import Prompt, Request, Sampling, Trajectory, Version, VersionSpan, Weights
 from ntl_jax.rollout import VllmEngine
-from ntl_jax.rollout.jax.truncation import Truncation, truncate
+from ntl_jax.rollout.jax.sampler.truncation import Truncation, truncate
 from ntl_jax.rollout.stopping import length_to_stop
 from ntl_jax.rollout.vllm.requests import _log_probs
 from tests.engines import weights_of

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntl_jax.rollout.jax.sampler import NUM_ALTERNATIVES, Method, sample
-from ntl_jax.rollout.jax.truncation import Truncation
+from ntl_jax.rollout.jax.sampler.sample import NUM_ALTERNATIVES, Method, sample
+from ntl_jax.rollout.jax.sampler.truncation import Truncation
 
 EVERYTHING = Method(False, True, capture_digits=True, capture_entropy=True, capture_alternatives=True)
 WHOLE = Truncation(jnp.float32(1.0), jnp.int32(0), jnp.float32(0.0))

@@ -10,8 +10,8 @@ from jaxtyping import Array, Float, Int
 from ntl_jax.numerals import NumberTable
 from ntl_jax.ops import head_logits
 from ntl_jax.records import AnyArray, Sampling
-from ntl_jax.rollout.jax.inverse_cdf import draw
-from ntl_jax.rollout.jax.truncation import Truncation, truncate
+from ntl_jax.rollout.jax.sampler.inverse_cdf import draw
+from ntl_jax.rollout.jax.sampler.truncation import Truncation, truncate
 
 NUM_ALTERNATIVES = 5
 

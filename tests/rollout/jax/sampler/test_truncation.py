@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntl_jax.rollout.jax.truncation import Truncation, truncate
+from ntl_jax.rollout.jax.sampler.truncation import Truncation, truncate
 
 
 def oracle_support(probs: np.ndarray, top_p: float, top_k: int, min_p: float) -> np.ndarray:

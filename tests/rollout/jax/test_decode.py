@@ -9,9 +9,10 @@ from flax import nnx
 
 from ntl_jax.models import make_mesh
 from ntl_jax.rollout.jax.cache import CacheShape, cache_sharding, empty_cache
-from ntl_jax.rollout.jax.programs import PAGE, Geometry, SamplingArrays, Slots, decode, prefill
-from ntl_jax.rollout.jax.sampler import Method
-from ntl_jax.rollout.jax.truncation import Truncation
+from ntl_jax.rollout.jax.decode import PAGE, Geometry, SamplingArrays, Slots, decode
+from ntl_jax.rollout.jax.prefill import prefill
+from ntl_jax.rollout.jax.sampler.sample import Method
+from ntl_jax.rollout.jax.sampler.truncation import Truncation
 
 PROMPT = np.array([5, 9, 31, 2, 17])
 GREEDY = Method(greedy=True, truncated=False, capture_digits=False, capture_entropy=False, capture_alternatives=False)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntl_jax.rollout.jax.inverse_cdf import draw, uniforms
+from ntl_jax.rollout.jax.sampler.inverse_cdf import draw, uniforms
 
 
 @pytest.mark.parametrize("vocab_size", [1, 2, 7, 64, 500])

@@ -1,40 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two programs: prefill puts prompts where they belong, and a segment decodes what whole rows say."""
+"""A segment of decode steps gives what whole rows say."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from flax import nnx
 
-from ntl_jax.models import make_mesh
-from ntl_jax.rollout.jax.cache import CacheShape, cache_sharding, empty_cache
-from ntl_jax.rollout.jax.decode import PAGE, Geometry, SamplingArrays, Slots, decode
+from ntl_jax.rollout.jax.decode import PAGE, SamplingArrays, Slots, decode
 from ntl_jax.rollout.jax.prefill import prefill
-from ntl_jax.rollout.jax.sampler.sample import Method
 from ntl_jax.rollout.jax.sampler.truncation import Truncation
 
 PROMPT = np.array([5, 9, 31, 2, 17])
-GREEDY = Method(greedy=True, truncated=False, capture_digits=False, capture_entropy=False, capture_alternatives=False)
 
 
-@pytest.fixture(scope="module")
-def geometry(decoder) -> Geometry:
-    """Two groups of one slot, each with one place for prompts of up to a page."""
-    sharding = cache_sharding(make_mesh((1, 1, 1), jax.devices()[:1]), decoder.config.num_kv_heads)
-    return Geometry(nnx.split(decoder)[0], 2, 1, 1, (PAGE,), (PAGE,), jnp.dtype(jnp.float32), sharding, GREEDY)
-
-
-def caches(decoder, geometry):
-    model = decoder.config
-    shape = CacheShape(2, (PAGE,), model.num_layers, model.num_kv_heads, model.head_dim, geometry.dtype)
-    return empty_cache(shape, geometry.sharding), empty_cache(shape, geometry.sharding)
-
-
-def decoded(decoder, geometry, table, *, group: int, stop_id: int, remaining: int):
+def decoded(decoder, geometry, caches, table, *, group: int, stop_id: int, remaining: int):
     """A segment of a prompt that lies in one group, beside an empty slot."""
     params = nnx.split(decoder)[1]
-    prompts, own = caches(decoder, geometry)
+    prompts, own = caches()
     ids = np.zeros((1, PAGE), np.int32)
     ids[0, :4] = PROMPT[:-1]
     prompts = prefill(geometry, params, prompts, ids, np.array([group]), np.array([0]))
@@ -63,21 +45,13 @@ def greedy_from_whole_rows(decoder, num_tokens: int) -> list[int]:
 
 
 def test_a_segment_decodes_what_whole_rows_say_in_any_group_and_ends_at_stop_tokens_and_limits(
-    decoder, geometry, table
+    decoder, geometry, caches, table
 ):
     expected = greedy_from_whole_rows(decoder, 6)
     for group in (0, 1):
-        segment = decoded(decoder, geometry, table, group=group, stop_id=-1, remaining=6)
+        segment = decoded(decoder, geometry, caches, table, group=group, stop_id=-1, remaining=6)
         assert segment.captured.tokens[:6, group].tolist() == expected
         assert (segment.lengths[group], segment.lengths[1 - group], segment.stopped[group]) == (6, 0, False)
     stop_at = expected.index(expected[3]) + 1
-    segment = decoded(decoder, geometry, table, group=1, stop_id=expected[3], remaining=6)
+    segment = decoded(decoder, geometry, caches, table, group=1, stop_id=expected[3], remaining=6)
     assert (segment.lengths[1], segment.stopped.tolist()) == (stop_at, [False, True])
-
-
-def test_prompts_of_groups_past_the_last_are_dropped(decoder, geometry):
-    empty, _ = caches(decoder, geometry)
-    zeros = jax.tree.map(np.asarray, empty)
-    ids = np.ones((1, PAGE), np.int32)
-    filled = prefill(geometry, nnx.split(decoder)[1], empty, ids, np.array([2]), np.array([0]))
-    jax.tree.map(np.testing.assert_array_equal, filled, zeros)

@@ -99,13 +99,14 @@ def measure_step(case: Case, num_steps: int) -> dict[str, Any]:
     return result
 
 
-def measure_depths(depths: tuple[int, ...], model: ModelConfig, num_steps: int) -> dict[str, Any]:
+def measure_depths(depths: tuple[int, ...], case: Case, num_steps: int) -> dict[str, Any]:
     """The step of a narrow model at several depths."""
-    return {str(depth): depth_of(dataclasses.replace(model, num_layers=depth), num_steps) for depth in depths}
+    models = [dataclasses.replace(case.model, num_layers=depth) for depth in depths]
+    return {str(m.num_layers): depth_of(dataclasses.replace(case, model=m), num_steps) for m in models}
 
 
-def depth_of(model: ModelConfig, num_steps: int) -> dict[str, Any]:
-    found = measure_step(Case(model, 64, 96), num_steps)
+def depth_of(case: Case, num_steps: int) -> dict[str, Any]:
+    found = measure_step(case, num_steps)
     gc.collect()
     return {name: found[name] for name in (UNROLLED, STACKED, "over_unrolled", "step_over_unrolled")}
 
@@ -145,7 +146,8 @@ def main() -> None:
         name: lambda name=name, case=case: measure_step(case, num_steps if quick or name in TIMED else 0)
         for name, case in cases.items()
     }
-    parts["depths"] = lambda: measure_depths((2, 3) if quick else DEPTHS, TINY if quick else DEFAULT_RUN, num_steps)
+    narrow = Case(TINY, 4, 32) if quick else Case(DEFAULT_RUN, 64, 96)
+    parts["depths"] = lambda: measure_depths((2, 3) if quick else DEPTHS, narrow, num_steps)
     parts["engine"] = lambda: measure_engine(TINY if quick else SMOL, 3 if quick else num_steps)
     result: dict[str, Any] = {"machine": machine(), "steps": num_steps}
     for name, part in parts.items():

@@ -61,7 +61,7 @@ class ModelSection:
     """What the backward pass recomputes: nothing, whole layers, or all but the matrix products."""
     scan_layers: Literal["auto", "on", "off"] = "auto"
     """Store the layers' parameters stacked and compile one layer for all, so that programs compile in seconds at any
-    depth; auto: from 8 layers. Checkpoints of either kind restore into the other."""
+    depth; auto: from 12 layers. Checkpoints of either kind restore into the other."""
     mesh: tuple[int, int, int] = setting((-1, 1, 1), _MESH)
     """Devices along the axes data, fsdp, tensor; one entry may be -1: all remaining devices."""
 

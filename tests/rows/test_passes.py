@@ -10,6 +10,7 @@ from flax import nnx
 
 from ntl_jax.models import Critic, ModelConfig, make_mesh
 from ntl_jax.records import Batch, Targets, TokenWeights
+from ntl_jax.rows.layout import Layout
 from ntl_jax.rows.packing import pack
 from ntl_jax.rows.padding import RowShape, pad_rows
 from ntl_jax.rows.passes import RowPass, predicted_values, response_segments, sampled_log_probs, take_rows
@@ -94,6 +95,26 @@ def test_packed_rows_have_the_log_probs_and_values_of_unpacked_ones(batch, model
     for alone, together in zip(said(batch), said(packed), strict=True):
         chex.assert_shape(together, mask.shape)
         chex.assert_trees_all_close(together[mask], alone.ravel()[source], atol=1e-5)
+
+
+def test_rows_that_share_a_prompt_have_the_log_probs_and_values_of_rows_of_their_own(models):
+    """Three rows of two responses to a prompt, two rows at a time: other rows fill the last part."""
+    policy, critic, params = models
+    rng = np.random.default_rng(2)
+    prompts = [prompt for n in (6, 1, 3) for prompt in [rng.integers(0, 24, n)] * 2]
+    responses = [rng.integers(0, 24, n) for n in RESPONSES]
+    nothing, found = [np.full(len(r), np.nan) for r in responses], []
+    for layout, max_tokens in (
+        (Layout("padded", RowShape(16, 8)), 10_000),
+        (Layout("shared", RowShape(16, 8), 2), 2 * (8 + 2 * 8)),
+    ):
+        rows, targets = layout.rows(prompts, responses, numbers=nothing)
+        log_probs, values = (
+            RowPass(run, make_mesh((1, 1, 1)), max_tokens) for run in (sampled_log_probs, predicted_values)
+        )
+        said = log_probs(policy, params["trunk"], rows, (targets.ids,), np.float32(1.0)), values(critic, params, rows)
+        found.append([np.asarray(x)[targets.mask] for x in said])
+    chex.assert_trees_all_close(*found, atol=1e-5)
 
 
 def test_response_tokens_know_their_segment_and_rows_of_one_sequence_have_none(batch):

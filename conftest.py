@@ -44,7 +44,7 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 COMPILING = (
-    *("launch", "losses", "models", "ops", "rollout/jax", "train/stages", "update"),
+    *("benchmarks", "launch", "losses", "models", "ops", "rollout/jax", "train/stages", "update"),
     *("test_public_functions.py", "test_packaging.py"),
 )
 """Folders of ``tests/`` and ``ntl_jax/`` whose tests and doctests compile programs, and files."""

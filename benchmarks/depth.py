@@ -28,6 +28,7 @@ from flax import nnx
 
 from benchmarks.measure import RESULTS, machine, ratio, write
 from benchmarks.rollout import Ours, make_decoder
+from benchmarks.shapes import QWEN2_5_0_5B, SMOLLM2_135M
 from benchmarks.step import Case, random_batch, random_params, train_step
 from ntl_jax.host_memory import keep_freed_memory
 from ntl_jax.models import ModelConfig, abstract_decoder, batch_sharding, make_mesh
@@ -35,14 +36,7 @@ from ntl_jax.update.state import TrainState
 
 TINY = ModelConfig(64, num_layers=3, width=32, num_heads=2, num_kv_heads=1, head_dim=16, feed_forward=64)
 DEFAULT_RUN = ModelConfig(64, num_layers=4, width=128, num_heads=4, num_kv_heads=2, head_dim=32, feed_forward=384)
-SMOL = ModelConfig(
-    49_152, num_layers=30, width=576, num_heads=9, num_kv_heads=3, head_dim=64, feed_forward=1536,
-    architecture="LlamaForCausalLM",
-)  # fmt: skip
-QWEN = ModelConfig(
-    151_936, num_layers=24, width=896, num_heads=14, num_kv_heads=2, head_dim=64, feed_forward=4864, rope_theta=1e6
-)
-CASES = {"smollm2-135m": Case(SMOL, 8, 256), "qwen2.5-0.5b": Case(QWEN, 4, 256)}
+CASES = {"smollm2-135m": Case(SMOLLM2_135M, 8, 256), "qwen2.5-0.5b": Case(QWEN2_5_0_5B, 4, 256)}
 TIMED = ("smollm2-135m",)
 """Cases whose two train states fit in the memory of a small machine."""
 DEPTHS = (2, 4, 8, 12, 30)
@@ -148,7 +142,7 @@ def main() -> None:
     }
     narrow = Case(TINY, 4, 32) if quick else Case(DEFAULT_RUN, 64, 96)
     parts["depths"] = lambda: measure_depths((2, 3) if quick else DEPTHS, narrow, num_steps)
-    parts["engine"] = lambda: measure_engine(TINY if quick else SMOL, 3 if quick else num_steps)
+    parts["engine"] = lambda: measure_engine(TINY if quick else SMOLLM2_135M, 3 if quick else num_steps)
     result: dict[str, Any] = {"machine": machine(), "steps": num_steps}
     for name, part in parts.items():
         if args.only is None or name in args.only:

@@ -35,10 +35,9 @@ from benchmarks.rollout import (
     make_prompts,
     measure_accelerator,
 )
+from benchmarks.shapes import QWEN2_5_0_5B, QWEN2_5_1_5B
 from benchmarks.step import (
     ON_GPU,
-    QWEN,
-    QWEN_1_5B,
     TINY,
     Case,
     flops,
@@ -131,8 +130,8 @@ def attention(dry: bool) -> Found:
     if dry:
         return attention_on_cpu()
     verdicts, details = [], {}
-    for name, shape in {"heads of 64": QWEN, "heads of 128": dataclasses.replace(QWEN_1_5B, num_layers=4)}.items():
-        model = dataclasses.replace(shape, vocab_size=8192, compute_dtype="bfloat16", attention="xla")
+    for name, shape in {"heads of 64": QWEN2_5_0_5B, "heads of 128": QWEN2_5_1_5B}.items():
+        model = dataclasses.replace(shape, num_layers=4, vocab_size=8192, compute_dtype="bfloat16", attention="xla")
         padded = half_rows(32, 512)
         with jax.default_matmul_precision("highest"):
             true_loss, truth = loss_and_gradient(dataclasses.replace(model, compute_dtype="float32"), padded)

@@ -32,14 +32,10 @@ from benchmarks.peer import VLLM_ENVIRONMENT, Peer, requests, vllm_python
 from benchmarks.policy_files import Files, Workload, write_files
 from benchmarks.ppo_step import LEARNING_RATE, SETTINGS, answer_seconds, measure, peer_of, reward
 from benchmarks.rollout import VLLM_SETTINGS
-from ntl_jax.models import ModelConfig
+from benchmarks.shapes import SMOLLM2_135M
 
-SMOLLM2 = ModelConfig(
-    vocab_size=49_152, num_layers=30, width=576, num_heads=9, num_kv_heads=3, head_dim=64, feed_forward=1536,
-    rope_theta=1e5, norm_eps=1e-5, max_positions=8192, architecture="LlamaForCausalLM",
-)  # fmt: skip
 TINY = dataclasses.replace(
-    SMOLLM2, vocab_size=1024, num_layers=2, width=64, num_heads=2, num_kv_heads=1, head_dim=32, feed_forward=128
+    SMOLLM2_135M, vocab_size=1024, num_layers=2, width=64, num_heads=2, num_kv_heads=1, head_dim=32, feed_forward=128
 )
 WORKLOAD = Workload(num_prompts=4, num_samples=8, max_tokens=64, prompt_tokens=64)
 PAIRS, WARM_UP = 10, 2
@@ -152,7 +148,7 @@ def main() -> None:
     if args.serve:
         return serve(Files(pathlib.Path(args.serve)))
 
-    model, num_pairs, warm_up = (TINY, 3, 1) if args.quick else (SMOLLM2, args.pairs, WARM_UP)
+    model, num_pairs, warm_up = (TINY, 3, 1) if args.quick else (SMOLLM2_135M, args.pairs, WARM_UP)
     workload = Workload(args.prompts, WORKLOAD.num_samples, args.max_tokens, args.prompt_tokens)
     installed = {"trl": importlib.util.find_spec("trl"), VLLM_TORCH: vllm_python()}
     names = ["ours", *(name for name in args.only if installed[name])]

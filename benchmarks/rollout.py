@@ -34,6 +34,7 @@ from flax import nnx
 
 from benchmarks.measure import RESULTS, device_peak, machine, median_ratio, write
 from benchmarks.peer import Peer, answer, requests
+from benchmarks.shapes import QWEN2_5_0_5B, QWEN2_5_1_5B
 from ntl_jax.host_memory import keep_freed_memory
 from ntl_jax.models import Decoder, ModelConfig, make_mesh, save_hf
 from ntl_jax.numerals import NumberTable
@@ -47,12 +48,8 @@ ENDING_MAX_TOKENS = 128
 SHAPES = {
     "small": ModelConfig(1024, num_layers=4, width=256, num_heads=8, num_kv_heads=4, head_dim=32, feed_forward=768),
     "30M": ModelConfig(8192, num_layers=8, width=512, num_heads=8, num_kv_heads=4, head_dim=64, feed_forward=1536),
-    "0.5B": ModelConfig(
-        151_936, num_layers=24, width=896, num_heads=14, num_kv_heads=2, head_dim=64, feed_forward=4864
-    ),
-    "1.5B": ModelConfig(
-        151_936, num_layers=28, width=1536, num_heads=12, num_kv_heads=2, head_dim=128, feed_forward=8960
-    ),
+    "0.5B": QWEN2_5_0_5B,
+    "1.5B": QWEN2_5_1_5B,
 }
 # Prompts, samples of each, tokens of a fixed-length response, slots.
 WORKLOADS = {"small": (64, 8, 64, 512), "30M": (16, 8, 32, 128), "0.5B": (4, 8, 16, 32)}

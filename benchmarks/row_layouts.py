@@ -24,6 +24,7 @@ import jax
 import numpy as np
 
 from benchmarks.measure import RESULTS, machine, ratio, write
+from benchmarks.shapes import SMOLLM2_135M
 from ntl_jax.config import OptimizerSection, RunConfig
 from ntl_jax.host_memory import keep_freed_memory
 from ntl_jax.models import Decoder, ModelConfig, batch_sharding, make_mesh, shardings
@@ -56,15 +57,11 @@ DEFAULT = ModelConfig(
 SMALL = ModelConfig(
     vocab_size=1024, num_layers=4, width=256, num_heads=4, num_kv_heads=2, head_dim=64, feed_forward=704
 )
-SMOLLM2 = ModelConfig(
-    vocab_size=49_152, num_layers=30, width=576, num_heads=9, num_kv_heads=3, head_dim=64, feed_forward=1536,
-    architecture="LlamaForCausalLM", rope_theta=1e5,
-)  # fmt: skip
 QUICK = {"tiny": Case(TINY, 2, 4, 8, 8)}
 CASES = {
     "gsm8k_ntl": Case(DEFAULT, 4, 8, 20, 32),
     "ppo_step": Case(SMALL, 8, 8, 32, 64),
-    "smollm2-135m": Case(SMOLLM2, 1, 8, 400, 100),
+    "smollm2-135m": Case(SMOLLM2_135M, 1, 8, 400, 100),
 }
 
 
@@ -126,7 +123,7 @@ def main() -> None:
     cases = QUICK if args.quick else {k: case for k, case in CASES.items() if args.case in (None, k)}
     result: dict[str, Any] = {"machine": machine()}
     for name, case in cases.items():
-        num_pairs = 3 if args.quick else min(args.pairs, 10) if case.model is SMOLLM2 else args.pairs
+        num_pairs = 3 if args.quick else min(args.pairs, 10) if case.model is SMOLLM2_135M else args.pairs
         result[name] = {"pairs": num_pairs} | measure(case, num_pairs)
     print(json.dumps(result, indent=2))
     if not args.quick and args.case is None:

@@ -109,6 +109,7 @@ def measured(other: pathlib.Path | None, caches: pathlib.Path, num_rounds: int) 
             ratios = times[:, which] / times[:, 0]
             of_case |= {"first_step": median_ratio(ratios[:, 0]), "processors": median_ratio(ratios[:, 1])}
         result[name] = of_case
+    result["empty_over_full_cache"] = median_ratio(times[:, 1, 0] / times[:, 2, 0])
     return result
 
 

@@ -31,6 +31,7 @@ from flax import nnx
 
 from benchmarks.measure import RESULTS, device_peak, machine, ratio, write
 from benchmarks.peer import Peer, answer, requests
+from benchmarks.shapes import QWEN2_5_0_5B, QWEN2_5_1_5B
 from ntl_jax.config import OptimizerSection
 from ntl_jax.host_memory import keep_freed_memory
 from ntl_jax.metrics.sums import MetricSums
@@ -62,17 +63,15 @@ TINY = ModelConfig(vocab_size=64, num_layers=2, width=32, num_heads=2, num_kv_he
 SMALL = ModelConfig(
     vocab_size=1024, num_layers=4, width=256, num_heads=4, num_kv_heads=2, head_dim=64, feed_forward=640
 )
-QWEN = ModelConfig(
-    vocab_size=151_936, num_layers=4, width=896, num_heads=14, num_kv_heads=2, head_dim=64, feed_forward=4864,
-    rope_theta=1e6,
-)  # fmt: skip
-QWEN_1_5B = dataclasses.replace(QWEN, num_layers=28, width=1536, num_heads=12, head_dim=128, feed_forward=8960)
 QUICK = {"tiny": Case(TINY, 4, 32)}
-ON_CPU = {"3m": Case(SMALL, 64, 96), "qwen2.5-0.5b-4-layers": Case(QWEN, 4, 256)}
+ON_CPU = {
+    "3m": Case(SMALL, 64, 96),
+    "qwen2.5-0.5b-4-layers": Case(dataclasses.replace(QWEN2_5_0_5B, num_layers=4), 4, 256),
+}
 ON_GPU = {
     "3m": Case(dataclasses.replace(SMALL, compute_dtype="bfloat16"), 256, 512),
-    "qwen2.5-0.5b": Case(dataclasses.replace(QWEN, num_layers=24, compute_dtype="bfloat16", remat="dots"), 16, 1024),
-    "qwen2.5-1.5b": Case(dataclasses.replace(QWEN_1_5B, compute_dtype="bfloat16", remat="dots"), 16, 1024),
+    "qwen2.5-0.5b": Case(dataclasses.replace(QWEN2_5_0_5B, compute_dtype="bfloat16", remat="dots"), 16, 1024),
+    "qwen2.5-1.5b": Case(dataclasses.replace(QWEN2_5_1_5B, compute_dtype="bfloat16", remat="dots"), 16, 1024),
 }
 
 

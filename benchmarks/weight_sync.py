@@ -22,6 +22,7 @@ import numpy as np
 from flax import nnx
 
 from benchmarks.measure import RESULTS, machine, write
+from benchmarks.shapes import QWEN2_5_0_5B
 from ntl_jax.config import VllmSection
 from ntl_jax.models import Decoder, ModelConfig
 from ntl_jax.numerals import NumberTable
@@ -29,7 +30,6 @@ from ntl_jax.records import Params, Prompt, Sampling, Version, Weights
 from ntl_jax.rollout import VllmEngine
 
 SMALL = ModelConfig(1024, num_layers=4, width=256, num_heads=8, num_kv_heads=4, head_dim=32, feed_forward=768)
-QWEN = ModelConfig(151_936, num_layers=24, width=896, num_heads=14, num_kv_heads=2, head_dim=64, feed_forward=4864)
 NUM_SYNCS = 6
 KIB, GB = 2**10, 1e9
 
@@ -102,7 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     quick = parser.parse_args().quick
-    config, num_syncs = (SMALL, 3) if quick else (QWEN, NUM_SYNCS)
+    config, num_syncs = (SMALL, 3) if quick else (QWEN2_5_0_5B, NUM_SYNCS)
     bucket_mib = VllmSection().bucket_mib
     result: dict[str, Any] = {"machine": machine(), "bucket_mib": bucket_mib}
     for dtype in ("float32", "bfloat16"):

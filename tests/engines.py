@@ -3,7 +3,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from flax import nnx
 
@@ -16,6 +16,19 @@ from ntl_jax.rollout.engine import check_finished, check_published
 def weights_of(decoder: Decoder, iteration: int = 0) -> Weights:
     """The decoder's parameters under a version."""
     return Weights(Version(iteration), nnx.state(decoder, nnx.Param))
+
+
+def as_bytes(trajectories: Iterable[Trajectory]) -> dict[tuple[int, int], tuple]:
+    """What must not differ in one bit, by draw and sample."""
+    return {
+        (t.draw, t.sample_index): (
+            t.response_ids.tobytes(),
+            t.rollout_log_probs.tobytes(),
+            None if t.digit_log_probs is None else t.digit_log_probs.tobytes(),
+            t.finish_reason,
+        )
+        for t in trajectories
+    }
 
 
 class FakeEngine(RolloutEngine):

@@ -140,8 +140,8 @@ class RolloutSection:
     <|im_end|>), in addition to the end tokens of tokenizer and checkpoint. Separate several strings by spaces, as in
     --config.rollout.stop_strings A: B:; escapes are as in data.template."""
     slots: int | None = setting(None, or_none(at_least(1)), needs=[_JAX_ENGINE])
-    """jax: samples that decode together; None: all samples of an iteration. If lengths vary much, a quarter of them is
-    faster: finished samples make room for waiting ones."""
+    """jax: samples in flight; None: all samples of an iteration. On GPU and TPU, a quarter of them is faster if lengths
+    vary much: finished samples make room for waiting ones."""
     vllm: VllmSection = setting(VllmSection(), needs=[when("rollout.engine", "vllm")])
     """Settings of the vLLM engine."""
 

@@ -84,25 +84,16 @@ def choose_kind(
         samples_per_row: samples of a prompt in a row.
         platform: the devices' platform.
 
-    Raises:
-        ValueError: if rows are to be shared and each would hold one sample.
-
     Example:
         >>> sizes = {"width": 64, "num_heads": 2, "num_kv_heads": 1, "head_dim": 32, "feed_forward": 128}
         >>> model = ModelConfig(vocab_size=512, num_layers=2, **sizes)
         >>> [choose_kind("auto", RowShape(96, 32), model, samples, "cpu") for samples in (1, 8)]
         ['padded', 'shared']
     """
-    if samples_per_row == 1:
-        if setting == "shared":
-            raise ValueError(
-                "trainer.row_layout='shared': samples of a prompt cannot share rows if an update holds one of them on "
-                "each device; lower algorithm.minibatches, raise rollout.num_samples or "
-                "trainer.max_tokens_per_micro_batch, or leave it 'auto'"
-            )
-        return "padded" if setting == "auto" else setting
     if setting != "auto":
         return setting
+    if samples_per_row == 1:
+        return "padded"
     queries = (1, shape.row, model.num_heads, model.head_dim)
     has_kernel = choose_attention(model.attention, queries, np.dtype(model.compute_dtype), platform) != "xla"
     return "padded" if has_kernel or relative_cost(shape, model, samples_per_row) >= 1 else "shared"

@@ -162,7 +162,7 @@ def check_run(config: RunConfig, policy: Policy, prompts: Prompts) -> None:
 
     Raises:
         ValueError: if prompts and responses exceed the policy's positions, an iteration needs more prompts than there
-            are, or the rows of an update do not divide over the devices.
+            are, samples of a prompt cannot share a row, or the rows of an update do not divide over the devices.
     """
     rollout, max_positions = config.rollout, policy.model.max_positions
     check_positions(prompts.longest, rollout.max_tokens, max_positions)
@@ -180,6 +180,12 @@ def check_run(config: RunConfig, policy: Policy, prompts: Prompts) -> None:
         name = "rollout.prompts_per_step * rollout.num_samples / algorithm.minibatches"
         samples = rollout.prompts_per_step * rollout.num_samples
         rows[name] = samples // config.algorithm.minibatches
+        layout = row_layout(config, policy, prompts.shape(rollout.max_tokens))
+        if layout.kind == "shared" and layout.samples_per_row == 1:
+            raise ValueError(
+                "trainer.row_layout='shared': a row of an update would hold one sample; set it to 'auto', or lower "
+                "algorithm.minibatches, or raise rollout.num_samples or trainer.max_tokens_per_micro_batch"
+            )
     num_shards = num_row_shards(policy.mesh)
     uneven = [f"{name} = {count}" for name, count in rows.items() if count % num_shards]
     if uneven:

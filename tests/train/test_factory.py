@@ -64,9 +64,10 @@ def test_what_captures_nothing_and_computes_nothing_is_refused_for_tokens_of_sev
     [
         ({"rollout": {"prompts_per_step": 201}}, "prompts_per_step=201: must not exceed the data: there are 200"),
         ({"model": {"mesh": (4, 2, 1)}, "algorithm": {"minibatches": 4}}, "minibatches = 4: rows of an update must"),
+        ({"trainer": {"row_layout": "shared"}, "algorithm": {"minibatches": 16}}, "a row of an update would hold one"),
         ({"model": {"mesh": (8, 1, 1)}, "warm_start": {"batch_size": 9}}, "warm_start.batch_size = 9: rows of an"),
     ],
-    ids=["prompts", "rows of PPO", "rows of the warm start"],
+    ids=["prompts", "rows of PPO", "rows to share", "rows of the warm start"],
 )
 def test_settings_that_do_not_fit_data_or_devices_are_named(setup, sections, message):
     config = dataclasses.replace(

@@ -11,7 +11,7 @@ import orbax.checkpoint as ocp
 
 from ntl_jax.metrics import STAGES
 from ntl_jax.records import Params
-from ntl_jax.train.checkpoints.layout import restore_as
+from ntl_jax.train.checkpoints.stacking import restore_as
 from ntl_jax.update.state import TrainState
 
 FOLDER = "checkpoints"

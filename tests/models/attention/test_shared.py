@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Responses that share their prompt's keys attend as in a row of their own."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.core import ClosedJaxpr
 
 from ntl_jax.models.attention.rows import causal_attention, causal_mask
 from ntl_jax.models.attention.shared import shared_attention
@@ -50,17 +54,26 @@ def test_values_and_gradients_are_those_of_rows_with_a_prompt_each(long_row):
         np.testing.assert_allclose(gradient, reference, atol=5e-6)
 
 
-def test_no_array_holds_the_prompts_keys_for_every_response():
-    """Nor scores between responses."""
-    attend = shared_attention("xla", IN_PROMPT, SAMPLES)
-    shapes = [
-        variable.aval.shape
-        for equation in jax.make_jaxpr(attend)(*random_qkv()).jaxpr.eqns
-        for variable in equation.outvars
-    ]
-    keys_of_all = len(LENGTHS) * SAMPLES * PROMPT * 2 * 8
-    assert not any(np.prod(shape) == keys_of_all and PROMPT in shape and SAMPLES in shape for shape in shapes)
-    assert not any(shape[-1:] == (SAMPLES * RESPONSE,) and shape[-2:-1] != (1,) and len(shape) > 3 for shape in shapes)
+def smallest_factors(attend) -> set[int]:
+    """Number of entries of the smaller factor of each product in a function of random queries, keys and values."""
+
+    def products(jaxpr) -> Iterator[Any]:
+        for equation in jaxpr.eqns:
+            if equation.primitive.name == "dot_general":
+                yield equation
+            for parameter in equation.params.values():
+                if isinstance(parameter, ClosedJaxpr):
+                    yield from products(parameter.jaxpr)
+
+    closed = jax.make_jaxpr(attend)(*random_qkv())
+    return {min(x.aval.size for x in product.invars) for product in products(closed.jaxpr)}
+
+
+def test_products_read_a_prompts_keys_once_for_all_of_its_responses():
+    """Keys and values of three prompts, and of nine responses; two heads of size 8 each."""
+    of_prompts, of_responses = 3 * PROMPT * 2 * 8, 3 * SAMPLES * RESPONSE * 2 * 8
+    assert smallest_factors(shared_attention("xla", IN_PROMPT, SAMPLES)) == {of_prompts, of_responses}
+    assert smallest_factors(in_rows_of_their_own) == {3 * (PROMPT + RESPONSE) * 2 * 8}
 
 
 def test_one_softmax_stays_exact_however_far_apart_the_scores_are():

@@ -9,10 +9,10 @@ import pytest
 from flax import nnx
 
 from ntl_jax.models import Decoder, make_mesh
-from ntl_jax.records import Prompt, Request, Sampling, Trajectory
+from ntl_jax.records import Prompt, Request, Sampling
 from ntl_jax.rollout import JaxEngine
 from ntl_jax.rollout.jax.decode import PAGE
-from tests.engines import weights_of
+from tests.engines import as_bytes, weights_of
 
 SAMPLING = Sampling(num_samples=4, max_tokens=100, stop_token_ids=(3, 5))
 MAX_PROMPT_TOKENS = 100  # two blocks of the prompt cache; two blocks of own tokens
@@ -35,18 +35,6 @@ def prompts() -> list[Prompt]:
     rng = np.random.default_rng(0)
     lengths = [3, 33, 70, 100, 1, 66]
     return [Prompt(i, rng.integers(0, 40, lengths[i % 6]).astype(np.int32), "", "1") for i in range(20)]
-
-
-def as_bytes(trajectories: list[Trajectory]) -> dict[tuple[int, int], tuple]:
-    return {
-        (t.prompt_index, t.sample_index): (
-            t.response_ids.tobytes(),
-            t.rollout_log_probs.tobytes(),
-            None if t.digit_log_probs is None else t.digit_log_probs.tobytes(),
-            t.finish_reason,
-        )
-        for t in trajectories
-    }
 
 
 @pytest.mark.optimized

@@ -2,7 +2,6 @@
 """Samples that move between tiles keep their bits, and what has finished is not decoded."""
 
 import dataclasses
-from collections.abc import Iterable
 
 import jax
 import numpy as np
@@ -11,12 +10,12 @@ import pytest
 from ntl_jax.data import load_tokenizer
 from ntl_jax.models import Decoder, make_mesh
 from ntl_jax.numerals import TokenDecoder
-from ntl_jax.records import Prompt, Request, Sampling, Trajectory
+from ntl_jax.records import Prompt, Request, Sampling
 from ntl_jax.rollout import JaxEngine
 from ntl_jax.rollout.jax.cache import TileShape
 from ntl_jax.rollout.jax.decode import PAGE
 from ntl_jax.rollout.jax.scheduler import arrange, group_size_for, tile_shape
-from tests.engines import weights_of
+from tests.engines import as_bytes, weights_of
 
 SAMPLING = Sampling(num_samples=4, max_tokens=100, stop_token_ids=(3, 5))
 MAX_PROMPT_TOKENS = 100  # so that a tile has groups of two
@@ -48,18 +47,6 @@ def prompts() -> list[Prompt]:
     rng = np.random.default_rng(0)
     lengths = [3, 33, 70, 100, 1]
     return [Prompt(i, rng.integers(0, 40, lengths[i % 5]).astype(np.int32), "", "1") for i in range(20)]
-
-
-def as_bytes(trajectories: Iterable[Trajectory]) -> dict[tuple[int, int], tuple]:
-    return {
-        (t.draw, t.sample_index): (
-            t.response_ids.tobytes(),
-            t.rollout_log_probs.tobytes(),
-            None if t.digit_log_probs is None else t.digit_log_probs.tobytes(),
-            t.finish_reason,
-        )
-        for t in trajectories
-    }
 
 
 @pytest.mark.optimized

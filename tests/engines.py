@@ -3,7 +3,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from flax import nnx
 
@@ -43,6 +43,7 @@ class FakeEngine(RolloutEngine):
     """
 
     def __init__(self, respond: Callable[[Request, int], Trajectory], *, last_first: bool = False):
+        super().__init__()
         self._respond, self._last_first = respond, last_first
         self._weights: Weights | None = None
         self._waiting: collections.deque[tuple[Request, Version]] = collections.deque()
@@ -66,7 +67,7 @@ class FakeEngine(RolloutEngine):
 
     @property
     def unfinished(self) -> int:
-        return len(self._waiting)
+        return len(self._waiting) + len(self._finished)
 
     def submit(self, requests: Sequence[Request]) -> None:
         check_published(self.lent)
@@ -74,12 +75,12 @@ class FakeEngine(RolloutEngine):
         self.submitted += requests
         self._waiting.extend((request, self._weights.version) for request in requests)
 
-    def results(self) -> Iterator[list[Trajectory]]:
-        while self._waiting:
-            request, version = self._waiting.pop() if self._last_first else self._waiting.popleft()
-            group = [self._respond(request, index) for index in range(request.sampling.num_samples)]
-            yield [dataclasses.replace(t, versions=(VersionSpan(0, len(t.response_ids), version),)) for t in group]
+    def _sample(self) -> list[list[Trajectory]]:
+        request, version = self._waiting.pop() if self._last_first else self._waiting.popleft()
+        group = [self._respond(request, index) for index in range(request.sampling.num_samples)]
+        return [[dataclasses.replace(t, versions=(VersionSpan(0, len(t.response_ids), version),)) for t in group]]
 
     def close(self) -> None:
         self._waiting.clear()
+        self._finished.clear()
         self._weights, self.closed = None, True

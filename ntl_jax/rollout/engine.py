@@ -13,10 +13,14 @@ from ntl_jax.records import Prompt, Request, Sampling, Trajectory, Weights
 class RolloutEngine(abc.ABC):
     """Samples responses and captures, in the same pass, the distribution that each token was drawn from.
 
-    Publish weights, submit requests, and read finished groups from ``results``; ``generate`` submits and waits for the
-    results. Only requests with one Sampling and one weight version decode together, in the order of submission: other
-    requests wait until those in flight are done.
+    Publish weights, submit requests, and read finished groups from ``results``, or from ``step``; ``generate`` submits
+    and waits for the results. Only requests with one Sampling and one weight version decode together, in the order of
+    submission: other requests wait until those in flight are done.
     """
+
+    def __init__(self):
+        self._finished: collections.deque[list[Trajectory]] = collections.deque()
+        """Groups that are finished and not returned yet."""
 
     @abc.abstractmethod
     def publish(self, weights: Weights) -> None:
@@ -45,7 +49,7 @@ class RolloutEngine(abc.ABC):
     @property
     @abc.abstractmethod
     def unfinished(self) -> int:
-        """Number of requests whose groups ``results`` has not yielded yet."""
+        """Number of requests whose groups have not been returned yet."""
 
     @abc.abstractmethod
     def submit(self, requests: Sequence[Request]) -> None:
@@ -59,11 +63,32 @@ class RolloutEngine(abc.ABC):
         """
 
     @abc.abstractmethod
-    def results(self) -> Iterator[list[Trajectory]]:
-        """Samples, and yields groups as they finish: all samples of one request, by sample index.
+    def _sample(self) -> list[list[Trajectory]]:
+        """What `step` does, with at least one request that is not finished."""
 
-        Groups come in order of completion. Ends when all submitted requests are done; more may be submitted meanwhile.
+    def step(self) -> list[list[Trajectory]]:
+        """Samples for a moment: a segment of the JAX engine, one token of each running sample of vLLM.
+
+        Returns:
+            The groups that have finished and were not returned yet, in order of completion; each holds all samples of
+            one request, by sample index. None if nothing is unfinished.
         """
+        if self.unfinished and not self._finished:
+            self._finished.extend(self._sample())
+        groups = list(self._finished)
+        self._finished.clear()
+        return groups
+
+    def results(self) -> Iterator[list[Trajectory]]:
+        """Steps, and yields the groups of `step` one by one.
+
+        Ends when all submitted requests are done; more may be submitted meanwhile. An iteration may stop and start
+        again: no group is lost.
+        """
+        while self.unfinished:
+            while not self._finished:
+                self._finished.extend(self.step())
+            yield self._finished.popleft()
 
     @contextlib.contextmanager
     def lending(self, weights: Weights) -> Iterator[None]:

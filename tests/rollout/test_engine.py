@@ -34,6 +34,14 @@ def test_generate_gives_prompt_order_whatever_the_order_of_completion(engine):
     assert [group[0].prompt_index for group in engine.results()] == [3, 2, 1, 0]
 
 
+def test_a_step_returns_what_finished_and_nothing_once_all_is_done(engine):
+    engine.submit([Request(prompt, SAMPLING, 5) for prompt in PROMPTS[:2]])
+    first = next(engine.results())
+    steps = [engine.step() for _ in range(2)]
+    assert [[group[0].prompt_index for group in groups] for groups in ([first], *steps)] == [[1], [0], []]
+    assert engine.unfinished == 0
+
+
 def test_the_same_prompt_twice_in_a_call_gives_two_groups(engine):
     order = [(t.prompt_index, t.sample_index) for t in engine.generate([PROMPTS[1]] * 2, SAMPLING, seed=0)]
     assert order == [(1, 0), (1, 1)] * 2

@@ -9,7 +9,7 @@ from its start, and each sample has its own random key, so neighbors, order and 
 import collections
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import jax
 
@@ -68,6 +68,7 @@ class JaxEngine(RolloutEngine):
         tile_slots: int | None = None,
         tokenizer: Tokenizer | None = None,
     ):
+        super().__init__()
         if slots < 1 or max_prompt_tokens < 1:
             raise ValueError(f"slots={slots} and max_prompt_tokens={max_prompt_tokens} must be at least 1")
         graph, shapes = abstract_decoder(model)
@@ -80,7 +81,6 @@ class JaxEngine(RolloutEngine):
         self._closed = False
         self._waiting: collections.deque[tuple[Request, Weights]] = collections.deque()
         self._round: Round | None = None
-        self._finished: collections.deque[list[Trajectory]] = collections.deque()
         self.slot_use = 0.0
         """Share of the slot-steps since the engine was last idle that produced a kept token."""
 
@@ -124,22 +124,17 @@ class JaxEngine(RolloutEngine):
         samplings = {request.sampling: with_stop_ids(request.sampling, self._tokenizer) for request in requests}
         self._waiting.extend((dataclasses.replace(r, sampling=samplings[r.sampling]), weights) for r in requests)
 
-    def results(self) -> Iterator[list[Trajectory]]:
-        while self.unfinished:
-            while not self._finished:
-                self._advance()
-            yield self._finished.popleft()
-
-    def _advance(self) -> None:
+    def _sample(self) -> list[list[Trajectory]]:
         """Decodes one segment. If it fails, all requests are dropped, since the caches may be half written."""
         with contextlib.ExitStack() as failed:
             failed.callback(self._drop)
             decoding = self._admit()
-            self._finished.extend(decoding.decode_segment())
+            groups = decoding.decode_segment()
             self.slot_use = decoding.slot_use
             if not decoding.unfinished:
                 self._round = None
             failed.pop_all()
+        return groups
 
     def _admit(self) -> Round:
         """The round in flight, or a new one; the first waiting requests join it, as long as they match its kind."""

@@ -64,6 +64,7 @@ class VllmEngine(RolloutEngine):
         tokenizer: Tokenizer | None = None,
         settings: VllmSection = VllmSection(),
     ):
+        super().__init__()
         if max_prompt_tokens < 1 or max_tokens < 1:
             raise ValueError(f"max_prompt_tokens={max_prompt_tokens} and max_tokens={max_tokens} must be at least 1")
         if (num_ids := len(table.ids)) > MAX_DIGIT_IDS:
@@ -85,7 +86,6 @@ class VllmEngine(RolloutEngine):
         self._waiting: collections.deque[Request] = collections.deque()
         self._decoding: dict[str, tuple[Group, int]] = {}
         """The group and the sample's index in it, by vLLM's request id."""
-        self._finished: collections.deque[list[Trajectory]] = collections.deque()
 
     def publish(self, weights: Weights) -> None:
         """Copies the weights into vLLM, after it has finished requests that were submitted for earlier weights.
@@ -97,7 +97,7 @@ class VllmEngine(RolloutEngine):
         if weights.version != self._held:
             self._check_shapes(weights)
             while self._waiting or self._decoding:
-                self._advance()
+                self._finished.extend(self._sample())
             self._transfer(weights)
         self._published = True
 
@@ -159,13 +159,7 @@ class VllmEngine(RolloutEngine):
         samplings = {request.sampling: with_stop_ids(request.sampling, self._tokenizer) for request in requests}
         self._waiting.extend(dataclasses.replace(r, sampling=samplings[r.sampling]) for r in requests)
 
-    def results(self) -> Iterator[list[Trajectory]]:
-        while self.unfinished:
-            while not self._finished:
-                self._advance()
-            yield self._finished.popleft()
-
-    def _advance(self) -> None:
+    def _sample(self) -> list[list[Trajectory]]:
         """Runs one vLLM step, a token for each running sample, after adding the waiting requests that can join."""
         self._check_running()
         with contextlib.ExitStack() as broken_off:
@@ -179,8 +173,9 @@ class VllmEngine(RolloutEngine):
                     if None not in group.responses:
                         done[id(group)] = group
             assert self._held is not None
-            self._finished.extend(self._reader(list(done.values()), self._held))
+            groups = self._reader(list(done.values()), self._held)
             broken_off.pop_all()
+        return groups
 
     def _end(self, reason: str) -> None:
         """Stops sampling for good and drops all requests."""

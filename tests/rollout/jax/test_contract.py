@@ -97,6 +97,19 @@ def test_results_end_when_everything_submitted_is_done_and_go_on_after_more(engi
     assert engine.unfinished == 0
 
 
+def test_steps_return_each_group_once_and_first_those_that_a_stopped_iteration_had_left(engine):
+    engine.submit(requests(sampling=dataclasses.replace(SAMPLING, stop_token_ids=())))
+    groups = [next(engine.results())]
+    groups += (left := engine.step())
+    assert len(left) > 1  # of one segment, since all responses are of one length
+    empty = 0
+    while engine.unfinished:
+        groups += (finished := engine.step())
+        empty += not finished
+    assert sorted(group[0].draw for group in groups) == list(range(10))
+    assert empty and engine.step() == []
+
+
 def test_requests_in_flight_keep_the_weights_that_they_were_submitted_under(engine, decoder):
     other = Decoder(decoder.config, rngs=nnx.Rngs(1))
     engine.submit(requests())

@@ -35,9 +35,9 @@ from ntl_jax.experience.digits.source import DigitSource
 from ntl_jax.experience.scorer import Scorer
 from ntl_jax.records import Params, Version, Weights
 from ntl_jax.rollout import RolloutEngine
+from ntl_jax.train.engines import build_engine
 from ntl_jax.train.evaluation import evaluation_metrics
 from ntl_jax.train.factory import (
-    build_engine,
     build_evaluator,
     build_scoring,
     build_task,
@@ -118,7 +118,7 @@ def build(config: RunConfig) -> Shared:
     policy, task = build_policy(config), build_task(config)
     prompts = build_prompts(config, task, policy.tokenizer)
     scoring = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
-    engine = build_engine(config.rollout, policy, max_prompt_tokens=prompts.longest)
+    engine = build_engine(config, policy, max_prompt_tokens=prompts.longest)
     return Shared(config, policy, prompts, engine, *scoring)
 
 

@@ -28,8 +28,8 @@ from benchmarks.measure import RESULTS, machine, median_ratio, write
 from ntl_jax.config import NTLSection, RunConfig
 from ntl_jax.host_memory import keep_freed_memory
 from ntl_jax.records import Params
+from ntl_jax.train.engines import build_engine
 from ntl_jax.train.factory import (
-    build_engine,
     build_scoring,
     build_task,
     ppo_trainer,
@@ -78,7 +78,7 @@ def iteration(config: RunConfig, ntl: NTLSection, params: Params) -> Callable[[]
     policy, task = build_policy(config), build_task(config)
     prompts = build_prompts(config, task, policy.tokenizer)
     scoring = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
-    engine = build_engine(config.rollout, policy, max_prompt_tokens=prompts.longest)
+    engine = build_engine(config, policy, max_prompt_tokens=prompts.longest)
     params = jax.tree.map(lambda x: x.copy(), params)
     return ppo_trainer(config, policy, params, prompts, engine, *scoring).step
 

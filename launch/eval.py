@@ -56,8 +56,9 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     from ntl_jax.records import Version, Weights
     from ntl_jax.rollout.engine import check_positions
     from ntl_jax.train.checkpoints.checkpointer import restore_policy
+    from ntl_jax.train.engines import build_engine
     from ntl_jax.train.evaluation import evaluation_metrics, examples
-    from ntl_jax.train.factory import build_engine, build_evaluator, build_scoring, build_task
+    from ntl_jax.train.factory import build_evaluator, build_scoring, build_task
     from ntl_jax.train.header import describe_evaluation, describe_prompt
     from ntl_jax.train.policy import build_params, build_policy
     from ntl_jax.train.prompts import build_prompts
@@ -79,7 +80,7 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
         "evaluation": describe_evaluation(config, len(prompts.held_out)),
     }
     print_header(about)
-    with contextlib.closing(build_engine(config.rollout, policy, max_prompt_tokens=prompts.longest)) as engine:
+    with contextlib.closing(build_engine(config, policy, max_prompt_tokens=prompts.longest)) as engine:
         evaluator = build_evaluator(config, policy, prompts, engine, scorer, digits)
         evaluation = evaluator(Weights(Version(0), params))
     metrics = evaluation_metrics(evaluation)
@@ -105,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--top-p", type=float, metavar="X", help="of the samples")
     add("--max-tokens", type=int, metavar="N", help="longest response")
     add("--template", metavar="TEXT", type=read_escapes, help=TEMPLATE_HELP)
-    add("--engine", choices=("jax", "vllm"), help="rollout engine; default: the run's, or jax for a model")
+    add("--engine", choices=("jax", "vllm", "pool"), help="rollout engine; default: the run's, or jax for a model")
     add("--mesh", type=int, nargs=3, metavar="N", help="devices along data, fsdp and tensor")
     add("--output", type=pathlib.Path, metavar="DIR", help="folder to write to; by default runs/eval-NAME-TIME")
     return parser

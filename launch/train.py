@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
         return _fail(error, code=2)
     assert args.workdir is not None
     # Imported here: importing JAX would make --help take seconds.
-    from ntl_jax.train import NonFiniteError, RewardError, Terminated, run
+    from ntl_jax.train import NonFiniteError, RewardError, Terminated, WorkersLostError, run
 
     try:
         run(
@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
             allow_changed_schedule=args.allow_changed_schedule,
             allow_changed_data=args.allow_changed_data,
         )
-    except (ValueError, OSError, NonFiniteError, RewardError) as error:
+    except (ValueError, OSError, NonFiniteError, RewardError, WorkersLostError) as error:
         if args.workdir.is_dir():
             (args.workdir / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
             print(f"traceback: {args.workdir / 'error.txt'}", file=sys.stderr)

@@ -30,7 +30,8 @@ from ntl_jax.experience.scorer import Scorer
 from ntl_jax.records import Params
 from ntl_jax.rollout import RolloutEngine
 from ntl_jax.tasks import Task
-from ntl_jax.train.factory import build_engine, build_scoring, build_task, ppo_trainer
+from ntl_jax.train.engines import build_engine
+from ntl_jax.train.factory import build_scoring, build_task, ppo_trainer
 from ntl_jax.train.policy import Policy, build_params, build_policy
 from ntl_jax.train.prompts import Prompts, build_prompts
 from ntl_jax.train.stages.policy_optimization import PPOTrainer
@@ -95,7 +96,7 @@ def setup(tiny) -> Setup:
     task = build_task(tiny)
     prompts = build_prompts(tiny, task, policy.tokenizer)
     scorer, digits = build_scoring(tiny, task, policy, prompts.shape(tiny.rollout.max_tokens))
-    engine = build_engine(tiny.rollout, policy, max_prompt_tokens=prompts.longest)
+    engine = build_engine(tiny, policy, max_prompt_tokens=prompts.longest)
     return Setup(tiny, task, policy, build_params(policy, seed=tiny.seed), prompts, engine, scorer, digits)
 
 

@@ -14,6 +14,7 @@ from ntl_jax.config.algorithm import (
     OptimizerSection,
     SapoSection,
 )
+from ntl_jax.config.engines import PoolSection, VllmSection
 from ntl_jax.config.escapes import read_escapes, several_in_one, write_escapes
 from ntl_jax.config.ntl import NTLSection, RewardSection
 from ntl_jax.config.sections import (
@@ -28,7 +29,6 @@ from ntl_jax.config.sections import (
 from ntl_jax.config.serialization import flatten, from_dict
 from ntl_jax.config.stored import CONFIG_FILE, FORMAT, config_to_json, holds_run, stored_config
 from ntl_jax.config.tau_schedule import parse_schedule
-from ntl_jax.config.vllm import VllmSection
 
 __all__ = [
     "CONFIG_FILE",
@@ -43,6 +43,7 @@ __all__ = [
     "ModelSection",
     "NTLSection",
     "OptimizerSection",
+    "PoolSection",
     "RewardSection",
     "RolloutSection",
     "RunConfig",

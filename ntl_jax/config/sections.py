@@ -8,14 +8,22 @@ import dataclasses
 from typing import Literal
 
 from ntl_jax.config.algorithm import AlgorithmSection, OptimizerSection
+from ntl_jax.config.engines import PoolSection, VllmSection
 from ntl_jax.config.ntl import NTLSection, RewardSection
 from ntl_jax.config.setting import FRACTION, SHARE, Range, above, at_least, includes, or_none, positive, setting, when
 from ntl_jax.config.validation import find_problems
-from ntl_jax.config.vllm import VllmSection
 
 _FROM_SCRATCH = when("model.path", None)
 _GENERATED = when("data.train", None)
-_JAX_ENGINE = when("rollout.engine", "jax", hint="; with 'vllm' set rollout.vllm.max_num_seqs")
+_POOL = when("rollout.engine", "pool")
+_JAX_ENGINE = [
+    when("rollout.engine", "jax", "pool", hint="; with 'vllm' set rollout.vllm.max_num_seqs"),
+    when("rollout.engine", "jax") | when("rollout.pool.engine", "jax"),
+]
+_VLLM_ENGINE = [
+    when("rollout.engine", "vllm", "pool"),
+    when("rollout.engine", "vllm") | when("rollout.pool.engine", "vllm"),
+]
 _EVEN: Range[int] = Range("be even and at least 2, for rotary positions", lambda x: x >= 2 and x % 2 == 0)
 _MESH: Range[tuple[int, int, int]] = Range(
     "be positive sizes, at most one of them -1",
@@ -26,6 +34,10 @@ _TIERS: Range[tuple[int, ...]] = Range(
 )
 _TEMPLATE: Range[str] = Range("contain {question}, the place of the problem's text", lambda x: "{question}" in x)
 _FOLDER: Range[str] = Range("be the name of a folder, without / and \\", lambda x: bool(x) and not set(x) & set("/\\"))
+
+
+def _are_indices(devices: tuple[int, ...]) -> bool:
+    return len(set(devices)) == len(devices) and all(device >= 0 for device in devices)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,8 +130,9 @@ class WarmStartSection:
 class RolloutSection:
     """Sampling of responses."""
 
-    engine: Literal["jax", "vllm"] = "jax"
-    """Rollout engine: JAX on the training devices, or one vLLM engine in this process (docs/rollout.md)."""
+    engine: Literal["jax", "vllm", "pool"] = "jax"
+    """Rollout engine: JAX on the training devices, one vLLM engine in this process, or a pool of either in processes of
+    their own (docs/rollout.md)."""
     prompts_per_step: int = setting(32, at_least(1))
     """Problems per iteration."""
     num_samples: int = setting(8, at_least(1))
@@ -139,11 +152,17 @@ class RolloutSection:
     """A response ends with the token that completes one of these strings or is one of them (special tokens, such as
     <|im_end|>), in addition to the end tokens of tokenizer and checkpoint. Separate several strings by spaces, as in
     --config.rollout.stop_strings A: B:; escapes are as in data.template."""
-    slots: int | None = setting(None, or_none(at_least(1)), needs=[_JAX_ENGINE])
-    """jax: samples in flight; None: all samples of an iteration. On GPU and TPU, a quarter of them is faster if lengths
+    slots: int | None = setting(None, or_none(at_least(1)), needs=_JAX_ENGINE)
+    """JAX: samples in flight, in each engine; None: all samples of an iteration, in a pool an equal
+    share of them. On GPU and TPU, a quarter of them is faster if lengths
     vary much: finished samples make room for waiting ones."""
-    vllm: VllmSection = setting(VllmSection(), needs=[when("rollout.engine", "vllm")])
-    """Settings of the vLLM engine."""
+    vllm: VllmSection = setting(VllmSection(), needs=_VLLM_ENGINE)
+    """Settings of vLLM engines."""
+    pool: PoolSection = setting(PoolSection(), needs=[_POOL])
+    """Settings of the pool."""
+    max_staleness: int = setting(0, at_least(0), needs=[_POOL])
+    """Iterations S that samples may be older than the policy that learns from them: iteration k is sampled by the
+    policy before iteration k - S, while updates go on. 0: sampling and updates alternate."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,6 +193,9 @@ class TrainerSection:
     """Rows of PPO's updates, with the same gradients. padded: a prompt and a response per row. packed: several such
     pairs per row, for less padding if lengths vary much. shared: a prompt once, with several of its samples. auto:
     shared, or padded where attention has a kernel for whole rows (GPU, TPU)."""
+    devices: tuple[int, ...] = setting((), Range("be different numbers of devices, each at least 0", _are_indices))
+    """Numbers of this machine's accelerators that train; empty: all of them. With a pool on the same machine the others
+    sample."""
     samples_per_step: int = setting(4, at_least(0))
     """Samples written to samples.jsonl per iteration."""
     compilation_cache: str = setting("auto", Range("be auto, off or a folder", bool))

@@ -11,9 +11,9 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import get_args, get_origin
 
+from ntl_jax.config.engines import TEMPERATURES
 from ntl_jax.config.serialization import Leaf, Section, flatten, leaves
 from ntl_jax.config.setting import Need
-from ntl_jax.config.vllm import TEMPERATURES
 
 _GROUPED = ("group", "leave_one_out", "optimal_baseline", "reinforce_plus_plus_baseline")
 _Check = tuple[str, Callable[..., object], tuple[str, ...]]
@@ -64,10 +64,13 @@ _COMBINATIONS: tuple[_Check, ...] = (
     ("must divide the samples of an iteration: rollout.prompts_per_step={1} times rollout.num_samples={2}",
      lambda minibatches, prompts, samples: prompts * samples % minibatches == 0,
      ("algorithm.minibatches", "rollout.prompts_per_step", "rollout.num_samples")),
-    *((f"must lie in [{TEMPERATURES[0]}, {TEMPERATURES[1]}] with rollout.engine='vllm'",
-       lambda temperature, engine: engine == "jax" or TEMPERATURES[0] <= temperature <= TEMPERATURES[1],
-       (path, "rollout.engine"))
+    *((f"must lie in [{TEMPERATURES[0]}, {TEMPERATURES[1]}] with vLLM",
+       lambda temperature, engine, in_pool: "vllm" not in (engine, in_pool if engine == "pool" else engine)
+       or TEMPERATURES[0] <= temperature <= TEMPERATURES[1],
+       (path, "rollout.engine", "rollout.pool.engine"))
       for path in ("rollout.temperature", "trainer.eval_temperature")),
+    ("must not exceed rollout.pool.workers={1}", lambda fewest, workers: fewest <= workers,
+     ("rollout.pool.min_workers", "rollout.pool.workers")),
     ("contradicts ntl.enabled={1}; leave it None", lambda use, enabled: use in (None, enabled),
      ("use_ntl_trainer", "ntl.enabled")),
     ("needs ntl.temperature_schedule, such as 'linear:1.0->0.3@500'",

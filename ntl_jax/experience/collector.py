@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scored samples of an iteration: one engine call, or several until enough prompts teach (dynamic sampling)."""
+"""The scored samples of an iteration: one round of requests, or several until enough prompts teach (dynamic sampling).
+
+Requests of an iteration may be submitted long before its samples are collected.
+"""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -14,8 +17,9 @@ from ntl_jax.experience.digits.source import DigitSource
 from ntl_jax.experience.scored import Scored, join_scored
 from ntl_jax.experience.scorer import Scorer, reward_temperature
 from ntl_jax.metrics import Clock
-from ntl_jax.records import Params, Prompt, Sampling
+from ntl_jax.records import Params, Prompt, Request, Sampling, Trajectory
 from ntl_jax.rollout import RolloutEngine
+from ntl_jax.rollout.flat_trajectories import FlatTrajectories, flatten, unflatten
 
 STREAM = 2  # separates this stage's random numbers from those of other stages
 
@@ -67,20 +71,42 @@ class Collector:
         self._num_prompts = config.rollout.prompts_per_step
         self._draws_per_epoch = 1 + max(prompt.index for prompt in prompts)
         self.cursor = DataCursor(len(prompts), self._num_prompts, seed=config.seed + STREAM)
+        self.begun: dict[int, list[Prompt]] = {}
+        """Prompts of the iterations whose samples are not collected yet."""
+        self._arrived: dict[int, list[Trajectory]] = {}
+        """Groups that nobody has asked for yet, by draw."""
+        self._lacking: dict[int, list[Prompt]] = {}
+        """Prompts of begun iterations that are to be submitted again."""
 
-    def __call__(self, policy: Params, iteration: int, clock: Clock) -> Samples:
-        """The samples of an iteration, sampled with the weights lent to the engine.
+    def begin(self, iteration: int) -> None:
+        """Draws the prompts of an iteration and submits them to the engine, to be sampled from the weights that it has.
 
         Args:
-            policy: the parameters that sample.
+            iteration: counts from 0; iterations begin in order.
+        """
+        self.begun[iteration] = self._next_prompts()
+        self._submit(self.begun[iteration], self._sampling, iteration, 0)
+
+    def __call__(self, policy: Params, iteration: int, clock: Clock) -> Samples:
+        """The samples of an iteration that has begun.
+
+        Further prompts are sampled from the weights that the engine has now.
+
+        Args:
+            policy: the newest parameters, for digit log-probs that the engine does not capture.
             iteration: counts from 0.
             clock: records a lap per part.
         """
         calls, teaches = [], []
         bound = 1 + self._algorithm.max_refills if self._algorithm.dynamic_sampling else 1
-        while len(calls) < bound and np.sum(teaches) < self._num_prompts:
-            calls.append(self._next_prompts(policy, iteration, len(calls), clock))
+        prompts = self.begun.pop(iteration)
+        while True:
+            calls.append(self._scored(prompts, self._sampling, policy, iteration, clock))
             teaches.append(self._teaching(calls[-1]))
+            if len(calls) == bound or np.sum(teaches) >= self._num_prompts:
+                break
+            prompts = self._next_prompts()
+            self._submit(prompts, self._sampling, iteration, len(calls))
         found = np.concatenate(teaches)
         # Prompts that teach come first; the sort is stable, so the order is otherwise kept.
         chosen = np.argsort(~found, kind="stable")[: self._num_prompts]
@@ -98,21 +124,72 @@ class Collector:
             greedy = np.repeat(responses.scores, self._sampling.num_samples)
         return Samples(scored, learned, greedy, metrics)
 
-    def _next_prompts(self, policy: Params, iteration: int, refill: int, clock: Clock) -> Scored:
+    def wait(self) -> None:
+        """Waits until nothing that was submitted is unfinished; what arrives is kept."""
+        for group in self._engine.results():
+            self._arrived[group[0].draw] = group
+
+    def position(self) -> dict[str, Any]:
+        """Where the collector stands, as JSON: the cursor, and the draws of each iteration that has begun."""
+        draws = {str(iteration): [prompt.draw for prompt in prompts] for iteration, prompts in self.begun.items()}
+        return {"cursor": self.cursor.state()} | ({"begun": draws} if draws else {})
+
+    def arrived(self) -> FlatTrajectories:
+        """The finished groups of iterations that have begun, as arrays with their draws; empty if there are none."""
+        trajectories = [trajectory for group in self._arrived.values() for trajectory in group]
+        if not trajectories:
+            return {}
+        return {"draws": np.array([t.draw for t in trajectories])} | flatten(trajectories)
+
+    def restore(self, position: Mapping[str, Any], arrived: FlatTrajectories) -> None:
+        """Goes on where a checkpoint was written.
+
+        Args:
+            position: from `position`.
+            arrived: from `arrived`. `resubmit` submits again what is missing in it.
+        """
+        self.cursor.restore(position["cursor"])
+        by_index = {prompt.index: row for row, prompt in enumerate(self._prompts)}
+        for iteration, draws in position.get("begun", {}).items():
+            places = [divmod(draw, self._draws_per_epoch) for draw in draws]
+            self.begun[int(iteration)] = [self._drawn(epoch, by_index[index]) for epoch, index in places]
+        prompts = {prompt.draw: prompt for begun in self.begun.values() for prompt in begun}
+        if arrived:
+            for t in unflatten(arrived, [prompts[draw] for draw in arrived["draws"].tolist()]):
+                self._arrived.setdefault(t.draw, []).append(t)
+        for iteration, begun in self.begun.items():
+            self._lacking[iteration] = [prompt for prompt in begun if prompt.draw not in self._arrived]
+
+    def resubmit(self) -> None:
+        """After `restore`, submits what begun iterations lack, to be sampled from the weights that the engine has."""
+        for iteration, prompts in self._lacking.items():
+            self._submit(prompts, self._sampling, iteration, 0)
+        self._lacking.clear()
+
+    def _next_prompts(self) -> list[Prompt]:
         epochs, rows = self.cursor.next_of_epochs()
-        prompts = [self._drawn(epoch, row) for epoch, row in zip(epochs.tolist(), rows.tolist(), strict=True)]
-        return self._scored(prompts, self._sampling, policy, iteration, refill, clock)
+        return [self._drawn(epoch, row) for epoch, row in zip(epochs.tolist(), rows.tolist(), strict=True)]
 
     def _drawn(self, epoch: int, row: int) -> Prompt:
         prompt = self._prompts[row]
         return dataclasses.replace(prompt, draw=epoch * self._draws_per_epoch + prompt.index)
 
-    def _scored(
-        self, prompts: Sequence[Prompt], sampling: Sampling, policy: Params, iteration: int, call: int, clock: Clock
-    ) -> Scored:
+    def _submit(self, prompts: Sequence[Prompt], sampling: Sampling, iteration: int, call: int) -> None:
         # numpy pads a seed with zeros: the first call has the seed of (seed, STREAM, iteration).
         seed = int(np.random.SeedSequence([self._seed, STREAM, iteration, call]).generate_state(1)[0])
-        trajectories = self._engine.generate(prompts, sampling, seed=seed)
+        self._engine.submit([Request(prompt, sampling, seed) for prompt in prompts])
+
+    def _take(self, prompts: Sequence[Prompt]) -> list[Trajectory]:
+        """Waits for the groups of these prompts, and returns them in their order; others that arrive are kept."""
+        while any(prompt.draw not in self._arrived for prompt in prompts):
+            self._arrived |= {group[0].draw: group for group in self._engine.step()}
+        return [trajectory for prompt in prompts for trajectory in self._arrived.pop(prompt.draw)]
+
+    def _scored(
+        self, prompts: Sequence[Prompt], sampling: Sampling, policy: Params, iteration: int, clock: Clock
+    ) -> Scored:
+        """The samples of submitted prompts, scored."""
+        trajectories: Sequence[Trajectory] = self._take(prompts)
         clock.lap("gen")
         asked = [prompt for prompt in prompts for _ in range(sampling.num_samples)]
         trajectories = self._digits(policy, asked, trajectories, sampling.temperature or 1.0)
@@ -132,4 +209,6 @@ class Collector:
     def _greedy(self, scored: Scored, policy: Params, iteration: int, clock: Clock) -> Scored:
         """The greedy response to each prompt."""
         sampling = dataclasses.replace(self._sampling, num_samples=1, temperature=0.0)
-        return self._scored(scored.prompts[:: self._sampling.num_samples], sampling, policy, iteration, 0, clock)
+        prompts = scored.prompts[:: self._sampling.num_samples]
+        self._submit(prompts, sampling, iteration, 0)
+        return self._scored(prompts, sampling, policy, iteration, clock)

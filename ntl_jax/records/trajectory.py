@@ -10,6 +10,9 @@ from jaxtyping import Float, Int
 from ntl_jax.records.readings import NumberReadings
 from ntl_jax.records.weights import Version
 
+FinishReason = Literal["stop", "length", "lost"]
+"""Why a response ended: at a stop token or stop string, at ``max_tokens``, or because the engine gave it up."""
+
 
 class VersionSpan(NamedTuple):
     """The tokens ``response_ids[start:stop]`` were sampled from the weights of this version."""
@@ -27,7 +30,7 @@ class Trajectory:
     ``digit_log_probs[t, d]`` is the log-probability of digit d at the same position (all ids of value d together), over
     the full vocabulary. For multi-digit tokens, ``number_readings`` replaces it. ``draw`` is the prompt's; samples of
     one draw form a group. ``versions`` says which weights sampled which tokens; the spans are in order and cover the
-    response.
+    response. A lost response has no tokens, and is scored as if its reward function had failed.
 
     Example: in ``#### 6``, the policy gives 5 and 6 almost equal probabilities at the position of ``6``
         >>> digits = np.full((3, 10), -9.0, np.float32); digits[1, 5], digits[1, 6] = -0.8, -0.6
@@ -44,7 +47,7 @@ class Trajectory:
     response_ids: Int[np.ndarray, "T"]
     rollout_log_probs: Float[np.ndarray, "T"]
     digit_log_probs: Float[np.ndarray, "T 10"] | None
-    finish_reason: Literal["stop", "length"]
+    finish_reason: FinishReason
     versions: tuple[VersionSpan, ...]
     entropy: Float[np.ndarray, "T"] | None = None
     alternative_ids: Int[np.ndarray, "T 5"] | None = None

@@ -28,7 +28,7 @@ class Weights:
 
     Args:
         version: identifies the weights.
-        params: as returned by ``nnx.state(decoder, nnx.Param)``.
+        params: as returned by ``nnx.state(decoder, nnx.Param)``, on devices or on the host.
 
     Example:
         >>> Weights(Version(0), params={}).version.kind

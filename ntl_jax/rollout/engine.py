@@ -10,6 +10,10 @@ from ntl_jax.models import ModelConfig
 from ntl_jax.records import Prompt, Request, Sampling, Trajectory, Weights
 
 
+class WorkersLostError(RuntimeError):
+    """An engine has lost so many of its workers that it cannot sample any more."""
+
+
 class RolloutEngine(abc.ABC):
     """Samples responses and captures, in the same pass, the distribution that each token was drawn from.
 

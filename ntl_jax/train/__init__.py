@@ -2,6 +2,7 @@
 """Trainers, from a configuration."""
 
 from ntl_jax.experience.scorer import ExtractionError
+from ntl_jax.rollout.engine import WorkersLostError
 from ntl_jax.train.run import run
 from ntl_jax.train.stops import NonFiniteError, RewardError, Terminated
 from ntl_jax.train.trainers import (
@@ -19,6 +20,7 @@ __all__ = [
     "NonFiniteError",
     "RewardError",
     "Terminated",
+    "WorkersLostError",
     "create_all_tokens_ntl_trainer",
     "create_final_answer_ntl_trainer",
     "create_ntl_trainer",

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds the components of a run from its configuration: the one file that knows every class.
+"""Builds the components of a run from its configuration: the one file that knows every class of training.
 
-Policy and prompts have their own builders (`ntl_jax.train.policy`, `ntl_jax.train.prompts`). Each function takes only
-what it needs.
+Policy, prompts and engines have their own builders (`ntl_jax.train.policy`, `prompts`, `engines`). Each function takes
+only what it needs.
 """
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ntl_jax.config import RolloutSection, RunConfig
+from ntl_jax.config import RunConfig
 from ntl_jax.experience.builder import ExperienceBuilder
 from ntl_jax.experience.collector import Collector
 from ntl_jax.experience.digits.forward_pass import DigitPass
@@ -19,7 +19,7 @@ from ntl_jax.experience.scorer import Scorer
 from ntl_jax.models import Critic, num_row_shards, shardings
 from ntl_jax.records import Params, Sampling
 from ntl_jax.rewards import needs_numbers
-from ntl_jax.rollout import JaxEngine, RolloutEngine, VllmEngine
+from ntl_jax.rollout import RolloutEngine
 from ntl_jax.rollout.engine import check_positions
 from ntl_jax.rows.layout import Layout, choose_kind, samples_together
 from ntl_jax.rows.padding import RowShape
@@ -28,44 +28,12 @@ from ntl_jax.train.evaluation import Evaluator
 from ntl_jax.train.policy import Policy
 from ntl_jax.train.prompts import Prompts
 from ntl_jax.train.stages.policy_optimization import PPOTrainer
-from ntl_jax.train.stages.sample_source import Lockstep
+from ntl_jax.train.stages.sample_source import FixedLag, Lockstep, SampleSource
 from ntl_jax.train.stages.supervised import SupervisedTrainer, SupervisedUpdate
 from ntl_jax.update.state import init_params
 from ntl_jax.update.terms import PPOTerms
 
 CRITIC_SEED = 1  # added to the run's seed
-
-
-def build_engine(rollout: RolloutSection, policy: Policy, *, max_prompt_tokens: int) -> RolloutEngine:
-    """The rollout engine.
-
-    Args:
-        rollout: its ``engine`` and related settings.
-        policy: the policy to sample from.
-        max_prompt_tokens: length of the longest prompt.
-
-    Raises:
-        ValueError: for an engine that is not installed, or cannot sample from this policy.
-    """
-    match rollout.engine:
-        case "jax":
-            return JaxEngine(
-                policy.model,
-                policy.digits,
-                mesh=policy.mesh,
-                slots=rollout.slots or rollout.prompts_per_step * rollout.num_samples,
-                max_prompt_tokens=max_prompt_tokens,
-                tokenizer=policy.tokenizer,
-            )
-        case "vllm":
-            return VllmEngine(
-                policy.model,
-                policy.digits,
-                max_prompt_tokens=max_prompt_tokens,
-                max_tokens=rollout.max_tokens,
-                tokenizer=policy.tokenizer if rollout.stop_strings else None,
-                settings=rollout.vllm,
-            )
 
 
 def build_task(config: RunConfig) -> Task:
@@ -152,9 +120,22 @@ def ppo_trainer(
         mesh=policy.mesh,
     )
     collector = Collector(config, prompts.train, engine, digits, scorer, _sampling(config, policy))
-    terms, source = PPOTerms(config, policy.table, policy.graph, graph), Lockstep(engine, collector)
-    parts = {"terms": terms, "source": source, "builder": builder, "layout": layout, "engine": engine}
+    terms = PPOTerms(config, policy.table, policy.graph, graph)
+    parts = {
+        "terms": terms,
+        "source": _source(config, engine, collector),
+        "builder": builder,
+        "layout": layout,
+        "engine": engine,
+    }
     return PPOTrainer(config, policy, params, critic=critic, **parts)
+
+
+def _source(config: RunConfig, engine: RolloutEngine, collector: Collector) -> SampleSource:
+    lag = config.rollout.max_staleness
+    if not lag:
+        return Lockstep(engine, collector)
+    return FixedLag(engine, collector, max_staleness=lag, num_iterations=config.trainer.steps)
 
 
 def check_run(config: RunConfig, policy: Policy, prompts: Prompts) -> None:

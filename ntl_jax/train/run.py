@@ -12,12 +12,14 @@ from rich.console import Console
 
 from ntl_jax.compilation_cache import keep_programs
 from ntl_jax.config import RunConfig
+from ntl_jax.experience.scored import Scored
 from ntl_jax.experience.scorer import LOGGER
 from ntl_jax.metrics import ProgressView, check_installed, print_comparison, print_header, read_lines
+from ntl_jax.rollout.engine import WorkersLostError
 from ntl_jax.train.checkpoints.resume import FINGERPRINTS, check_data, check_schedule, fingerprints, record
+from ntl_jax.train.engines import build_engine
 from ntl_jax.train.evaluation import Evaluator, evaluation_metrics
 from ntl_jax.train.factory import (
-    build_engine,
     build_evaluator,
     build_scoring,
     build_task,
@@ -76,6 +78,7 @@ def run(
             step's metrics and prompts.
         RewardError: when the reward function fails on every sample of a step; ``reward_errors.jsonl`` in the run folder
             holds the traceback of every failure, including those that did not end the run.
+        WorkersLostError: when a pool has lost too many workers; the stage is saved.
         Terminated: after SIGTERM, once the step is done and saved.
     """
     check_installed(config.tracking.backends)
@@ -100,7 +103,7 @@ def run(
         data = fingerprints(policy, params, prompts, scorer.reward)
         if saved is not None and not allow_changed_data:
             check_data(config, data, saved[1])
-        engine = build_engine(config.rollout, policy, max_prompt_tokens=prompts.longest)
+        engine = build_engine(config, policy, max_prompt_tokens=prompts.longest)
         stack.enter_context(contextlib.closing(engine))
         workdir.mkdir(parents=True, exist_ok=True)
         write_provenance(config, workdir)
@@ -190,13 +193,15 @@ class Driver:
             with ProgressView(stage.name, stage.total, start=step, console=self._console) as view:
                 while not finished:
                     step += 1
-                    metrics = self._step(stage, step)
+                    with self._saved_if_workers_are_lost(stage, step - 1, checkpoints):
+                        metrics, scored = stage.step()
+                    metrics = self._finish(stage, step, metrics, scored)
                     view.update(step, {LIVE[name]: metrics[name] for name in LIVE if name in metrics})
                     finished = step == stage.total or self._target_reached(stage)
                     ends = finished or self._termination.requested
                     if ends or step % self._settings.save_every == 0 or self._improved(checkpoints):
-                        meta = stage.position() | record(self._config, stage.name, self._data)
-                        checkpoints.save(step, stage.state, meta, self._held_out)
+                        stage.wait()
+                        self._save(stage, step, stage.position(), checkpoints)
                     if ends and not finished:
                         raise Terminated(f"terminated after step {step} of stage {stage.name}, which is saved")
         if step < stage.total:
@@ -206,10 +211,10 @@ class Driver:
     def _begin(self, stage: Stage, checkpoints: "Checkpointer") -> int:
         """The step to continue from. The initial policy of a stage may use the held-out metrics of the stage before."""
         if self._resume and checkpoints.latest_step() is not None:
-            step, state, position, self._held_out = checkpoints.restore(stage.state)
+            step, state, position, self._held_out, arrived = checkpoints.restore(stage.state)
             if FINGERPRINTS in position:  # rows are unchanged, or allowed to change in number
                 position["cursor"]["num_rows"] = stage.position()["cursor"]["num_rows"]
-            stage.restore(state, position)
+            stage.restore(state, position, arrived)
             if step < stage.total and not self._target_reached(stage):
                 self._journal.cut_back(stage.name, step)  # else its lines are complete, and others may follow
             return step
@@ -219,9 +224,25 @@ class Driver:
             self._journal.write(stage.name, 0, self._held_out, None)
         return 0
 
-    def _step(self, stage: Stage, step: int) -> dict[str, float]:
-        """Runs one step of the stage and writes its results; returns its metrics."""
-        metrics, scored = stage.step()
+    def _save(self, stage: Stage, step: int, position: Mapping[str, Any], checkpoints: "Checkpointer") -> None:
+        meta = {**position, **record(self._config, stage.name, self._data)}
+        checkpoints.save(step, stage.state, meta, self._held_out, stage.arrived())
+
+    @contextlib.contextmanager
+    def _saved_if_workers_are_lost(self, stage: Stage, step: int, checkpoints: "Checkpointer") -> Iterator[None]:
+        """Saves the stage as it was after ``step`` if the context ends with a WorkersLostError, which is raised."""
+        position = stage.position()
+        try:
+            yield
+        except WorkersLostError as error:
+            if checkpoints.latest_step() != step:
+                self._save(stage, step, position, checkpoints)
+            raise WorkersLostError(
+                f"stage {stage.name} is saved after step {step}; --resume goes on. {error}"
+            ) from error
+
+    def _finish(self, stage: Stage, step: int, metrics: dict[str, float], scored: Scored | None) -> dict[str, float]:
+        """Checks and writes the results of a step, and evaluates if it is time; returns all metrics."""
         if scored is not None:
             self._journal.write_reward_errors(stage.name, step, scored)
             stop_if_unrewarded(stage.name, step, scored, self._folder)
@@ -232,6 +253,7 @@ class Driver:
         return metrics
 
     def _evaluate(self, stage: Stage, step: int) -> dict[str, float]:
+        stage.wait()
         evaluation = self._evaluator(stage.weights())
         self._journal.write_evaluation(stage.name, step, evaluation)
         return evaluation_metrics(evaluation)

@@ -9,7 +9,8 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from ntl_jax.config import NTLSection, RunConfig
-from ntl_jax.train.factory import build_engine, build_scoring, build_task, check_run, ppo_trainer
+from ntl_jax.train.engines import build_engine
+from ntl_jax.train.factory import build_scoring, build_task, check_run, ppo_trainer
 from ntl_jax.train.policy import build_params, build_policy
 from ntl_jax.train.prompts import build_prompts
 from ntl_jax.train.stages.policy_optimization import PPOTrainer
@@ -70,7 +71,7 @@ def create_ppo_trainer(
     scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
     check_run(config, policy, prompts)
     params = build_params(policy, seed=config.seed)
-    engine = build_engine(config.rollout, policy, max_prompt_tokens=prompts.longest)
+    engine = build_engine(config, policy, max_prompt_tokens=prompts.longest)
     return ppo_trainer(config, policy, params, prompts, engine, scorer, digits)
 
 

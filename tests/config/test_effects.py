@@ -31,6 +31,10 @@ ON = {
     **{f"rollout.vllm.{name}": {"rollout.engine": "vllm"} for name in (
         "dtype", "tensor_parallel_size", "max_num_seqs", "gpu_memory_utilization", "kv_cache_memory_bytes",
         "quantization", "enforce_eager", "options", "bucket_mib")},
+    **{f"rollout.pool.{name}": {"rollout.engine": "pool"} for name in (
+        "workers", "engine", "cpus_per_worker", "gpus_per_worker", "resources", "address", "max_restarts",
+        "min_workers", "timeout_s")},
+    "rollout.max_staleness": {"rollout.engine": "pool"},
     "algorithm.normalize_groups": {},
     **{f"algorithm.clipped.{name}": {} for name in ("clip_low", "clip_high", "dual_clip")},
     **{f"algorithm.{kind}.{name}": {"algorithm.objective": kind} for kind in ("gspo", "cispo")

@@ -91,7 +91,7 @@ def test_a_value_of_another_type_is_a_problem_whatever_the_setting(path):
         ("model", None, "must be ModelSection"),
         ("algorithm.optimizer", {"learning_rate": 1.0}, "must be OptimizerSection"),
         ("ntl.method", "MSE", "must be one of 'mse', 'wasserstein'; did you mean 'mse'?"),
-        ("rollout.engine", 3, "must be one of 'jax', 'vllm'"),
+        ("rollout.engine", 3, "must be one of 'jax', 'vllm', 'pool'"),
         ("rollout.vllm.options", ("block_size",), "must be engine arguments of vLLM like 'block_size=32'"),
         ("name", "", "must be the name of a folder, without / and \\"),
     ],

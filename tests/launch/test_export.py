@@ -74,7 +74,7 @@ def test_parameters_that_lay_on_eight_devices_are_exported_from_one(setup, tmp_p
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.json").write_text(config_to_json(config))
     with contextlib.closing(Checkpointer(tmp_path / "run", "warm_start")) as checkpoints:
-        checkpoints.save(2, state, {}, {})
+        checkpoints.save(2, state, {}, {}, {})
     said = export.export(tmp_path / "run", tmp_path / "policy")
     assert said == f"{tmp_path / 'policy'}: the policy of {tmp_path / 'run'} after step 2 of stage warm_start"
     chex.assert_trees_all_equal(nnx.state(load_hf(tmp_path / "policy"), nnx.Param), params)

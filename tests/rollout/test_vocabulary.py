@@ -14,7 +14,8 @@ from ntl_jax.data.tokenizer import BUILT_IN
 from ntl_jax.models import save_hf
 from ntl_jax.records import Sampling, Version, Weights
 from ntl_jax.rollout.vocabulary import Vocabulary, agree
-from ntl_jax.train.factory import build_engine, check_run
+from ntl_jax.train.engines import build_engine
+from ntl_jax.train.factory import check_run
 from ntl_jax.train.header import describe_ends, describe_ids
 from ntl_jax.train.policy import build_params, build_policy
 from tests.small_tokenizers import make_tokenizer
@@ -82,7 +83,7 @@ def test_an_untrained_policy_samples_only_tokens_of_its_tokenizer(setup, saved, 
     assert (policy.model.num_tokens, policy.model.vocab_size) == (492, 512)
     assert "492 tokens, 20 padding ids that are never sampled" in describe_ids(policy)
     sampling = Sampling(num_samples=4, max_tokens=24, stop_token_ids=policy.vocabulary.stop_token_ids)
-    engine = build_engine(config.rollout, policy, max_prompt_tokens=setup.prompts.longest)
+    engine = build_engine(config, policy, max_prompt_tokens=setup.prompts.longest)
     engine.publish(Weights(Version(0), build_params(policy, seed=0)))
     trajectories = engine.generate(setup.prompts.train[:96], sampling, seed=0)
     engine.close()

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from ntl_jax.experience.scored import Scored
 from ntl_jax.records import Version, Weights
+from ntl_jax.rollout.flat_trajectories import FlatTrajectories
 from ntl_jax.train.stages.stage import Stage
 from ntl_jax.update.state import ModelState, TrainState
 
@@ -59,7 +60,13 @@ class CountingStage(Stage):
     def position(self) -> dict[str, Any]:
         return {"count": self._count, "cursor": self._cursor}
 
-    def restore(self, state: TrainState, position: Mapping[str, Any]) -> None:
+    def wait(self) -> None:
+        """Samples nothing."""
+
+    def arrived(self) -> FlatTrajectories:
+        return {}
+
+    def restore(self, state: TrainState, position: Mapping[str, Any], arrived: FlatTrajectories) -> None:
         self.state, self._count, self._cursor = state, position["count"], position["cursor"]
 
 

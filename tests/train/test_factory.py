@@ -11,7 +11,8 @@ import pytest
 from ntl_jax.config import KLSection, NTLSection, RewardSection
 from ntl_jax.data import load_tokenizer
 from ntl_jax.rollout import JaxEngine
-from ntl_jax.train.factory import build_engine, build_evaluator, build_scoring, build_task, check_run
+from ntl_jax.train.engines import build_engine
+from ntl_jax.train.factory import build_evaluator, build_scoring, build_task, check_run
 from ntl_jax.train.policy import build_policy
 
 
@@ -21,8 +22,8 @@ def with_rollout(config, **fields):
 
 def test_the_jax_engine_samples_all_of_an_iteration_at_once_unless_told_otherwise(setup):
     for slots, expected in ((None, 16), (4, 4)):
-        rollout = dataclasses.replace(setup.config.rollout, slots=slots)
-        engine = build_engine(rollout, setup.policy, max_prompt_tokens=setup.prompts.longest)
+        config = with_rollout(setup.config, slots=slots)
+        engine = build_engine(config, setup.policy, max_prompt_tokens=setup.prompts.longest)
         assert isinstance(engine, JaxEngine) and engine._setup.slots == expected
         engine.close()
 

@@ -41,7 +41,7 @@ class Given(SampleSource):
     def position(self) -> dict[str, Any]:
         return {}
 
-    def restore(self, position) -> None:
+    def restore(self, position, arrived) -> None:
         pass
 
 

@@ -78,7 +78,7 @@ def test_parameters_depend_on_the_seed_and_the_graph_makes_a_module_of_them():
 def test_a_checkpoint_holds_every_model_with_moments_and_average_bit_for_bit(state, tmp_path):
     empty = jax.tree.map(jnp.zeros_like, state)
     with contextlib.closing(Checkpointer(tmp_path, "ppo")) as checkpoints:
-        checkpoints.save(1, state, {}, {})
+        checkpoints.save(1, state, {}, {}, {})
         restored = checkpoints.restore(empty)[1]
     chex.assert_trees_all_equal(restored, state)
     assert jax.tree.map(lambda x: x.sharding, restored) == jax.tree.map(lambda x: x.sharding, state)

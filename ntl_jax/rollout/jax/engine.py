@@ -12,9 +12,10 @@ import dataclasses
 from collections.abc import Sequence
 
 import jax
+import numpy as np
 
 from ntl_jax.data.tokenizer import Tokenizer
-from ntl_jax.models import ModelConfig, abstract_decoder
+from ntl_jax.models import ModelConfig, abstract_decoder, shardings
 from ntl_jax.numerals import NumberTable, TokenDecoder
 from ntl_jax.records import Params, Request, Trajectory, Weights
 from ntl_jax.rollout.engine import RolloutEngine, check_finished, check_published, check_requests
@@ -35,6 +36,8 @@ class JaxEngine(RolloutEngine):
         tile_slots: if there are more slots, and data and fsdp are 1: most rows that one program decodes. Unfinished
             samples are dealt anew, by length, to as few programs as hold them. None: 128 on CPU where
             responses can end before ``max_tokens``, else all slots.
+        num_prompts: groups of slots are laid out for so many prompts; None: for those that are known when sampling
+            begins. It can change last bits, as in `Round`: engines with the same number agree.
         tokenizer: for stop strings; without a tokenizer they are refused.
 
     Example:
@@ -66,6 +69,7 @@ class JaxEngine(RolloutEngine):
         slots: int,
         max_prompt_tokens: int,
         tile_slots: int | None = None,
+        num_prompts: int | None = None,
         tokenizer: Tokenizer | None = None,
     ):
         super().__init__()
@@ -75,7 +79,9 @@ class JaxEngine(RolloutEngine):
         self._shapes = _shapes(shapes)
         decode_text = None if tokenizer is None else TokenDecoder(tokenizer)
         by_layer = abstract_decoder(dataclasses.replace(model, scan_layers=False))[0]
-        self._setup = Setup(model, graph, by_layer, table, mesh, slots, tile_slots, max_prompt_tokens, decode_text)
+        self._setup = Setup(
+            model, graph, by_layer, table, mesh, slots, tile_slots, max_prompt_tokens, decode_text, num_prompts
+        )
         self._tokenizer = tokenizer
         self._weights: Weights | None = None
         self._closed = False
@@ -95,7 +101,7 @@ class JaxEngine(RolloutEngine):
                 f"weights of {weights.version} do not fit the engine's policy: {len(differing)} arrays differ, such as "
                 f"{differing[0]}: {shapes.get(differing[0])}, not {self._shapes.get(differing[0])}. Make a new engine"
             )
-        self._weights = weights
+        self._weights = _on_devices(weights, self._setup.mesh)
 
     def retract(self) -> None:
         check_finished(self.unfinished)
@@ -160,6 +166,13 @@ class JaxEngine(RolloutEngine):
     def _check_open(self) -> None:
         if self._closed:
             raise RuntimeError("the JAX engine cannot go on: it is closed")
+
+
+def _on_devices(weights: Weights, mesh: jax.sharding.Mesh) -> Weights:
+    """The weights themselves, or a copy on the devices of weights on the host."""
+    if not any(isinstance(x, np.ndarray) for x in jax.tree.leaves(weights.params)):
+        return weights
+    return dataclasses.replace(weights, params=jax.device_put(weights.params, shardings(weights.params, mesh)))
 
 
 def _shapes(params: Params) -> dict[str, tuple[int, ...]]:

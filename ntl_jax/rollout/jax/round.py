@@ -61,6 +61,7 @@ class Setup:
         tile_slots: as in `JaxEngine`.
         max_prompt_tokens: longest prompt, P.
         decode_text: decodes text for stop strings; None without a tokenizer.
+        num_prompts: as in `JaxEngine`.
     """
 
     model: ModelConfig
@@ -72,6 +73,7 @@ class Setup:
     tile_slots: int | None
     max_prompt_tokens: int
     decode_text: TokenDecoder | None
+    num_prompts: int | None
 
 
 class Round:
@@ -89,7 +91,7 @@ class Round:
     def __init__(self, setup: Setup, weights: Weights, sampling: Sampling, *, num_requests: int):
         self.kind = sampling, weights
         self._setup, self._weights, self._sampling = setup, weights, sampling
-        self._geometry = geometry = _geometry(setup, sampling, num_requests)
+        self._geometry = geometry = _geometry(setup, sampling, setup.num_prompts or num_requests)
         self._decoding = dataclasses.replace(geometry, graph=setup.by_layer)
         self._params = layer_arrays(weights.params, setup.model.num_layers)
         self._tile = _tile_shape(setup, sampling, geometry.num_slots)

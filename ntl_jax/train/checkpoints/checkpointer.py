@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from ntl_jax.metrics import STAGES
 from ntl_jax.records import Params
+from ntl_jax.rollout.flat_trajectories import FlatTrajectories
 from ntl_jax.train.checkpoints.stacking import restore_as
 from ntl_jax.update.state import TrainState
 
@@ -45,7 +47,14 @@ class Checkpointer:
         self._folder = (run / FOLDER / stage).absolute()
         self._manager = ocp.CheckpointManager(self._folder, options=options)
 
-    def save(self, step: int, state: TrainState, meta: Mapping[str, object], held_out: Mapping[str, float]) -> None:
+    def save(
+        self,
+        step: int,
+        state: TrainState,
+        meta: Mapping[str, object],
+        held_out: Mapping[str, float],
+        arrived: FlatTrajectories,
+    ) -> None:
         """Writes a checkpoint atomically.
 
         Args:
@@ -53,8 +62,12 @@ class Checkpointer:
             state: the trainer's state.
             meta: JSON with the trainer's position and the record that `resume` compares.
             held_out: metrics of the policy's evaluation; empty without an evaluation at this step.
+            arrived: samples for later steps; empty if there are none.
         """
-        arguments = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(dict(meta)))
+        items: dict[str, Any] = {"state": ocp.args.StandardSave(state), "meta": ocp.args.JsonSave(dict(meta))}
+        if arrived:
+            items["arrived"] = ocp.args.StandardSave(dict(arrived))
+        arguments = ocp.args.Composite(**items)
         self._manager.save(step, args=arguments, metrics=dict(held_out), force=True)
         self._manager.wait_until_finished()
 
@@ -70,8 +83,8 @@ class Checkpointer:
         step = self._manager.best_step()
         return float("-inf") if step is None else _accuracy(self._manager.metrics(step))
 
-    def restore(self, like: TrainState) -> tuple[int, TrainState, dict[str, Any], dict[str, float]]:
-        """The newest checkpoint: its step, the state placed like ``like``, its meta, its held-out metrics.
+    def restore(self, like: TrainState) -> tuple[int, TrainState, dict[str, Any], dict[str, float], FlatTrajectories]:
+        """The newest checkpoint: step, the state placed like ``like``, meta, held-out metrics, samples for later steps.
 
         Raises:
             ValueError: if its arrays differ in shape from those of ``like``. Layers may be stacked in one of them.
@@ -90,7 +103,14 @@ class Checkpointer:
                 f"the state of {self._folder / str(step)} does not fit this run's policy and optimizer: resume with "
                 f"the model, tokenizer and optimizer that the run began with, or start a new run. {error}"
             ) from error
-        return step, state, self.meta(step), dict(self._manager.metrics(step) or {})
+        return step, state, self.meta(step), dict(self._manager.metrics(step) or {}), self._arrived(step)
+
+    def _arrived(self, step: int) -> FlatTrajectories:
+        if not (self._folder / str(step) / "arrived").exists():
+            return {}
+        arguments = ocp.args.Composite(arrived=ocp.args.StandardRestore())
+        arrays = self._manager.restore(step, args=arguments)["arrived"]
+        return {name: np.asarray(array) for name, array in arrays.items()}
 
     def meta(self, step: int) -> dict[str, Any]:
         """The metadata saved with the state."""

@@ -23,6 +23,7 @@ from ntl_jax.metrics import Clock, MetricSums
 from ntl_jax.models import batch_sharding, num_row_shards, shardings
 from ntl_jax.records import AnyRows, Batch, Experience, Params, Version, Weights
 from ntl_jax.rollout import RolloutEngine
+from ntl_jax.rollout.flat_trajectories import FlatTrajectories
 from ntl_jax.rows.layout import Layout
 from ntl_jax.rows.packing import pack, padding_fraction
 from ntl_jax.rows.passes import take_rows
@@ -166,9 +167,15 @@ class PPOTrainer(Stage):
     def position(self) -> dict[str, Any]:
         return self._source.position() | {"iteration": self.iteration, "kl_weight": self._kl.beta}
 
-    def restore(self, state: TrainState, position: Mapping[str, Any]) -> None:
+    def wait(self) -> None:
+        self._source.wait()
+
+    def arrived(self) -> FlatTrajectories:
+        return self._source.arrived()
+
+    def restore(self, state: TrainState, position: Mapping[str, Any], arrived: FlatTrajectories) -> None:
         self.state, self.iteration = state, position["iteration"]
-        self._source.restore(position)
+        self._source.restore(position, arrived)
         self._kl = dataclasses.replace(self._kl, beta=position["kl_weight"])
 
 

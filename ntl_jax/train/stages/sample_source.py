@@ -5,14 +5,25 @@ import abc
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ntl_jax.experience.collector import Collector, Samples
 from ntl_jax.metrics import Clock
 from ntl_jax.records import Params, Version, Weights
 from ntl_jax.rollout import RolloutEngine
+from ntl_jax.rollout.flat_trajectories import FlatTrajectories
 
 
 class SampleSource(abc.ABC):
-    """Scored samples, iteration by iteration."""
+    """Scored samples, iteration by iteration.
+
+    Args:
+        engine: samples responses.
+        collector: collects samples from the same engine.
+    """
+
+    def __init__(self, engine: RolloutEngine, collector: Collector):
+        self._engine, self._collect = engine, collector
 
     @abc.abstractmethod
     def samples(self, iteration: int, policy: Params, clock: Clock) -> Samples:
@@ -24,33 +35,61 @@ class SampleSource(abc.ABC):
             clock: records a lap per part.
         """
 
-    @abc.abstractmethod
+    def wait(self) -> None:
+        """Waits until the engine has nothing left to sample, so that others can use it; the samples are kept."""
+        self._collect.wait()
+
     def position(self) -> dict[str, Any]:
         """The source's position for a checkpoint, as JSON."""
+        return self._collect.position()
 
-    @abc.abstractmethod
-    def restore(self, position: Mapping[str, Any]) -> None:
-        """Continues from a checkpoint's position."""
+    def arrived(self) -> FlatTrajectories:
+        """Samples for later iterations, which a checkpoint holds beside the position."""
+        return self._collect.arrived()
+
+    def restore(self, position: Mapping[str, Any], arrived: FlatTrajectories) -> None:
+        """Continues from a checkpoint's position, with the samples that it holds."""
+        self._collect.restore(position, arrived)
 
 
 class Lockstep(SampleSource):
-    """Each iteration learns from samples of the newest policy: sampling and updates alternate, weights are not copied.
-
-    Args:
-        engine: samples responses.
-        collector: collects samples from the same engine.
-    """
-
-    def __init__(self, engine: RolloutEngine, collector: Collector):
-        self._engine, self._collect = engine, collector
+    """Each iteration learns from samples of the newest policy: sampling and updates alternate, nothing is copied."""
 
     def samples(self, iteration: int, policy: Params, clock: Clock) -> Samples:
         with self._engine.lending(Weights(Version(iteration), policy)):
             clock.lap("update_weights")
+            self._collect.begin(iteration)
             return self._collect(policy, iteration, clock)
 
-    def position(self) -> dict[str, Any]:
-        return {"cursor": self._collect.cursor.state()}
 
-    def restore(self, position: Mapping[str, Any]) -> None:
-        self._collect.cursor.restore(position["cursor"])
+class FixedLag(SampleSource):
+    """Iteration k learns from samples of the policy before iteration k - S, drawn while updates went on.
+
+    The lag is strict, since every token is written by one version, and deterministic, since it does not depend on how
+    fast anything is: it is kept by waiting. The first S iterations learn from samples of the initial policy.
+
+    Args:
+        engine: copies what it publishes, so that updates may go on while it samples.
+        collector: collects samples from the same engine.
+        max_staleness: S.
+        num_iterations: no samples are drawn for iterations from this one on.
+    """
+
+    def __init__(self, engine: RolloutEngine, collector: Collector, *, max_staleness: int, num_iterations: int):
+        super().__init__(engine, collector)
+        self._lag, self._end = max_staleness, num_iterations
+
+    def samples(self, iteration: int, policy: Params, clock: Clock) -> Samples:
+        self._engine.publish(Weights(Version(iteration), policy))
+        assert not self._engine.lent, "updates go on while this engine samples"
+        self._collect.resubmit()
+        next_iteration = max(self._collect.begun, default=iteration - 1) + 1
+        for later in range(next_iteration, min(iteration + self._lag + 1, self._end)):
+            self._collect.begin(later)
+        # Refills and greedy responses of this iteration have its version, which the engine holds still.
+        self._engine.publish(Weights(Version(max(0, iteration - self._lag)), None))
+        clock.lap("update_weights")
+        samples = self._collect(policy, iteration, clock)
+        ages = [iteration - t.version.iteration for t in samples.scored.trajectories]
+        staleness = {"staleness/mean": float(np.mean(ages)), "staleness/max": float(max(ages))}
+        return samples._replace(metrics=samples.metrics | staleness)

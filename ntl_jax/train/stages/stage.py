@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from ntl_jax.experience.scored import Scored
 from ntl_jax.records import Weights
+from ntl_jax.rollout.flat_trajectories import FlatTrajectories
 from ntl_jax.update.state import TrainState
 
 
@@ -46,7 +47,15 @@ class Stage(abc.ABC):
         """What a checkpoint needs in addition to the state, as JSON."""
 
     @abc.abstractmethod
-    def restore(self, state: TrainState, position: Mapping[str, Any]) -> None:
+    def wait(self) -> None:
+        """Waits until the rollout engine samples nothing for this stage, before an evaluation or a checkpoint."""
+
+    @abc.abstractmethod
+    def arrived(self) -> FlatTrajectories:
+        """Samples for later steps, which a checkpoint holds beside the position; empty if there are none."""
+
+    @abc.abstractmethod
+    def restore(self, state: TrainState, position: Mapping[str, Any], arrived: FlatTrajectories) -> None:
         """Continues where a checkpoint was written."""
 
     def is_evaluated(self, step: int) -> bool:

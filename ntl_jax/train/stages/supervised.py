@@ -15,6 +15,7 @@ from ntl_jax.config import RunConfig
 from ntl_jax.data import DataCursor
 from ntl_jax.models import batch_sharding, shardings
 from ntl_jax.records import Batch, Params, Prompt, Targets, Version, Weights
+from ntl_jax.rollout.flat_trajectories import FlatTrajectories
 from ntl_jax.rows.padding import RowShape, pad_rows
 from ntl_jax.rows.passes import predictor_states
 from ntl_jax.train.policy import Policy
@@ -136,6 +137,12 @@ class SupervisedTrainer(Stage):
     def position(self) -> dict[str, Any]:
         return {"cursor": self._cursor.state()}
 
-    def restore(self, state: TrainState, position: Mapping[str, Any]) -> None:
+    def wait(self) -> None:
+        """Does nothing: the stage samples nothing."""
+
+    def arrived(self) -> FlatTrajectories:
+        return {}
+
+    def restore(self, state: TrainState, position: Mapping[str, Any], arrived: FlatTrajectories) -> None:
         self.state = state
         self._cursor.restore(position["cursor"])

@@ -21,7 +21,7 @@ def run(tmp_path):
     with contextlib.closing(Checkpointer(tmp_path, "ppo", keep_last=2)) as checkpoints:
         for step in range(1, 6):
             held_out = {1: {"val/accuracy": 0.3}, 2: {"val/accuracy": 0.7}, 3: {"val/accuracy": 0.5}}.get(step, {})
-            checkpoints.save(step, state_at(step), {"cursor": step}, held_out)
+            checkpoints.save(step, state_at(step), {"cursor": step}, held_out, {})
         assert checkpoints.best_accuracy() == 0.7
     return tmp_path
 
@@ -33,7 +33,7 @@ def test_the_newest_and_the_best_are_kept(run):
 
 def test_a_resumed_run_gets_state_position_and_evaluation_of_the_newest(run):
     with contextlib.closing(Checkpointer(run, "ppo")) as checkpoints:
-        step, state, meta, held_out = checkpoints.restore(state_at(0))
+        step, state, meta, held_out, _ = checkpoints.restore(state_at(0))
         assert checkpoints.best_accuracy() == 0.7
     assert (step, int(state.step), meta, held_out) == (5, 5, {"cursor": 5}, {})
     np.testing.assert_array_equal(state.policy.params["weight"], state_at(5).policy.params["weight"])
@@ -49,14 +49,14 @@ def test_the_policy_alone_comes_from_the_newest_or_the_best(run, which, step):
 def test_the_best_of_checkpoints_that_were_never_evaluated_is_the_newest(tmp_path):
     with contextlib.closing(Checkpointer(tmp_path, "warm_start")) as checkpoints:
         for step in (1, 2):
-            checkpoints.save(step, state_at(step), {}, {})
+            checkpoints.save(step, state_at(step), {}, {}, {})
         assert checkpoints.best_accuracy() == float("-inf")
     assert restore_policy(tmp_path, state_at(0).policy.params, "best")[:2] == ("warm_start", 2)
 
 
 def test_the_last_stage_with_a_checkpoint_counts(run):
     with contextlib.closing(Checkpointer(run, "warm_start")) as checkpoints:
-        checkpoints.save(9, state_at(9), {}, {"val/accuracy": 0.9})
+        checkpoints.save(9, state_at(9), {}, {"val/accuracy": 0.9}, {})
     assert restore_policy(run, state_at(0).policy.params)[:2] == ("ppo", 5)
 
 
@@ -64,7 +64,7 @@ def test_the_last_stage_with_a_checkpoint_counts(run):
 def test_a_state_comes_back_with_its_average_and_the_policy_is_the_average_where_one_is_kept(tmp_path, average):
     state = state_at(3, average)
     with contextlib.closing(Checkpointer(tmp_path, "ppo")) as checkpoints:
-        checkpoints.save(3, state, {}, {})
+        checkpoints.save(3, state, {}, {}, {})
         restored = checkpoints.restore(state_at(0, None if average is None else 0.0))[1]
     chex.assert_trees_all_equal(restored, state)
     assert (restored.policy.average is None) == (average is None)
@@ -77,7 +77,7 @@ def test_an_average_comes_in_the_dtype_of_the_parameters(tmp_path):
     params = {"weight": jnp.zeros((2, 3), jnp.bfloat16)}
     state = TrainState(jnp.int32(1), {"policy": ModelState(params, (), {"weight": jnp.ones((2, 3))})})
     with contextlib.closing(Checkpointer(tmp_path, "ppo")) as checkpoints:
-        checkpoints.save(1, state, {}, {})
+        checkpoints.save(1, state, {}, {}, {})
     found = restore_policy(tmp_path, params)[2]["weight"]
     assert found.dtype == jnp.bfloat16 and (found == 1).all()
 
@@ -86,7 +86,7 @@ def test_all_models_come_back(tmp_path):
     models = {"policy": state_at(1).policy, "critic": state_at(2, 5.0).policy}
     state = TrainState(jnp.int32(1), models)
     with contextlib.closing(Checkpointer(tmp_path, "ppo")) as checkpoints:
-        checkpoints.save(1, state, {}, {})
+        checkpoints.save(1, state, {}, {}, {})
         chex.assert_trees_all_equal(checkpoints.restore(state)[1], state)
     assert (restore_policy(tmp_path, state.policy.params)[2]["weight"] == 1).all()
 

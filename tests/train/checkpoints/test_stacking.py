@@ -39,8 +39,8 @@ def test_parameters_moments_and_average_restore_into_the_other_layout(tmp_path, 
     both = [state_of(stacked(params), optimizer), state_of(params, optimizer)]
     saved, like = both if stacked_first else both[::-1]
     with contextlib.closing(Checkpointer(tmp_path, "ppo")) as checkpoints:
-        checkpoints.save(3, numbered(saved), {"cursor": 3}, {})
-        step, restored, meta, _ = checkpoints.restore(like)
+        checkpoints.save(3, numbered(saved), {"cursor": 3}, {}, {})
+        step, restored, meta, *_ = checkpoints.restore(like)
     assert (step, int(restored.step), meta) == (3, 3, {"cursor": 3})
     jax.tree.map(np.testing.assert_array_equal, restored, numbered(like))
     jax.tree.map(lambda a, b: np.testing.assert_equal(a.sharding, b.sharding), restored, like)

@@ -184,7 +184,7 @@ def test_the_weight_of_the_divergence_is_steered_and_part_of_the_position(shared
     # Before the second iteration the policy has not moved: the weight falls by the largest step, 20% * 16 / 160.
     assert second["actor/kl_weight"] == pytest.approx(0.1 * 0.98) and third["actor/kl_weight"] != 0.1
     again = changed.trainer()
-    again.restore(trainer.state, trainer.position())
+    again.restore(trainer.state, trainer.position(), {})
     assert again.position() == trainer.position() and again.position()["iteration"] == 3
 
 

@@ -46,7 +46,7 @@ def test_every_token_is_written_by_the_version_of_its_iteration_and_nothing_stay
 def test_a_source_that_is_restored_gives_the_samples_that_would_have_come(make):
     (source, _), (again, _) = make(), make()
     source.samples(0, {}, Clock())
-    again.restore(source.position())
+    again.restore(source.position(), source.arrived())
     expected, found = (x.samples(1, {}, Clock()).scored for x in (source, again))
     assert [p.draw for p in found.prompts] == [p.draw for p in expected.prompts]
     for mine, other in zip(found.trajectories, expected.trajectories, strict=True):

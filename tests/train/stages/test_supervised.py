@@ -67,7 +67,7 @@ def test_it_goes_on_where_it_stopped(setup, stepped):
     losses(again, 2)
     state, position = again.state, again.position()
     other = trainer_of(setup)
-    other.restore(state, position)
+    other.restore(state, position, {})
     assert losses(other, 2) == [metrics["warm_start/loss"] for metrics, _ in steps[2:]]
     chex.assert_trees_all_equal(other.state, trainer.state)
     assert other.position() == trainer.position()

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Ray cluster of a pool: a private one on this machine, or an existing one by address."""
+
+import contextlib
+import logging
+import os
+import pathlib
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+
+import ray
+
+SHARED_MEMORY = pathlib.Path("/dev/shm")
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a worker without GPUs sees what its environment says
+}
+"""Environment variables for Ray, unless the user has set them."""
+SPARE_BYTES = 96 * 2**20
+"""Room in the object store for Ray's own objects and for gaps between objects; Ray takes no store below 75 MiB."""
+GIB = 2**30
+
+
+def store_bytes(num_versions: int, version_bytes: int, trajectory_bytes: int) -> int:
+    """Size of an object store that holds versions of the weights and trajectories."""
+    return num_versions * version_bytes + trajectory_bytes + SPARE_BYTES
+
+
+def check_store(num_versions: int, version_bytes: int, trajectory_bytes: int, available: int, where: str) -> None:
+    """Raises unless the object store has room.
+
+    Args:
+        num_versions: versions of the weights that it holds at a time, ``max_staleness`` + 2.
+        version_bytes: size of one version.
+        trajectory_bytes: size of the trajectories in it.
+        available: bytes that there are.
+        where: what has them, for the message.
+
+    Raises:
+        ValueError: with the arithmetic.
+
+    Example:
+        >>> check_store(3, 2 * 2**30, 2**28, 4 * 2**30, "/dev/shm")
+        Traceback (most recent call last):
+        ...
+        ValueError: the pool's object store needs 6.3 GiB: 3 versions of the weights (rollout.max_staleness ...
+    """
+    needed = store_bytes(num_versions, version_bytes, trajectory_bytes)
+    if needed > available:
+        raise ValueError(
+            f"the pool's object store needs {needed / GIB:.1f} GiB: {num_versions} versions of the weights "
+            f"(rollout.max_staleness + 2) x {version_bytes / GIB:.1f} GiB + {trajectory_bytes / GIB:.1f} GiB of "
+            f"trajectories; {where} has {available / GIB:.1f} GiB: lower rollout.max_staleness, set "
+            "model.compute_dtype=bfloat16, or give it more memory (docker run --shm-size)"
+        )
+
+
+@contextlib.contextmanager
+def private_cluster(num_cpus: int, object_store_bytes: int) -> Iterator[None]:
+    """A Ray cluster of this process alone, which ends with it.
+
+    Args:
+        num_cpus: CPUs that Ray hands out; they need not exist.
+        object_store_bytes: size of the object store.
+    """
+    remove_leftovers()
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    # Ray's own processes die with the thread that starts them, so this must be one that lives as long as the run.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"os\.fork\(\) was called", category=RuntimeWarning)
+        ray.init(
+            address="local",
+            num_cpus=num_cpus,
+            include_dashboard=False,
+            object_store_memory=object_store_bytes,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextlib.contextmanager
+def existing_cluster(address: str) -> Iterator[None]:
+    """Joins a running Ray cluster, and leaves it.
+
+    Raises:
+        ValueError: if no cluster answers.
+    """
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"rollout.pool.address={address!r}: no Ray cluster answers ({error}): start one with 'ray start --head', "
+            "give its address (HOST:6379, or ray://HOST:10001 from outside), or None for a private cluster"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def free_store_bytes(address: str | None) -> tuple[int, str]:
+    """Bytes for objects and what has them: the shared memory of this machine, or the cluster's object stores."""
+    if address is None:
+        return shutil.disk_usage(SHARED_MEMORY).free, str(SHARED_MEMORY)
+    sizes = [node["Resources"].get("object_store_memory", 0) for node in ray.nodes() if node["Alive"]]
+    return int(min(sizes)), "the smallest object store of the cluster's nodes"
+
+
+def check_placement(demand: Mapping[str, float], num_workers: int) -> None:
+    """Raises unless the cluster has room for all workers.
+
+    Args:
+        demand: resources of one worker.
+        num_workers: number of workers.
+
+    Raises:
+        ValueError: naming what is short.
+    """
+    total = ray.cluster_resources()
+    short = [
+        f"{num_workers} x {amount:g} {name}, of which the cluster has {total.get(name, 0):g}"
+        for name, amount in demand.items()
+        if amount * num_workers > total.get(name, 0)
+    ]
+    if short:
+        raise ValueError(
+            f"the Ray cluster has no room for the pool's workers: they need {'; '.join(short)}. Lower "
+            "rollout.pool.workers or what each needs, or add nodes"
+        )
+
+
+def remove_leftovers() -> None:
+    """Removes shared memory of vLLM engines whose processes were killed; what a process has mapped stays."""
+    left = [path for path in SHARED_MEMORY.glob("vllm_dist_*") if path.owner() == pathlib.Path("/proc/self").owner()]
+    if not left:
+        return
+    mapped = set()
+    for maps in pathlib.Path("/proc").glob("[0-9]*/maps"):
+        with contextlib.suppress(OSError):
+            mapped |= {word for word in maps.read_text().split() if word.startswith(str(SHARED_MEMORY))}
+    for path in left:
+        if str(path) not in mapped:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The thread that keeps workers busy: hands out requests, takes what is finished, replaces workers that die."""
+
+import collections
+import dataclasses
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import NamedTuple
+
+from ntl_jax.records import Prompt, Request, Version
+from ntl_jax.rollout.engine import WorkersLostError
+from ntl_jax.rollout.flat_trajectories import FlatTrajectories
+from ntl_jax.rollout.pool.crew import Answer, Crew, Death, user_error
+from ntl_jax.rollout.pool.dealer import Dealer, Ticket
+from ntl_jax.rollout.pool.versions import StoredVersion
+from ntl_jax.rollout.pool.worker import Identity, Report
+
+BEAT_S = 1.0
+"""A worker answers when a request is done, or after this time and a step of its engine."""
+
+
+class Limits(NamedTuple):
+    """When a worker is given up, and when the pool is.
+
+    Args:
+        timeout_s: longest time without an answer; starting, loading weights and compiling included.
+        max_restarts: workers that may be replaced, in all.
+        min_workers: fewest workers to go on with.
+    """
+
+    timeout_s: float = 300.0
+    max_restarts: int = 16
+    min_workers: int = 1
+
+
+class Dispatcher:
+    """Runs the thread. All methods may be called from other threads.
+
+    Args:
+        make_crew: makes the crew, which answers through the given function.
+        num_workers: number of workers.
+        capacity: samples that a worker has at a time.
+        stored: where a version of the weights lies.
+        limits: when to give up.
+    """
+
+    def __init__(
+        self,
+        make_crew: Callable[[Answer], Crew],
+        num_workers: int,
+        *,
+        capacity: int,
+        stored: Callable[[Version], StoredVersion],
+        limits: Limits,
+    ):
+        self._events: queue.SimpleQueue[tuple[int, Future] | None] = queue.SimpleQueue()
+        self._crew = make_crew(lambda number, future: self._events.put((number, future)))
+        self._dealer, self._stored, self._limits = Dealer(capacity), stored, limits
+        self._changed = threading.Condition()
+        self._finished: collections.deque[tuple[Ticket, FlatTrajectories | None]] = collections.deque()
+        self._num_workers, self._num_restarts = num_workers, 0
+        self._failure: Exception | None = None
+        self._closing = False
+        self.deaths: list[Death] = []
+        self.reports: list[Report] = []
+        """Reports since they were last taken, for metrics."""
+        with self._changed:
+            self._hire()
+        self._thread = threading.Thread(target=self._run, name="ntl_jax pool", daemon=True)
+        self._thread.start()
+
+    @property
+    def unfinished(self) -> int:
+        with self._changed:
+            return self._dealer.unfinished + len(self._finished)
+
+    @property
+    def num_waiting(self) -> int:
+        with self._changed:
+            return self._dealer.num_waiting
+
+    @property
+    def num_restarts(self) -> int:
+        return self._num_restarts
+
+    @property
+    def versions(self) -> set[Version]:
+        """Versions that unfinished requests need."""
+        with self._changed:
+            return self._dealer.versions
+
+    @property
+    def identities(self) -> dict[int, Identity]:
+        """The workers that have started."""
+        with self._changed:
+            return {n: m.identity for n, m in self._crew.members.items() if m.identity is not None}
+
+    def wait_until_started(self) -> None:
+        """Waits for all workers.
+
+        Raises:
+            ValueError: with which an engine refused its settings.
+            WorkersLostError: if too few started.
+        """
+        with self._changed:
+            while self._failure is None and not all(m.identity for m in self._crew.members.values()):
+                self._changed.wait(BEAT_S)
+            self._check()
+
+    def submit(self, requests: Sequence[Request], version: Version) -> None:
+        """Queues requests to be sampled from a stored version."""
+        with self._changed:
+            self._check()
+            self._dealer.submit(requests, version)
+        self._events.put(None)
+
+    def take(self) -> list[tuple[Ticket, FlatTrajectories | None]]:
+        """Waits for finished requests and returns them with their samples: None for a quarantined request.
+
+        Returns nothing if there are no unfinished requests.
+        """
+        with self._changed:
+            while not self._finished and self._dealer.unfinished and self._failure is None:
+                self._changed.wait(BEAT_S)
+            if not self._finished:
+                self._check()
+            taken = list(self._finished)
+            self._finished.clear()
+            return taken
+
+    def resize(self, num_workers: int) -> None:
+        """Changes the number of workers; those who leave finish what they have."""
+        with self._changed:
+            self._check()
+            self._num_workers = num_workers
+            leaving = sorted(self._crew.members)[num_workers:]
+            for number in leaving:
+                self._dealer.leave(number)
+            self._hire()
+        self._events.put(None)
+
+    def close(self) -> None:
+        """Ends thread and workers."""
+        self._closing = True
+        self._events.put(None)
+        self._thread.join()
+        self._crew.close()
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _hire(self) -> None:
+        """Starts workers that are missing."""
+        staying = [number for number in self._crew.members if not self._dealer.is_leaving(number)]
+        for _ in range(self._num_workers - len(staying)):
+            self._crew.start()
+
+    def _run(self) -> None:
+        while not self._closing:
+            events = self._next_events()
+            with self._changed:
+                try:
+                    for number, future in events:
+                        if number in self._crew.members:  # else it was given up before
+                            self._read(number, future)
+                    self._give_up_silent()
+                    self._dispatch()
+                except Exception as error:  # handed to the thread that waits for results
+                    self._failure, self._closing = error, True
+                self._changed.notify_all()
+
+    def _next_events(self) -> list[tuple[int, Future]]:
+        """Waits for an event, but no longer than a beat, and takes all there are."""
+        events = []
+        try:
+            events.append(self._events.get(timeout=BEAT_S))
+            while True:
+                events.append(self._events.get_nowait())
+        except queue.Empty:
+            return [event for event in events if event is not None]
+
+    def _read(self, number: int, future: Future) -> None:
+        member = self._crew.members[number]
+        if (error := future.exception()) is not None:
+            self._bury(number, error)
+            return
+        member.calling, answer = False, future.result()
+        if isinstance(answer, Identity):
+            member.identity = answer
+            self._dealer.join(number)
+            return
+        self.reports.append(answer)
+        for request_number, samples in answer.finished:
+            self._finished.append((self._dealer.finish(number, request_number), samples))
+
+    def _give_up_silent(self) -> None:
+        now = time.monotonic()
+        for number, member in list(self._crew.members.items()):
+            if member.calling and now - member.since > self._limits.timeout_s:
+                self._bury(number, None)
+
+    def _bury(self, number: int, error: BaseException | None) -> None:
+        """Ends a dead worker, deals its requests again, and hires another one."""
+        death, started = self._crew.death(number, error), self._crew.members[number].identity is not None
+        self.deaths.append(death)
+        self._crew.end(number)
+        if not started and not self.identities and error is not None and (refusal := user_error(error)) is not None:
+            raise refusal
+        if started:
+            self._finished.extend((ticket, None) for ticket in self._dealer.bury(number))
+        missing = self._num_workers - len(self._crew.members)
+        if missing > 0 and self._num_restarts < self._limits.max_restarts:
+            self._num_restarts += 1
+            self._hire()
+        elif len(self._crew.members) < self._limits.min_workers:
+            raise WorkersLostError(
+                f"{len(self._crew.members)} of {self._num_workers} workers are left, rollout.pool.min_workers="
+                f"{self._limits.min_workers}, and all rollout.pool.max_restarts={self._limits.max_restarts} are used "
+                "up. Deaths:\n  " + "\n  ".join(map(str, self.deaths))
+            )
+
+    def _dispatch(self) -> None:
+        """Hands out requests to the workers that are not busy with a call, and lets them go on."""
+        ready = [n for n, m in self._crew.members.items() if m.identity is not None and not m.calling]
+        new = self._dealer.deal(ready)
+        for number in ready:
+            tickets = new.get(number, [])
+            if tickets or self._dealer.held_by(number):
+                requests = [(ticket.number, _without_text(ticket.request)) for ticket in tickets]
+                stored = self._stored(tickets[0].version) if tickets else None
+                self._crew.advance(number, requests, stored, BEAT_S)
+            elif self._dealer.is_leaving(number):
+                self._dealer.release(number)
+                self._crew.end(number)
+
+
+def _without_text(request: Request) -> Request:
+    """What an engine reads of a request; a prompt's own data may be large, or refuse to be pickled."""
+    prompt = request.prompt
+    return dataclasses.replace(request, prompt=Prompt(prompt.index, prompt.ids, "", "", draw=prompt.draw))

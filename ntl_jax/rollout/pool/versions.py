@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Versions of the weights in Ray's object store: the trainer puts each version there once, and workers pull it.
+
+A version is immutable and goes over in buckets, each an object. The next bucket is gathered from the devices while this
+one is copied. Every array carries a checksum, which the worker verifies.
+"""
+
+import functools
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from ntl_jax.records import Params, Version, Weights
+
+BUCKET_BYTES = 256 * 2**20
+"""Arrays that are gathered and copied together; a larger array is a bucket of its own."""
+CHECKSUM_THREADS = 2  # crc32 runs outside Python's lock, at some 3 GB/s per core
+
+
+class PulledWeightsError(RuntimeError):
+    """The weights that a worker pulled are not those that the trainer put into the store."""
+
+
+class StoredVersion(NamedTuple):
+    """One version of the weights in the object store.
+
+    Args:
+        version: identifies the weights.
+        tree: the parameters' tree; each leaf is the array's index.
+        buckets: references to lists of arrays; bfloat16 is stored as its bits, uint16.
+        checksums: crc32 of each array.
+        dtype: dtype of all arrays.
+        num_bytes: size of all arrays.
+    """
+
+    version: Version
+    tree: Params
+    buckets: tuple[Any, ...]
+    checksums: tuple[int, ...]
+    dtype: str
+    num_bytes: int
+
+
+def store(
+    weights: Weights, dtype: str, put: Callable[[list[np.ndarray]], Any], *, bucket_bytes: int = BUCKET_BYTES
+) -> StoredVersion:
+    """Gathers the weights from their devices, casts them there, and puts them into the object store.
+
+    Args:
+        weights: one version; its arrays are not read any more when this returns.
+        dtype: dtype in the store: "float32" or "bfloat16".
+        put: puts a bucket into the store and returns its reference, ``ray.put``.
+        bucket_bytes: most bytes of a bucket.
+    """
+    leaves, tree = jax.tree.flatten(weights.params)
+    references, checksums = [], []
+    with ThreadPoolExecutor(CHECKSUM_THREADS) as threads:
+        for arrays in _gathered(leaves, dtype, bucket_bytes):
+            sums = threads.map(zlib.crc32, arrays)
+            references.append(put(arrays))
+            checksums += sums
+    return StoredVersion(
+        weights.version,
+        jax.tree.unflatten(tree, range(len(leaves))),
+        tuple(references),
+        tuple(checksums),
+        dtype,
+        sum(jnp.dtype(dtype).itemsize * leaf.size for leaf in leaves),
+    )
+
+
+def pull(stored: StoredVersion, get: Callable[[Sequence[Any]], list[list[np.ndarray]]]) -> Weights:
+    """A version from the object store, whole and verified; its arrays lie in the store's memory and are read-only.
+
+    Args:
+        stored: where it lies.
+        get: fetches objects by their references, ``ray.get``.
+
+    Raises:
+        PulledWeightsError: naming the arrays whose checksum is wrong.
+    """
+    arrays = [array for bucket in get(list(stored.buckets)) for array in bucket]
+    with ThreadPoolExecutor(CHECKSUM_THREADS) as threads:
+        found = tuple(threads.map(zlib.crc32, arrays))
+    if damaged := [index for index, (a, b) in enumerate(zip(found, stored.checksums, strict=True)) if a != b]:
+        raise PulledWeightsError(
+            f"{len(damaged)} of {len(arrays)} arrays of {stored.version} changed on their way, the first with number "
+            f"{damaged[0]}"
+        )
+    typed = [array.view(jnp.dtype(stored.dtype)) for array in arrays]
+    return Weights(stored.version, jax.tree.map(lambda index: typed[index], stored.tree))
+
+
+def _gathered(leaves: Sequence[jax.Array], dtype: str, bucket_bytes: int) -> Iterator[list[np.ndarray]]:
+    """The arrays on the host, bucket by bucket; the next bucket is gathered while the caller copies this one."""
+    coming: list[jax.Array] = []
+    for bucket in [*_buckets(leaves, jnp.dtype(dtype).itemsize, bucket_bytes), []]:
+        arrived, coming = coming, _gather(bucket, dtype) if bucket else []
+        for array in coming:
+            array.copy_to_host_async()
+        if arrived:
+            yield [_bits(np.asarray(array)) for array in arrived]
+
+
+def _buckets(leaves: Sequence[jax.Array], itemsize: int, bucket_bytes: int) -> Iterator[list[jax.Array]]:
+    bucket, size = [], 0
+    for leaf in leaves:
+        if bucket and size + leaf.size * itemsize > bucket_bytes:
+            yield bucket
+            bucket, size = [], 0
+        bucket.append(leaf)
+        size += leaf.size * itemsize
+    yield bucket
+
+
+def _gather(leaves: Sequence[jax.Array], dtype: str) -> list[jax.Array]:
+    """The arrays whole on each device, cast; on one device without a cast, the arrays themselves."""
+    sharding = leaves[0].sharding
+    whole = NamedSharding(sharding.mesh, PartitionSpec()) if isinstance(sharding, NamedSharding) else sharding
+    return _gathering(dtype, whole)(list(leaves))
+
+
+@functools.cache
+def _gathering(dtype: str, whole: jax.sharding.Sharding) -> Callable[[list[jax.Array]], list[jax.Array]]:
+    return jax.jit(lambda arrays: [array.astype(dtype) for array in arrays], out_shardings=whole)
+
+
+def _bits(array: np.ndarray) -> np.ndarray:
+    """The array in a dtype that pickling passes on without a copy, which it does not do with bfloat16."""
+    return (
+        np.ascontiguousarray(array).view(np.uint16) if array.dtype.name == "bfloat16" else np.ascontiguousarray(array)
+    )

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds the rollout engine from the configuration: in this process, or in workers of a pool."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax
+import numpy as np
+
+from ntl_jax.compilation_cache import keep_programs
+from ntl_jax.config import PoolSection, RolloutSection, RunConfig
+from ntl_jax.data.tokenizer import Tokenizer
+from ntl_jax.models import ModelConfig, abstract_decoder, make_mesh
+from ntl_jax.numerals import NumberTable
+from ntl_jax.records import Request
+from ntl_jax.rollout import JaxEngine, RolloutEngine, VllmEngine
+from ntl_jax.rollout.engine import check_requests
+from ntl_jax.rollout.vllm.requests import check_samplings
+from ntl_jax.train.policy import Policy
+
+if TYPE_CHECKING:
+    from ntl_jax.rollout import RayPool
+
+BYTES_PER_TOKEN = 4 + 4 + 4 * 10
+"""Of a trajectory in the object store: id, log-prob, log-probs of the digits."""
+
+
+class EngineParts(NamedTuple):
+    """What an engine is made from, whether in this process or in another one: nothing of it is on a device.
+
+    Args:
+        rollout: settings of sampling and of vLLM.
+        model: the policy's sizes and settings.
+        table: the digits' ids.
+        tokenizer: the policy's tokenizer.
+        max_prompt_tokens: length of the longest prompt.
+        slots: samples in flight.
+    """
+
+    rollout: RolloutSection
+    model: ModelConfig
+    table: NumberTable
+    tokenizer: Tokenizer
+    max_prompt_tokens: int
+    slots: int
+
+
+def build_engine(config: RunConfig, policy: Policy, *, max_prompt_tokens: int) -> RolloutEngine:
+    """The rollout engine.
+
+    Args:
+        config: its ``rollout`` section.
+        policy: the policy to sample from.
+        max_prompt_tokens: length of the longest prompt.
+
+    Raises:
+        ValueError: for an engine that is not installed, or cannot sample from this policy; for a pool without room.
+    """
+    rollout = config.rollout
+    num_engines = rollout.pool.workers if rollout.engine == "pool" else 1
+    share = math.ceil(rollout.prompts_per_step / num_engines) * rollout.num_samples
+    table = jax.tree.map(np.asarray, policy.digits)
+    parts = EngineParts(rollout, policy.model, table, policy.tokenizer, max_prompt_tokens, slots=rollout.slots or share)
+    match rollout.engine:
+        case "jax":
+            return _jax_engine(parts, policy.mesh)
+        case "vllm":
+            return _vllm_engine(parts)
+        case "pool":
+            return _pool(config, parts)
+
+
+def _jax_engine(parts: EngineParts, mesh: jax.sharding.Mesh) -> JaxEngine:
+    return JaxEngine(
+        parts.model,
+        parts.table,
+        mesh=mesh,
+        slots=parts.slots,
+        max_prompt_tokens=parts.max_prompt_tokens,
+        num_prompts=parts.rollout.prompts_per_step if parts.rollout.slots else None,
+        tokenizer=parts.tokenizer,
+    )
+
+
+def _vllm_engine(parts: EngineParts) -> VllmEngine:
+    return VllmEngine(
+        parts.model,
+        parts.table,
+        max_prompt_tokens=parts.max_prompt_tokens,
+        max_tokens=parts.rollout.max_tokens,
+        tokenizer=parts.tokenizer if parts.rollout.stop_strings else None,
+        settings=parts.rollout.vllm,
+    )
+
+
+def _pool(config: RunConfig, parts: EngineParts) -> "RayPool":
+    from ntl_jax.rollout.pool.crew import Placement
+    from ntl_jax.rollout.pool.dispatcher import Limits
+    from ntl_jax.rollout.pool.pool import RayPool
+
+    rollout, pool, model = config.rollout, config.rollout.pool, parts.model
+    # The store's copy has the dtype of the arithmetic, which the JAX engine casts to in any case.
+    sent = dataclasses.replace(model, param_dtype=model.compute_dtype)
+    num_parameters = sum(math.prod(x.shape) for x in jax.tree.leaves(abstract_decoder(model)[1]))
+    num_tokens = rollout.prompts_per_step * rollout.num_samples * rollout.max_tokens
+    return RayPool(
+        functools.partial(worker_engine, parts._replace(model=sent), config.trainer.compilation_cache),
+        pool.workers,
+        capacity=2 * rollout.slots if rollout.slots else parts.slots,
+        version_bytes=num_parameters * np.dtype(jax.numpy.dtype(sent.param_dtype)).itemsize,
+        trajectory_bytes=(rollout.max_staleness + 2) * num_tokens * BYTES_PER_TOKEN,
+        max_staleness=rollout.max_staleness,
+        dtype=sent.param_dtype,
+        check=functools.partial(_check, parts),
+        placement=Placement(pool.cpus_per_worker, pool.gpus_per_worker, _amounts(pool), _environment(pool)),
+        limits=Limits(pool.timeout_s, pool.max_restarts, pool.min_workers),
+        address=pool.address,
+    )
+
+
+def worker_engine(parts: EngineParts, compilation_cache: str) -> RolloutEngine:
+    """The engine of a pool's worker, in its process, on all devices that the process has.
+
+    Args:
+        parts: what it is made from.
+        compilation_cache: the setting ``trainer.compilation_cache``.
+    """
+    keep_programs(compilation_cache)
+    if parts.rollout.pool.engine == "vllm":
+        return _vllm_engine(parts)
+    return _jax_engine(parts, make_mesh((-1, 1, 1), jax.devices()))
+
+
+def _check(parts: EngineParts, requests: Sequence[Request]) -> None:
+    check_requests(requests, parts.model, parts.max_prompt_tokens)
+    if parts.rollout.pool.engine == "vllm":
+        check_samplings([request.sampling for request in requests], parts.rollout.max_tokens)
+
+
+def _amounts(pool: PoolSection) -> dict[str, float]:
+    return {name: float(amount) for name, _, amount in (text.partition("=") for text in pool.resources)}
+
+
+def _environment(pool: PoolSection) -> Mapping[str, str]:
+    """A worker's environment. JAX leaves the GPUs alone where it does not sample on them, and takes no memory there."""
+    on_cpu = pool.engine == "vllm" or not pool.gpus_per_worker
+    return {"JAX_PLATFORMS": "cpu"} if on_cpu else {}

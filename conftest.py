@@ -36,6 +36,7 @@ collect_ignore = [
     for package in ("mlflow", "tensorboard", "wandb")
     if importlib.util.find_spec(package) is None
 ]
+collect_ignore.append("ntl_jax/rollout/vllm/weight_transfer.py")  # runs inside vLLM, and importing torch warns
 
 ROOT = pathlib.Path(__file__).parent
 LONGEST = ("test_kill.py", "test_round.py", "test_policy_optimization.py", "test_resume.py")

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import pathlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ntl_jax.config import VllmSection
@@ -20,12 +20,13 @@ from ntl_jax.numerals import NumberTable, TokenDecoder
 from ntl_jax.records import Request, Trajectory, Version, Weights
 from ntl_jax.rollout.engine import RolloutEngine, check_finished, check_positions, check_published, check_requests
 from ntl_jax.rollout.stopping import with_stop_ids
-from ntl_jax.rollout.vllm.requests import Group, Reader, check_samplings, sampling_params
+from ntl_jax.rollout.vllm.requests import Group, Reader, check_samplings, label_of, sampling_params
 from ntl_jax.rollout.vllm.start import import_vllm, start_vllm
 from ntl_jax.rollout.vllm.weight_buckets import Bucket, sent_shapes, weight_buckets, write_bucket
 
 MAX_DIGIT_IDS = 128  # vLLM's limit on ids whose log-probs a request may name
 BROKEN_OFF = "vLLM broke off while it sampled, and may still hold some of the requests; close() it, make a new one"
+OUT_OF_STEP = "vLLM broke off while its workers took weights, and confuses their answers; close() it, make a new one"
 
 
 class VllmEngine(RolloutEngine):
@@ -115,16 +116,31 @@ class VllmEngine(RolloutEngine):
         dtype = str(self._llm.llm_engine.model_config.dtype).removeprefix("torch.")
         bucket_bytes = self._settings.bucket_mib * 2**20
         buckets = weight_buckets(weights.params, self._model.num_ids, dtype=dtype, bucket_bytes=bucket_bytes)
-        self._in_part = f"weights of {weights.version} arrived in part only; a publish() must succeed first"
-        self._held = None
-        self._llm.collective_rpc("begin_weights")
-        for bucket in buckets:
-            with self._transferable(bucket) as sent:
-                self._llm.collective_rpc("take_weights", args=(sent,))
-        self._llm.collective_rpc("finish_weights")
         if not self._llm.reset_prefix_cache():  # the cache holds keys and values of the old weights
             raise RuntimeError(f"vLLM is still sampling, so it cannot switch to weights of {weights.version}")
+        if self._in_part is not None:
+            with contextlib.suppress(RuntimeError):  # of a worker that broke off the earlier update itself
+                self._phase(self._llm.finish_weight_update)
+        self._in_part = f"weights of {weights.version} arrived in part only; a publish() must succeed first"
+        self._held = None
+        self._phase(self._llm.start_weight_update)
+        for bucket in buckets:
+            with self._transferable(bucket) as sent:
+                self._phase(self._llm.update_weights, {"update_info": {"bucket": sent}})
+        self._phase(self._llm.finish_weight_update, label_of(weights.version))
         self._held, self._in_part = weights.version, None
+
+    def _phase(self, call: Callable[..., None], *args: Any) -> None:
+        """Runs a phase of a transfer in all workers.
+
+        vLLM reads the answers of several workers up to the first error, and takes those that remain for answers to
+        later calls, whose errors it would then miss.
+        """
+        with contextlib.ExitStack() as broken_off:
+            if self._llm.get_world_size() > 1:
+                broken_off.callback(self._end, OUT_OF_STEP)
+            call(*args)
+            broken_off.pop_all()
 
     @contextlib.contextmanager
     def _transferable(self, bucket: Bucket) -> Iterator[Bucket | str]:
@@ -172,8 +188,8 @@ class VllmEngine(RolloutEngine):
                     group.responses[index] = output.outputs[0]
                     if None not in group.responses:
                         done[id(group)] = group
-            assert self._held is not None
-            groups = self._reader(list(done.values()), self._held)
+            groups = self._reader(list(done.values()))
+            assert {span.version for group in groups for t in group for span in t.versions} <= {self._held}
             broken_off.pop_all()
         return groups
 

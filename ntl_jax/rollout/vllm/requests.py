@@ -2,6 +2,7 @@
 """Translates requests to vLLM requests, one per sample, and vLLM's outputs to trajectories."""
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,21 @@ class Group:
 
     request: Request
     responses: list[Any]
+
+
+def label_of(version: Version) -> str:
+    """A version as vLLM carries it.
+
+    Example:
+        >>> label_of(Version(3)), version_of(label_of(Version(3)))
+        ('[3, "newest"]', Version(iteration=3, kind='newest'))
+    """
+    return json.dumps(version)
+
+
+def version_of(label: str) -> Version:
+    """The version with this label."""
+    return Version(*json.loads(label))
 
 
 def check_samplings(samplings: Sequence[Sampling], max_tokens: int) -> None:
@@ -96,8 +112,8 @@ class Reader:
         """The ids whose log-probs are requested."""
         return self._table.ids.tolist() if sampling.capture_digits else []
 
-    def __call__(self, groups: Sequence[Group], version: Version) -> list[list[Trajectory]]:
-        """The samples of each group, all of the same Sampling."""
+    def __call__(self, groups: Sequence[Group]) -> list[list[Trajectory]]:
+        """The samples of each group, all of the same Sampling; their versions are those that vLLM reports."""
         if not groups:
             return []
         sampling = groups[0].request.sampling
@@ -106,13 +122,11 @@ class Reader:
         digits = _merged(self._table, [x[:, 1:] for x in log_probs]) if asked else [None] * len(log_probs)
         captured = iter(zip(log_probs, digits, strict=True))
         return [
-            [self._trajectory(group, index, *next(captured), version) for index in range(len(group.responses))]
+            [self._trajectory(group, index, *next(captured)) for index in range(len(group.responses))]
             for group in groups
         ]
 
-    def _trajectory(
-        self, group: Group, index: int, log_probs: np.ndarray, digits: np.ndarray | None, version: Version
-    ) -> Trajectory:
+    def _trajectory(self, group: Group, index: int, log_probs: np.ndarray, digits: np.ndarray | None) -> Trajectory:
         prompt, response = group.request.prompt, group.responses[index]
         ids = np.asarray(response.token_ids, np.int32)
         length = self._length_to_stop(ids, group.request.sampling)
@@ -125,7 +139,7 @@ class Reader:
             rollout_log_probs=log_probs[kept, 0],
             digit_log_probs=None if digits is None else digits[kept],
             finish_reason=response.finish_reason if length is None else "stop",
-            versions=(VersionSpan(0, len(ids[kept]), version),),
+            versions=_spans(response, len(ids[kept])),
             draw=prompt.draw,
         )
 
@@ -135,6 +149,15 @@ class Reader:
             return None
         assert self._decode_text is not None
         return length_to_stop(ids, sampling.stop_strings, self._decode_text)
+
+
+def _spans(response: Any, length: int) -> tuple[VersionSpan, ...]:
+    """Which weights sampled the first ``length`` tokens."""
+    return tuple(
+        VersionSpan(span.start, min(span.end, length), version_of(span.version))
+        for span in response.weight_versions
+        if span.start < length
+    )
 
 
 def _log_probs(response: Any, asked: list[int]) -> Float[np.ndarray, "T 1+asked"]:

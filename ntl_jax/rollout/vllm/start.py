@@ -28,7 +28,7 @@ ENVIRONMENT = {
 """Environment variables for vLLM, unless the user has set them."""
 OURS = {
     "model", "tokenizer", "skip_tokenizer_init", "hf_overrides", "load_format", "generation_config", "logprobs_mode",
-    "max_model_len", "worker_extension_cls", "disable_log_stats",
+    "max_model_len", "weight_transfer_config", "worker_extension_cls", "disable_log_stats",
     "speculative_config", "spec_method", "spec_model", "spec_tokens",  # these do not report the digits' log-probs
 }  # fmt: skip
 """Engine arguments that follow from the policy, or whose defaults the engine relies on."""
@@ -70,6 +70,8 @@ def start_vllm(config: ModelConfig, section: VllmSection, *, max_tokens: int, to
     LLM, _ = import_vllm()
     from vllm.distributed import cleanup_dist_env_and_memory  # pyright: ignore[reportMissingImports, reportAttributeAccessIssue]
 
+    from ntl_jax.rollout.vllm.weight_transfer import BACKEND, Registered  # which imports vLLM
+
     arguments = engine_arguments(section, config.compute_dtype)
     served = dataclasses.replace(config, vocab_size=config.num_ids, max_positions=config.max_positions or max_tokens)
     _check_possible(config, section.tensor_parallel_size)
@@ -88,7 +90,8 @@ def start_vllm(config: ModelConfig, section: VllmSection, *, max_tokens: int, to
             generation_config="vllm",
             logprobs_mode="processed_logprobs",
             max_model_len=max_tokens,
-            worker_extension_cls="ntl_jax.rollout.vllm.worker.WeightReceiver",
+            weight_transfer_config={"backend": BACKEND},
+            worker_extension_cls=f"{Registered.__module__}.{Registered.__qualname__}",
             **arguments,
         )
         failed.pop_all()

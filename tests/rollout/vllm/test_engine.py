@@ -5,6 +5,8 @@ import dataclasses
 import functools
 import importlib.util
 import multiprocessing
+import os
+import tempfile
 import threading
 from typing import Any
 
@@ -24,7 +26,7 @@ from ntl_jax.records import Prompt, Request, Sampling, Trajectory, Version, Vers
 from ntl_jax.rollout import VllmEngine
 from ntl_jax.rollout.jax.sampler.truncation import Truncation, truncate
 from ntl_jax.rollout.stopping import length_to_stop
-from ntl_jax.rollout.vllm.requests import _log_probs
+from ntl_jax.rollout.vllm.requests import _log_probs, label_of
 from tests.engines import weights_of
 
 pytestmark = [
@@ -295,11 +297,19 @@ def test_weights_of_other_shapes_are_refused_and_the_engine_keeps_its_own(engine
     assert max(sampling_errors(policy, trajectories)) <= 1e-4
 
 
-def test_nothing_is_sampled_from_weights_that_arrived_in_part_and_whole_ones_mend_it(engine, policy, family):
+@pytest.mark.parametrize("where", ["here", "inside vLLM"])
+def test_nothing_is_sampled_from_weights_that_arrived_in_part_and_whole_ones_mend_it(engine, policy, variant, where):
+    """Wherever the transfer fails, layers are left that wait for the rest of their weights."""
+    family, workers = variant
+    if workers > 1 and where != "here":
+        pytest.skip("the engine cannot be used again")
     broken = make_policy(2, **family)
     jax.tree.leaves(nnx.state(broken, nnx.Param))[-3].delete()
     with pytest.raises(RuntimeError, match="deleted"):
         engine.publish(weights_of(broken, 9))
+    if where != "here":  # vLLM ends the update itself
+        with pytest.raises((AssertionError, RuntimeError, ValueError)):
+            engine._llm.update_weights({"update_info": {"bucket": {"model.norm.weight": np.zeros(3, np.float32)}}})
     with pytest.raises(RuntimeError, match=r"iteration=9.* arrived in part only; a publish\(\) must succeed first"):
         engine.generate(PROMPTS, SAMPLING, seed=1)
     engine.publish(weights_of(policy, 10))
@@ -337,7 +347,7 @@ def test_a_second_engine_beside_one_in_this_process_is_refused(engine, policy, v
 
 
 def test_an_engine_whose_workers_die_while_it_samples_is_used_no_more(engine, policy, variant):
-    """The last of the tests, since no other finds a running engine after it."""
+    """No test of this engine finds a running one after it."""
     if variant[1] == 1:
         pytest.skip("its worker is this process")
     workers = [child for child in multiprocessing.active_children() if child.name.startswith("VllmWorker")]
@@ -349,3 +359,30 @@ def test_an_engine_whose_workers_die_while_it_samples_is_used_no_more(engine, po
     for call in (lambda: engine.generate(PROMPTS, SAMPLING, seed=0), lambda: engine.publish(weights_of(policy, 11))):
         with pytest.raises(RuntimeError, match="broke off while it sampled"):
             call()
+
+
+def test_an_engine_whose_workers_fail_at_a_transfer_is_used_no_more(variant, monkeypatch, tmp_path):
+    """They reach no file in a folder that is open in this process alone. Two workers, without those of the others."""
+    if variant[1] == 1:
+        pytest.skip("its worker is this process")
+    policy = make_policy(0, **variant[0])
+    engine = make_engine(policy, variant[1])
+    folder = os.open(tmp_path, os.O_RDONLY)
+    monkeypatch.setattr(tempfile, "tempdir", f"/proc/self/fd/{folder}")
+    for answer in ("Worker failed", "its workers took weights"):
+        with pytest.raises(RuntimeError, match=answer):
+            engine.publish(weights_of(policy, 11))
+    engine.close()
+    os.close(folder)
+
+
+def test_tokens_of_another_version_than_the_engine_transferred_are_an_error(engine, variant):
+    """The last test of an engine with one worker, since it ends the engine."""
+    if variant[1] > 1:
+        pytest.skip("it is ended already")
+    engine.publish(weights_of(make_policy(0, **variant[0])))
+    engine._llm.update_weight_version(label_of(Version(99)))
+    with pytest.raises(AssertionError):
+        engine.generate(PROMPTS, SAMPLING, seed=0)
+    with pytest.raises(RuntimeError, match="broke off while it sampled"):
+        engine.generate(PROMPTS, SAMPLING, seed=0)

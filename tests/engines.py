@@ -80,6 +80,9 @@ class FakeEngine(RolloutEngine):
         group = [self._respond(request, index) for index in range(request.sampling.num_samples)]
         return [[dataclasses.replace(t, versions=(VersionSpan(0, len(t.response_ids), version),)) for t in group]]
 
+    def metrics(self) -> dict[str, float]:
+        return {}
+
     def close(self) -> None:
         self._waiting.clear()
         self._finished.clear()

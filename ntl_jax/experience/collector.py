@@ -115,14 +115,14 @@ class Collector:
         learned = np.repeat(found[chosen], self._sampling.num_samples)
         metrics = {}
         if self._algorithm.dynamic_sampling:
-            metrics = {"sampling/refills": float(len(calls) - 1), "sampling/equal_groups": float((~found).sum())}
+            metrics |= {"sampling/refills": float(len(calls) - 1), "sampling/equal_groups": float((~found).sum())}
         greedy = None
         if self._algorithm.advantage == "remax":
             responses = self._greedy(scored, policy, iteration, clock)
             scored = scored._replace(reward_errors=[*scored.reward_errors, *responses.reward_errors])
             learned &= np.repeat(responses.valid, self._sampling.num_samples)
             greedy = np.repeat(responses.scores, self._sampling.num_samples)
-        return Samples(scored, learned, greedy, metrics)
+        return Samples(scored, learned, greedy, metrics | self._engine.metrics())
 
     def wait(self) -> None:
         """Waits until nothing that was submitted is unfinished; what arrives is kept."""

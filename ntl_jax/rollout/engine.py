@@ -114,6 +114,10 @@ class RolloutEngine(abc.ABC):
         self.retract()
 
     @abc.abstractmethod
+    def metrics(self) -> dict[str, float]:
+        """Metrics of the sampling since the last call, by name."""
+
+    @abc.abstractmethod
     def close(self) -> None:
         """Frees the engine's resources. The engine cannot be used afterwards."""
 

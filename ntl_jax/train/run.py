@@ -113,7 +113,8 @@ def run(
             console.print("the newest checkpoint has no fingerprints: the data are not checked for changes")
         evaluate = build_evaluator(config, policy, prompts, engine, scorer, digits)
         if config.ntl.debug_mode:
-            stack.enter_context(_debug_log(workdir))
+            stack.enter_context(_log_file(LOGGER, workdir / "ntl_debug.log"))
+        stack.enter_context(_log_file(logging.getLogger("ntl_jax.pool"), workdir / "pool.log"))
         journal, termination = stack.enter_context(Journal(config, workdir)), stack.enter_context(noticing_sigterm())
         driver = Driver(config, workdir, journal, termination, console, evaluate=evaluate, data=data, resume=resume)
         if update is not None:
@@ -128,18 +129,19 @@ def run(
 
 
 @contextlib.contextmanager
-def _debug_log(workdir: Path) -> Iterator[None]:
-    """Within this context the logger ``ntl`` writes to ``ntl_debug.log``, not across the progress bars."""
-    handler, level = logging.FileHandler(workdir / "ntl_debug.log", encoding="utf-8"), LOGGER.level
-    LOGGER.addHandler(handler)
-    LOGGER.setLevel(logging.INFO)
-    LOGGER.propagate = False
+def _log_file(logger: logging.Logger, path: Path) -> Iterator[None]:
+    """Within this context the logger writes to a file, not across the progress bars."""
+    handler, level, propagate = logging.FileHandler(path, encoding="utf-8", delay=True), logger.level, logger.propagate
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
     try:
         yield
     finally:
-        LOGGER.removeHandler(handler)
-        LOGGER.setLevel(level)
-        LOGGER.propagate = True
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
         handler.close()
 
 

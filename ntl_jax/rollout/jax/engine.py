@@ -159,6 +159,9 @@ class JaxEngine(RolloutEngine):
         self._finished.clear()
         self._round = None
 
+    def metrics(self) -> dict[str, float]:
+        return {}
+
     def close(self) -> None:
         self._drop()
         self._weights, self._closed = None, True

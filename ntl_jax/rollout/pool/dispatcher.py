@@ -3,6 +3,7 @@
 
 import collections
 import dataclasses
+import logging
 import queue
 import threading
 import time
@@ -18,6 +19,8 @@ from ntl_jax.rollout.pool.dealer import Dealer, Ticket
 from ntl_jax.rollout.pool.versions import StoredVersion
 from ntl_jax.rollout.pool.worker import Identity, Report
 
+LOGGER = logging.getLogger("ntl_jax.pool")
+"""Tells of workers that die; a run writes it to ``pool.log``."""
 BEAT_S = 1.0
 """A worker answers when a request is done, or after this time and a step of its engine."""
 
@@ -65,8 +68,7 @@ class Dispatcher:
         self._failure: Exception | None = None
         self._closing = False
         self.deaths: list[Death] = []
-        self.reports: list[Report] = []
-        """Reports since they were last taken, for metrics."""
+        self._reports: list[Report] = []
         with self._changed:
             self._hire()
         self._thread = threading.Thread(target=self._run, name="ntl_jax pool", daemon=True)
@@ -131,6 +133,12 @@ class Dispatcher:
             self._finished.clear()
             return taken
 
+    def take_reports(self) -> list[Report]:
+        """The workers' reports since the last call."""
+        with self._changed:
+            reports, self._reports = self._reports, []
+            return reports
+
     def resize(self, num_workers: int) -> None:
         """Changes the number of workers; those who leave finish what they have."""
         with self._changed:
@@ -193,7 +201,7 @@ class Dispatcher:
             member.identity = answer
             self._dealer.join(number)
             return
-        self.reports.append(answer)
+        self._reports.append(answer)
         for request_number, samples in answer.finished:
             self._finished.append((self._dealer.finish(number, request_number), samples))
 
@@ -207,6 +215,7 @@ class Dispatcher:
         """Ends a dead worker, deals its requests again, and hires another one."""
         death, started = self._crew.death(number, error), self._crew.members[number].identity is not None
         self.deaths.append(death)
+        LOGGER.warning("%s", death)
         self._crew.end(number)
         if not started and not self.identities and error is not None and (refusal := user_error(error)) is not None:
             raise refusal

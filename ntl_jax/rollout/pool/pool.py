@@ -7,6 +7,7 @@ it. Nothing waits for a worker that is dead, new or slow: requests go to whoever
 
 import contextlib
 import math
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -80,7 +81,7 @@ class RayPool(RolloutEngine):
         self._dtype, self._check_requests, self._max_staleness = dtype, check, max_staleness
         self._stored: dict[Version, StoredVersion] = {}
         self._current: Version | None = None
-        self._num_quarantined = 0
+        self._num_quarantined, self._measured = 0, time.monotonic()
         needed = max_staleness + 2, version_bytes, trajectory_bytes
         with contextlib.ExitStack() as stack:
             if address is None:
@@ -156,6 +157,22 @@ class RayPool(RolloutEngine):
             prompts = [ticket.request.prompt] * ticket.num_samples
             groups.append(_lost(ticket.request, ticket.version) if samples is None else unflatten(samples, prompts))
         return groups
+
+    def metrics(self) -> dict[str, float]:
+        """How the workers were used: the ``pool/`` metrics."""
+        reports, now = self._dispatcher.take_reports(), time.monotonic()
+        seconds, self._measured = now - self._measured, now
+        num_workers = len(self.workers)
+        pulls = [report for report in reports if report.pull_s]
+        return {
+            "pool/workers": float(num_workers),
+            "pool/restarts": float(self._dispatcher.num_restarts),
+            "pool/quarantined": float(self._num_quarantined),
+            "pool/queue_depth": float(self._dispatcher.num_waiting),
+            "pool/worker_use": sum(report.busy_s for report in reports) / (max(1, num_workers) * seconds),
+            "pool/pull_s": max((report.pull_s for report in pulls), default=0.0),
+            "pool/load_s": max((report.load_s for report in pulls), default=0.0),
+        }
 
     def resize(self, num_workers: int) -> None:
         """Changes the number of workers while they sample; those who leave finish what they have first.

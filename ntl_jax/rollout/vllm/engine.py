@@ -225,6 +225,9 @@ class VllmEngine(RolloutEngine):
         asked = self._reader.digit_ids(request.sampling)
         return self._params_class(**sampling_params(request, sample_index, self._model.num_ids, asked))
 
+    def metrics(self) -> dict[str, float]:
+        return {}
+
     def close(self) -> None:
         self._llm.llm_engine.engine_core.shutdown()
         self._end("it is closed")

@@ -2,6 +2,7 @@
 """Provides a stage's samples, and decides which version of the policy draws them."""
 
 import abc
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -77,7 +78,7 @@ class FixedLag(SampleSource):
 
     def __init__(self, engine: RolloutEngine, collector: Collector, *, max_staleness: int, num_iterations: int):
         super().__init__(engine, collector)
-        self._lag, self._end = max_staleness, num_iterations
+        self._lag, self._end, self._collected = max_staleness, num_iterations, time.monotonic()
 
     def samples(self, iteration: int, policy: Params, clock: Clock) -> Samples:
         self._engine.publish(Weights(Version(iteration), policy))
@@ -91,5 +92,10 @@ class FixedLag(SampleSource):
         clock.lap("update_weights")
         samples = self._collect(policy, iteration, clock)
         ages = [iteration - t.version.iteration for t in samples.scored.trajectories]
-        staleness = {"staleness/mean": float(np.mean(ages)), "staleness/max": float(max(ages))}
-        return samples._replace(metrics=samples.metrics | staleness)
+        seconds, self._collected = time.monotonic() - self._collected, time.monotonic()
+        metrics = {
+            "staleness/mean": float(np.mean(ages)),
+            "staleness/max": float(max(ages)),
+            "pool/trainer_idle": clock.seconds["gen"] / seconds,
+        }
+        return samples._replace(metrics=samples.metrics | metrics)

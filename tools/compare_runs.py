@@ -12,7 +12,7 @@ import pathlib
 import sys
 from collections.abc import Iterator, Sequence
 
-TIMES = ("timing_s/", "perf/throughput")
+TIMES = ("timing_s/", "perf/throughput", "pool/")
 """Prefixes of metrics that always differ between runs."""
 MOST_LISTED = 20
 

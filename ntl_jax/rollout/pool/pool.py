@@ -36,15 +36,13 @@ ANYWHERE, PATIENT = Placement(), Limits()
 class RayPool(RolloutEngine):
     """Engines in Ray actors. Nothing is lent once ``publish`` returns: what workers read is a copy.
 
-    The newest ``max_staleness + 1`` versions stay in the object store: publishing one of them again copies nothing.
-
     Args:
         engine_factory: makes an engine in a worker's process; it is pickled.
         num_workers: number of workers.
         capacity: samples that a worker has at a time.
         version_bytes: size of a version of the weights in the object store.
         trajectory_bytes: size of the trajectories in it.
-        max_staleness: versions that stay in the store beside the newest.
+        max_staleness: versions beside the newest that unfinished requests may need.
         dtype: dtype of the weights in the store: "float32" or "bfloat16".
         check: raises a ValueError for requests that the engines cannot sample; ``submit`` calls it.
         placement: what Ray gives each worker.
@@ -78,7 +76,7 @@ class RayPool(RolloutEngine):
         address: str | None = None,
     ):
         super().__init__()
-        self._dtype, self._check_requests, self._max_staleness = dtype, check, max_staleness
+        self._dtype, self._check_requests = dtype, check
         self._stored: dict[Version, StoredVersion] = {}
         self._current: Version | None = None
         self._num_quarantined, self._measured = 0, time.monotonic()
@@ -113,23 +111,16 @@ class RayPool(RolloutEngine):
         return self._dispatcher.deaths
 
     def publish(self, weights: Weights) -> None:
-        """Puts the weights into the object store. A version that is there needs no ``params``.
+        """Puts the weights into the object store, unless they are there.
 
         Raises:
             ValueError: if the weights do not fit the engines.
         """
         if weights.version not in self._stored:
-            assert weights.params is not None, "a version without parameters must be in the store"
-            self._drop_versions(weights.version)
+            for version in self._stored.keys() - self._dispatcher.versions:
+                del self._stored[version]
             self._stored[weights.version] = store(weights, self._dtype, ray.put)
         self._current = weights.version
-
-    def _drop_versions(self, new: Version) -> None:
-        """Makes room for a version: of its kind, the newest stay, and what unfinished requests need."""
-        alike = sorted(version for version in self._stored if version.kind == new.kind)
-        keep = self._max_staleness if new.kind == "newest" else 0
-        for version in set(alike[: len(alike) - keep]) - self._dispatcher.versions:
-            del self._stored[version]
 
     def retract(self) -> None:
         check_finished(self.unfinished)

@@ -66,8 +66,9 @@ class Lockstep(SampleSource):
 class FixedLag(SampleSource):
     """Iteration k learns from samples of the policy before iteration k - S, drawn while updates went on.
 
-    The lag is strict, since every token is written by one version, and deterministic, since it does not depend on how
-    fast anything is: it is kept by waiting. The first S iterations learn from samples of the initial policy.
+    The lag is a strict bound and deterministic, since it is kept by waiting: no sample is dropped, and nothing depends
+    on how fast anything is. The first S iterations learn from samples of the initial policy. What an iteration asks for
+    once it has seen its samples, in dynamic sampling and for greedy baselines, is drawn by the newest policy.
 
     Args:
         engine: copies what it publishes, so that updates may go on while it samples.
@@ -87,8 +88,6 @@ class FixedLag(SampleSource):
         next_iteration = max(self._collect.begun, default=iteration - 1) + 1
         for later in range(next_iteration, min(iteration + self._lag + 1, self._end)):
             self._collect.begin(later)
-        # Refills and greedy responses of this iteration have its version, which the engine holds still.
-        self._engine.publish(Weights(Version(max(0, iteration - self._lag)), None))
         clock.lap("update_weights")
         samples = self._collect(policy, iteration, clock)
         ages = [iteration - t.version.iteration for t in samples.scored.trajectories]

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds the rollout engine from the configuration: in this process, or in workers of a pool."""
 
+import contextlib
 import dataclasses
 import functools
+import importlib.util
 import math
+import socket
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -98,15 +102,19 @@ def _vllm_engine(parts: EngineParts) -> VllmEngine:
 
 def _pool(config: RunConfig, parts: EngineParts) -> "RayPool":
     from ntl_jax.rollout.pool.crew import Placement
+    from ntl_jax.rollout.pool.devices import check_apart, gpus_for_workers, gpus_here
     from ntl_jax.rollout.pool.dispatcher import Limits
     from ntl_jax.rollout.pool.pool import RayPool
+    from ntl_jax.rollout.pool.worker import Identity, differences
 
     rollout, pool, model = config.rollout, config.rollout.pool, parts.model
+    training = config.trainer.devices
+    gpus = [] if pool.address else gpus_for_workers(training, pool.workers * pool.gpus_per_worker)
     # The store's copy has the dtype of the arithmetic, which the JAX engine casts to in any case.
     sent = dataclasses.replace(model, param_dtype=model.compute_dtype)
     num_parameters = sum(math.prod(x.shape) for x in jax.tree.leaves(abstract_decoder(model)[1]))
     num_tokens = rollout.prompts_per_step * rollout.num_samples * rollout.max_tokens
-    return RayPool(
+    engine = RayPool(
         functools.partial(worker_engine, parts._replace(model=sent), config.trainer.compilation_cache),
         pool.workers,
         capacity=2 * rollout.slots if rollout.slots else parts.slots,
@@ -118,7 +126,26 @@ def _pool(config: RunConfig, parts: EngineParts) -> "RayPool":
         placement=Placement(pool.cpus_per_worker, pool.gpus_per_worker, _amounts(pool), _environment(pool)),
         limits=Limits(pool.timeout_s, pool.max_restarts, pool.min_workers),
         address=pool.address,
+        gpus=gpus,
     )
+    if pool.engine == "jax":
+        for difference in differences(list(engine.workers.values()), Identity.of_this_process()):
+            print(f"warning: {difference}: samples may differ in last bits", file=sys.stderr)
+    if jax.default_backend() == "gpu":
+        here = gpus_here()
+        with contextlib.ExitStack() as overlap:
+            overlap.callback(engine.close)
+            check_apart(engine.workers.values(), socket.gethostname(), [here[i] for i in training] or here)
+            overlap.pop_all()
+    return engine
+
+
+def check_ray(rollout: RolloutSection) -> None:
+    """Raises a ValueError if the engine needs Ray, and it is not installed."""
+    if rollout.engine == "pool" and importlib.util.find_spec("ray") is None:
+        raise ValueError(
+            "rollout.engine='pool' needs the package ray, which is not installed: pip install 'ntl_jax[pool]'"
+        )
 
 
 def worker_engine(parts: EngineParts, compilation_cache: str) -> RolloutEngine:

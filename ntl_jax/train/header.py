@@ -11,7 +11,7 @@ from pathlib import Path
 
 import jax
 
-from ntl_jax.config import CONFIG_FILE, RunConfig, config_to_json
+from ntl_jax.config import CONFIG_FILE, RolloutSection, RunConfig, config_to_json
 from ntl_jax.data import special_tokens
 from ntl_jax.data.tokenizer import Tokenizer
 from ntl_jax.metrics import write_whole
@@ -53,7 +53,7 @@ def describe(config: RunConfig, policy: Policy, prompts: Prompts, reward: str, w
         "tokenizer": f"{config.data.tokenizer or source or 'built-in'}, {describe_ids(policy)}; {numbers}",
         "data": prompts.source,
         "first prompt": describe_prompt(prompts.train[0], policy.tokenizer),
-        "rollout": f"{rollout.engine} engine, {rollout.prompts_per_step} prompts x {rollout.num_samples} samples, "
+        "rollout": f"{describe_engine(rollout)}, {rollout.prompts_per_step} prompts x {rollout.num_samples} samples, "
         f"up to {rollout.max_tokens} tokens, temperature {rollout.temperature}",
         "end of a response": describe_ends(policy, rollout.stop_strings),
         "warm start": f"{config.warm_start.steps} steps of cross entropy + {config.warm_start.ntl_weight} NTL",
@@ -69,6 +69,21 @@ def describe(config: RunConfig, policy: Policy, prompts: Prompts, reward: str, w
         "devices": f"{policy.mesh.size} of {len(devices)} {devices[0].platform} ({kind}), mesh {mesh}",
         "run folder": str(workdir),
     }
+
+
+def describe_engine(rollout: RolloutSection) -> str:
+    """The engine; of a pool also its workers, and how old its samples may be.
+
+    Example:
+        >>> describe_engine(RolloutSection(engine="pool", max_staleness=1))
+        'pool of 2 jax engines in a private Ray cluster, at most 1 iteration behind'
+    """
+    if rollout.engine != "pool":
+        return f"{rollout.engine} engine"
+    pool, lag = rollout.pool, rollout.max_staleness
+    where = "a private Ray cluster" if pool.address is None else f"the Ray cluster at {pool.address}"
+    behind = f", at most {lag} iteration{'s' * (lag > 1)} behind" if lag else ""
+    return f"pool of {pool.workers} {pool.engine} engines in {where}{behind}"
 
 
 def describe_ids(policy: Policy) -> str:

@@ -3,6 +3,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -75,7 +76,7 @@ def build_policy(config: RunConfig, tokenizer: Tokenizer | None = None) -> Polic
     return Policy(
         model=model,
         graph=abstract_decoder(model)[0],
-        mesh=make_mesh(config.model.mesh),
+        mesh=make_mesh(config.model.mesh, _training_devices(config.trainer.devices)),
         tokenizer=tokenizer,
         vocabulary=vocabulary,
         digits=digits,
@@ -108,6 +109,28 @@ def build_params(policy: Policy, *, seed: int) -> Params:
         scan_layers=model.scan_layers,
     )
     return nnx.state(decoder, nnx.Param)
+
+
+def _training_devices(chosen: Sequence[int]) -> Sequence[object]:
+    """The devices with these indices, or all.
+
+    Of several GPUs, JAX takes memory on each that it sees: where no backend has started, it sees the chosen ones alone.
+
+    Raises:
+        ValueError: if there are fewer devices.
+    """
+    if not chosen:
+        return jax.devices()
+    jax.config.update("jax_cuda_visible_devices", ",".join(map(str, chosen)))
+    devices = jax.devices()
+    if devices[0].platform == "gpu" and len(devices) == len(chosen):
+        return devices
+    if max(chosen) >= len(devices):
+        raise ValueError(
+            f"trainer.devices={tuple(chosen)}: this machine has {len(devices)} devices, with indices from 0 to "
+            f"{len(devices) - 1}"
+        )
+    return [devices[index] for index in chosen]
 
 
 def _number_table(tokenizer: Tokenizer, digits: NumberTable) -> NumberTable:

@@ -17,7 +17,7 @@ from ntl_jax.experience.scorer import LOGGER
 from ntl_jax.metrics import ProgressView, check_installed, print_comparison, print_header, read_lines
 from ntl_jax.rollout.engine import WorkersLostError
 from ntl_jax.train.checkpoints.resume import FINGERPRINTS, check_data, check_schedule, fingerprints, record
-from ntl_jax.train.engines import build_engine
+from ntl_jax.train.engines import build_engine, check_ray
 from ntl_jax.train.evaluation import Evaluator, evaluation_metrics
 from ntl_jax.train.factory import (
     build_evaluator,
@@ -82,6 +82,7 @@ def run(
         Terminated: after SIGTERM, once the step is done and saved.
     """
     check_installed(config.tracking.backends)
+    check_ray(config.rollout)
     config.validate(base=config)
     keep_programs(config.trainer.compilation_cache)
     saved = _saved(workdir) if resume else None

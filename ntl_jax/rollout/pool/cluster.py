@@ -7,9 +7,12 @@ import os
 import pathlib
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import ray
+
+from ntl_jax.rollout.pool.devices import VISIBLE
 
 SHARED_MEMORY = pathlib.Path("/dev/shm")
 ENVIRONMENT = {
@@ -22,57 +25,90 @@ SPARE_BYTES = 96 * 2**20
 GIB = 2**30
 
 
-def store_bytes(num_versions: int, version_bytes: int, trajectory_bytes: int) -> int:
-    """Size of an object store that holds versions of the weights and trajectories."""
-    return num_versions * version_bytes + trajectory_bytes + SPARE_BYTES
-
-
-def check_store(num_versions: int, version_bytes: int, trajectory_bytes: int, available: int, where: str) -> None:
-    """Raises unless the object store has room.
+class StoreSize(NamedTuple):
+    """What an object store must hold.
 
     Args:
-        num_versions: versions of the weights that it holds at a time, ``max_staleness`` + 2.
+        num_versions: versions of the weights at a time, ``max_staleness`` + 2.
         version_bytes: size of one version.
-        trajectory_bytes: size of the trajectories in it.
-        available: bytes that there are.
-        where: what has them, for the message.
-
-    Raises:
-        ValueError: with the arithmetic.
-
-    Example:
-        >>> check_store(3, 2 * 2**30, 2**28, 4 * 2**30, "/dev/shm")
-        Traceback (most recent call last):
-        ...
-        ValueError: the pool's object store needs 6.3 GiB: 3 versions of the weights (rollout.max_staleness ...
+        trajectory_bytes: size of the trajectories.
     """
-    needed = store_bytes(num_versions, version_bytes, trajectory_bytes)
-    if needed > available:
-        raise ValueError(
-            f"the pool's object store needs {needed / GIB:.1f} GiB: {num_versions} versions of the weights "
-            f"(rollout.max_staleness + 2) x {version_bytes / GIB:.1f} GiB + {trajectory_bytes / GIB:.1f} GiB of "
-            f"trajectories; {where} has {available / GIB:.1f} GiB: lower rollout.max_staleness, set "
-            "model.compute_dtype=bfloat16, or give it more memory (docker run --shm-size)"
-        )
+
+    num_versions: int
+    version_bytes: int
+    trajectory_bytes: int
+
+    @property
+    def num_bytes(self) -> int:
+        return self.num_versions * self.version_bytes + self.trajectory_bytes + SPARE_BYTES
+
+    def check(self, available: int, where: str) -> None:
+        """Raises unless it fits.
+
+        Args:
+            available: bytes that there are.
+            where: what has them, for the message.
+
+        Raises:
+            ValueError: with the arithmetic.
+
+        Example:
+            >>> StoreSize(3, 2 * 2**30, 2**28).check(4 * 2**30, "/dev/shm")
+            Traceback (most recent call last):
+            ...
+            ValueError: the pool's object store needs 6.3 GiB: 3 versions of the weights (rollout.max_staleness + 2) ...
+        """
+        if self.num_bytes > available:
+            raise ValueError(
+                f"the pool's object store needs {self.num_bytes / GIB:.1f} GiB: {self.num_versions} versions of the "
+                f"weights (rollout.max_staleness + 2) x {self.version_bytes / GIB:.1f} GiB, and "
+                f"{self.trajectory_bytes / GIB:.1f} GiB of trajectories; {where} has {available / GIB:.1f} GiB: lower "
+                "rollout.max_staleness, set model.compute_dtype=bfloat16, or give it more (docker run --shm-size)"
+            )
 
 
 @contextlib.contextmanager
-def private_cluster(num_cpus: int, object_store_bytes: int) -> Iterator[None]:
+def cluster(address: str | None, size: StoreSize, num_cpus: int, gpus: Sequence[str]) -> Iterator[None]:
+    """The Ray cluster at an address, or a private one, whose object store has room.
+
+    Args:
+        address: as ``ray.init`` takes it; None: a private cluster.
+        size: what the object store must hold.
+        num_cpus, gpus: what a private cluster hands out.
+
+    Raises:
+        ValueError: if no cluster answers, or its object store is too small.
+    """
+    if address is None:
+        size.check(shutil.disk_usage(SHARED_MEMORY).free, str(SHARED_MEMORY))
+        with _private_cluster(num_cpus, gpus, size.num_bytes):
+            yield
+        return
+    with _existing_cluster(address):
+        stores = [node["Resources"].get("object_store_memory", 0) for node in ray.nodes() if node["Alive"]]
+        size.check(int(min(stores)), "the smallest object store of the cluster's nodes")
+        yield
+
+
+@contextlib.contextmanager
+def _private_cluster(num_cpus: int, gpus: Sequence[str], object_store_bytes: int) -> Iterator[None]:
     """A Ray cluster of this process alone, which ends with it.
 
     Args:
         num_cpus: CPUs that Ray hands out; they need not exist.
+        gpus: GPUs that Ray hands out.
         object_store_bytes: size of the object store.
     """
     remove_leftovers()
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # Ray's own processes die with the thread that starts them, so this must be one that lives as long as the run.
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _visible(gpus):
         warnings.filterwarnings("ignore", message=r"os\.fork\(\) was called", category=RuntimeWarning)
         ray.init(
             address="local",
             num_cpus=num_cpus,
+            num_gpus=len(gpus),
             include_dashboard=False,
             object_store_memory=object_store_bytes,
             log_to_driver=False,
@@ -85,7 +121,20 @@ def private_cluster(num_cpus: int, object_store_bytes: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def existing_cluster(address: str) -> Iterator[None]:
+def _visible(gpus: Sequence[str]) -> Iterator[None]:
+    """Shows these GPUs alone to the processes that start in this context."""
+    before = os.environ.get(VISIBLE)
+    os.environ[VISIBLE] = ",".join(gpus)
+    try:
+        yield
+    finally:
+        del os.environ[VISIBLE]
+        if before is not None:
+            os.environ[VISIBLE] = before
+
+
+@contextlib.contextmanager
+def _existing_cluster(address: str) -> Iterator[None]:
     """Joins a running Ray cluster, and leaves it.
 
     Raises:
@@ -102,14 +151,6 @@ def existing_cluster(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
-
-
-def free_store_bytes(address: str | None) -> tuple[int, str]:
-    """Bytes for objects and what has them: the shared memory of this machine, or the cluster's object stores."""
-    if address is None:
-        return shutil.disk_usage(SHARED_MEMORY).free, str(SHARED_MEMORY)
-    sizes = [node["Resources"].get("object_store_memory", 0) for node in ray.nodes() if node["Alive"]]
-    return int(min(sizes)), "the smallest object store of the cluster's nodes"
 
 
 def check_placement(demand: Mapping[str, float], num_workers: int) -> None:

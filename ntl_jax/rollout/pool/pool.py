@@ -16,14 +16,7 @@ import ray
 from ntl_jax.records import Request, Trajectory, Version, VersionSpan, Weights
 from ntl_jax.rollout.engine import RolloutEngine, check_finished, check_published
 from ntl_jax.rollout.flat_trajectories import unflatten
-from ntl_jax.rollout.pool.cluster import (
-    check_placement,
-    check_store,
-    existing_cluster,
-    free_store_bytes,
-    private_cluster,
-    store_bytes,
-)
+from ntl_jax.rollout.pool.cluster import StoreSize, check_placement, cluster
 from ntl_jax.rollout.pool.crew import Crew, Death, Placement
 from ntl_jax.rollout.pool.dispatcher import Dispatcher, Limits
 from ntl_jax.rollout.pool.versions import StoredVersion, store
@@ -48,6 +41,7 @@ class RayPool(RolloutEngine):
         placement: what Ray gives each worker.
         limits: when a worker is given up, and when the pool is.
         address: of a running Ray cluster, as ``ray.init`` takes it; None: a private one on this machine.
+        gpus: this machine's GPUs that a private cluster hands out.
 
     Raises:
         ValueError: if the cluster or its object store has no room, no cluster answers, or an engine refuses its
@@ -74,20 +68,16 @@ class RayPool(RolloutEngine):
         placement: Placement = ANYWHERE,
         limits: Limits = PATIENT,
         address: str | None = None,
+        gpus: Sequence[str] = (),
     ):
         super().__init__()
         self._dtype, self._check_requests = dtype, check
         self._stored: dict[Version, StoredVersion] = {}
         self._current: Version | None = None
         self._num_quarantined, self._measured = 0, time.monotonic()
-        needed = max_staleness + 2, version_bytes, trajectory_bytes
+        size = StoreSize(max_staleness + 2, version_bytes, trajectory_bytes)
         with contextlib.ExitStack() as stack:
-            if address is None:
-                check_store(*needed, *free_store_bytes(None))
-                stack.enter_context(private_cluster(math.ceil(num_workers * placement.cpus), store_bytes(*needed)))
-            else:
-                stack.enter_context(existing_cluster(address))
-                check_store(*needed, *free_store_bytes(address))
+            stack.enter_context(cluster(address, size, math.ceil(num_workers * placement.cpus), gpus))
             check_placement(placement.demand, num_workers)
             self._dispatcher = Dispatcher(
                 lambda answer: Crew(engine_factory, placement, answer),

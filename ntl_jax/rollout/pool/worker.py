@@ -27,7 +27,7 @@ class Identity(NamedTuple):
         log: file with what its process prints; on its host.
         cores: cores that it may use.
         xla_flags: its ``XLA_FLAGS``; other flags can change last bits.
-        devices: names of the accelerators that it was given, as in ``CUDA_VISIBLE_DEVICES``.
+        gpus: the GPUs that Ray gave it, as in ``CUDA_VISIBLE_DEVICES``.
     """
 
     host: str
@@ -35,7 +35,7 @@ class Identity(NamedTuple):
     log: str
     cores: int
     xla_flags: str
-    devices: str
+    gpus: tuple[str, ...]
 
     @classmethod
     def of_this_process(cls) -> "Identity":
@@ -45,7 +45,7 @@ class Identity(NamedTuple):
             os.path.realpath("/proc/self/fd/2"),
             len(os.sched_getaffinity(0)),
             os.environ.get("XLA_FLAGS", ""),
-            os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+            tuple(filter(None, os.environ.get("CUDA_VISIBLE_DEVICES", "").split(","))),
         )
 
 
@@ -113,6 +113,22 @@ class Worker:
         while self._engine.unfinished and not finished and time.perf_counter() - began < most_seconds:
             finished += [Finished(group[0].prompt_index, flatten(group)) for group in self._engine.step()]
         return Report(finished, time.perf_counter() - sampling, pulled_s, load_s)
+
+
+def differences(workers: Sequence[Identity], trainer: Identity) -> list[str]:
+    """In what workers differ from the trainer's process, so that their samples may differ in last bits.
+
+    Example:
+        >>> here = Identity("a", 1, "log", cores=2, xla_flags="", gpus=())
+        >>> differences([here, here._replace(pid=2, cores=1)], here)
+        ['cores: 2, 1 in workers, 2 in the trainer']
+    """
+    return [
+        f"{name}: {', '.join(repr(getattr(worker, name)) for worker in workers)} in workers, "
+        f"{getattr(trainer, name)!r} in the trainer"
+        for name in ("cores", "xla_flags")
+        if any(getattr(worker, name) != getattr(trainer, name) for worker in workers)
+    ]
 
 
 def _numbered(request: Request, number: int) -> Request:

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""As gsm8k_ntl_qwen1_5b, but three vLLM engines on GPUs of their own sample, over Ray, while a fourth GPU trains.
+
+Command:   python launch/train.py --config=gsm8k_ntl_qwen1_5b_pool
+Hardware:  four NVIDIA GPUs with 80 GB; not yet measured
+Expected:  not yet measured
+
+An iteration learns from samples of the policy before the previous iteration (max_staleness=1). Engines on other machines:
+start Ray there and give --config.rollout.pool.address (docs/rollout.md). Problems are read from gsm8k/train.jsonl and
+gsm8k/test.jsonl, GSM8K's own files (https://github.com/openai/grade-school-math).
+"""
+
+from ntl_jax.config import (
+    AlgorithmSection,
+    DataSection,
+    ModelSection,
+    NTLSection,
+    OptimizerSection,
+    PoolSection,
+    RolloutSection,
+    RunConfig,
+    TrainerSection,
+    VllmSection,
+    WarmStartSection,
+)
+
+TEMPLATE = (
+    "<|im_start|>user\n{question} Think step by step and give the final answer after ####.<|im_end|>\n"
+    "<|im_start|>assistant\n"
+)
+
+
+def get_config() -> RunConfig:
+    return RunConfig(
+        name="gsm8k_ntl_qwen1_5b_pool",
+        model=ModelSection(path="Qwen/Qwen2.5-1.5B-Instruct", compute_dtype="bfloat16", remat="layer"),
+        data=DataSection(train="gsm8k/train.jsonl", eval="gsm8k/test.jsonl", template=TEMPLATE),
+        warm_start=WarmStartSection(steps=0),
+        rollout=RolloutSection(
+            engine="pool",
+            prompts_per_step=128,
+            num_samples=8,
+            max_tokens=512,
+            pool=PoolSection(workers=3, engine="vllm", gpus_per_worker=1),
+            max_staleness=1,
+            vllm=VllmSection(gpu_memory_utilization=0.85),
+        ),
+        algorithm=AlgorithmSection(minibatches=4, optimizer=OptimizerSection(learning_rate=1e-6, warmup_steps=5)),
+        ntl=NTLSection(method="mse", weight=0.1),
+        trainer=TrainerSection(
+            steps=300,
+            eval_every=25,
+            eval_problems=1319,
+            save_every=100,
+            max_tokens_per_micro_batch=32_768,
+            devices=(0,),
+        ),
+    )

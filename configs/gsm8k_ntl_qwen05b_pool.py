@@ -5,9 +5,9 @@ Command:   python launch/train.py --config=gsm8k_ntl_qwen05b_pool
 Hardware:  four NVIDIA GPUs with 80 GB; not yet measured
 Expected:  not yet measured
 
-An iteration learns from samples of the policy before the previous iteration (max_staleness=1). Engines on other machines:
-start Ray there and give --config.rollout.pool.address (docs/rollout.md). Problems are read from gsm8k/train.jsonl and
-gsm8k/test.jsonl, GSM8K's own files (https://github.com/openai/grade-school-math).
+An iteration learns from samples of the policy before the previous iteration (max_staleness=1). For engines on other
+machines start Ray there and give --config.rollout.pool.address (docs/rollout.md). Problems are read from
+gsm8k/train.jsonl and gsm8k/test.jsonl, GSM8K's own files (https://github.com/openai/grade-school-math).
 """
 
 from ntl_jax.config import (

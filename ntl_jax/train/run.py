@@ -45,6 +45,9 @@ LIVE = {
     "reward/accuracy": "accuracy",
     "ntl/loss": "NTL loss",
     "val/accuracy": "held-out accuracy",
+    "staleness/mean": "staleness",
+    "pool/workers": "workers",
+    "pool/restarts": "restarts",
     "perf/throughput": "tokens/s",
 }
 """Metrics of the progress bars and their names there."""

@@ -10,7 +10,7 @@ from ntl_jax.config.serialization import from_dict
 
 CONFIG_FILE = "config.json"
 """File in a run folder with the resolved configuration and the folder's format."""
-FORMAT = 2
+FORMAT = 3
 """Format version of run folders: of ``config.json`` and everything else that a resumed run, an evaluation or an export
 reads. Raise it whenever a setting is added, removed, renamed or changes its meaning, or when a checkpoint's layout
 changes. Then either make `stored_config` convert older folders, with a test on a folder of each older format, or leave

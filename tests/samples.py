@@ -85,6 +85,22 @@ def respond(
     )
 
 
+def lose(prompt: Prompt, sample: int = 0, *, digits: bool = True) -> Trajectory:
+    """A response that the engine gave up."""
+    nothing = np.zeros(0, np.float32)
+    return Trajectory(
+        prompt_index=prompt.index,
+        sample_index=sample,
+        prompt_ids=prompt.ids,
+        response_ids=np.zeros(0, np.int32),
+        rollout_log_probs=nothing,
+        digit_log_probs=np.zeros((0, 10), np.float32) if digits else None,
+        finish_reason="lost",
+        versions=(VersionSpan(0, 0, Version(0)),),
+        draw=prompt.draw,
+    )
+
+
 def answering(answer: Callable[[Request, int], str]) -> FakeEngine:
     """An engine whose responses have the texts that ``answer(request, sample index)`` returns, and sure digits."""
     return FakeEngine(lambda request, index: respond(request.prompt, answer(request, index), index, sure=True))

@@ -2,7 +2,7 @@
 """From trajectories to scores, on the host: texts, true digits, the NTL record, rewards."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from ntl_jax.tasks import Task
 LOGGER = logging.getLogger("ntl")
 """The logger of what NTL does; with ``ntl.debug_mode`` a run writes it to ``ntl_debug.log``."""
 PLAIN = "ntl_jax.rewards:exact_match"
+LOST = RewardOutcome.failed("the engine gave up the response: the workers that sampled it died")
+"""The outcome of a lost response."""
 
 
 class ExtractionError(ValueError):
@@ -38,6 +40,8 @@ def reward_temperature(section: NTLSection, iteration: int) -> float:
 
 class Scorer:
     """Scores trajectories with the configured reward function. Needs no policy and no device.
+
+    A lost response has no score, as if the reward function had failed, which is not called for it.
 
     Args:
         ntl, reward: these sections of the configuration.
@@ -71,7 +75,8 @@ class Scorer:
         readings = self._read(prompts, trajectories)
         ntl_info, fallbacks = self._record(trajectories, readings) if self._ntl.enabled else (None, {})
         calls = [self._call(*sample, ntl_info, tau) for sample in enumerate(zip(prompts, readings, strict=True))]
-        outcomes = self._rewards(calls, fallbacks)
+        lost = {row for row, t in enumerate(trajectories) if t.finish_reason == "lost"}
+        outcomes = self._rewards(calls, fallbacks, lost)
         errors = [(p.index, o.error) for p, o in zip(prompts, outcomes, strict=True) if o.error is not None]
         return Scored(prompts, trajectories, readings, ntl_info, outcomes, tau, fallbacks, errors)
 
@@ -100,7 +105,9 @@ class Scorer:
         return self._ntl.extract_during_generation or self._ntl.extract_during_log_prob
 
     def _why_not(self, trajectory: Trajectory, label: DigitLabels) -> str | None:
-        """Why a row has no record."""
+        """Why a row has no record, though it should have one."""
+        if trajectory.finish_reason == "lost":
+            return None
         is_digit = label.digits >= 0
         if self._ntl.require_digits and not is_digit.any():
             return "the response holds no digit"
@@ -140,12 +147,14 @@ class Scorer:
             return call
         return call | {"ntl_info": ntl_info[index : index + 1], "tau": tau} | self._bonus
 
-    def _rewards(self, calls: Sequence[Mapping[str, object]], fallbacks: Mapping[int, str]) -> list[RewardOutcome]:
+    def _rewards(
+        self, calls: Sequence[Mapping[str, object]], fallbacks: Mapping[int, str], lost: Set[int]
+    ) -> list[RewardOutcome]:
         """The reward function's outcomes; if it uses records, a row without one is scored by exact match."""
         plain = set(fallbacks) if "ntl_info" in self.reward.takes else set()
-        outcomes = iter(self.reward([call for i, call in enumerate(calls) if i not in plain]))
+        outcomes = iter(self.reward([call for i, call in enumerate(calls) if i not in plain | lost]))
         others = iter(self._plain([{name: calls[i][name] for name in (*CALL, *JUDGED)} for i in sorted(plain)]))
-        return [next(others if i in plain else outcomes) for i in range(len(calls))]
+        return [LOST if i in lost else next(others if i in plain else outcomes) for i in range(len(calls))]
 
 
 def _or_zeros(trajectory: Trajectory) -> np.ndarray:

@@ -69,9 +69,9 @@ def stop_if_unrewarded(stage: str, step: int, scored: Scored, folder: pathlib.Pa
     if scored.valid.any():
         return
     raise RewardError(
-        f"{stage} step {step}: the reward function failed on all {len(scored.outcomes)} samples, so that there is "
-        f"nothing to learn from; {folder / 'reward_errors.jsonl'} holds every traceback. The first:\n"
-        f"{scored.outcomes[0].error}"
+        f"{stage} step {step}: the reward function failed on all {len(scored.outcomes)} samples, or the engine lost "
+        f"them, so that there is nothing to learn from; {folder / 'reward_errors.jsonl'} holds every reason. The "
+        f"first:\n{scored.outcomes[0].error}"
     )
 
 

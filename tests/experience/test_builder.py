@@ -11,13 +11,14 @@ from flax import nnx
 
 from ntl_jax.config import AlgorithmSection, CorrectionSection, KLSection, RolloutSection, RunConfig
 from ntl_jax.experience.builder import OVER_TOKENS, Evidence, ExperienceBuilder, build
+from ntl_jax.experience.collector import Samples
 from ntl_jax.experience.credit import Rewards
 from ntl_jax.metrics import Clock
 from ntl_jax.models import Critic, make_mesh, shardings
 from ntl_jax.records import Rows, Targets
 from ntl_jax.rows.layout import Layout
 from ntl_jax.rows.padding import RowShape
-from tests.samples import ask, respond, samples_of
+from tests.samples import ask, lose, make_scorer, respond, samples_of
 
 SHAPE = RowShape(row=32, response=24)
 LENGTHS = np.array([6, 3, 5, 1, 6, 6, 2, 4])
@@ -190,6 +191,29 @@ def test_a_sample_without_a_score_has_no_weight_and_leaves_its_groups_mean(decod
     _, experience, _ = make_builder(decoder)(None, None, samples, 0.0, Clock())
     assert experience.mask.any(axis=1).tolist() == [False, True, True, True] * 2
     np.testing.assert_allclose(experience.advantages[:4, 0], [0, 1.1547, -0.5774, -0.5774], atol=1e-3)
+
+
+@pytest.mark.parametrize("lost", [range(1), range(4), range(8)], ids=["a sample", "a group", "everything"])
+@pytest.mark.parametrize("advantage", ["group", "leave_one_out", "reinforce_plus_plus"])
+def test_lost_responses_have_no_weight_and_change_nothing_of_the_others(decoder, advantage, lost):
+    """Of a lost group the other group sees nothing; of a lost sample, its group is that of the others."""
+    sampled = [lose(t, i % 4) if i in lost else TRAJECTORIES[i] for i, t in enumerate(PROMPTS)]
+    scored = make_scorer()(PROMPTS, sampled, tau=1.0)
+    samples = Samples(scored, np.ones(8, bool), None, {})
+    builder = make_builder(decoder, advantage=advantage)
+    _, experience, metrics = builder(None, None, samples, 0.0, Clock())
+    kept = np.array([i not in lost for i in range(8)])
+    assert experience.mask.any(axis=1).tolist() == kept.tolist() == scored.valid.tolist()
+    assert np.isfinite(experience.advantages).all() and not experience.advantages[~kept].any()
+    assert all(np.isfinite(value) for value in metrics.values())
+    if kept.any():
+        rest = make_scorer()(
+            [p for p, k in zip(PROMPTS, kept, strict=True) if k],
+            [t for t, k in zip(sampled, kept, strict=True) if k],
+            tau=1.0,
+        )
+        _, alone, _ = builder(None, None, Samples(rest, np.ones(kept.sum(), bool), None, {}), 0.0, Clock())
+        np.testing.assert_allclose(experience.advantages[kept], alone.advantages, atol=1e-6)
 
 
 @pytest.mark.parametrize("overlong", ["keep", "mask", "penalty"])

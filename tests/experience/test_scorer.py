@@ -13,7 +13,7 @@ from ntl_jax.config import NTLSection, RewardSection
 from ntl_jax.experience.digits.ntl_info import CONFIDENCE
 from ntl_jax.experience.scorer import ExtractionError, reward_temperature
 from ntl_jax.records import NumberReadings
-from tests.samples import ask, make_scorer, respond
+from tests.samples import ask, lose, make_scorer, respond
 
 TEXTS = ["2+3=5 #### 5", "#### 7", "5 apples", "no idea", "#### 15"]
 PROMPT = ask()
@@ -163,6 +163,48 @@ def test_a_reward_that_fails_is_no_score_and_is_reported_with_its_prompt(tmp_pat
     np.testing.assert_allclose(scored.scores, [0.9, 0.9, 0, 0.9, 0.9])
     ((prompt, error),) = scored.reward_errors
     assert prompt == PROMPT.index and "no reward for apples" in error
+
+
+COUNTED = """
+calls = []
+def score(data_source, solution_str, ground_truth, extra_info):
+    calls.append(solution_str)
+    return len(calls)
+"""
+
+
+def test_a_lost_response_fails_without_a_call_of_the_reward_function_and_is_reported(tmp_path):
+    """The others have the scores that they would have without it."""
+    reward = with_function(tmp_path / "reward.py", COUNTED)
+    scored = score([TRAJECTORIES[0], lose(PROMPT, 1), *TRAJECTORIES[2:]], reward=reward)
+    assert scored.valid.tolist() == [True, False, True, True, True]
+    assert scored.scores.tolist() == [1, 0, 2, 3, 4] and not scored.exact_match[1]
+    ((prompt, error),) = scored.reward_errors
+    assert prompt == PROMPT.index and "the workers that sampled it died" in error
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"enabled": False},
+        {"require_digits": True, "fallback_on_error": False},
+        {"extract_during_generation": False, **ONLY_CAPTURE},
+    ],
+    ids=["NTL", "no NTL", "digits required", "confidence"],
+)
+def test_a_lost_response_is_no_missing_record_whatever_the_settings(settings):
+    """Also where the engine was not asked for digits."""
+    sampled = [lose(PROMPT, 0, digits="extract_during_generation" not in settings), *TRAJECTORIES[1:3]]
+    scored = make_scorer(**settings)([PROMPT] * 3, sampled, 1.0)
+    assert scored.valid.tolist() == [False, True, True] and not scored.fallbacks
+    if scored.ntl_info is not None:
+        assert scored.ntl_info.total_digits.tolist() == [0, 1, 1]
+
+
+def test_scores_of_lost_responses_alone_are_all_missing():
+    scored = score([lose(PROMPT, i) for i in range(5)])
+    assert not scored.valid.any() and len(scored.reward_errors) == 5
 
 
 def test_what_a_reward_function_changes_in_extra_info_stays_its_own(tmp_path):

@@ -9,7 +9,8 @@ import pytest
 from ntl_jax.records import Version, Weights
 from ntl_jax.train.evaluation import Evaluation, Evaluator, evaluation_metrics, examples
 from ntl_jax.train.factory import build_evaluator
-from tests.samples import answering
+from tests.engines import FakeEngine
+from tests.samples import answering, lose, respond
 
 
 def evaluator(setup, engine=None, **settings) -> Evaluator:
@@ -70,6 +71,23 @@ def test_accuracy_and_agreement_are_of_what_was_answered(setup):
     metrics = evaluation_metrics(evaluator(setup, engine, eval_samples=4)(Weights(Version(0), setup.initial)))
     expected = {"val/accuracy": 0.5, "val/answered": 0.5, "val/mean@4": 0.75, "val/maj@4": 1.0, "val/pass@2": 1.0}
     assert {name: metrics[name] for name in expected} == pytest.approx(expected)
+
+
+def test_lost_responses_are_wrong_and_have_no_score(setup):
+    """Of the first problem everything is lost, of the others nothing."""
+
+    def respond_to(request, index):
+        if request.prompt.index == setup.prompts.held_out[0].index:
+            return lose(request.prompt, index)
+        return respond(request.prompt, f"#### {request.prompt.ground_truth}", index, sure=True)
+
+    evaluation = evaluator(setup, FakeEngine(respond_to), eval_samples=2)(Weights(Version(0), setup.initial))
+    metrics = evaluation_metrics(evaluation)
+    expected = {"val/accuracy": 7 / 8, "val/answered": 7 / 8, "val/mean@2": 7 / 8, "val/pass@2": 7 / 8}
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected)
+    assert np.isfinite(metrics["val/score/mean"]) and np.isfinite(metrics["val/ntl_loss"])
+    first = next(iter(examples(evaluation)))
+    assert [first[name] for name in ("response", "correct", "score", "finish_reason")] == ["", False, None, "lost"]
 
 
 def test_nothing_is_lent_after_an_evaluation_and_both_kinds_of_responses_come_from_one_version(setup):

@@ -20,6 +20,7 @@ from ntl_jax.train.factory import row_layout
 from ntl_jax.train.stages.policy_optimization import PPOTrainer
 from ntl_jax.train.stages.sample_source import SampleSource
 from ntl_jax.update.terms import PPOTerms
+from tests.samples import lose
 
 EVERYTHING_MOVES = OptimizerSection(
     learning_rate=1e-3, warmup_steps=0, schedule="cosine", weight_decay=0.1, ema_decay=0.5
@@ -116,12 +117,37 @@ def test_of_one_prompt_that_teaches_only_the_updates_with_its_samples_are_made(t
     assert metrics["actor/first_ratio_deviation"] <= 1e-4
 
 
-@pytest.mark.parametrize("why", ["equal rewards", "all cut off"])
-def test_an_iteration_without_anything_to_learn_changes_nothing_and_is_counted(trained, samples, why):
-    """Dynamic sampling found no prompt that teaches, or every response reached the limit; the divergence is unknown."""
+def lost(small, samples: Samples, rows: int) -> Samples:
+    """The engine gave up the first so many responses."""
+    prompts = samples.scored.prompts
+    sampled = [lose(prompts[i], i % 4) if i < rows else t for i, t in enumerate(samples.scored.trajectories)]
+    scored = small.scorer(prompts, sampled, 1.0)
+    outcomes = [
+        outcome if i < rows else outcome._replace(score=float(i % 2)) for i, outcome in enumerate(scored.outcomes)
+    ]
+    return Samples(scored._replace(outcomes=outcomes), np.ones(16, bool), None, {})
+
+
+def test_an_iteration_with_a_lost_group_learns_from_the_others(trained, small, samples):
+    trainer, source, _ = trained
+    source.given = lost(small, samples, rows=4)
+    step, before = int(trainer.state.step), jax.tree.map(np.copy, jax.device_get(trainer.state.params))
+    metrics, scored = trainer.step()
+    assert metrics["actor/skipped_updates"] == 1 and metrics["reward/dropped"] == 4
+    assert trainer.state.step == step + 3 and len(scored.reward_errors) == 4 and not metrics.get("non_finite")
+    moved = jax.tree.map(lambda a, b: bool((np.asarray(a) != b).any()), trainer.state.params, before)
+    assert any(jax.tree.leaves(moved)) and metrics["actor/update_norm"] > 0
+
+
+@pytest.mark.parametrize("why", ["equal rewards", "all cut off", "all lost"])
+def test_an_iteration_without_anything_to_learn_changes_nothing_and_is_counted(trained, small, samples, why):
+    """Dynamic sampling found no prompt that teaches, every response reached the limit, or the engine lost all; the
+    divergence is unknown."""
     trainer, source, _ = trained
     if why == "equal rewards":
         source.given = samples._replace(learned=np.zeros(16, bool))
+    elif why == "all lost":
+        source.given = lost(small, samples, rows=16)
     else:
         source.given = of_trajectories(samples, lambda t: dataclasses.replace(t, finish_reason="length"))
     before, kl_weight = jax.device_get(trainer.state), trainer.position()["kl_weight"]

@@ -10,11 +10,14 @@ import pytest
 from flax import nnx
 
 from ntl_jax.experience.digits.ntl_info import blank_labels
-from tests.samples import ask, respond
+from tests.samples import ask, lose, respond
 
 TRAJECTORIES = [
-    respond(ask(index, truth), text)
-    for index, (truth, text) in enumerate([("5", "#### 5"), ("12", "2+9=11"), ("7", "no")])
+    *(
+        respond(ask(index, truth), text)
+        for index, (truth, text) in enumerate([("5", "#### 5"), ("12", "2+9=11"), ("7", "no")])
+    ),
+    lose(ask(3)),
 ]
 
 
@@ -62,10 +65,12 @@ def test_readings_of_long_tokens_are_of_tokens_with_as_many_digits(number_pass, 
     written, truth = [30, 100, 21, 9, 23], [130, -1, 57, 1, -1]
     t = dataclasses.replace(TRAJECTORIES[0], response_ids=np.array(written, np.int32))
     labels = blank_labels(5)._replace(truth=np.array(truth, np.int32))
-    sampled, all_labels = [t, TRAJECTORIES[2]], [labels, blank_labels(len(TRAJECTORIES[2].response_ids))]
-    found, other = number_pass.readings(params, sampled, all_labels, 0.7)
+    sampled = [t, *TRAJECTORIES[2:]]
+    all_labels = [labels, *(blank_labels(len(other.response_ids)) for other in sampled[1:])]
+    found, other, lost = number_pass.readings(params, sampled, all_labels, 0.7)
     chex.assert_shape(other, (len(TRAJECTORIES[2].response_ids),))
-    (logits, _) = logits_of(sampled)
+    chex.assert_shape(lost, (0,))
+    logits = logits_of(sampled)[0]
     ids, values, widths = (np.asarray(x) for x in (long_numbers.ids, long_numbers.values, long_numbers.num_digits))
     for position, (token, true) in enumerate(zip(written, truth, strict=True)):
         if token not in ids:

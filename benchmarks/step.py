@@ -218,7 +218,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What a train step costs.")
     parser.add_argument("--quick", action="store_true", help="smallest shapes, few steps, nothing written")
     parser.add_argument("--steps", type=int, default=30, help="measured steps, on CPU alternating with PyTorch's")
-    parser.add_argument("--case", default=None, help="one case only, nothing written")
+    parser.add_argument("--case", default=None, help="one case only, written only with --output")
     parser.add_argument("--output", type=pathlib.Path, default=None, help="where to write the JSON result")
     parser.add_argument("--serve", nargs=2, metavar=("CASE", "MEMORY"), help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -232,7 +232,7 @@ def main() -> None:
     result: dict[str, Any] = {"machine": machine(), "steps": num_steps}
     result |= {name: measure(name, case, num_steps) for name, case in chosen.items()}
     print(json.dumps(result, indent=2))
-    if not args.quick and args.case is None:
+    if args.output or (not args.quick and args.case is None):
         write(result, args.output or RESULTS / f"step-{jax.default_backend()}.json")
 
 

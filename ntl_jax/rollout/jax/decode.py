@@ -23,6 +23,7 @@ from ntl_jax.rollout.jax.cache import (
     Block,
     Cache,
     TileRows,
+    TileShape,
     take_places,
     take_rows,
     write_page,
@@ -31,7 +32,6 @@ from ntl_jax.rollout.jax.decode_attention import attend_block, merge, normalized
 from ntl_jax.rollout.jax.sampler.inverse_cdf import uniforms
 from ntl_jax.rollout.jax.sampler.sample import Captured, Method, sample
 from ntl_jax.rollout.jax.sampler.truncation import Truncation
-from ntl_jax.rollout.jax.tiles import Copies, TileShape
 
 PAGE = 16
 """Decode steps per segment; finished samples leave after a segment."""
@@ -125,51 +125,32 @@ def decode(
     return jax.lax.with_sharding_constraint(own, geometry.sharding), segment
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def copy_tile(
-    geometry: Geometry, num_prompt_blocks: int, num_own_blocks: int, prompts: Cache, own: Cache, where: TileRows
-) -> Copies:
-    """What the slots of a tile read, lying together: the first blocks of the caches, as in `decode`."""
-    of_prompts = tuple(
-        take_places(blocks[:num_prompt_blocks], geometry.num_places, where.groups, where.places) for blocks in prompts
-    )
-    return of_prompts, tuple(take_rows(blocks[:num_own_blocks], where.slots) for blocks in own)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=(5, 6))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), donate_argnums=7)
 def decode_tile(
     geometry: Geometry,
     tile: TileShape,
+    num_prompt_blocks: int,
+    num_own_blocks: int,
     params: Params,
     table: NumberTable,
     prompts: Cache,
-    copied: Cache,
     own: Cache,
-    rows: Int[AnyArray, "X"],
+    where: TileRows,
     slots: Slots,
     sampling: SamplingArrays,
-) -> tuple[Cache, Cache, Segment]:
-    """`decode` for some slots, in any order: the slots of one tile. A tile's groups of slots have one prompt each.
+) -> tuple[Cache, Segment]:
+    """`decode` for some slots, in any order: the slots of one tile, whose caches are copied to lie together.
 
-    Args:
-        geometry: of all slots.
-        tile: shape of the tile.
-        params, table, sampling: as in `decode`.
-        prompts, copied: the tile's copies.
-        own: the cache of all slots.
-        rows: where the tile's slots lie in it; past the last: empty.
-        slots: the tile's slots.
-
-    Returns:
-        The copies of the slots' own tokens and the cache of all slots, both with the page (the copies as far as their
-        blocks reach), and the captures.
+    A tile's groups of slots have one prompt each. The copies are read at every step of the segment.
     """
     of_tile = dataclasses.replace(geometry, num_groups=tile.num_groups, num_samples=tile.group_size, num_places=1)
-    page, segment = _segment(of_tile, params, table, prompts, copied, slots, sampling)
-    num_own_blocks = len(copied[0])
-    own = _with_page(own, num_own_blocks, page, slots.counts, rows)
-    copied = _with_page(copied, num_own_blocks, page, slots.counts)
-    return copied, jax.lax.with_sharding_constraint(own, geometry.sharding), segment
+    read_prompts = tuple(
+        take_places(blocks[:num_prompt_blocks], geometry.num_places, where.groups, where.places) for blocks in prompts
+    )
+    read_own = tuple(take_rows(blocks[:num_own_blocks], where.slots) for blocks in own)
+    page, segment = _segment(of_tile, params, table, read_prompts, read_own, slots, sampling)
+    own = _with_page(own, num_own_blocks, page, slots.counts, where.slots)
+    return jax.lax.with_sharding_constraint(own, geometry.sharding), segment
 
 
 def _segment(

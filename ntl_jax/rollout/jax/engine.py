@@ -19,8 +19,7 @@ from ntl_jax.models import ModelConfig, abstract_decoder, shardings
 from ntl_jax.numerals import NumberTable, TokenDecoder
 from ntl_jax.records import Params, Request, Trajectory, Weights
 from ntl_jax.rollout.engine import RolloutEngine, check_finished, check_published, check_requests
-from ntl_jax.rollout.jax.round import Round
-from ntl_jax.rollout.jax.setup import Setup
+from ntl_jax.rollout.jax.round import Round, Setup
 from ntl_jax.rollout.stopping import with_stop_ids
 
 

@@ -11,15 +11,19 @@ from collections.abc import Iterable, Iterator
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
 from jaxtyping import Int
 
-from ntl_jax.models import batch_sharding, num_row_shards
+from ntl_jax.models import ModelConfig, batch_sharding, num_row_shards
 from ntl_jax.models.stacking import layer_arrays
+from ntl_jax.numerals import NumberTable, TokenDecoder
 from ntl_jax.records import Request, Sampling, Trajectory, Weights
 from ntl_jax.rollout.jax.cache import (
     Cache,
     CacheShape,
     TileRows,
+    TileShape,
     block_sizes,
     cache_sharding,
     check_memory,
@@ -28,14 +32,12 @@ from ntl_jax.rollout.jax.cache import (
     num_blocks_for,
     padded,
 )
-from ntl_jax.rollout.jax.decode import PAGE, Geometry, SamplingArrays, Segment, Slots, copy_tile, decode, decode_tile
+from ntl_jax.rollout.jax.decode import PAGE, Geometry, SamplingArrays, Segment, Slots, decode, decode_tile
 from ntl_jax.rollout.jax.prefill import prefill
 from ntl_jax.rollout.jax.responses import Responses
 from ntl_jax.rollout.jax.sampler.sample import method_of
 from ntl_jax.rollout.jax.sampler.truncation import Truncation
-from ntl_jax.rollout.jax.scheduler import Entry, Scheduler, num_places_for
-from ntl_jax.rollout.jax.setup import Setup
-from ntl_jax.rollout.jax.tiles import Tiles, TileShape, group_size_for, tile_shape
+from ntl_jax.rollout.jax.scheduler import Entry, Scheduler, arrange, group_size_for, num_places_for, tile_shape
 from ntl_jax.rollout.stopping import length_to_stop
 
 # Larger first blocks need fewer programs; smaller ones read fewer empty positions.
@@ -43,8 +45,35 @@ FIRST_PROMPT_BLOCK = 64  # prompts are prefilled in lengths of 64, 128, 256, ...
 FIRST_OWN_BLOCK = 64
 TILE_SLOTS = 128  # on CPU: smaller tiles let more go, but a step of 64 rows takes a tenth more time per row
 MOST_TILES = 16  # each costs time on the host
-MEMORY_SHARE = 0.25  # tiles keep their copies of keys and values if these take at most this share of memory
 PREFILL_TOKENS_PER_SLOT = 2  # per prefill: small, since only a few prompts enter between segments
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Setup:
+    """What all rounds of an engine share.
+
+    Args:
+        model, graph: the policy's shapes and graph definition.
+        by_layer: graph definition of the policy with separate layers; the same as ``graph`` unless layers are stacked.
+        table: the digits' ids.
+        mesh: mesh of the parameters and rows.
+        slots: samples in flight, before rounding.
+        tile_slots: as in `JaxEngine`.
+        max_prompt_tokens: longest prompt, P.
+        decode_text: decodes text for stop strings; None without a tokenizer.
+        num_prompts: as in `JaxEngine`.
+    """
+
+    model: ModelConfig
+    graph: nnx.GraphDef
+    by_layer: nnx.GraphDef
+    table: NumberTable
+    mesh: Mesh
+    slots: int
+    tile_slots: int | None
+    max_prompt_tokens: int
+    decode_text: TokenDecoder | None
+    num_prompts: int | None
 
 
 class Round:
@@ -65,9 +94,8 @@ class Round:
         self._geometry = geometry = _geometry(setup, sampling, setup.num_prompts or num_requests)
         self._decoding = dataclasses.replace(geometry, graph=setup.by_layer)
         self._params = layer_arrays(weights.params, setup.model.num_layers)
+        self._tile = _tile_shape(setup, sampling, geometry.num_slots)
         self._prompt_cache, self._own = _allocate(setup, geometry)
-        tile = _tile_shape(setup, sampling, geometry.num_slots)
-        self._tiles = None if tile is None else Tiles(tile, keep_copies=_copies_fit(setup, geometry, tile))
         self._scheduler = Scheduler(
             num_samples=geometry.num_samples, num_groups=geometry.num_groups, num_places=geometry.num_places
         )
@@ -89,7 +117,7 @@ class Round:
     @property
     def slot_use(self) -> float:
         """Share of the slot-steps so far that produced a kept token of a finished request."""
-        num_slots = self._geometry.num_slots if self._tiles is None else self._tiles.shape.num_slots
+        num_slots = self._geometry.num_slots if self._tile is None else self._tile.num_slots
         return self._responses.num_tokens / max(1, self._responses.num_steps * num_slots)
 
     def add(self, request: Request) -> None:
@@ -103,7 +131,7 @@ class Round:
         with jax.set_mesh(setup.mesh):
             for batch in self._prefills(scheduler.admit()):
                 self._prompt_cache = prefill(geometry, params, self._prompt_cache, *jax.device_put(batch, rows))
-            decoded = [(slots, self._decode(tile, slots)) for tile, slots in enumerate(self._slots_by_program())]
+            decoded = [(slots, self._decode(slots)) for slots in self._slots_by_program()]
             finished = np.zeros(geometry.num_slots, bool)
             for slots, segment in decoded:
                 taken = slots >= 0
@@ -114,31 +142,28 @@ class Round:
     def _slots_by_program(self) -> Iterable[Int[np.ndarray, "X"]]:
         """The slots that each call of a program decodes in this segment; -1: none."""
         samples = self._scheduler.sample_of_slot
-        if self._tiles is None:
+        if self._tile is None:
             return [np.where(samples < 0, -1, np.arange(len(samples)))]
         busy = np.flatnonzero(samples >= 0)
-        prompts = samples[busy] // self._geometry.num_samples
-        return self._tiles.deal(busy, samples[busy], prompts, self._responses.lengths[self._rows(busy)])
+        lengths = self._responses.lengths[self._rows(busy)]
+        tiles = arrange(samples[busy] // self._geometry.num_samples, lengths, self._tile)
+        return np.where(tiles < 0, -1, busy[tiles])
 
-    def _decode(self, tile: int, chosen: Int[np.ndarray, "X"]) -> Segment:
-        """Decodes a page of tokens for the chosen slots, which are those of the tile."""
-        geometry, tiles = self._decoding, self._tiles
+    def _decode(self, chosen: Int[np.ndarray, "X"]) -> Segment:
+        """Decodes a page of tokens for the chosen slots."""
+        geometry, tile = self._decoding, self._tile
         slots = self._slots(chosen)
-        num_blocks = (
-            num_blocks_for(int(slots.prompt_bounds.max()), geometry.prompt_blocks),
-            num_blocks_for(int(slots.counts.max()), geometry.own_blocks),
-        )
-        reads, caches = (self._params, self._setup.table), (self._prompt_cache, self._own)
+        num_prompt_blocks = num_blocks_for(int(slots.prompt_bounds.max()), geometry.prompt_blocks)
+        num_own_blocks = num_blocks_for(int(slots.counts.max()), geometry.own_blocks)
+        reads = self._params, self._setup.table, self._prompt_cache, self._own
         slots = jax.device_put(slots, batch_sharding(self._setup.mesh))
-        if tiles is None:
-            self._own, segment = decode(geometry, *num_blocks, *reads, *caches, slots, self._arrays)
-            return segment
-        where = self._tile_rows(chosen, tiles.shape)
-        prompts, copied = tiles.take_copies(tile, num_blocks, lambda: copy_tile(geometry, *num_blocks, *caches, where))
-        copied, self._own, segment = decode_tile(
-            geometry, tiles.shape, *reads, prompts, copied, self._own, where.slots, slots, self._arrays
-        )
-        tiles.keep(tile, num_blocks, (prompts, copied))
+        if tile is None:
+            self._own, segment = decode(geometry, num_prompt_blocks, num_own_blocks, *reads, slots, self._arrays)
+        else:
+            where = self._tile_rows(chosen, tile)
+            self._own, segment = decode_tile(
+                geometry, tile, num_prompt_blocks, num_own_blocks, *reads, where, slots, self._arrays
+            )
         return segment
 
     def _tile_rows(self, chosen: Int[np.ndarray, "X"], tile: TileShape) -> TileRows:
@@ -202,9 +227,9 @@ class Round:
             return filled
 
         prefilled = np.array([len(request.prompt.ids) - 1 for request in of_slot])
-        num_places = self._geometry.num_places if self._tiles is None else 1
+        num_places = self._geometry.num_places if self._tile is None else 1
         bounds = np.zeros((len(chosen), num_places), np.int32)
-        bounds[taken, scheduler.place_of_slot[chosen[taken]] if self._tiles is None else 0] = prefilled
+        bounds[taken, scheduler.place_of_slot[chosen[taken]] if self._tile is None else 0] = prefilled
         return Slots(
             tokens=by_slot(last),
             counts=by_slot(counts),
@@ -255,22 +280,13 @@ def _tile_shape(setup: Setup, sampling: Sampling, num_slots: int) -> TileShape |
 
 
 def _allocate(setup: Setup, geometry: Geometry) -> tuple[Cache, Cache]:
-    prompts, own = _shapes(setup, geometry, geometry.num_groups, geometry.num_places)
-    check_memory(prompts, own, available=free_bytes(setup.mesh))
-    return empty_cache(prompts, geometry.sharding), empty_cache(own, geometry.sharding)
-
-
-def _copies_fit(setup: Setup, geometry: Geometry, tile: TileShape) -> bool:
-    copies = _shapes(setup, geometry, geometry.num_slots // tile.group_size, num_places=1)
-    return sum(shape.num_bytes for shape in copies) <= MEMORY_SHARE * free_bytes(setup.mesh)
-
-
-def _shapes(setup: Setup, geometry: Geometry, num_groups: int, num_places: int) -> tuple[CacheShape, CacheShape]:
-    """Of the prompts of so many groups, and of all slots' own tokens."""
     model = setup.model
     sizes = (model.num_layers, model.num_kv_heads, model.head_dim, geometry.dtype)
-    prompts = CacheShape(num_groups, tuple(num_places * size for size in geometry.prompt_blocks), *sizes)
-    return prompts, CacheShape(geometry.num_slots, geometry.own_blocks, *sizes)
+    prompt_blocks = tuple(geometry.num_places * size for size in geometry.prompt_blocks)
+    prompts = CacheShape(geometry.num_groups, prompt_blocks, *sizes)
+    own = CacheShape(geometry.num_slots, geometry.own_blocks, *sizes)
+    check_memory(prompts, own, available=free_bytes(setup.mesh))
+    return empty_cache(prompts, geometry.sharding), empty_cache(own, geometry.sharding)
 
 
 def _arrays(sampling: Sampling) -> SamplingArrays:

@@ -5,11 +5,16 @@ import collections
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
+
+from ntl_jax.rollout.jax.cache import TileShape
 
 MAX_PLACES = 4
 """Prompts that a group of slots serves at a time, so that a prompt's slowest sample does not delay the next one. With
 log-normal lengths between 8 and 512 and 8 samples each, 1 place keeps 34% of the slots busy, 3 keep 71%, 4 keep 75%."""
+
+PROMPT_SHARE = 0.5
+"""A group of a tile's slots reads a prompt of at most this share of max_tokens for each of its slots."""
 
 
 class Entry(NamedTuple):
@@ -97,3 +102,57 @@ class Scheduler:
 def num_places_for(num_prompts: int, num_samples: int, num_groups: int) -> int:
     """Places per group: 1 if every prompt has its own group or only one sample."""
     return 1 if num_prompts <= num_groups else min(num_samples, MAX_PLACES)
+
+
+def arrange(prompts: Int[np.ndarray, "n"], counts: Int[np.ndarray, "n"], tile: TileShape) -> Int[np.ndarray, "tiles X"]:
+    """Deals n unfinished samples to as few tiles as hold them, by length, so that few tiles read many positions.
+
+    Samples of one prompt fill groups of slots, longest first; the groups fill tiles, longest first.
+
+    Args:
+        prompts: each sample's prompt.
+        counts: number of tokens that the sample has.
+        tile: shape of a tile.
+
+    Returns:
+        In each tile's slots, the indices of the samples; -1 in an empty slot.
+
+    Example:
+        >>> arrange(np.array([7, 7, 7, 9, 9]), np.array([16, 48, 32, 80, 80]), TileShape(num_groups=2, group_size=2))
+        array([[ 3,  4,  1,  2],
+               [ 0, -1, -1, -1]])
+    """
+    order = np.lexsort((-counts, prompts))
+    starts = np.flatnonzero(np.diff(prompts[order], prepend=-1))
+    in_prompt = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+    in_group = in_prompt % tile.group_size
+    firsts = in_group == 0
+    by_length = np.argsort(-counts[order[firsts]], kind="stable")
+    rank = np.empty_like(by_length)
+    rank[by_length] = np.arange(len(by_length))
+    num_tiles = -(-len(by_length) // tile.num_groups)
+    slots = np.full(num_tiles * tile.num_slots, -1)
+    slots[rank[np.cumsum(firsts) - 1] * tile.group_size + in_group] = order
+    return slots.reshape(num_tiles, tile.num_slots)
+
+
+def group_size_for(num_samples: int, max_prompt_tokens: int, max_tokens: int) -> int:
+    """Slots per group of a tile: few, so that few stay empty, but a prompt's positions are read once for all of them.
+
+    Example:
+        >>> [group_size_for(8, prompt, max_tokens=128) for prompt in (64, 128, 400)]
+        [1, 2, 8]
+    """
+    sizes = (size for size in range(1, num_samples) if num_samples % size == 0)
+    return next((size for size in sizes if max_prompt_tokens <= PROMPT_SHARE * max_tokens * size), num_samples)
+
+
+def tile_shape(num_slots: int, limit: int, group_size: int) -> TileShape:
+    """The shape of as few tiles of at most ``limit`` slots as hold ``num_slots``, all alike.
+
+    Example:
+        >>> tile_shape(192, limit=128, group_size=2)
+        TileShape(num_groups=48, group_size=2)
+    """
+    num_tiles = -(-num_slots // max(limit // group_size * group_size, group_size))
+    return TileShape(-(-num_slots // (num_tiles * group_size)), group_size)

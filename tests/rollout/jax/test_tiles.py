@@ -12,9 +12,9 @@ from ntl_jax.models import Decoder, make_mesh
 from ntl_jax.numerals import TokenDecoder
 from ntl_jax.records import Prompt, Request, Sampling
 from ntl_jax.rollout import JaxEngine
-from ntl_jax.rollout.jax import round as round_module
+from ntl_jax.rollout.jax.cache import TileShape
 from ntl_jax.rollout.jax.decode import PAGE
-from ntl_jax.rollout.jax.tiles import Tiles, TileShape, arrange, group_size_for, tile_shape
+from ntl_jax.rollout.jax.scheduler import arrange, group_size_for, tile_shape
 from tests.engines import as_bytes, weights_of
 
 SAMPLING = Sampling(num_samples=4, max_tokens=100, stop_token_ids=(3, 5))
@@ -138,42 +138,3 @@ def test_many_slots_are_decoded_in_tiles_only_where_responses_can_end_early(deco
         compiled = [record.getMessage() for record in caplog.records if record.getMessage().startswith("Compiling ")]
         assert [text for text in compiled if program in text]
         assert ("(decode_tile)" in str(compiled)) == (program == "(decode_tile)")
-
-
-def test_samples_stay_in_their_tile_until_fewer_tiles_hold_them_or_a_new_one_comes():
-    tiles, prompts = Tiles(TileShape(num_groups=2, group_size=2), keep_copies=True), np.arange(12) // 2
-
-    def deal(*slots: int):
-        chosen = np.array(slots)
-        return tiles.deal(chosen, 100 + chosen, prompts[chosen], np.zeros(len(slots), int)).tolist()
-
-    assert deal(*range(8)) == [[0, 1, 2, 3], [4, 5, 6, 7]]
-    assert deal(1, 2, 4, 7) == [[-1, 1, 2, -1], [4, -1, -1, 7]]
-    assert deal(1, 2, 6, 8) == [[1, -1, 2, -1], [6, -1, 8, -1]]
-    assert deal(2, 8) == [[2, -1, 8, -1]]
-
-
-def test_copies_are_made_again_only_where_a_tile_or_the_blocks_that_it_reads_change():
-    slots, made = np.arange(4), []
-
-    def deal_and_decode(tiles: Tiles, num_busy: int, num_blocks: tuple[int, int]):
-        busy = slots[:num_busy]
-        made.append(0)
-        for tile in range(len(tiles.deal(busy, busy, busy, np.zeros(num_busy, int)))):
-            copies = tiles.take_copies(tile, num_blocks, lambda: made.append(made.pop() + 1) or ((), ()))
-            tiles.keep(tile, num_blocks, copies)
-
-    steps = ((4, (1, 1)), (4, (1, 1)), (3, (1, 1)), (3, (1, 2)), (2, (1, 2)))
-    for keep_copies, expected in ((True, [2, 0, 0, 2, 1]), (False, [2, 2, 2, 2, 1])):
-        made.clear()
-        tiles = Tiles(TileShape(num_groups=2, group_size=1), keep_copies=keep_copies)
-        for step in steps:
-            deal_and_decode(tiles, *step)
-        assert made == expected
-
-
-@pytest.mark.optimized
-def test_copies_that_are_kept_change_no_bit(decoder, table, engine, prompts, monkeypatch):
-    expected = as_bytes(engine.generate(prompts[:6], SAMPLING, seed=5))
-    monkeypatch.setattr(round_module, "MEMORY_SHARE", 0.0)
-    assert as_bytes(engine.generate(prompts[:6], SAMPLING, seed=5)) == expected

@@ -10,7 +10,7 @@ from flax import nnx
 from ntl_jax.models import Decoder
 from ntl_jax.records import Request, Trajectory, Version, VersionSpan, Weights
 from ntl_jax.rollout import RolloutEngine
-from ntl_jax.rollout.engine import check_finished, check_published
+from ntl_jax.rollout.engine import WorkersLostError, check_finished, check_published
 
 
 def weights_of(decoder: Decoder, iteration: int = 0) -> Weights:
@@ -40,11 +40,21 @@ class FakeEngine(RolloutEngine):
     Args:
         respond: makes one trajectory.
         last_first: groups are finished in the reverse order of submission.
+        copies: nothing is lent, so that updates may go on while it samples.
+        loses_workers_after: so many groups, once and for all; None: never.
     """
 
-    def __init__(self, respond: Callable[[Request, int], Trajectory], *, last_first: bool = False):
+    def __init__(
+        self,
+        respond: Callable[[Request, int], Trajectory],
+        *,
+        last_first: bool = False,
+        copies: bool = False,
+        loses_workers_after: int | None = None,
+    ):
         super().__init__()
-        self._respond, self._last_first = respond, last_first
+        self._respond, self._last_first, self._copies = respond, last_first, copies
+        self._left = loses_workers_after
         self._weights: Weights | None = None
         self._waiting: collections.deque[tuple[Request, Version]] = collections.deque()
         self.published: list[Version] = []
@@ -63,19 +73,23 @@ class FakeEngine(RolloutEngine):
 
     @property
     def lent(self) -> bool:
-        return self._weights is not None
+        return self._weights is not None and not self._copies
 
     @property
     def unfinished(self) -> int:
         return len(self._waiting) + len(self._finished)
 
     def submit(self, requests: Sequence[Request]) -> None:
-        check_published(self.lent)
+        check_published(self._weights is not None)
         assert self._weights is not None and not self.closed
         self.submitted += requests
         self._waiting.extend((request, self._weights.version) for request in requests)
 
     def _sample(self) -> list[list[Trajectory]]:
+        if self._left is not None:
+            if not self._left:
+                raise WorkersLostError("0 of 2 workers are left")
+            self._left -= 1
         request, version = self._waiting.pop() if self._last_first else self._waiting.popleft()
         group = [self._respond(request, index) for index in range(request.sampling.num_samples)]
         return [[dataclasses.replace(t, versions=(VersionSpan(0, len(t.response_ids), version),)) for t in group]]

@@ -4,6 +4,7 @@
 Requests of an iteration may be submitted long before its samples are collected.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -146,7 +147,8 @@ class Collector:
 
         Args:
             position: from `position`.
-            arrived: from `arrived`. `resubmit` submits again what is missing in it.
+            arrived: from `arrived`, also of a later time; what it holds of iterations that began after the position is
+                left out. `resubmit` submits again what is missing in it.
         """
         self.cursor.restore(position["cursor"])
         by_index = {prompt.index: row for row, prompt in enumerate(self._prompts)}
@@ -155,8 +157,12 @@ class Collector:
             self.begun[int(iteration)] = [self._drawn(epoch, by_index[index]) for epoch, index in places]
         prompts = {prompt.draw: prompt for begun in self.begun.values() for prompt in begun}
         if arrived:
-            for t in unflatten(arrived, [prompts[draw] for draw in arrived["draws"].tolist()]):
-                self._arrived.setdefault(t.draw, []).append(t)
+            draws = arrived["draws"].tolist()
+            for draw, t in zip(
+                draws, unflatten(arrived, [prompts.get(draw, self._prompts[0]) for draw in draws]), strict=True
+            ):
+                if draw in prompts:
+                    self._arrived.setdefault(draw, []).append(t)
         for iteration, begun in self.begun.items():
             self._lacking[iteration] = [prompt for prompt in begun if prompt.draw not in self._arrived]
 
@@ -211,4 +217,8 @@ class Collector:
         sampling = dataclasses.replace(self._sampling, num_samples=1, temperature=0.0)
         prompts = scored.prompts[:: self._sampling.num_samples]
         self._submit(prompts, sampling, iteration, 0)
-        return self._scored(prompts, sampling, policy, iteration, clock)
+        with contextlib.ExitStack() as failed:  # else greedy responses would pass for the samples of their draws
+            failed.callback(lambda: [self._arrived.pop(prompt.draw, None) for prompt in prompts])
+            scored = self._scored(prompts, sampling, policy, iteration, clock)
+            failed.pop_all()
+        return scored

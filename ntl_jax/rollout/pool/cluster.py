@@ -22,6 +22,7 @@ ENVIRONMENT = {
 }
 """Environment variables for Ray, unless the user has set them."""
 CONNECT_S = 10.0
+"""Longest time in which a running cluster takes a connection."""
 SPARE_BYTES = 96 * 2**20
 """Room in the object store for Ray's own objects and for gaps between objects; Ray takes no store below 75 MiB."""
 GIB = 2**30
@@ -189,7 +190,7 @@ def check_placement(demand: Mapping[str, float], num_workers: int) -> None:
 
 def remove_leftovers() -> None:
     """Removes shared memory of vLLM engines whose processes were killed; what a process has mapped stays."""
-    left = [path for path in SHARED_MEMORY.glob("vllm_dist_*") if path.owner() == pathlib.Path("/proc/self").owner()]
+    left = [path for path in SHARED_MEMORY.glob("vllm_dist_*") if _is_ours(path)]
     if not left:
         return
     mapped = set()
@@ -199,3 +200,10 @@ def remove_leftovers() -> None:
     for path in left:
         if str(path) not in mapped:
             path.unlink(missing_ok=True)
+
+
+def _is_ours(path: pathlib.Path) -> bool:
+    """Whether this user made the file, which its process may remove at any time."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_uid == os.getuid()
+    return False

@@ -166,12 +166,6 @@ class Dealer:
         self._leaving.discard(worker)
         return list(self._dealt.pop(worker).values())
 
-    def clear(self) -> None:
-        """Forgets all requests."""
-        self._waiting.clear()
-        for held in self._dealt.values():
-            held.clear()
-
     def _tickets(self) -> Iterable[Ticket]:
         yield from self._waiting
         for held in self._dealt.values():

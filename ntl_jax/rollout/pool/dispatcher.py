@@ -144,8 +144,7 @@ class Dispatcher:
         with self._changed:
             self._check()
             self._num_workers = num_workers
-            leaving = sorted(self._crew.members)[num_workers:]
-            for number in leaving:
+            for number in self._staying[num_workers:]:
                 self._dealer.leave(number)
             self._hire()
         self._events.put(None)
@@ -161,10 +160,14 @@ class Dispatcher:
         if self._failure is not None:
             raise self._failure
 
+    @property
+    def _staying(self) -> list[int]:
+        """The workers that do not leave, the longest-serving first."""
+        return [number for number in self._crew.members if not self._dealer.is_leaving(number)]
+
     def _hire(self) -> None:
         """Starts workers that are missing."""
-        staying = [number for number in self._crew.members if not self._dealer.is_leaving(number)]
-        for _ in range(self._num_workers - len(staying)):
+        for _ in range(self._num_workers - len(self._staying)):
             self._crew.start()
 
     def _run(self) -> None:
@@ -221,13 +224,13 @@ class Dispatcher:
             raise refusal
         if started:
             self._finished.extend((ticket, None) for ticket in self._dealer.bury(number))
-        missing = self._num_workers - len(self._crew.members)
-        if missing > 0 and self._num_restarts < self._limits.max_restarts:
+        left = len(self._staying)
+        if left < self._num_workers and self._num_restarts < self._limits.max_restarts:
             self._num_restarts += 1
             self._hire()
-        elif len(self._crew.members) < self._limits.min_workers:
+        elif left < min(self._num_workers, self._limits.min_workers):
             raise WorkersLostError(
-                f"{len(self._crew.members)} of {self._num_workers} workers are left, rollout.pool.min_workers="
+                f"{left} of {self._num_workers} workers are left, rollout.pool.min_workers="
                 f"{self._limits.min_workers}, and all rollout.pool.max_restarts={self._limits.max_restarts} are used "
                 "up. Deaths:\n  " + "\n  ".join(map(str, self.deaths))
             )

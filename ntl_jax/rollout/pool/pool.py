@@ -170,20 +170,24 @@ class RayPool(RolloutEngine):
 
 
 def _lost(request: Request, version: Version) -> list[Trajectory]:
-    """The group of a request that cannot be sampled: responses without tokens."""
-    empty, prompt = np.zeros(0, np.float32), request.prompt
-    digits = np.zeros((0, 10), np.float32) if request.sampling.capture_digits else None
+    """The group of a request that cannot be sampled: responses without tokens, with all that was to be captured."""
+    sampling, prompt = request.sampling, request.prompt
+    ids, values = np.zeros(0, np.int32), np.zeros(0, np.float32)
+    alternatives = sampling.capture_alternatives
     return [
         Trajectory(
             prompt_index=prompt.index,
             sample_index=index,
             prompt_ids=prompt.ids,
-            response_ids=np.zeros(0, np.int32),
-            rollout_log_probs=empty,
-            digit_log_probs=digits,
+            response_ids=ids,
+            rollout_log_probs=values,
+            digit_log_probs=np.zeros((0, 10), np.float32) if sampling.capture_digits else None,
             finish_reason="lost",
             versions=(VersionSpan(0, 0, version),),
+            entropy=values if sampling.capture_entropy else None,
+            alternative_ids=np.zeros((0, 5), np.int32) if alternatives else None,
+            alternative_log_probs=np.zeros((0, 5), np.float32) if alternatives else None,
             draw=prompt.draw,
         )
-        for index in range(request.sampling.num_samples)
+        for index in range(sampling.num_samples)
     ]

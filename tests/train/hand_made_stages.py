@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from ntl_jax.experience.scored import Scored
 from ntl_jax.records import Version, Weights
+from ntl_jax.rollout.engine import WorkersLostError
 from ntl_jax.rollout.flat_trajectories import FlatTrajectories
 from ntl_jax.train.stages.stage import Stage
 from ntl_jax.update.state import ModelState, TrainState
@@ -28,6 +30,7 @@ class CountingStage(Stage):
         metrics: of a step, by its number.
         scored: the samples of every step.
         num_rows: of the data that its cursor goes through.
+        loses_workers_at: the step in which its engine loses its workers, after half of it.
     """
 
     name, section = "ppo", "algorithm"
@@ -40,13 +43,18 @@ class CountingStage(Stage):
         metrics: Mapping[int, dict[str, float]] | None = None,
         scored: Scored | None = None,
         num_rows: int = 5,
+        loses_workers_at: int | None = None,
     ):
         self.total, self.eval_every, self.state = total, eval_every, state_at(0)
         self._metrics, self._scored, self._count = metrics or {}, scored, 0
-        self._cursor = {"num_rows": num_rows}
+        self._cursor, self._loses_workers_at = {"num_rows": num_rows}, loses_workers_at
+        self.samples: FlatTrajectories = {}
+        """Of which it was restored."""
 
     def step(self) -> tuple[dict[str, float], Scored | None]:
         self._count += 1
+        if self._count == self._loses_workers_at:
+            raise WorkersLostError("0 of 2 workers are left. Deaths: killed")
         self.state = state_at(self._count)
         return {"critic/score/mean": float(self._count)} | self._metrics.get(self._count, {}), self._scored
 
@@ -64,10 +72,11 @@ class CountingStage(Stage):
         """Samples nothing."""
 
     def arrived(self) -> FlatTrajectories:
-        return {}
+        return {"draws": np.array([self._count])}
 
     def restore(self, state: TrainState, position: Mapping[str, Any], arrived: FlatTrajectories) -> None:
         self.state, self._count, self._cursor = state, position["count"], position["cursor"]
+        self.samples = arrived
 
 
 class FirstStage(CountingStage):

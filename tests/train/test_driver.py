@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from ntl_jax.metrics import read_lines
+from ntl_jax.rollout.engine import WorkersLostError
 from ntl_jax.train.checkpoints.checkpointer import newest_meta
 from ntl_jax.train.factory import build_evaluator
 from ntl_jax.train.journal.journal import Journal
@@ -158,6 +159,39 @@ def test_a_terminated_stage_finishes_its_step_saves_it_and_says_so(drive, saved)
 def test_termination_in_the_last_step_ends_the_stage_as_usual(drive, saved):
     drive(CountingStage(1), terminated=True)
     assert saved() == {1}
+
+
+@pytest.mark.parametrize(("step", "arrived"), [(1, 1), (2, 2), (3, 2)])
+def test_a_stage_that_loses_its_workers_is_saved_at_the_step_before_and_goes_on_from_there(
+    drive, saved, tmp_path, step, arrived
+):
+    """With what had arrived since; step 2 was saved by its interval, before anything arrived for the next one."""
+    stage = CountingStage(4, loses_workers_at=step)
+    message = f"stage ppo is saved after step {step - 1}; --resume goes on. 0 of 2 workers are left. Deaths: killed"
+    with pytest.raises(WorkersLostError) as error:
+        drive(stage, save_every=2, keep_last=100)
+    assert str(error.value) == message
+    assert saved() == {step - 1}
+    newest = newest_meta(tmp_path)
+    assert newest is not None and newest[1]["count"] == step - 1
+    again = drive(CountingStage(4), resume=True)
+    assert int(again.state.step) == again.position()["count"] == 4
+    assert again.samples["draws"].tolist() == [arrived]
+    assert [line["step"] for line in read_lines(tmp_path / "metrics.jsonl")] == [1, 2, 3, 4]
+
+
+def test_a_step_that_is_saved_already_is_not_saved_again_when_workers_are_lost(drive, saved, tmp_path):
+    with pytest.raises(WorkersLostError):
+        drive(CountingStage(4, loses_workers_at=3), save_every=1, keep_last=100)
+    written = (tmp_path / "checkpoints" / "ppo" / "2").stat().st_mtime_ns
+    with pytest.raises(WorkersLostError, match="is saved after step 2"):
+        drive(CountingStage(4, loses_workers_at=3), save_every=1, keep_last=100, resume=True)
+    assert saved() == {1, 2} and (tmp_path / "checkpoints" / "ppo" / "2").stat().st_mtime_ns == written
+
+
+def test_a_checkpoint_holds_the_samples_for_later_steps(drive):
+    drive(CountingStage(3), save_every=1)
+    assert drive(CountingStage(5), resume=True, save_every=100).samples["draws"].tolist() == [3]
 
 
 def test_a_step_that_is_not_finite_ends_the_run_and_leaves_no_line(drive, accuracies, tmp_path):

@@ -66,7 +66,12 @@ class Checkpointer:
         """
         items: dict[str, Any] = {"state": ocp.args.StandardSave(state), "meta": ocp.args.JsonSave(dict(meta))}
         if arrived:
-            items["arrived"] = ocp.args.StandardSave(dict(arrived))
+            # Orbax refuses empty arrays, which are all that lost samples have: each gets a row that is dropped again.
+            rows = {
+                name: np.concatenate([array, np.zeros_like(array, shape=(1, *array.shape[1:]))])
+                for name, array in arrived.items()
+            }
+            items["arrived"] = ocp.args.StandardSave(rows)
         arguments = ocp.args.Composite(**items)
         self._manager.save(step, args=arguments, metrics=dict(held_out), force=True)
         self._manager.wait_until_finished()
@@ -110,7 +115,7 @@ class Checkpointer:
             return {}
         arguments = ocp.args.Composite(arrived=ocp.args.StandardRestore())
         arrays = self._manager.restore(step, args=arguments)["arrived"]
-        return {name: np.asarray(array) for name, array in arrays.items()}
+        return {name: np.asarray(array)[:-1] for name, array in arrays.items()}
 
     def meta(self, step: int) -> dict[str, Any]:
         """The metadata saved with the state."""

@@ -72,7 +72,7 @@ def test_an_address_at_which_nobody_listens_is_refused_at_once():
         bound.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{bound.getsockname()[1]}"
         began = time.monotonic()
-        with pytest.raises(ValueError, match=rf"rollout\.pool\.address='{address}': no Ray cluster answers"):
-            with existing_cluster(address):
-                pass
+        answer = pytest.raises(ValueError, match=rf"rollout\.pool\.address='{address}': no Ray cluster answers")
+        with answer, existing_cluster(address):
+            pass
         assert time.monotonic() - began < 5

@@ -11,7 +11,7 @@ KILLED = """The actor died unexpectedly before finishing this task.
 	class_name: Worker
 	pid: 123
 The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: Worker \
-unexpectedly exits with a connection error code 2. End of file. Some common causes include: (1) the process was killed"""
+unexpectedly exits with a connection error code 2. End of file. Some common causes include: (1) it was killed"""
 
 
 @pytest.mark.parametrize(

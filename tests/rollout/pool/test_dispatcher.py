@@ -30,13 +30,17 @@ def does(advance: Callable[[int, list], Any]):
     return lambda worker: lambda new, stored: advance(worker, list(new))
 
 
+OBEDIENT = does(lambda worker, new: sampled(new))
+"""Samples at once whatever it is given."""
+
+
 @pytest.fixture
 def start():
     """Starts a dispatcher with a crew; all are closed at the end."""
     with contextlib.ExitStack() as stack:
 
         def started(
-            advance=does(lambda worker, new: sampled(new)),
+            advance=OBEDIENT,
             *,
             begin=lambda number: HERE,
             workers=2,
@@ -215,7 +219,7 @@ def test_settings_that_an_engine_refuses_end_the_pool_at_once_and_other_errors_a
     def refused(number):
         raise RayTaskError("begin", "Traceback", ValueError("head_dim=16: attends with heads of 32"))
 
-    dispatcher, crew = start(begin=refused)
+    dispatcher, _ = start(begin=refused)
     with pytest.raises(ValueError, match="head_dim=16"):
         dispatcher.wait_until_started()
     assert dispatcher.num_restarts == 0

@@ -2,6 +2,7 @@
 """Which checkpoints stay, and what comes back out of them."""
 
 import contextlib
+import shutil
 
 import chex
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from ntl_jax.rollout.flat_trajectories import FlatTrajectories
 from ntl_jax.train.checkpoints.checkpointer import Checkpointer, newest_meta, restore_policy
 from ntl_jax.update.state import ModelState, TrainState
 from tests.train.hand_made_stages import state_at
@@ -89,6 +91,41 @@ def test_all_models_come_back(tmp_path):
         checkpoints.save(1, state, {}, {}, {})
         chex.assert_trees_all_equal(checkpoints.restore(state)[1], state)
     assert (restore_policy(tmp_path, state.policy.params)[2]["weight"] == 1).all()
+
+
+def flat(*tokens: int) -> FlatTrajectories:
+    """Samples with so many tokens each; a lost one has none."""
+    ids = np.arange(sum(tokens), dtype=np.int32)
+    return {
+        "draws": np.arange(len(tokens)),
+        "num_tokens": np.array(tokens, np.int32),
+        "response_ids": ids,
+        "digit_log_probs": np.full((len(ids), 10), -2.3, np.float32),
+        "finish_reasons": np.zeros(len(tokens), np.int8),
+    }
+
+
+@pytest.mark.parametrize("tokens", [(3, 5), (0, 4), (0, 0)], ids=["whole", "one lost", "all lost"])
+def test_samples_for_later_steps_come_back_bit_for_bit(tmp_path, tokens):
+    arrived = flat(*tokens)
+    with contextlib.closing(Checkpointer(tmp_path, "ppo")) as checkpoints:
+        checkpoints.save(1, state_at(1), {}, {}, arrived)
+        checkpoints.save(2, state_at(2), {}, {}, {})
+        assert checkpoints.restore(state_at(0))[4] == {}
+    shutil.rmtree(tmp_path / "checkpoints" / "ppo" / "2")
+    with contextlib.closing(Checkpointer(tmp_path, "ppo")) as checkpoints:
+        found = checkpoints.restore(state_at(0))[4]
+    assert found.keys() == arrived.keys()
+    for name, array in arrived.items():
+        assert isinstance(found[name], np.ndarray) and found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
+
+
+def test_a_policy_is_read_without_the_samples(tmp_path):
+    with contextlib.closing(Checkpointer(tmp_path, "ppo")) as checkpoints:
+        checkpoints.save(1, state_at(1), {"cursor": 1}, {}, flat(2, 3))
+    assert newest_meta(tmp_path) == ("ppo", {"cursor": 1})
+    assert restore_policy(tmp_path, state_at(0).policy.params)[:2] == ("ppo", 1)
 
 
 def test_a_state_of_other_arrays_is_refused_with_the_remedy(run):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""In lockstep, an iteration is sampled by the newest policy, which is lent for no longer than that; with a fixed lag, by
-the policy so many iterations before.
+"""In lockstep, an iteration is sampled by the newest policy, which is lent for no longer than that; with a lag,
+by an older one, which all samples of the iteration have in common.
 """
 
 import json

@@ -71,7 +71,7 @@ class RayPool(RolloutEngine):
         gpus: Sequence[str] = (),
     ):
         super().__init__()
-        self._dtype, self._check_requests = dtype, check
+        self._dtype, self._check_requests, self._demand = dtype, check, placement.demand
         self._stored: dict[Version, StoredVersion] = {}
         self._current: Version | None = None
         self._num_quarantined, self._measured = 0, time.monotonic()
@@ -160,7 +160,13 @@ class RayPool(RolloutEngine):
 
         Args:
             num_workers: at least 1. A private cluster has CPUs for the number that it started with.
+
+        Raises:
+            ValueError: if there is no room for so many.
         """
+        if num_workers < 1:
+            raise ValueError(f"num_workers={num_workers}: a pool has at least 1 worker")
+        check_placement(self._demand, num_workers)
         self._dispatcher.resize(num_workers)
 
     def close(self) -> None:

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An engine in a worker's process that fails where and as a test asks."""
+
+import os
+import pathlib
+import signal
+import sys
+import time
+from collections.abc import Sequence
+
+import jax
+
+from ntl_jax.models import ModelConfig, make_mesh
+from ntl_jax.numerals import NumberTable
+from ntl_jax.records import Request, Trajectory, Weights
+from ntl_jax.rollout import JaxEngine, RolloutEngine
+from ntl_jax.rollout.engine import check_finished
+
+POISON = 39
+"""A prompt with this id ends the process that is to sample it."""
+
+
+class FaultyEngine(RolloutEngine):
+    """Wraps an engine. A file in the folder is a fault, which the worker that removes it has.
+
+    Its name is PLACE-FAULT: the place is "update", inside a weight update, or "sample", after a step; the fault is
+    "exit", "kill", "stop", "hang" or "raise".
+
+    Args:
+        engine: samples.
+        folder: of the faults.
+    """
+
+    def __init__(self, engine: RolloutEngine, folder: pathlib.Path):
+        super().__init__()
+        self._engine, self._folder = engine, folder
+
+    def _fail_at(self, place: str) -> None:
+        for path in sorted(self._folder.glob(f"{place}-*")):
+            try:
+                path.unlink()
+            except FileNotFoundError:
+                continue  # another worker has it
+            fail(path.name.split("-")[1])
+
+    def publish(self, weights: Weights) -> None:
+        self._fail_at("update")
+        self._engine.publish(weights)
+
+    def retract(self) -> None:
+        check_finished(self.unfinished)
+        self._engine.retract()
+
+    @property
+    def lent(self) -> bool:
+        return self._engine.lent
+
+    @property
+    def unfinished(self) -> int:
+        return self._engine.unfinished + len(self._finished)
+
+    def submit(self, requests: Sequence[Request]) -> None:
+        if any(POISON in request.prompt.ids for request in requests):
+            fail("exit")
+        self._engine.submit(requests)
+
+    def _sample(self) -> list[list[Trajectory]]:
+        groups = self._engine.step()
+        self._fail_at("sample")
+        return groups
+
+    def metrics(self) -> dict[str, float]:
+        return {}
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+def fail(fault: str) -> None:
+    """Does what the fault's name says."""
+    match fault:
+        case "exit":
+            print("last words", file=sys.stderr, flush=True)
+            os._exit(7)
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        case "hang":
+            time.sleep(3600)
+        case "raise":
+            raise OSError("no space left")
+        case other:
+            raise AssertionError(other)
+
+
+def small_engine(model: ModelConfig, table: NumberTable, slots: int, num_prompts: int) -> JaxEngine:
+    """The engine of the tests of a pool, on one device."""
+    mesh = make_mesh((1, 1, 1), jax.devices()[:1])
+    return JaxEngine(model, table, mesh=mesh, slots=slots, max_prompt_tokens=16, num_prompts=num_prompts)

@@ -53,6 +53,8 @@ def vllm_sampler(files: Files) -> tuple[Any, Callable[[list[list[int]]], list[An
     from ntl_jax.rollout.vllm.start import import_vllm
 
     LLM, SamplingParams = import_vllm()
+    from ntl_jax.rollout.vllm.weight_transfer import BACKEND, Registered  # which imports vLLM
+
     work = files.workload
     llm = LLM(
         str(files.policy),
@@ -61,7 +63,8 @@ def vllm_sampler(files: Files) -> tuple[Any, Callable[[list[list[int]]], list[An
         max_model_len=work.prompt_tokens + work.max_tokens,
         max_num_seqs=work.num_prompts * work.num_samples,
         logprobs_mode="processed_logprobs",
-        worker_extension_cls="ntl_jax.rollout.vllm.worker.WeightReceiver",
+        weight_transfer_config={"backend": BACKEND},
+        worker_extension_cls=f"{Registered.__module__}.{Registered.__qualname__}",
     )
     params = SamplingParams(n=work.num_samples, max_tokens=work.max_tokens, logprobs=0, flat_logprobs=True)
 
@@ -108,11 +111,11 @@ def vllm_torch(files: Files) -> Callable[[], None]:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(policy.parameters(), MAX_NORM)
         optimizer.step()
-        llm.collective_rpc("begin_weights")
-        weights = {name: parameter.detach().numpy() for name, parameter in policy.named_parameters()}
-        llm.collective_rpc("take_weights", args=(weights,))
-        llm.collective_rpc("finish_weights")
         assert llm.reset_prefix_cache()
+        llm.start_weight_update()
+        weights = {name: parameter.detach().numpy() for name, parameter in policy.named_parameters()}
+        llm.update_weights({"update_info": {"bucket": weights}})
+        llm.finish_weight_update("")
 
     return iteration
 

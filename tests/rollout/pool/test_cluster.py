@@ -8,38 +8,30 @@ import uuid
 
 import pytest
 
-from ntl_jax.rollout.pool.cluster import (
-    GIB,
-    SHARED_MEMORY,
-    SPARE_BYTES,
-    check_store,
-    existing_cluster,
-    free_store_bytes,
-    remove_leftovers,
-    store_bytes,
-)
+from ntl_jax.rollout.pool.cluster import GIB, SHARED_MEMORY, SPARE_BYTES, StoreSize, cluster, remove_leftovers
 
 
 def test_a_store_has_room_for_versions_and_trajectories_and_some_to_spare():
-    assert store_bytes(3, 10**9, 10**8) == 3 * 10**9 + 10**8 + SPARE_BYTES
+    assert StoreSize(3, 10**9, 10**8).num_bytes == 3 * 10**9 + 10**8 + SPARE_BYTES
 
 
 def test_a_store_that_fits_exactly_is_allowed_and_one_byte_less_is_refused_with_the_arithmetic():
-    needed = store_bytes(6, 2 * GIB, GIB)
-    check_store(6, 2 * GIB, GIB, needed, "/dev/shm")
+    size = StoreSize(6, 2 * GIB, GIB)
+    size.check(size.num_bytes, "/dev/shm")
     with pytest.raises(ValueError) as error:
-        check_store(6, 2 * GIB, GIB, needed - 1, "/dev/shm")
+        size.check(size.num_bytes - 1, "/dev/shm")
     for part in (
-        "needs 13.1 GiB: 6 versions of the weights (rollout.max_staleness + 2) x 2.0 GiB + 1.0 GiB of trajectories",
+        "needs 13.1 GiB: 6 versions of the weights (rollout.max_staleness + 2) x 2.0 GiB, and 1.0 GiB of trajectories",
         "/dev/shm has 13.1 GiB: lower rollout.max_staleness",
         "--shm-size",
     ):
         assert part in str(error.value)
 
 
-def test_a_private_clusters_objects_lie_in_the_shared_memory_of_this_machine():
-    free, where = free_store_bytes(None)
-    assert free > 0 and where == "/dev/shm"
+def test_a_private_cluster_that_this_machines_shared_memory_cannot_hold_is_refused_before_it_starts():
+    refused = pytest.raises(ValueError, match=r"object store needs 1,?000.* GiB.*/dev/shm has")
+    with refused, cluster(None, StoreSize(1, 1000 * GIB, 0), num_cpus=1, gpus=()):
+        pass
 
 
 @pytest.fixture
@@ -73,6 +65,6 @@ def test_an_address_at_which_nobody_listens_is_refused_at_once():
         address = f"127.0.0.1:{bound.getsockname()[1]}"
         began = time.monotonic()
         answer = pytest.raises(ValueError, match=rf"rollout\.pool\.address='{address}': no Ray cluster answers")
-        with answer, existing_cluster(address):
+        with answer, cluster(address, StoreSize(2, 1, 1), num_cpus=1, gpus=()):
             pass
         assert time.monotonic() - began < 5

@@ -123,7 +123,7 @@ def _pool(config: RunConfig, parts: EngineParts) -> "RayPool":
         max_staleness=rollout.max_staleness,
         dtype=sent.param_dtype,
         check=functools.partial(_check, parts),
-        placement=Placement(pool.cpus_per_worker, pool.gpus_per_worker, _amounts(pool), _environment(pool)),
+        placement=Placement(pool.cpus_per_worker, pool.gpus_per_worker, _amounts(pool), _environment(rollout)),
         limits=Limits(pool.timeout_s, pool.max_restarts, pool.min_workers),
         address=pool.address,
         gpus=gpus,
@@ -171,7 +171,16 @@ def _amounts(pool: PoolSection) -> dict[str, float]:
     return {name: float(amount) for name, _, amount in (text.partition("=") for text in pool.resources)}
 
 
-def _environment(pool: PoolSection) -> Mapping[str, str]:
-    """A worker's environment. JAX leaves the GPUs alone where it does not sample on them, and takes no memory there."""
-    on_cpu = pool.engine == "vllm" or not pool.gpus_per_worker
-    return {"JAX_PLATFORMS": "cpu"} if on_cpu else {}
+def _environment(rollout: RolloutSection) -> Mapping[str, str]:
+    """A worker's environment. JAX leaves the GPUs alone where it does not sample on them, and takes no memory there.
+
+    A vLLM engine on CPU gets threads for the CPUs that Ray counts for it. vLLM binds them to cores by itself, which are
+    the same ones in all workers of a machine; so it is told not to, except where one engine has several processes.
+    """
+    pool, environment = rollout.pool, {}
+    if pool.engine == "vllm" or not pool.gpus_per_worker:
+        environment["JAX_PLATFORMS"] = "cpu"
+    if pool.engine == "vllm" and not pool.gpus_per_worker and rollout.vllm.tensor_parallel_size == 1:
+        environment["OMP_NUM_THREADS"] = str(max(1, round(pool.cpus_per_worker)))
+        environment["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+    return environment

@@ -2,6 +2,7 @@
 """The settings of the vLLM engine and of the pool of engines."""
 
 import dataclasses
+import re
 from typing import Literal
 
 from ntl_jax.config.setting import SHARE, Range, above, at_least, or_none, setting
@@ -15,14 +16,11 @@ _OPTIONS: Range[tuple[str, ...]] = Range(
 )
 
 
+_AMOUNT = re.compile(r"[^=]+=(?=.*[1-9])\d+(\.\d+)?")
 _RESOURCES: Range[tuple[str, ...]] = Range(
-    "be amounts of the cluster's resources like 'rollout_node=1'", lambda resources: all(map(_is_amount, resources))
+    "be amounts of the cluster's resources like 'rollout_node=1'",
+    lambda resources: all(map(_AMOUNT.fullmatch, resources)),
 )
-
-
-def _is_amount(text: str) -> bool:
-    name, _, amount = text.partition("=")
-    return bool(name) and amount.replace(".", "", 1).isdecimal() and float(amount) > 0
 
 
 @dataclasses.dataclass(frozen=True)

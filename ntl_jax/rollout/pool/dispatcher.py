@@ -2,13 +2,14 @@
 """The thread that keeps workers busy: hands out requests, takes what is finished, replaces workers that die."""
 
 import collections
+import contextlib
 import dataclasses
 import logging
 import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 from ntl_jax.records import Prompt, Request, Version
@@ -65,14 +66,13 @@ class Dispatcher:
         self._changed = threading.Condition()
         self._finished: collections.deque[tuple[Ticket, FlatTrajectories | None]] = collections.deque()
         self._num_workers, self._num_restarts = num_workers, 0
-        self._failure: Exception | None = None
         self._closing = False
         self.deaths: list[Death] = []
         self._reports: list[Report] = []
         with self._changed:
             self._hire()
-        self._thread = threading.Thread(target=self._run, name="ntl_jax pool", daemon=True)
-        self._thread.start()
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="ntl_jax pool")
+        self._running = self._executor.submit(self._run)
 
     @property
     def unfinished(self) -> int:
@@ -108,7 +108,7 @@ class Dispatcher:
             WorkersLostError: if too few started.
         """
         with self._changed:
-            while self._failure is None and not all(m.identity for m in self._crew.members.values()):
+            while not self._running.done() and not all(m.identity for m in self._crew.members.values()):
                 self._changed.wait(BEAT_S)
             self._check()
 
@@ -125,7 +125,7 @@ class Dispatcher:
         Returns nothing if there are no unfinished requests.
         """
         with self._changed:
-            while not self._finished and self._dealer.unfinished and self._failure is None:
+            while not self._finished and self._dealer.unfinished and not self._running.done():
                 self._changed.wait(BEAT_S)
             if not self._finished:
                 self._check()
@@ -153,12 +153,14 @@ class Dispatcher:
         """Ends thread and workers."""
         self._closing = True
         self._events.put(None)
-        self._thread.join()
+        self._executor.shutdown()
         self._crew.close()
 
     def _check(self) -> None:
-        if self._failure is not None:
-            raise self._failure
+        """Raises the error that ended the thread."""
+        if self._running.done():
+            self._running.result()
+            raise RuntimeError("the pool is closed")
 
     @property
     def _staying(self) -> list[int]:
@@ -171,18 +173,22 @@ class Dispatcher:
             self._crew.start()
 
     def _run(self) -> None:
-        while not self._closing:
-            events = self._next_events()
-            with self._changed:
-                try:
+        """Works until the pool is closed, the process ends, or an error, which is raised where results are awaited."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._notify)
+            while not self._closing and threading.main_thread().is_alive():
+                events = self._next_events()
+                with self._changed:
                     for number, future in events:
                         if number in self._crew.members:  # else it was given up before
                             self._read(number, future)
                     self._give_up_silent()
                     self._dispatch()
-                except Exception as error:  # handed to the thread that waits for results
-                    self._failure, self._closing = error, True
-                self._changed.notify_all()
+                    self._changed.notify_all()
+
+    def _notify(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     def _next_events(self) -> list[tuple[int, Future]]:
         """Waits for an event, but no longer than a beat, and takes all there are."""

@@ -294,7 +294,7 @@ def test_a_worker_that_leaves_before_it_has_started_ends_when_it_has(start):
 def test_a_closed_dispatcher_has_ended_its_thread_and_its_workers(start):
     dispatcher, crew = start()
     dispatcher.close()
-    assert crew.closed and not dispatcher._thread.is_alive()
+    assert crew.closed and dispatcher._running.done()
 
 
 def _done(result: Any) -> Future:

@@ -36,7 +36,7 @@ PROCESS_S = 60.0
 
 
 def faulty(folder: pathlib.Path, *settings: Any) -> RolloutEngine:
-    return FaultyEngine(small_engine(*settings), folder)
+    return FaultyEngine(small_engine(*settings), folder, POISON)
 
 
 def refusing() -> RolloutEngine:

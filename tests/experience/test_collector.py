@@ -270,7 +270,8 @@ def test_waiting_samples_everything_that_has_begun_and_keeps_it(make):
 def test_a_position_holds_the_draws_of_begun_iterations_as_json(make):
     collect, engine = make()
     assert collect.position() == {"cursor": collect.cursor.state()}
-    collect.begin(0), collect.begin(1)
+    collect.begin(0)
+    collect.begin(1)
     begun = json.loads(json.dumps(collect.position()))["begun"]
     assert begun == {str(i): [r.prompt.draw for r in engine.submitted[4 * i : 4 * i + 4]] for i in range(2)}
 
@@ -279,7 +280,8 @@ def test_a_position_holds_the_draws_of_begun_iterations_as_json(make):
 def test_a_restored_collector_submits_only_what_has_not_arrived_and_goes_on_as_the_other(make, arrives):
     """Of two iterations that have begun; the second has prompts of two epochs."""
     (collect, engine), (again, asked) = make(), make()
-    collect.begin(0), collect.begin(1)
+    collect.begin(0)
+    collect.begin(1)
     for _ in range(arrives):
         collect._arrived |= {group[0].draw: group for group in engine.step()}
     again.restore(json.loads(json.dumps(collect.position())), collect.arrived())
@@ -291,7 +293,8 @@ def test_a_restored_collector_submits_only_what_has_not_arrived_and_goes_on_as_t
     assert len(asked.submitted) == 8 - arrives
     for iteration in range(3):
         if iteration == 2:
-            collect.begin(2), again.begin(2)
+            collect.begin(2)
+            again.begin(2)
         assert same(again({}, iteration, Clock()), collect({}, iteration, Clock()))
 
 

@@ -50,7 +50,7 @@ def cluster(faults):
         initialize_head=True,
         head_node_args=NODE | {"num_cpus": 0, "include_dashboard": False, "_system_config": SYSTEM},
     )
-    cluster.add_node(**NODE)
+    cluster.add_node(**NODE)  # pyright: ignore[reportArgumentType]
     yield cluster
     cluster.shutdown()
 

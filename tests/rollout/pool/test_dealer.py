@@ -94,7 +94,7 @@ def test_a_finished_request_is_with_no_worker_and_a_dead_workers_answer_is_an_er
 def test_a_request_on_two_dying_workers_is_sampled_alone_and_quarantined_if_that_one_dies_too():
     dealer = dealer_of("a", "b")
     dealer.submit([ask(i) for i in range(4)], OLD)
-    deal(dealer, "ab")
+    again = deal(dealer, "ab")
     for _ in range(SUSPECT_DEATHS):
         assert die(dealer, "a") == []
         again = deal(dealer, "ab")
@@ -150,7 +150,8 @@ def test_a_worker_that_left_is_gone_and_one_that_dies_while_leaving_leaves_its_r
     dealer = dealer_of("a", "b")
     dealer.submit([ask(0), ask(1)], OLD)
     deal(dealer, "ab")
-    dealer.leave("a"), dealer.leave("b")
+    dealer.leave("a")
+    dealer.leave("b")
     dealer.finish("a", 0)
     dealer.release("a")
     assert not dealer.is_leaving("a")

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.pool, pytest.mark.filterwarnings("ignore:.*fork.*:Runt
 
 SILENT_S = 10.0
 """After so long a worker is given up where one falls silent; starting one takes less, unless the machine is busy."""
-NODE = {"num_cpus": 2, "object_store_memory": 200 * 2**20}
+NODE: dict[str, Any] = {"num_cpus": 2, "object_store_memory": 200 * 2**20}
 SYSTEM = {
     "max_direct_call_object_size": 0,  # results lie in the object store, however small
     "health_check_initial_delay_ms": 1000,

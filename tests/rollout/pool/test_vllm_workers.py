@@ -90,6 +90,7 @@ def agree(found: Sequence[Trajectory], expected: Sequence[Trajectory]) -> bool:
     same = [(a, b) for a, b in zip(found, expected, strict=True) if a.response_ids.tolist() == b.response_ids.tolist()]
     for a, b in same:
         np.testing.assert_allclose(a.rollout_log_probs, b.rollout_log_probs, atol=1e-4)
+        assert a.digit_log_probs is not None and b.digit_log_probs is not None
         np.testing.assert_allclose(a.digit_log_probs, b.digit_log_probs, atol=1e-3)
     return len(same) >= 0.95 * len(found)
 

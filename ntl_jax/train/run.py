@@ -206,7 +206,8 @@ class Driver:
                     finished = step == stage.total or self._target_reached(stage)
                     ends = finished or self._termination.requested
                     if ends or step % self._settings.save_every == 0 or self._improved(checkpoints):
-                        stage.wait()
+                        with self._saved_if_workers_are_lost(stage, step, checkpoints):
+                            stage.wait()
                         self._save(stage, step, stage.position(), checkpoints)
                     if ends and not finished:
                         raise Terminated(f"terminated after step {step} of stage {stage.name}, which is saved")

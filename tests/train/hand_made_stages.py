@@ -31,6 +31,7 @@ class CountingStage(Stage):
         scored: the samples of every step.
         num_rows: of the data that its cursor goes through.
         loses_workers_at: the step in which its engine loses its workers, after half of it.
+        loses_workers_after: the step after which it does, with samples for later steps on their way.
     """
 
     name, section = "ppo", "algorithm"
@@ -44,10 +45,12 @@ class CountingStage(Stage):
         scored: Scored | None = None,
         num_rows: int = 5,
         loses_workers_at: int | None = None,
+        loses_workers_after: int | None = None,
     ):
         self.total, self.eval_every, self.state = total, eval_every, state_at(0)
         self._metrics, self._scored, self._count = metrics or {}, scored, 0
         self._cursor, self._loses_workers_at = {"num_rows": num_rows}, loses_workers_at
+        self._loses_workers_after = loses_workers_after
         self.samples: FlatTrajectories = {}
         """Of which it was restored."""
 
@@ -70,6 +73,8 @@ class CountingStage(Stage):
 
     def wait(self) -> None:
         """Samples nothing."""
+        if self._count == self._loses_workers_after:
+            raise WorkersLostError("0 of 2 workers are left")
 
     def arrived(self) -> FlatTrajectories:
         return {"draws": np.array([self._count])}

@@ -180,6 +180,14 @@ def test_a_stage_that_loses_its_workers_is_saved_at_the_step_before_and_goes_on_
     assert [line["step"] for line in read_lines(tmp_path / "metrics.jsonl")] == [1, 2, 3, 4]
 
 
+def test_a_stage_that_loses_its_workers_while_it_waits_to_be_saved_is_saved_without_them(drive, saved, tmp_path):
+    with pytest.raises(WorkersLostError, match="stage ppo is saved after step 2; --resume goes on"):
+        drive(CountingStage(4, loses_workers_after=2), save_every=2, keep_last=100)
+    assert saved() == {2}
+    drive(CountingStage(4), resume=True)
+    assert [line["step"] for line in read_lines(tmp_path / "metrics.jsonl")] == [1, 2, 3, 4]
+
+
 def test_a_step_that_is_saved_already_is_not_saved_again_when_workers_are_lost(drive, saved, tmp_path):
     with pytest.raises(WorkersLostError):
         drive(CountingStage(4, loses_workers_at=3), save_every=1, keep_last=100)

@@ -117,14 +117,15 @@ def test_a_run_that_is_left_alone_gives_the_bits_of_one_process(config, unharmed
         (0, ["update-3-exit"]),
         (1, ["update-2-hang"]),
         (1, ["sample-4-raise"]),
-        (0, ["sample-1-kill", "sample-2-kill", "sample-3-kill"]),
-        (1, ["sample-9-kill", "update-3-kill", "sample-5-exit", "update-2-raise"]),
+        (0, ["sample-1-kill", "sample-2-kill"]),
+        (1, ["update-3-kill", "sample-9-exit"]),
     ],
     ids=str,
 )
 def test_a_run_whose_workers_fail_equals_the_one_that_was_left_alone(
     config, unharmed, faults, tmp_path, staleness, planted
 ):
+    """Two faults at most: a request that happened to be on three dying workers, on the last one alone, is given up."""
     for name in planted:
         (faults / name).touch()
     silent = {"timeout_s": SILENT_S, "max_restarts": 100} if planted[0].endswith(("stop", "hang")) else {}

@@ -8,7 +8,6 @@ import logging
 import queue
 import threading
 import time
-import types
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple

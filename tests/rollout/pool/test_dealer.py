@@ -94,8 +94,8 @@ def test_a_finished_request_is_with_no_worker_and_a_dead_workers_answer_is_an_er
 def test_a_request_on_two_dying_workers_is_sampled_alone_and_quarantined_if_that_one_dies_too():
     dealer = dealer_of("a", "b")
     dealer.submit([ask(i) for i in range(4)], OLD)
-    again = deal(dealer, "ab")
-    for _ in range(SUSPECT_DEATHS):
+    deal(dealer, "ab")
+    for death in range(1, SUSPECT_DEATHS + 1):
         assert die(dealer, "a") == []
         # The last time without the other one, which was with it.
         assert deal(dealer, "ab") == {"a": [0, 2] if death < SUSPECT_DEATHS else [0]}

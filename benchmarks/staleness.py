@@ -34,7 +34,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--output", type=pathlib.Path, default=RESULTS / "staleness.json")
     args = parser.parse_args()
-    result: dict[str, object] = {"machine": machine(), "steps": args.steps}
+    before = json.loads(args.output.read_text()) if args.output.exists() else {}  # cases that ran earlier stay
+    result: dict[str, object] = before | {"machine": machine(), "steps": args.steps}
     for case in args.only:
         result[case] = [trained(case, seed, args.steps) for seed in args.seeds]
         write(result, args.output)

@@ -24,13 +24,14 @@ from contextlib import closing
 from typing import Any
 
 import jax
+from flax import nnx
 
 from benchmarks import pool_faults, pool_overlap, pool_trajectories, pool_weights
 from benchmarks.measure import RESULTS, machine, write
 from benchmarks.rollout import PROMPT_TOKENS, SHAPES, WORKLOADS, Ours, compare, digit_table, make_decoder, make_prompts
 from ntl_jax.host_memory import keep_freed_memory
 from ntl_jax.models import make_mesh
-from ntl_jax.records import Sampling
+from ntl_jax.records import Sampling, Version, Weights
 from ntl_jax.rollout import JaxEngine, RayPool
 
 REPEATS, ROUNDS, NUM_FAULTS = 9, 9, 100
@@ -45,12 +46,10 @@ def make_engine(slots: int) -> JaxEngine:
 def sampling(quick: bool) -> dict[str, Any]:
     """Tokens/s of pools of one and two workers, each beside the engine in this process."""
     num_prompts, num_samples, max_tokens, slots = (4, 8, 16, 32) if quick else WORKLOADS["small"]
-    decoder, result = (
-        make_decoder(SHAPES["small"]),
-        {"prompts x samples x tokens": [num_prompts, num_samples, max_tokens]},
-    )
+    result: dict[str, Any] = {"prompts x samples x tokens": [num_prompts, num_samples, max_tokens]}
+    decoder = make_decoder(SHAPES["small"])
     ours, prompts = Ours(decoder, slots=slots), make_prompts(num_prompts, PROMPT_TOKENS, SHAPES["small"].vocab_size)
-    weights = ours.weights
+    weights = Weights(Version(0), nnx.state(decoder, nnx.Param))
     num_bytes = sum(x.nbytes for x in jax.tree.leaves(weights.params))
 
     def turn(pool: RayPool) -> tuple[int, float]:

@@ -163,7 +163,7 @@ class Nodes:
 
     @property
     def address(self) -> str:
-        return self._cluster.address
+        return str(self._cluster.address)
 
     def fill(self) -> None:
         """Adds nodes in place of those that were removed. Ray wants it to be called in the main thread."""

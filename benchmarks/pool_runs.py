@@ -109,13 +109,15 @@ def pool_of(
 ) -> RayPool:
     """A pool of ``rollout.pool.workers`` workers."""
     rollout, model = config.rollout, policy.model
+    slots = rollout.slots
+    assert slots is not None
     digits = jax.tree.map(np.asarray, policy.digits)
-    parts = EngineParts(rollout, model, digits, policy.tokenizer, longest, slots=rollout.slots)
+    parts = EngineParts(rollout, model, digits, policy.tokenizer, longest, slots=slots)
     num_tokens = rollout.prompts_per_step * rollout.num_samples * rollout.max_tokens
     return RayPool(
         functools.partial(make_engine, parts, config.trainer.compilation_cache),
         rollout.pool.workers,
-        capacity=rollout.slots,
+        capacity=slots,
         version_bytes=4 * sum(math.prod(x.shape) for x in jax.tree.leaves(abstract_decoder(model)[1])),
         trajectory_bytes=(rollout.max_staleness + 2) * num_tokens * BYTES_PER_TOKEN,
         max_staleness=rollout.max_staleness,

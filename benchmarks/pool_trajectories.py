@@ -92,7 +92,8 @@ def to_device(prompts: Sequence[Prompt], trajectories: Sequence[Trajectory], lay
     rows, targets = layout.rows([p.ids for p in prompts], responses, numbers=nothing)
     size = targets.mask.shape[1]
     log_probs = pad_tokens([t.rollout_log_probs for t in trajectories], size, 0.0, np.float32)
-    digits = pad_tokens([t.digit_log_probs for t in trajectories], size, 0.0, np.float32)
+    captured = [t.digit_log_probs for t in trajectories if t.digit_log_probs is not None]
+    digits = pad_tokens(captured, size, 0.0, np.float32)
     sharding = batch_sharding(make_mesh((1, 1, 1), jax.devices()[:1]))
     jax.block_until_ready(jax.device_put((rows, targets, log_probs, digits), sharding))
 

@@ -20,7 +20,9 @@ from ntl_jax.records import Params, Version, Weights
 
 BUCKET_BYTES = 256 * 2**20
 """Arrays that are gathered and copied together; a larger array is a bucket of its own."""
-CHECKSUM_THREADS = 2  # crc32 runs outside Python's lock, at some 3 GB/s per core
+CHECKSUM_THREADS = 2
+SUMMED_WORDS = 64
+"""Words of 8 bytes that `checksum` adds up: 15 GB/s per core, where crc32 of all bytes has 3.4."""
 
 
 class PulledWeightsError(RuntimeError):
@@ -34,7 +36,7 @@ class StoredVersion(NamedTuple):
         version: identifies the weights.
         tree: the parameters' tree; each leaf is the array's index.
         buckets: references to lists of arrays; bfloat16 is stored as its bits, uint16.
-        checksums: crc32 of each array.
+        checksums: `checksum` of each array.
         dtype: dtype of all arrays.
         num_bytes: size of all arrays.
     """
@@ -62,7 +64,7 @@ def store(
     references, checksums = [], []
     with ThreadPoolExecutor(CHECKSUM_THREADS) as threads:
         for arrays in _gathered(leaves, dtype, bucket_bytes):
-            sums = threads.map(zlib.crc32, arrays)
+            sums = threads.map(checksum, arrays)
             references.append(put(arrays))
             checksums += sums
     return StoredVersion(
@@ -87,7 +89,7 @@ def pull(stored: StoredVersion, get: Callable[[Sequence[Any]], list[list[np.ndar
     """
     arrays = [array for bucket in get(list(stored.buckets)) for array in bucket]
     with ThreadPoolExecutor(CHECKSUM_THREADS) as threads:
-        found = tuple(threads.map(zlib.crc32, arrays))
+        found = tuple(threads.map(checksum, arrays))
     if damaged := [index for index, (a, b) in enumerate(zip(found, stored.checksums, strict=True)) if a != b]:
         raise PulledWeightsError(
             f"{len(damaged)} of {len(arrays)} arrays of {stored.version} changed on their way, the first with number "
@@ -95,6 +97,28 @@ def pull(stored: StoredVersion, get: Callable[[Sequence[Any]], list[list[np.ndar
         )
     typed = [array.view(jnp.dtype(stored.dtype)) for array in arrays]
     return Weights(stored.version, jax.tree.map(lambda index: typed[index], stored.tree))
+
+
+def checksum(array: np.ndarray) -> int:
+    """The crc32 of the sums of every 64 words, and of the bytes that are left.
+
+    A flipped bit always changes it, and so does a block of other bytes, but for one chance in 2^32; words that change
+    places within 512 bytes do not.
+
+    Args:
+        array: contiguous.
+
+    Example:
+        >>> values = np.arange(1000, dtype=np.float32)
+        >>> before = checksum(values)
+        >>> values.view(np.uint32)[500] ^= 1 << 7
+        >>> checksum(values) == before
+        False
+    """
+    data = array.reshape(-1).view(np.uint8)
+    words, rest = np.split(data, [data.size - data.size % (8 * SUMMED_WORDS)])
+    sums = np.add.reduce(words.view(np.uint64).reshape(-1, SUMMED_WORDS), axis=1)
+    return zlib.crc32(rest.data, zlib.crc32(sums.data))
 
 
 def _gathered(leaves: Sequence[jax.Array], dtype: str, bucket_bytes: int) -> Iterator[list[np.ndarray]]:
@@ -120,10 +144,19 @@ def _buckets(leaves: Sequence[jax.Array], itemsize: int, bucket_bytes: int) -> I
 
 
 def _gather(leaves: Sequence[jax.Array], dtype: str) -> list[jax.Array]:
-    """The arrays whole on each device, cast; on one device without a cast, the arrays themselves."""
+    """The arrays whole on each device, cast; where they are so, and the host reads that memory, nothing is computed.
+
+    Then other objects of the same memory, since an array keeps what the host has read of it.
+    """
+    if all(_is_whole(leaf, dtype) for leaf in leaves):
+        return [leaf.addressable_data(0) for leaf in leaves]
     sharding = leaves[0].sharding
     whole = NamedSharding(sharding.mesh, PartitionSpec()) if isinstance(sharding, NamedSharding) else sharding
     return _gathering(dtype, whole)(list(leaves))
+
+
+def _is_whole(leaf: jax.Array, dtype: str) -> bool:
+    return leaf.dtype == dtype and leaf.is_fully_replicated and next(iter(leaf.devices())).platform == "cpu"
 
 
 @functools.cache

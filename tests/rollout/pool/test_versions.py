@@ -8,7 +8,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from ntl_jax.records import Version, Weights
-from ntl_jax.rollout.pool.versions import PulledWeightsError, pull, store
+from ntl_jax.rollout.pool.versions import PulledWeightsError, checksum, pull, store
 from tests.engines import weights_of
 from tests.rollout.pool.object_store import ObjectStore
 
@@ -84,3 +84,32 @@ def test_a_bucket_that_lacks_an_array_is_refused(objects, decoder):
     stored = store(weights_of(decoder), "float32", objects.put, bucket_bytes=6 * KIB)
     with pytest.raises(ValueError):
         pull(stored._replace(buckets=stored.buckets[:-1]), objects.get)
+
+
+@pytest.mark.parametrize("num_bytes", [0, 2, 510, 512, 514, 4096, 5002])
+def test_a_checksum_depends_on_every_byte_and_on_the_order_of_blocks(num_bytes):
+    values = np.random.default_rng(0).integers(0, 256, num_bytes, np.uint8).view(np.uint16)
+    before = checksum(values)
+    for place in range(values.size):
+        changed = values.copy()
+        changed[place] ^= 1 << place % 16
+        assert checksum(changed) != before
+    if num_bytes >= 1024:
+        moved = values.copy()
+        moved[:256], moved[256:512] = values[256:512], values[:256]
+        assert checksum(moved) != before
+
+
+def test_arrays_that_the_host_can_read_are_stored_without_a_copy_and_may_be_donated_afterwards(objects):
+    double = jax.jit(lambda x: 2 * x, donate_argnums=0)
+    array = double(jax.device_put(jnp.ones((64, 64)), jax.devices()[0])).block_until_ready()
+    place = array.unsafe_buffer_pointer()
+    seen = []
+    stored = store(
+        Weights(Version(0), {"a": array}),
+        "float32",
+        lambda arrays: seen.append(arrays[0].ctypes.data) or objects.put(arrays),
+    )
+    assert seen == [place]
+    assert double(array).unsafe_buffer_pointer() == place
+    assert np.all(pull(stored, objects.get).params["a"] == 2)

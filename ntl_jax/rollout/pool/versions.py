@@ -102,8 +102,8 @@ def pull(stored: StoredVersion, get: Callable[[Sequence[Any]], list[list[np.ndar
 def checksum(array: np.ndarray) -> int:
     """The crc32 of the sums of every 64 words, and of the bytes that are left.
 
-    A flipped bit always changes it, and so does a block of other bytes, but for one chance in 2^32; words that change
-    places within 512 bytes do not.
+    A flipped bit always changes it. A block of other bytes changes it, except with a chance of 1 in 2^32. Words that
+    swap places within 512 bytes do not change it.
 
     Args:
         array: contiguous.

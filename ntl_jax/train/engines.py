@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import importlib.util
 import math
-import socket
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -105,7 +104,7 @@ def _pool(config: RunConfig, parts: EngineParts) -> "RayPool":
     from ntl_jax.rollout.pool.devices import check_apart, gpus_for_workers, gpus_here
     from ntl_jax.rollout.pool.dispatcher import Limits
     from ntl_jax.rollout.pool.pool import RayPool
-    from ntl_jax.rollout.pool.worker import Identity, differences
+    from ntl_jax.rollout.pool.worker import Identity, differences, this_host
 
     rollout, pool, model = config.rollout, config.rollout.pool, parts.model
     training = config.trainer.devices
@@ -135,7 +134,7 @@ def _pool(config: RunConfig, parts: EngineParts) -> "RayPool":
         here = gpus_here()
         with contextlib.ExitStack() as overlap:
             overlap.callback(engine.close)
-            check_apart(engine.workers.values(), socket.gethostname(), [here[i] for i in training] or here)
+            check_apart(engine.workers.values(), this_host(), [here[i] for i in training] or here)
             overlap.pop_all()
     return engine
 

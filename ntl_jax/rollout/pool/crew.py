@@ -6,7 +6,6 @@ import dataclasses
 import os
 import pathlib
 import signal
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -17,7 +16,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from ntl_jax.records import Request
 from ntl_jax.rollout.pool.versions import StoredVersion
-from ntl_jax.rollout.pool.worker import EngineFactory, Identity, Worker
+from ntl_jax.rollout.pool.worker import EngineFactory, Identity, Worker, this_host
 
 LOG_LINES = 5
 """Last lines of a dead worker's log in the report of its death."""
@@ -132,7 +131,7 @@ class Crew:
         member = self.members.pop(number)
         with contextlib.suppress(RayError):
             ray.kill(member.actor)
-        if member.identity is not None and member.identity.host == socket.gethostname():
+        if member.identity is not None and member.identity.host == this_host():
             with contextlib.suppress(ProcessLookupError):  # Ray waits 5 s for a process that does not react
                 os.kill(member.identity.pid, signal.SIGKILL)
 
@@ -166,7 +165,7 @@ def _cause(error: BaseException) -> str:
 
 
 def _log_tail(identity: Identity | None) -> tuple[str, ...]:
-    if identity is None or identity.host != socket.gethostname():
+    if identity is None or identity.host != this_host():
         return ()
     with contextlib.suppress(OSError):
         return tuple(pathlib.Path(identity.log).read_text(errors="replace").splitlines()[-LOG_LINES:])

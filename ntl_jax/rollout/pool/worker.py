@@ -23,7 +23,7 @@ class Identity(NamedTuple):
     """What a worker says of itself at its start.
 
     Args:
-        host, pid: where it runs.
+        host, pid: where it runs; see `this_host`.
         log: file with what its process prints; on its host.
         cores: cores that it may use.
         xla_flags: its ``XLA_FLAGS``; other flags can change last bits.
@@ -40,7 +40,7 @@ class Identity(NamedTuple):
     @classmethod
     def of_this_process(cls) -> "Identity":
         return cls(
-            socket.gethostname(),
+            this_host(),
             os.getpid(),
             os.path.realpath("/proc/self/fd/2"),
             len(os.sched_getaffinity(0)),
@@ -113,6 +113,11 @@ class Worker:
         while self._engine.unfinished and not finished and time.perf_counter() - began < most_seconds:
             finished += [Finished(group[0].prompt_index, flatten(group)) for group in self._engine.step()]
         return Report(finished, time.perf_counter() - sampling, pulled_s, load_s)
+
+
+def this_host() -> str:
+    """Names this machine, or this container, such that process ids mean the same wherever the name is the same."""
+    return f"{socket.gethostname()}, pid namespace {os.stat('/proc/self/ns/pid').st_ino}"
 
 
 def differences(workers: Sequence[Identity], trainer: Identity) -> list[str]:

@@ -2,7 +2,6 @@
 """What one worker does between two calls, with an engine that needs no device; Ray's store is not there."""
 
 import os
-import socket
 import time
 
 import jax.numpy as jnp
@@ -12,7 +11,7 @@ import ray
 from ntl_jax.records import Prompt, Version, Weights
 from ntl_jax.rollout.flat_trajectories import unflatten
 from ntl_jax.rollout.pool.versions import PulledWeightsError, store
-from ntl_jax.rollout.pool.worker import Identity, Worker
+from ntl_jax.rollout.pool.worker import Identity, Worker, this_host
 from tests.engines import FakeEngine
 from tests.rollout.pool.object_store import ObjectStore
 from tests.rollout.pool.requests import ask, respond
@@ -48,7 +47,7 @@ def test_a_worker_introduces_itself_once_it_has_its_engine():
     worker = Worker(lambda: made.append(1) or FakeEngine(respond))
     assert not made
     identity = worker.begin()
-    assert made == [1] and (identity.host, identity.pid) == (socket.gethostname(), os.getpid())
+    assert made == [1] and (identity.host, identity.pid) == (this_host(), os.getpid())
     assert identity.cores == len(os.sched_getaffinity(0)) and identity == Identity.of_this_process()
 
 

@@ -237,11 +237,11 @@ def campaign(num_faults: int, seed: int = 0) -> list[tuple[int, int, list[str]]]
     return [run for run in runs if run[2]]
 
 
-def measure(quick: bool, num_faults: int) -> dict[str, Any]:
+def measure(num_faults: int) -> dict[str, Any]:
     os.environ |= RAY_SETTINGS
     broken, faults, differing, count = Counter(), [], Counter(), 0
     told: dict[int, list[Iteration]] = {}
-    for number, (num_workers, staleness, kinds) in enumerate(campaign(8 if quick else num_faults)):
+    for number, (num_workers, staleness, kinds) in enumerate(campaign(num_faults)):
         config = run_config(num_workers, staleness)
         iterations, of_run = harmed(config, kinds, seed=number)
         if len(told.get(staleness, [])) < len(iterations):

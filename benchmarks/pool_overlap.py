@@ -25,7 +25,7 @@ TINY = ModelSection(num_layers=2, width=32, num_heads=2, num_kv_heads=1, head_di
 SIDES = {"overlap": 1, "lockstep": 0, "in-process": 0}
 """max_staleness of each side. The first two have one core for the trainer and one for a worker, the last one both."""
 TRAINER_CORE, WORKER_CORE = 0, 1
-NUM_ITERATIONS = 6
+NUM_ITERATIONS = 4
 """Of a turn, beside the first one, whose samples were drawn before."""
 
 
@@ -96,6 +96,7 @@ def measure(quick: bool, rounds: int) -> dict[str, Any]:
         for number in range(rounds):
             for side in list(SIDES) if number % 2 else reversed(list(SIDES)):
                 rows[side].append(peers[side].turn(num_iterations))
+                print(number, side, rows[side][-1], flush=True)
     config = config_of(quick).rollout
     result: dict[str, Any] = {"prompts x samples": [config.prompts_per_step, config.num_samples], "rounds": rounds}
     for side, turns in rows.items():

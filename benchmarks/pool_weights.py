@@ -96,7 +96,6 @@ class Publisher:
 
     def __init__(self, pool: RayPool, params: Params):
         self._pool, self._params, self._count = pool, params, 0
-        self.num_bytes = sum(x.nbytes for x in jax.tree.leaves(params))
 
     def publish(self) -> float:
         """Seconds for which the trainer waits."""
@@ -118,16 +117,11 @@ class Publisher:
         store_s = self.publish()
         token_s = self.token()
         metrics = self._pool.metrics()
-        again_s = self.token()
-        weights_s = store_s + token_s - again_s - metrics["pool/load_s"]
         return {
             "first_token_s": store_s + token_s,
             "store_s": store_s,
             "pull_s": metrics["pool/pull_s"],
             "load_s": metrics["pool/load_s"],
-            "token_s": again_s,
-            "weights_s": weights_s,
-            "gigabytes_per_s": self.num_bytes / GB / weights_s,
         }
 
     def beside_sampling(self) -> float:
@@ -141,8 +135,10 @@ class Publisher:
         return seconds
 
 
-def medians(rows: list[dict[str, float]]) -> dict[str, float]:
-    return {name: round(float(np.median([row[name] for row in rows])), 3) for name in rows[0]}
+def medians(rows: list[dict[str, float]], num_bytes: int) -> dict[str, float]:
+    """Of several versions, and the rate of storing, pulling and verifying."""
+    result = {name: round(float(np.median([row[name] for row in rows])), 3) for name in rows[0]}
+    return result | {"gigabytes_per_s": round(num_bytes / GB / (result["store_s"] + result["pull_s"]), 2)}
 
 
 def measure_shape(config: ModelConfig, later: int) -> dict[str, Any]:
@@ -161,11 +157,11 @@ def measure_shape(config: ModelConfig, later: int) -> dict[str, Any]:
         held = {
             f"{side} Pss": round(memory(pid, "Pss") / GB, 3) for side, pid in (("trainer", "self"), ("worker", worker))
         }
-    after = medians(rows[FIRST:])
+    after = medians(rows[FIRST:], num_bytes)
     return {
         "gigabytes": round(num_bytes / GB, 3),
         "copy_gigabytes_per_s": round(bare / GB, 2),
-        "first": medians(rows[1:FIRST]),
+        "first": medians(rows[1:FIRST], num_bytes),
         "later": after,
         "later_share_of_copy": round(after["gigabytes_per_s"] / (bare / GB), 3),
         "store_beside_sampling_s": round(float(np.median(idle)), 3),

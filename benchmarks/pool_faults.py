@@ -137,8 +137,9 @@ class Injector:
         if kind == NODE:
             assert self._nodes is not None
             self._nodes.remove()
-            time.sleep(0.05)
-            return began, [pid for pid in pids if _is_gone(pid)]
+            while not (gone := [pid for pid in pids if _is_gone(pid)]):  # it had one of the workers
+                time.sleep(0.005)
+            return began, gone
         chosen = self._rng.permutation(pids).tolist()
         chosen = {"all killed": chosen, FEW: chosen[1:]}.get(kind, chosen[:1])
         for pid in chosen:

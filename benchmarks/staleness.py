@@ -6,6 +6,7 @@ the seeds of lockstep. Runs are whole runs of launch/train.py with two JAX worke
 
     python -m benchmarks.staleness                   # 12 runs of 2 to 3 minutes; writes results/staleness.json
     python -m benchmarks.staleness --only 4 --seeds 0
+    python -m benchmarks.staleness --quick           # one run of two iterations: does it run? Nothing is written
 """
 
 import argparse
@@ -33,7 +34,11 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--output", type=pathlib.Path, default=RESULTS / "staleness.json")
+    parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
+    if args.quick:
+        trained("4", seed=0, steps=2)
+        return
     before = json.loads(args.output.read_text()) if args.output.exists() else {}  # cases that ran earlier stay
     result: dict[str, object] = before | {"machine": machine(), "steps": args.steps}
     for case in args.only:

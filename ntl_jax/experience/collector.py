@@ -116,7 +116,7 @@ class Collector:
         learned = np.repeat(found[chosen], self._sampling.num_samples)
         metrics = {}
         if self._algorithm.dynamic_sampling:
-            metrics |= {"sampling/refills": float(len(calls) - 1), "sampling/equal_groups": float((~found).sum())}
+            metrics = {"sampling/refills": float(len(calls) - 1), "sampling/equal_groups": float((~found).sum())}
         greedy = None
         if self._algorithm.advantage == "remax":
             responses = self._greedy(scored, policy, iteration, clock)
@@ -188,6 +188,7 @@ class Collector:
     def _take(self, prompts: Sequence[Prompt]) -> list[Trajectory]:
         """Waits for the groups of these prompts, and returns them in their order; others that arrive are kept."""
         while any(prompt.draw not in self._arrived for prompt in prompts):
+            assert self._engine.unfinished, "a request was never submitted, or the engine lost it"
             self._arrived |= {group[0].draw: group for group in self._engine.step()}
         return [trajectory for prompt in prompts for trajectory in self._arrived.pop(prompt.draw)]
 

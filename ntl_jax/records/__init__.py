@@ -17,14 +17,15 @@ from ntl_jax.records.readings import NumberReadings
 from ntl_jax.records.request import Request
 from ntl_jax.records.rows import AnyArray, AnyRows, Rows, SharedRows, Targets
 from ntl_jax.records.sampling import Sampling
-from ntl_jax.records.trajectory import Trajectory, VersionSpan
-from ntl_jax.records.weights import Params, Version, Weights
+from ntl_jax.records.trajectory import FinishReason, Trajectory, VersionSpan
+from ntl_jax.records.weights import Params, Version, VersionKind, Weights
 
 __all__ = [
     "AnyArray",
     "AnyRows",
     "Batch",
     "Experience",
+    "FinishReason",
     "NTLInfo",
     "NumberReadings",
     "Params",
@@ -39,6 +40,7 @@ __all__ = [
     "Trajectory",
     "Values",
     "Version",
+    "VersionKind",
     "VersionSpan",
     "Weights",
 ]

@@ -8,6 +8,10 @@ Params = Any
 """A tree of parameters by name: arrays or their shapes."""
 
 
+VersionKind = Literal["newest", "average"]
+"""The newest weights, or their moving average."""
+
+
 class Version(NamedTuple):
     """Identifies weights: the policy's before an iteration, or their moving average at that time.
 
@@ -19,7 +23,7 @@ class Version(NamedTuple):
     """
 
     iteration: int
-    kind: Literal["newest", "average"] = "newest"
+    kind: VersionKind = "newest"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

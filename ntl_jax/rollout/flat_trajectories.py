@@ -2,13 +2,13 @@
 """Trajectories as a few flat arrays, for processes and checkpoints: values of all tokens one after the other."""
 
 from collections.abc import Sequence
+from typing import get_args
 
 import numpy as np
 
-from ntl_jax.records import Prompt, Trajectory, Version, VersionSpan
+from ntl_jax.records import FinishReason, Prompt, Trajectory, Version, VersionKind, VersionSpan
 
-FINISH_REASONS = ("stop", "length", "lost")
-VERSION_KINDS = ("newest", "average")
+FINISH_REASONS, VERSION_KINDS = get_args(FinishReason), get_args(VersionKind)
 CAPTURED = ("digit_log_probs", "entropy", "alternative_ids", "alternative_log_probs")
 """Values per token that a trajectory may lack."""
 

@@ -50,13 +50,13 @@ class Death(NamedTuple):
         worker: its number.
         cause: one line.
         log: the last lines of its log; empty if they cannot be read from here.
-        noticed_s: seconds since the worker was last known to be alive.
+        silent_s: seconds since the call in flight was made.
     """
 
     worker: int
     cause: str
     log: tuple[str, ...]
-    noticed_s: float
+    silent_s: float
 
     def __str__(self) -> str:
         return "\n    ".join([f"worker {self.worker}: {self.cause}", *self.log])

@@ -103,8 +103,7 @@ class RayPool(RolloutEngine):
     def publish(self, weights: Weights) -> None:
         """Puts the weights into the object store, unless they are there.
 
-        Raises:
-            ValueError: if the weights do not fit the engines.
+        Whether they fit, each worker's engine finds when it loads them; a worker whose engine refuses them is replaced.
         """
         if weights.version not in self._stored:
             for version in self._stored.keys() - self._dispatcher.versions:

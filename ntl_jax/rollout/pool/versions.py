@@ -38,7 +38,6 @@ class StoredVersion(NamedTuple):
         buckets: references to lists of arrays; bfloat16 is stored as its bits, uint16.
         checksums: `checksum` of each array.
         dtype: dtype of all arrays.
-        num_bytes: size of all arrays.
     """
 
     version: Version
@@ -46,7 +45,6 @@ class StoredVersion(NamedTuple):
     buckets: tuple[Any, ...]
     checksums: tuple[int, ...]
     dtype: str
-    num_bytes: int
 
 
 def store(
@@ -73,7 +71,6 @@ def store(
         tuple(references),
         tuple(checksums),
         dtype,
-        sum(jnp.dtype(dtype).itemsize * leaf.size for leaf in leaves),
     )
 
 
@@ -166,6 +163,5 @@ def _gathering(dtype: str, whole: jax.sharding.Sharding) -> Callable[[list[jax.A
 
 def _bits(array: np.ndarray) -> np.ndarray:
     """The array in a dtype that pickling passes on without a copy, which it does not do with bfloat16."""
-    return (
-        np.ascontiguousarray(array).view(np.uint16) if array.dtype.name == "bfloat16" else np.ascontiguousarray(array)
-    )
+    whole = np.ascontiguousarray(array)
+    return whole.view(np.uint16) if whole.dtype.name == "bfloat16" else whole

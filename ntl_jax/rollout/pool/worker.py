@@ -99,20 +99,20 @@ class Worker:
         Raises:
             PulledWeightsError: if weights arrived damaged; the engine keeps those that it has.
         """
-        began, pulled_s, load_s = time.perf_counter(), 0.0, 0.0
+        began, pull_s, load_s = time.perf_counter(), 0.0, 0.0
         if stored is not None:
             if stored.version != self._held:
                 weights = pull(stored, ray.get)
-                pulled_s = time.perf_counter() - began
+                pull_s = time.perf_counter() - began
                 self._engine.publish(weights)
                 self._held = stored.version
-                load_s = time.perf_counter() - began - pulled_s
+                load_s = time.perf_counter() - began - pull_s
             self._engine.submit([_numbered(request, number) for number, request in new])
         finished: list[Finished] = []
         sampling = time.perf_counter()
         while self._engine.unfinished and not finished and time.perf_counter() - began < most_seconds:
             finished += [Finished(group[0].prompt_index, flatten(group)) for group in self._engine.step()]
-        return Report(finished, time.perf_counter() - sampling, pulled_s, load_s)
+        return Report(finished, time.perf_counter() - sampling, pull_s, load_s)
 
 
 def this_host() -> str:

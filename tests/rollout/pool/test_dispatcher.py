@@ -57,7 +57,7 @@ def start():
                 make_crew,
                 workers,
                 capacity=capacity,
-                stored=lambda version: StoredVersion(version, {}, (), (), "float32", 0),
+                stored=lambda version: StoredVersion(version, {}, (), (), "float32"),
                 limits=Limits(**limits),
             )
             stack.callback(dispatcher.close)
@@ -140,7 +140,7 @@ def test_a_worker_that_stays_silent_is_given_up_and_what_it_says_later_is_not_he
     dispatcher.submit(REQUESTS, V0)
     found = take_all(dispatcher)
     (death,) = dispatcher.deaths
-    assert death.cause == "no answer" and 0.3 < death.noticed_s < 3
+    assert death.cause == "no answer" and 0.3 < death.silent_s < 3
     crew._answer(0, _done(late[0]))
     time.sleep(0.1)
     assert found.keys() == set(range(6)) and dispatcher.take() == []

@@ -37,6 +37,9 @@ WITHOUT_OWN_TEST = {
     "ntl_jax/metrics/trackers/mlflow_tracker.py": "in test_tracker.py, where the package is installed",
     "ntl_jax/metrics/trackers/tensorboard_tracker.py": "in test_tracker.py, where the package is installed",
     "ntl_jax/metrics/trackers/wandb_tracker.py": "in test_tracker.py, where the package is installed",
+    "ntl_jax/rewards/service.py": "runs in processes of the workers: in test_reward_function.py",
+    "ntl_jax/rewards/worker.py": "in test_reward_function.py, with real processes",
+    "ntl_jax/rewards/workers.py": "in test_reward_function.py, with real processes",
     "ntl_jax/rollout/vllm/weight_transfer.py": "runs inside vLLM alone: in test_engine.py, with a real one",
 }  # fmt: skip
 """Modules that need no test file of the same path, with the reason."""

@@ -17,13 +17,16 @@ from ntl_jax.rewards.final_answer import (
     find_final_answer_positions,
 )
 from ntl_jax.rewards.functions import compute_full_ntl_reward, exact_match, ntl_gated_reward, ntl_reward
+from ntl_jax.rewards.outcome import RewardOutcome
 from ntl_jax.rewards.protocol import CALL, EXTRAS, JUDGED, load_reward, needs_numbers
-from ntl_jax.rewards.runner import RewardFunction, RewardOutcome
+from ntl_jax.rewards.reward_function import RewardFunction
+from ntl_jax.rewards.workers import RewardError
 
 __all__ = [
     "CALL",
     "EXTRAS",
     "JUDGED",
+    "RewardError",
     "RewardFunction",
     "RewardOutcome",
     "calculate_final_answer_confidence",

@@ -8,6 +8,7 @@ the files that settings name.
 import dataclasses
 import hashlib
 import json
+import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -120,8 +121,8 @@ def fingerprints(policy: Policy, params: Params, prompts: Prompts, reward: Rewar
         "data.tokenizer": _hash(_tokenizer(policy.tokenizer)),
         "stop tokens": _hash([str(policy.vocabulary.stop_token_ids)]),
     }
-    if reward.files:
-        found["reward.function"] = _hash(path.read_bytes() for path in reward.files)
+    if reward.sources:
+        found["reward.function"] = _hash(pathlib.Path(path).read_bytes() for path in reward.sources)
     if policy.checkpoint is not None:
         model = dataclasses.replace(policy.model, scan_layers=False)
         found["model.path"] = _hash([repr(model), str(_checksums(params, model.num_layers))])

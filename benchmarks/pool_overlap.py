@@ -19,7 +19,7 @@ from ntl_jax.rollout import RolloutEngine
 from ntl_jax.train.engines import EngineParts
 
 MODEL = ModelSection(
-    num_layers=4, width=128, num_heads=4, num_kv_heads=2, head_dim=32, feed_forward=384, mesh=(1, 1, 1)
+    num_layers=6, width=512, num_heads=8, num_kv_heads=2, head_dim=64, feed_forward=1536, mesh=(1, 1, 1)
 )
 TINY = ModelSection(num_layers=2, width=32, num_heads=2, num_kv_heads=1, head_dim=16, feed_forward=64, mesh=(1, 1, 1))
 SIDES = {"overlap": 1, "lockstep": 0, "in-process": 0}
@@ -30,7 +30,7 @@ NUM_ITERATIONS = 4
 
 
 def config_of(quick: bool) -> RunConfig:
-    return make_config(num_prompts=4 if quick else 16, model=TINY if quick else MODEL, minibatches=4)
+    return make_config(num_prompts=4 if quick else 1, model=TINY if quick else MODEL, minibatches=1)
 
 
 def pin(core: int) -> None:

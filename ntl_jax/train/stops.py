@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from ntl_jax.experience.scored import Scored
-from ntl_jax.rewards import RewardError
+from ntl_jax.reward_calls import RewardError
 
 
 class NonFiniteError(RuntimeError):

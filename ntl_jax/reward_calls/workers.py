@@ -12,9 +12,9 @@ from concurrent.futures import Future
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 
-from ntl_jax.rewards.outcome import RewardOutcome
-from ntl_jax.rewards.service import Loaded, Numbered, timed_out
-from ntl_jax.rewards.worker import Worker
+from ntl_jax.reward_calls.outcome import RewardOutcome
+from ntl_jax.reward_calls.service import Loaded, Numbered, timed_out
+from ntl_jax.reward_calls.worker import Worker
 
 LOGGER = logging.getLogger("ntl_jax.reward")
 GRACE_S = 0.5

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
-from ntl_jax.rewards.service import Loaded, Numbered, Order, serve
+from ntl_jax.reward_calls.service import Loaded, Numbered, Order, serve
 
 START_S = 30.0
 """Longest time that a process may need to start, before it imports the function."""
@@ -59,7 +59,7 @@ class ProcessWorker(Worker):
         ours, theirs = Pipe()
         descriptor = theirs.fileno()
         self._process = subprocess.Popen(
-            [sys.executable, "-c", f"from ntl_jax.rewards.service import main; main({descriptor})"],
+            [sys.executable, "-c", f"from ntl_jax.reward_calls.service import main; main({descriptor})"],
             pass_fds=[descriptor],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

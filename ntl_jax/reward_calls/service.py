@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a reward worker does: it makes the calls. `main` is a worker's process.
 
-The process finds the function itself, so that nothing that its file does can reach the trainer. What a call does to the
-process, the trainer sees from outside: it ends a process that gives no answer for too long (`ntl_jax.rewards.workers`).
+The process finds the function itself, so that nothing that its file does reaches the trainer, which ends a process that
+gives no answer for too long (`ntl_jax.reward_calls.workers`).
 """
 
 import asyncio
@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
-from ntl_jax.rewards.outcome import RewardOutcome
-from ntl_jax.rewards.protocol import load_reward, source_files
+from ntl_jax.reward_calls.outcome import RewardOutcome
+from ntl_jax.reward_calls.protocol import load_reward, source_files
 
 Numbered = tuple[int, Mapping[str, object]]
 """A call's number, and its keyword arguments."""

@@ -11,11 +11,11 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 
-from ntl_jax.rewards.outcome import RewardOutcome
-from ntl_jax.rewards.protocol import EXTRAS, check_call, load_reward, needs_numbers
-from ntl_jax.rewards.service import ANYTHING, Loaded, Order
-from ntl_jax.rewards.worker import ProcessWorker, ThreadWorker
-from ntl_jax.rewards.workers import GRACE_S, RewardWorkers
+from ntl_jax.reward_calls.outcome import RewardOutcome
+from ntl_jax.reward_calls.protocol import EXTRAS, check_call, load_reward, needs_numbers
+from ntl_jax.reward_calls.service import ANYTHING, Loaded, Order
+from ntl_jax.reward_calls.worker import ProcessWorker, ThreadWorker
+from ntl_jax.reward_calls.workers import GRACE_S, RewardWorkers
 
 
 class RewardFunction:

@@ -5,7 +5,8 @@ import pathlib
 
 import pytest
 
-from ntl_jax.rewards import EXTRAS, exact_match, load_reward
+from ntl_jax.reward_calls import EXTRAS, load_reward
+from ntl_jax.rewards import exact_match
 
 FILE = """
 import dataclasses

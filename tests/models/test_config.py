@@ -27,6 +27,5 @@ def test_impossible_shapes_are_refused_with_the_numbers_given():
 @pytest.mark.parametrize("architecture", ["Qwen2ForCausalLM", "Qwen3ForCausalLM", "LlamaForCausalLM"])
 @pytest.mark.parametrize("tied", [True, False])
 def test_the_number_of_parameters_is_that_of_the_decoder(architecture, tied):
-    sizes = {"width": 24, "num_heads": 4, "num_kv_heads": 2, "head_dim": 8, "feed_forward": 40}
-    config = ModelConfig(vocab_size=96, num_layers=3, architecture=architecture, tie_embeddings=tied, **sizes)
+    config = dataclasses.replace(CONFIG, architecture=architecture, tie_embeddings=tied)
     assert config.num_params == sum(x.size for x in jax.tree.leaves(abstract_decoder(config)[1]))

@@ -10,16 +10,25 @@ import argparse
 import contextlib
 import dataclasses
 import datetime
+import functools
 import json
 import pathlib
+import re
 import sys
 from collections.abc import Sequence
 
+from ntl_jax.command_line import Once, announce, check_unused, parse_once
 from ntl_jax.config import ModelSection, RolloutSection, RunConfig, holds_run, read_escapes, stored_config
 from ntl_jax.config.serialization import AnySection
 
 MODEL_DEFAULTS = RunConfig(rollout=RolloutSection(max_tokens=512))
 """Defaults for a Hugging Face model: long responses, which GSM8K's solutions need."""
+OPTIONS = {
+    "data": "data.eval", "problems": "trainer.eval_problems", "samples": "trainer.eval_samples",
+    "temperature": "trainer.eval_temperature", "top_p": "trainer.eval_top_p", "max_tokens": "rollout.max_tokens",
+    "template": "data.template", "engine": "rollout.engine", "mesh": "model.mesh",
+}  # fmt: skip
+"""The settings that the options change."""
 TEMPLATE_HELP = (
     r"the prompt; {question} is replaced by the problem's text, \n \t \r \\ are escapes as in launch/train.py"
 )
@@ -31,11 +40,11 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         The exit code: 0 done, 1 with a message.
     """
-    args = _parser().parse_args(argv)
+    args = parse_once(_parser(), argv)
     try:
         print(f"written to {evaluate(args)}")
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_with_options(str(error))}", file=sys.stderr)
         return 1
     return 0
 
@@ -44,33 +53,41 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     """Evaluates, prints, writes; returns the folder.
 
     Raises:
-        ValueError: for a source that is neither a run nor a model, a run without a checkpoint, or wrong settings.
+        ValueError: for a source that is neither a run nor a model, a run without a checkpoint, an output folder that
+            is in use, or wrong settings.
     """
     is_run = holds_run(pathlib.Path(args.source))
+    if args.checkpoint is not None and not is_run:
+        raise ValueError(
+            f"--checkpoint={args.checkpoint}: {args.source} is a model, and only run folders have checkpoints: leave "
+            "it out, or give the run folder"
+        )
+    check_unused(args.output, "--output")
     base = stored_config(pathlib.Path(args.source)) if is_run else _model_settings(args.source)
     config = _settings(args, base)
     config.validate(base)
+    announce(f"evaluating {args.source}")
     # Imported here: importing JAX would make --help take seconds.
     from ntl_jax.compilation_cache import keep_programs
     from ntl_jax.metrics import finite, print_comparison, print_header, write_rows, write_whole
     from ntl_jax.records import Version, Weights
-    from ntl_jax.rollout.engine import check_positions
     from ntl_jax.train.checkpoints.checkpointer import restore_policy
-    from ntl_jax.train.engines import build_engine
+    from ntl_jax.train.engines import build_engine, check_cache, check_packages
     from ntl_jax.train.evaluation import evaluation_metrics, examples
-    from ntl_jax.train.factory import build_evaluator, build_scoring, build_task
+    from ntl_jax.train.factory import build_evaluator, build_scoring, build_task, check_lengths
     from ntl_jax.train.header import describe_evaluation, describe_prompt
     from ntl_jax.train.policy import build_params, build_policy
     from ntl_jax.train.prompts import build_prompts
 
+    check_packages(config)
     keep_programs(config.trainer.compilation_cache)
-    policy, name = build_policy(config), args.source
-    task = build_task(config)
+    task, policy, name = build_task(config), build_policy(config), args.source
     prompts = build_prompts(config, task, policy.tokenizer)
-    check_positions(prompts.longest, config.rollout.max_tokens, policy.model.max_positions)
+    check_lengths(config, policy, prompts)
+    check_cache(config, policy, max_prompt_tokens=prompts.longest, num_held_out=len(prompts.held_out))
     scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
     if is_run:
-        stage, step, params = restore_policy(pathlib.Path(args.source), policy.shapes(), args.checkpoint)
+        stage, step, params = restore_policy(pathlib.Path(args.source), policy.shapes(), args.checkpoint or "newest")
         name = f"{args.source} after step {step} of stage {stage}"
     else:
         params = build_params(policy, seed=config.seed)
@@ -80,6 +97,7 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
         "evaluation": describe_evaluation(config, len(prompts.held_out)),
     }
     print_header(about)
+    print("compiling and sampling", flush=True)
     with contextlib.closing(build_engine(config, policy, max_prompt_tokens=prompts.longest)) as engine:
         evaluator = build_evaluator(config, policy, prompts, engine, scorer, digits)
         evaluation = evaluator(Weights(Version(0), params))
@@ -96,9 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="launch/eval.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add = parser.add_argument
+    add = functools.partial(parser.add_argument, action=Once)
     add("source", metavar="RUN_OR_MODEL", help="run folder, model folder or name on the hub")
-    add("--checkpoint", choices=("newest", "best"), default="newest", help="of a run's last stage; best: held-out")
+    add("--checkpoint", choices=("newest", "best"), help="of a run's last stage, newest by default; best: held-out")
     add("--data", metavar="FILE", help="whole GSM8K jsonl file instead of the run's held-out problems")
     add("--problems", type=int, metavar="N", help="only the first N problems")
     add("--samples", type=int, metavar="K", help="samples per problem, besides the greedy one: mean@K, maj@K, pass@k")
@@ -110,6 +128,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--mesh", type=int, nargs=3, metavar="N", help="devices along data, fsdp and tensor")
     add("--output", type=pathlib.Path, metavar="DIR", help="folder to write to; by default runs/eval-NAME-TIME")
     return parser
+
+
+def _with_options(message: str) -> str:
+    """A message about settings with the names of the options that set them."""
+    for name, setting in OPTIONS.items():
+        message = re.sub(rf"\b{re.escape(setting)}\b", f"--{name.replace('_', '-')}", message)
+    return message
 
 
 def _model_settings(source: str) -> RunConfig:

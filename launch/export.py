@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Literal
 
+from ntl_jax.command_line import Once, announce, check_unused, parse_once
 from ntl_jax.config import stored_config
 
 
@@ -29,11 +30,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("folder", metavar="DIR", type=pathlib.Path, help="folder to create")
     parser.add_argument(
         "--checkpoint",
+        action=Once,
         choices=("newest", "best"),
         default="newest",
         help="checkpoint of the run's last stage; best: by held-out accuracy",
     )
-    args = parser.parse_args(argv)
+    args = parse_once(parser, argv)
     try:
         print(export(args.run, args.folder, args.checkpoint))
     except (ValueError, OSError) as error:
@@ -49,6 +51,8 @@ def export(run: pathlib.Path, folder: pathlib.Path, which: Literal["newest", "be
         ValueError: for a folder that holds no run, a run without a checkpoint, or a target that is not empty.
     """
     config = stored_config(run)
+    check_unused(folder, "DIR")
+    announce(f"exporting {run}")
     # Imported here: importing JAX would make --help take seconds.
     from flax import nnx
 

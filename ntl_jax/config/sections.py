@@ -33,7 +33,13 @@ _TIERS: Range[tuple[int, ...]] = Range(
     "be one or more of 1, 2, 3, 4", lambda tiers: bool(tiers) and set(tiers) <= {1, 2, 3, 4}
 )
 _TEMPLATE: Range[str] = Range("contain {question}, the place of the problem's text", lambda x: "{question}" in x)
-_FOLDER: Range[str] = Range("be the name of a folder, without / and \\", lambda x: bool(x) and not set(x) & set("/\\"))
+_FOLDER: Range[str] = Range(
+    "be the name of a folder of 1 to 100 printable characters, without / and \\",
+    lambda x: 1 <= len(x) <= 100 and x.isprintable() and not set(x) & set("/\\"),
+)
+MOST_PROBLEMS = 1_000_000
+"""A run makes or reads all of them, and keeps them in memory, before it starts."""
+_PROBLEMS: Range[int] = Range(f"lie in [1, {MOST_PROBLEMS:,}]", lambda x: 1 <= x <= MOST_PROBLEMS)
 
 
 def _are_indices(devices: tuple[int, ...]) -> bool:
@@ -106,7 +112,7 @@ class DataSection:
     """Generator: numbers of reasoning steps in problems, each from 1 to 4."""
     max_number: int = setting(40, at_least(5, ": below, some problems have no solution"), needs=[_GENERATED])
     """Generator: largest number in questions of tiers 1 and 2; tiers 3 and 4 go up to ten times as far."""
-    num_train: int = setting(20_000, at_least(1), needs=[_GENERATED])
+    num_train: int = setting(20_000, _PROBLEMS, needs=[_GENERATED])
     """Generator: number of training problems."""
 
 
@@ -173,7 +179,7 @@ class TrainerSection:
     """Number of PPO iterations; 0 stops after the warm start."""
     eval_every: int = setting(40, at_least(1))
     """PPO iterations between evaluations; there is always one before the first and after the last iteration."""
-    eval_problems: int | None = setting(512, or_none(at_least(1)))
+    eval_problems: int | None = setting(512, or_none(_PROBLEMS))
     """Held-out problems per evaluation (all, if the file has fewer); None: all of data.eval."""
     eval_samples: int = setting(0, at_least(0))
     """Samples per held-out problem in addition to the greedy response, for mean@k, pass@k, maj@k; 0: greedy only."""

@@ -18,7 +18,7 @@ from ntl_jax.metrics import ProgressView, check_installed, print_comparison, pri
 from ntl_jax.metrics.log_file import log_to_file
 from ntl_jax.rollout.engine import WorkersLostError
 from ntl_jax.train.checkpoints.resume import FINGERPRINTS, check_data, check_schedule, fingerprints, record
-from ntl_jax.train.engines import build_engine, check_ray
+from ntl_jax.train.engines import build_engine, check_packages
 from ntl_jax.train.evaluation import Evaluator, evaluation_metrics
 from ntl_jax.train.factory import (
     build_evaluator,
@@ -29,7 +29,7 @@ from ntl_jax.train.factory import (
     supervised_trainer,
     supervised_update,
 )
-from ntl_jax.train.header import describe, write_provenance
+from ntl_jax.train.header import describe, warnings, write_provenance
 from ntl_jax.train.journal.journal import Journal
 from ntl_jax.train.policy import build_params, build_policy
 from ntl_jax.train.prompts import build_prompts
@@ -93,27 +93,25 @@ def run(
         Terminated: after SIGTERM, once the step is done and saved.
     """
     check_installed(config.tracking.backends)
-    check_ray(config.rollout)
+    check_packages(config)
     config.validate(base=config)
     keep_programs(config.trainer.compilation_cache)
     saved = _saved(workdir) if resume else None
     if saved is not None and not allow_changed_schedule:
         check_schedule(config, *saved)
-    policy = build_policy(config)
+    task, policy = build_task(config), build_policy(config)
+    prompts = build_prompts(config, task, policy.tokenizer)
+    scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
+    check_run(config, policy, prompts)
     with contextlib.ExitStack() as stack:
-        background = stack.enter_context(ThreadPoolExecutor(2))
-        # XLA compiles while the data are made. A checkpoint is not read before all settings are checked.
-        drawn = background.submit(build_params, policy, seed=config.seed) if policy.checkpoint is None else None
-        task = build_task(config)
-        prompts = build_prompts(config, task, policy.tokenizer)
-        scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
         stack.callback(scorer.close)
         scorer.try_out(*prompts.examples[0])
-        check_run(config, policy, prompts)
+        background = stack.enter_context(ThreadPoolExecutor(2))  # everything is checked: from here on XLA compiles
+        drawn = background.submit(build_params, policy, seed=config.seed)
         update = supervised_update(config, policy, prompts) if config.warm_start.steps else None
         if update is not None and (saved is None or saved[0] == "warm_start"):
             update.compile_ahead(background)
-        params = build_params(policy, seed=config.seed) if drawn is None else drawn.result()
+        params = drawn.result()
         data = fingerprints(policy, params, prompts, scorer.reward)
         if saved is not None and not allow_changed_data:
             check_data(config, data, saved[1])
@@ -123,6 +121,8 @@ def run(
         write_provenance(config, workdir)
         console = Console(highlight=False)
         print_header(describe(config, policy, prompts, scorer.reward.spec, workdir), console=console)
+        for warning in warnings(config, prompts):
+            console.print(f"warning: {warning}", style="yellow", soft_wrap=True, markup=False)
         if saved is not None and FINGERPRINTS not in saved[1]:
             console.print("the newest checkpoint has no fingerprints: the data are not checked for changes")
         evaluate = build_evaluator(config, policy, prompts, engine, scorer, digits)
@@ -221,6 +221,8 @@ class Driver:
             return step
         self._journal.cut_back(stage.name, -1)
         if stage.is_evaluated(0):
+            if not self._held_out:
+                self._console.print(f"{stage.name}   evaluating the initial policy")
             self._held_out = self._held_out or self._evaluate(stage, 0)
             self._journal.write(stage.name, 0, self._held_out, None)
         return 0

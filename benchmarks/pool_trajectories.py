@@ -9,9 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks.pool_overlap import config_of
-from benchmarks.pool_runs import build, in_process, log_normal_length, pool_of, with_engine
-from ntl_jax.config import RunConfig
+from benchmarks.pool_overlap import TINY
+from benchmarks.pool_runs import build, in_process, log_normal_length, make_config, pool_of, with_engine
+from ntl_jax.config import ModelSection, RunConfig
 from ntl_jax.models import batch_sharding, make_mesh
 from ntl_jax.records import Prompt, Request, Sampling, Trajectory, Version, VersionSpan, Weights
 from ntl_jax.rollout import RayPool, RolloutEngine
@@ -21,6 +21,9 @@ from ntl_jax.train.engines import BYTES_PER_TOKEN, EngineParts
 from ntl_jax.train.policy import Policy
 
 ITERATIONS = 6
+MODEL = ModelSection(
+    num_layers=4, width=128, num_heads=4, num_kv_heads=2, head_dim=32, feed_forward=384, mesh=(1, 1, 1)
+)
 
 
 class Canned(RolloutEngine):
@@ -109,7 +112,7 @@ def iteration_seconds(config: RunConfig) -> float:
 
 
 def measure(quick: bool, repeats: int) -> dict[str, Any]:
-    config = config_of(quick)
+    config = make_config(num_prompts=4 if quick else 16, model=TINY if quick else MODEL, minibatches=4)
     iteration_s = iteration_seconds(config)
     shape, sampling = RowShape(32 + config.rollout.max_tokens, config.rollout.max_tokens), Sampling(8, 128)
     prompts = [Prompt(i, np.arange(24, dtype=np.int32), "", "0") for i in range(config.rollout.prompts_per_step)]

@@ -239,3 +239,21 @@ def test_the_temperature_of_a_call_reaches_the_reward():
     low, high = score(tau=0.5), score(tau=50.0)
     assert (low.tau, high.tau) == (0.5, 50.0)
     assert low.scores[1] < high.scores[1] < 1
+
+
+def test_a_trial_call_has_the_arguments_of_a_run_and_names_what_is_wrong(tmp_path):
+    source = """
+        def score(solution_str, ntl_info, correct, tau, **kwargs):
+            assert len(ntl_info["digit_log_probs"][0]) == 10 and correct and tau == 1.0
+            return 1.0 if kwargs["ground_truth"] == "5" else {}
+        """
+    scorer = make_scorer(with_function(tmp_path / "reward.py", source))
+    for truth, complaint in (("5", None), ("7", r"reference solution of problem 3 returned no score: a dict without")):
+        prompt = ask(3, truth)
+        solution = respond(prompt, f"2+3={truth} #### {truth}").response_ids
+        if complaint is None:
+            scorer.try_out(prompt, solution)
+        else:
+            with pytest.raises(ValueError, match=complaint):
+                scorer.try_out(prompt, solution)
+    scorer.close()

@@ -20,7 +20,10 @@ MOST_SECONDS = 0.05  # of processor time; a response of this length takes a frac
 WORDS = (
     "#### \\boxed{ << >> 1,234 .5 12+7=19 half of 1/3 --------- ((((((((( {,} 999999999999999999999999999 000000000000"
 )
-FRAGMENTS = [*"0123456789+-*/()%=.,$#{}×÷−^<>xa \n²٣€🍎\u00a0\u200b\N{FULLWIDTH DIGIT SEVEN}", *WORDS.split()]
+HOSTILE = ["\0", "\x1b[2J", "\u202e", "\u2028", "\r", "\ufeff", "\N{COMBINING ENCLOSING SQUARE}", "<script>", "../"]
+FRAGMENTS = [
+    *"0123456789+-*/()%=.,$#{}×÷−^<>xa \n²٣€🍎\u00a0\u200b\N{FULLWIDTH DIGIT SEVEN}", *WORDS.split(), *HOSTILE
+]  # fmt: skip
 RESPONSES = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=6) | st.integers().map(str), max_size=24)
 
 
@@ -57,3 +60,23 @@ def seconds(text: str, starts: np.ndarray, numbers: np.ndarray) -> float:
     began = time.process_time()
     label_response(text, starts, numbers, "1", answer=find_answer(text), mode="hybrid")
     return time.process_time() - began
+
+
+REPEATED = [
+    *("1+1=", "1,", "1/", "(", "((1)+", "#### ", "#### 1 ", "\\boxed{", "\\boxed{1}", "$", "=", "9", "0."),
+    *("-", "1 - ", "1,234,", "%", "1e", "x", " ", "\n", "\x1b[2J1+1=2 ", "one hundred ", "²", "1²", "1:1:", "٣"),
+    *("<<1=1>>", "1+", "1 half of ", "{,}1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("piece", REPEATED)
+def test_the_time_for_a_long_response_grows_with_its_length(piece):
+    """30 times as long may take 30 times as long, with room for what a short text costs at least."""
+    short, long = (of_length(piece, length) for length in (1_000, 30_000))
+    assert min(long() for _ in range(2)) < 60 * max(min(short() for _ in range(3)), 1e-3)
+
+
+def of_length(piece: str, length: int):
+    text = (piece * length)[:length]
+    starts, numbers = np.arange(length, dtype=np.int32), numbers_of([*text])
+    return lambda: seconds(text, starts, numbers)

@@ -7,7 +7,14 @@ import threading
 
 import pytest
 
-from ntl_jax.train.stops import NonFiniteError, RewardError, noticing_sigterm, stop_if_not_finite, stop_if_unrewarded
+from ntl_jax.train.stops import (
+    NonFiniteError,
+    RewardError,
+    half_unrewarded,
+    noticing_sigterm,
+    stop_if_not_finite,
+    stop_if_unrewarded,
+)
 
 
 def test_a_step_without_any_reward_stops_the_run_with_the_first_traceback(scored, tmp_path):
@@ -15,6 +22,13 @@ def test_a_step_without_any_reward_stops_the_run_with_the_first_traceback(scored
     unrewarded = scored._replace(outcomes=[scored.outcomes[-1]] * 8)
     with pytest.raises(RewardError, match=r"ppo step 3: .* on all 8 samples(.|\n)*reward_errors.jsonl(.|\n)*no reward"):
         stop_if_unrewarded("ppo", 3, unrewarded, tmp_path)
+
+
+def test_half_of_the_samples_without_a_reward_is_something_to_say(scored):
+    good, bad = scored.outcomes[0], scored.outcomes[-1]
+    assert half_unrewarded("ppo", 3, scored._replace(outcomes=[good] * 5 + [bad] * 3)) is None
+    said = half_unrewarded("ppo", 3, scored._replace(outcomes=[good] * 4 + [bad] * 4))
+    assert said is not None and said.startswith("ppo step 3: 4 of 8 samples have no reward") and "\n" not in said
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_a_dump(tmp_path):

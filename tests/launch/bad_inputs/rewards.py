@@ -7,9 +7,17 @@ TAKEN = "data_source, solution_str, ground_truth, extra_info=None"
 FUNCTION = ("--config.reward.function={folder}/mine.py:score",)
 
 
+SMALL = "--config.data.num_train=100"
+
+
+def named(name: str, function: str, *says: str) -> BadInput:
+    """A function that cannot be found."""
+    return BadInput(name, (f"--config.reward.function={function}", SMALL), says)
+
+
 def case(name: str, source: str | bytes, *says: str, function: str = "score") -> BadInput:
     """A file with a reward function."""
-    arguments = (f"--config.reward.function={{folder}}/mine.py:{function}", "--config.data.num_train=100")
+    arguments = (f"--config.reward.function={{folder}}/mine.py:{function}", SMALL)
     return BadInput(name, arguments, ("reward.function=", *says), {"mine.py": source})
 
 
@@ -20,12 +28,10 @@ def returning(name: str, value: str, *says: str) -> BadInput:
 
 
 CASES = [
-    BadInput("no name", ("--config.reward.function=mine.py",), ("'path.py:name' or 'package.module:name'",)),
-    BadInput("no file", FUNCTION, ("there is no file", "mine.py")),
-    BadInput("no module", ("--config.reward.function=nowhere.at_all:score",), ("there is no module 'nowhere'",)),
-    BadInput(
-        "no such builtin", ("--config.reward.function=ntl_jax.rewards:exact_mach",), ("did you mean 'exact_match'",)
-    ),
+    named("no name", "mine.py", "'path.py:name' or 'package.module:name'"),
+    named("no file", "{folder}/mine.py:score", "there is no file", "mine.py"),
+    named("no module", "nowhere.at_all:score", "there is no module 'nowhere'"),
+    named("no such builtin", "ntl_jax.rewards:exact_mach", "did you mean 'exact_match'"),
     BadInput("no time", (*FUNCTION, "--config.reward.timeout_s=0"), ("reward.timeout_s=0",)),
     BadInput("no workers", (*FUNCTION, "--config.reward.workers=0"), ("reward.workers=0",)),
     BadInput("a time limit without a function", ("--config.reward.timeout_s=5",), ("no effect", "reward.function")),

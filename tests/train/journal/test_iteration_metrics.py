@@ -8,6 +8,7 @@ import pytest
 
 from ntl_jax.metrics.names import meaning
 from ntl_jax.records import Experience, Targets, Values
+from ntl_jax.reward_calls import RewardOutcome
 from ntl_jax.train.journal.iteration_metrics import iteration_metrics, ntl_metrics, sample_record, shown_rows
 from tests.samples import LIKELY
 
@@ -32,6 +33,14 @@ def test_rewards_are_those_of_valid_samples_and_fractions_are_not_truncated(scor
     assert metrics["reward/dropped"] == 1
     assert metrics["reward/length"] == np.mean(range(7))  # what the function returned beside the score
     assert metrics["reward/accuracy"] == scored.exact_match.mean() >= 0.5
+
+
+def test_a_key_named_like_a_metric_of_the_run_does_not_replace_it(scored):
+    outcome = RewardOutcome.of({"score": 1.0, "accuracy": -5.0, "dropped": 7})
+    metrics = metrics_of(scored._replace(outcomes=[outcome] * 8))
+    assert metrics["reward/accuracy"] == scored.exact_match.mean() and metrics["reward/dropped"] == 0
+    assert (metrics["reward/function/accuracy"], metrics["reward/function/dropped"]) == (-5.0, 7.0)
+    assert meaning("reward/function/accuracy") == meaning("reward/length")
 
 
 def test_lengths_and_speed_count_the_tokens_of_prompts_and_responses(scored):

@@ -22,6 +22,7 @@ TYPED = {
     "a setting without config.": (("--trainer.steps=3",), ("--trainer.steps", "did you mean --config.trainer.steps?")),
     "a setting without its section": (("--config.num_samples=4",), ("did you mean --config.rollout.num_samples?",)),
     "a misspelled setting": (("--config.rollout.num_sample=4",), ("did you mean --config.rollout.num_samples?",)),
+    "a setting in upper case": (("--config.SEED=4",), ("did you mean --config.seed?",)),
     "an option of another kind": (("--verbose",), ("there is no option --verbose", "--help lists all options")),
     "a section": (("--config.ntl=false",), ("there is no option --config.ntl",)),
     "a setting twice": (("--config.seed=1", "--config.seed=2"), ("--config.seed is given 2 times", "give it once")),

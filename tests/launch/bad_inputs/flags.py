@@ -15,6 +15,7 @@ TYPED = {
     "a misspelled configuration": (("--config=gsm8k_nlt",), ("gsm8k_nlt", "did you mean --config=gsm8k_ntl?")),
     "a named configuration with .py": (("--config=gsm8k_ntl.py",), ("did you mean --config=gsm8k_ntl?",)),
     "a configuration file that is not there": (("--config=no/such.py",), ("there is no no/such.py", "configs/ has")),
+    "a name too long for the file system": (("--config=" + "x" * 300,), ("File name too long", "xxx")),
     "a configuration without --": (("gsm8k_ntl_all",), ("'gsm8k_ntl_all'", "did you mean --config=gsm8k_ntl_all?")),
     "a setting without --": (("trainer.steps=3",), ("'trainer.steps=3'", "did you mean --config.trainer.steps?")),
     "a setting with config. and without --": (("config.seed=3",), ("did you mean --config.seed?",)),

@@ -103,7 +103,10 @@ TOGETHER = {
 """Settings that contradict each other or have no effect, and what the answer names."""
 
 FOR_THE_MACHINE = {
-    "a width beyond memory": (("model.width=1000000",), ("model.width=1000000", "GiB are there", "lower these sizes")),
+    "a width beyond memory": (
+        ("model.width=1000000000",),
+        ("model.width=1000000000", "GiB are there", "lower these sizes"),
+    ),
     "layers beyond memory": (("model.num_layers=100000000",), ("model.num_layers=100000000", "GiB are there")),
     "a feed-forward layer beyond memory": (
         ("model.feed_forward=2000000000",),

@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
     """
     try:
         args = parse_args(argv)
-    except ValueError as error:
+    except (ValueError, OSError) as error:  # such as a name that is too long for the file system
         return _fail(error, code=2)
     assert args.workdir is not None
     announce(f"{args.config.name}: starting, run folder {args.workdir}")

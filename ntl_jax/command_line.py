@@ -232,18 +232,20 @@ def _most_values(kind: object) -> float:
 
 def _near(name: str, known: Mapping[str, object]) -> str:
     """A hint at what an unknown option means: the same setting elsewhere, else the most similar name."""
-    path = name.removeprefix("--")
+    path = name.removeprefix("--").lower()
     same = [option for option in sorted(known) if option.endswith(f".{path}")]
     same = same or [option for option in sorted(known) if option.split(".")[-1] == path.split(".")[-1]]
-    near = same or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    near = same or difflib.get_close_matches(f"--{path}", known, n=1, cutoff=0.5)
     return f"did you mean {' or '.join(near)}?" if near else "--help lists all options"
 
 
 def _meant(word: str, last: str, given: Mapping[str, object], kinds: Mapping[str, object]) -> str:
     """A hint at what a word without an option means."""
     name = f"--{word.split('=')[0].lstrip('-').replace('-', '_')}"
+    if name in kinds:
+        return f"did you mean {name}?"
     if "=" in word.lstrip("=") or word.startswith("-"):
-        return f"did you mean {name}?" if name in kinds else _near(name, kinds)
+        return _near(name, kinds)
     if last and (most := _most_values(kinds[last])) > 1:
         return f"{last} takes {most:g} values"
     if "--config" not in given and "--config" in kinds:

@@ -8,6 +8,7 @@ from ntl_jax.config.setting import (
     DECAY,
     FINITE,
     FRACTION,
+    SHARE,
     above,
     at_least,
     or_none,
@@ -29,7 +30,7 @@ class OptimizerSection:
     name: Literal["adamw", "adafactor", "muon"] = "adamw"
     """AdamW; Adafactor, which keeps only rows and columns of the variance; or Muon on the layers' matrices, scaled so
     that AdamW's learning rates work, with AdamW on everything else."""
-    learning_rate: float = setting(1e-3, above(0))
+    learning_rate: float = setting(1e-3, SHARE)
     """Peak learning rate."""
     warmup_steps: int = setting(20, at_least(0))
     """Updates over which the learning rate rises: from 1 / warmup_steps of the peak at the first to the peak."""
@@ -190,7 +191,7 @@ class AlgorithmSection:
     """gae: a separate trunk, which starts as a copy of the policy's, or a value head on the policy's trunk."""
     critic_warmup: int = setting(0, at_least(0), needs=[_GAE])
     """gae: number of first iterations in which only the critic learns; with a shared trunk, only the value head."""
-    critic_learning_rate: float | None = setting(None, or_none(above(0)), needs=[_GAE])
+    critic_learning_rate: float | None = setting(None, or_none(SHARE), needs=[_GAE])
     """gae: peak learning rate of the critic; None: as in `optimizer`."""
     value_clip: float = setting(0.5, above(0), needs=[_GAE])
     """gae: distance from the values at sampling beyond which the value loss is clipped."""

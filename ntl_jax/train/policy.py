@@ -22,6 +22,8 @@ from ntl_jax.records import Params
 from ntl_jax.rollout.vocabulary import Vocabulary, agree
 from ntl_jax.update.state import init_params
 
+KERNELS = {"cudnn": "gpu", "splash": "tpu"}
+"""Kernels of attention that run on one platform alone."""
 VOCAB_MULTIPLE = 64  # the embedding's rows are rounded up to a multiple, to divide over tensor shards
 
 
@@ -75,6 +77,7 @@ def build_policy(config: RunConfig, tokenizer: Tokenizer | None = None) -> Polic
     vocabulary = agree(tokenizer, checkpoint, config.rollout.stop_strings)
     model = _model(config, vocabulary.num_tokens, checkpoint)
     mesh = make_mesh(config.model.mesh, _training_devices(config.trainer.devices))
+    _check_attention(model, mesh.devices.flat[0].platform)
     check_parameters(config, model, mesh)
     digits = NumberTable.from_tokenizer(tokenizer, vocab_size=model.vocab_size)
     return Policy(
@@ -161,6 +164,17 @@ def _training_devices(chosen: Sequence[int]) -> Sequence[object]:
             f"{len(devices) - 1}"
         )
     return [devices[index] for index in chosen]
+
+
+def _check_attention(model: ModelConfig, platform: str) -> None:
+    """Raises a ValueError for a kernel of another platform or dtype."""
+    remedy = "set it to 'auto' or 'xla'"
+    if (needed := KERNELS.get(model.attention, platform)) != platform:
+        raise ValueError(
+            f"model.attention={model.attention!r} is a kernel for {needed}, and this is {platform}: {remedy}"
+        )
+    if model.attention == "cudnn" and model.compute_dtype != "bfloat16":
+        raise ValueError(f"model.attention='cudnn' needs model.compute_dtype='bfloat16': set that, or {remedy}")
 
 
 def _number_table(tokenizer: Tokenizer, digits: NumberTable) -> NumberTable:

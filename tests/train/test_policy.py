@@ -98,3 +98,23 @@ def test_the_mesh_must_fit_the_devices(setup):
     model = dataclasses.replace(setup.config.model, mesh=(16, 1, 1))
     with pytest.raises(ValueError, match="16"):
         build_policy(dataclasses.replace(setup.config, model=model))
+
+
+@pytest.mark.parametrize(
+    ("attention", "answer"),
+    [
+        ("splash", "model.attention='splash' is a kernel for tpu, and this is cpu: set it to 'auto' or 'xla'"),
+        ("cudnn", "model.attention='cudnn' is a kernel for gpu, and this is cpu: set it to 'auto' or 'xla'"),
+    ],
+)
+def test_a_kernel_of_another_platform_is_refused_by_its_setting(setup, attention, answer):
+    config = dataclasses.replace(setup.config, model=dataclasses.replace(setup.config.model, attention=attention))
+    with pytest.raises(ValueError) as error:
+        build_policy(config)
+    assert str(error.value) == answer
+
+
+def test_weights_that_do_not_fit_in_memory_are_refused_before_anything_is_traced(setup):
+    config = dataclasses.replace(setup.config, model=dataclasses.replace(setup.config.model, num_layers=10**9))
+    with pytest.raises(ValueError, match=r"model.num_layers=1000000000, .* the weights of .* GiB are there"):
+        build_policy(config)

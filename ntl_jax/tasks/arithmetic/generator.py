@@ -33,6 +33,9 @@ HIGH_TIER_LIMIT = 10**9
 LEAST_MAX_NUMBER = 5
 """Smallest max_number: below it, some templates have no solution."""
 
+SETTINGS: dict[Split, str] = {"train": "data.num_train", "held_out": "trainer.eval_problems"}
+"""What decides the number of problems."""
+
 PATIENCE = 1_000
 """Consecutive repeated questions that imply that fewer than one in a hundred are left."""
 
@@ -81,8 +84,8 @@ def generate_problems(
         found[question] = solution, answer
         if misses > patience:
             raise ValueError(
-                f"num={num} problems of tiers {tuple(tiers)} up to max_number={max_number} requested, but only "
-                f"{len(found)} different ones were found in split={split!r}: raise max_number or add tiers"
+                f"{SETTINGS[split]}={num}: of data.tiers={tuple(tiers)} and data.max_number={max_number} there are "
+                f"only about {len(found)} different problems: lower it, raise data.max_number or add data.tiers"
             )
     return [Problem(i, question, *rest, "generated") for i, (question, rest) in enumerate(found.items())]
 

@@ -90,7 +90,9 @@ def test_tiers_have_equal_shares():
 
 
 def test_asking_for_more_problems_than_there_are_says_how_many_there_are():
-    with pytest.raises(ValueError, match=r"num=100000 .* only \d+ different .*raise max_number or add tiers"):
+    with pytest.raises(
+        ValueError, match=r"data.num_train=100000: .* only about \d+ different .*raise data.max_number or"
+    ):
         generate_problems(100_000, seed=0, tiers=(1,), max_number=5, patience=1)
 
 

@@ -206,9 +206,13 @@ def write_checkpoint(
     with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
         for name, tree in arrays.items():
             checkpointer.save(folder / name, args=ocp.args.StandardSave(tree))
-    for name, contents in ((META, {**meta, SEALED: True}), (HELD_OUT, dict(held_out))):
-        (folder / name).parent.mkdir()
-        (folder / name).write_text(json.dumps(contents), encoding="utf-8")
+    _write_json(folder / META, {**meta, SEALED: True})
+    _write_json(folder / HELD_OUT, held_out)
+
+
+def _write_json(path: Path, contents: Mapping[str, object]) -> None:
+    path.parent.mkdir()
+    path.write_text(json.dumps(dict(contents)), encoding="utf-8")
 
 
 def commit(part: Path, folder: Path) -> None:

@@ -6,10 +6,14 @@ name on the hub). Settings are those of the run, or the defaults; the options be
 writes a folder with metrics.json and examples.jsonl: every problem with its responses.
 """
 
+from ntl_jax.ending import end_at_signals, explain, leave, warn
+
+if __name__ == "__main__":
+    end_at_signals()  # before the other imports
+
 import argparse
 import contextlib
 import dataclasses
-import datetime
 import functools
 import json
 import pathlib
@@ -20,6 +24,7 @@ from collections.abc import Sequence
 from ntl_jax.command_line import Once, announce, check_unused, parse_once
 from ntl_jax.config import ModelSection, RolloutSection, RunConfig, holds_run, read_escapes, stored_config
 from ntl_jax.config.serialization import AnySection
+from ntl_jax.run_folder import new_folder
 
 MODEL_DEFAULTS = RunConfig(rollout=RolloutSection(max_tokens=512))
 """Defaults for a Hugging Face model: long responses, which GSM8K's solutions need."""
@@ -44,8 +49,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         print(f"written to {evaluate(args)}")
     except (ValueError, OSError) as error:
-        print(f"error: {_with_options(str(error))}", file=sys.stderr)
-        return 1
+        message = explain(error, args.output or pathlib.Path("runs"), "evaluate again")
+        return leave(f"error: {_with_options(message)}", code=1)
     return 0
 
 
@@ -87,7 +92,8 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     check_cache(config, policy, max_prompt_tokens=prompts.longest, num_held_out=len(prompts.held_out))
     scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
     if is_run:
-        stage, step, params = restore_policy(pathlib.Path(args.source), policy.shapes(), args.checkpoint or "newest")
+        which = args.checkpoint or "newest"
+        stage, step, params = restore_policy(pathlib.Path(args.source), policy.shapes(), which, warn)
         name = f"{args.source} after step {step} of stage {stage}"
     else:
         params = build_params(policy, seed=config.seed)
@@ -103,7 +109,7 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
         evaluation = evaluator(Weights(Version(0), params))
     metrics = evaluation_metrics(evaluation)
     print_comparison(("value",), {name: (f"{value:.4g}",) for name, value in metrics.items()})
-    folder = args.output or pathlib.Path("runs") / f"eval-{config.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    folder = args.output or new_folder(f"eval-{config.name}")
     write_rows(folder / "examples.jsonl", examples(evaluation))
     summary = about | {"metrics": finite(metrics), "config": dataclasses.asdict(config)}
     write_whole(folder / "metrics.json", json.dumps(summary, indent=1) + "\n")
@@ -126,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--template", metavar="TEXT", type=read_escapes, help=TEMPLATE_HELP)
     add("--engine", choices=("jax", "vllm", "pool"), help="rollout engine; default: the run's, or jax for a model")
     add("--mesh", type=int, nargs=3, metavar="N", help="devices along data, fsdp and tensor")
-    add("--output", type=pathlib.Path, metavar="DIR", help="folder to write to; by default runs/eval-NAME-TIME")
+    add("--output", type=pathlib.Path, metavar="DIR", help="folder to write to; by default runs/eval-NAME-TIME-SUFFIX")
     return parser
 
 

@@ -6,6 +6,11 @@ to DIR, which must not exist yet, for transformers, vLLM, and launch/train.py --
 JAX_PLATFORMS=cpu keeps the policy in the host's memory if the accelerator is busy or small.
 """
 
+from ntl_jax.ending import end_at_signals, explain, leave, warn
+
+if __name__ == "__main__":
+    end_at_signals()  # before the other imports
+
 import argparse
 import dataclasses
 import pathlib
@@ -39,8 +44,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         print(export(args.run, args.folder, args.checkpoint))
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return leave(f"error: {explain(error, args.folder, 'export again')}", code=1)
     return 0
 
 
@@ -61,7 +65,7 @@ def export(run: pathlib.Path, folder: pathlib.Path, which: Literal["newest", "be
     from ntl_jax.train.policy import build_policy
 
     policy = build_policy(dataclasses.replace(config, model=dataclasses.replace(config.model, mesh=(1, 1, 1))))
-    stage, step, params = restore_policy(run, policy.shapes(), which)
+    stage, step, params = restore_policy(run, policy.shapes(), which, warn)
     stop_token_ids = policy.vocabulary.stop_token_ids
     save_hf(nnx.merge(policy.graph, params), folder, tokenizer=policy.tokenizer, stop_token_ids=stop_token_ids)
     return f"{folder}: the policy of {run} after step {step} of stage {stage}"

@@ -5,15 +5,18 @@ Resume a run with --workdir=DIR --resume; it keeps its settings and data. Only t
 model.scan_layers changed.
 """
 
+from ntl_jax.ending import end_at_signals, explain, keep_traceback, leave
+
+if __name__ == "__main__":
+    end_at_signals()  # before the other imports, which take a second
+
 import contextlib
 import dataclasses
-import datetime
 import difflib
 import io
 import pathlib
 import shlex
 import sys
-import traceback
 from collections.abc import Container, Mapping, Sequence
 from typing import Annotated
 
@@ -23,6 +26,7 @@ from ntl_jax.command_line import SWITCH, announce, given_options, read_config, u
 from ntl_jax.config import CONFIG_FILE, RunConfig, flatten, read_escapes, several_in_one, stored_config, write_escapes
 from ntl_jax.config.serialization import leaves
 from ntl_jax.host_memory import keep_freed_memory
+from ntl_jax.run_folder import TakenError, new_folder, refuse_run
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "configs"
 SPELLINGS = {"true": True, "false": False}
@@ -37,7 +41,7 @@ class Args:
     name: Annotated[str, tyro.conf.arg(name="config", metavar="NAME")] = ""
     """A file of configs/ without .py, or the path of a .py file, with get_config() -> RunConfig."""
     workdir: Annotated[pathlib.Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Run folder; by default runs/NAME-TIME."""
+    """Run folder; by default runs/NAME-TIME-SUFFIX."""
     resume: tyro.conf.FlagCreatePairsOff[bool] = False
     """Continue the run in --workdir with its settings; only trainer.steps may be raised, and model.scan_layers
     changed."""
@@ -52,14 +56,15 @@ def main(argv: Sequence[str]) -> int:
     """Runs the command.
 
     Returns:
-        The exit code: 0 done, 1 the run stopped with a message, 2 the command line is wrong, 130 interrupted, 143
-        terminated by SIGTERM after a checkpoint.
+        The exit code: 0 done, 1 the run stopped with a message, 2 the command line is wrong, 130, 143 or 129 ended by
+        SIGINT, SIGTERM or SIGHUP, after a checkpoint if training had begun.
     """
     try:
         args = parse_args(argv)
     except (ValueError, OSError) as error:  # such as a name that is too long for the file system
-        return _fail(error, code=2)
+        return leave(f"error: {error}", code=2)
     assert args.workdir is not None
+    again = f"python launch/train.py --workdir={args.workdir} --resume"
     announce(f"{args.config.name}: starting, run folder {args.workdir}")
     # Imported here: importing JAX would make --help take seconds.
     from ntl_jax.train import NonFiniteError, RewardError, Terminated, WorkersLostError, run
@@ -72,15 +77,16 @@ def main(argv: Sequence[str]) -> int:
             allow_changed_schedule=args.allow_changed_schedule,
             allow_changed_data=args.allow_changed_data,
         )
+    except TakenError as error:
+        return leave(f"error: {error}", code=1)
     except (ValueError, OSError, NonFiniteError, RewardError, WorkersLostError) as error:
-        if args.workdir.is_dir():
-            (args.workdir / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-            print(f"traceback: {args.workdir / 'error.txt'}", file=sys.stderr)
-        return _fail(error, code=1)
-    except (KeyboardInterrupt, Terminated) as stop:
-        command = f"python launch/train.py --workdir={args.workdir} --resume"
-        print(f"\n{str(stop) or 'interrupted'}; continue with: {command}", file=sys.stderr)
-        return 143 if isinstance(stop, Terminated) else 130
+        keep_traceback(args.workdir)
+        remedy = f"continue with: {again}" if (args.workdir / CONFIG_FILE).exists() else "start again"
+        return leave(f"error: {explain(error, args.workdir, remedy)}", code=1)
+    except Terminated as stop:
+        return leave(f"\n{stop}; continue with: {again}", code=stop.code)
+    except KeyboardInterrupt:
+        return leave(f"\ninterrupted; continue with: {again}", code=130)
     return 0
 
 
@@ -111,10 +117,8 @@ def parse_args(argv: Sequence[str]) -> Args:
         _check_same_run(args.config, stored)
         return args
     if args.workdir is None:
-        now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-        return dataclasses.replace(args, workdir=pathlib.Path("runs") / f"{args.config.name}-{now}")
-    if (args.workdir / CONFIG_FILE).exists():
-        raise ValueError(f"--workdir={args.workdir} already holds a run: add --resume, or name another folder")
+        return dataclasses.replace(args, workdir=new_folder(args.config.name))
+    refuse_run(args.workdir)
     return args
 
 
@@ -221,11 +225,6 @@ def _check_same_run(given: RunConfig, stored: RunConfig) -> None:
             "model.scan_layers changed:\n  "
             + "\n  ".join(f"{name}: the run has {had[name]!r}, given {has[name]!r}" for name in differing)
         )
-
-
-def _fail(error: BaseException, *, code: int) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return code
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ FORMAT = 3
 """Format version of run folders: of ``config.json`` and everything else that a resumed run, an evaluation or an export
 reads. Raise it whenever a setting is added, removed, renamed or changes its meaning, or when a checkpoint's layout
 changes. Then either make `stored_config` convert older folders, with a test on a folder of each older format, or leave
-older folders refused and say so in the changelog."""
+older folders refused and say so in the changelog. Folders from format 3 on stay readable: the tests hold one. The
+manifest of a checkpoint needs no other format, since the checkpoint's meta says whether it has one."""
 
 
 def config_to_json(config: RunConfig) -> str:

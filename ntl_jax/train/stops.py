@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 
+from ntl_jax.ending import SIGNALS, leave_terminal, tell
 from ntl_jax.experience.scored import Scored
 from ntl_jax.reward_calls import RewardError
 
@@ -18,43 +19,68 @@ class NonFiniteError(RuntimeError):
 
 
 class Terminated(RuntimeError):
-    """The process was asked to end: the step is done, and its checkpoint is written."""
+    """The process was asked to end: the step is done, and its checkpoint is written.
+
+    Args:
+        message: what is saved.
+        number: the signal that asked.
+    """
+
+    def __init__(self, message: str, number: signal.Signals = signal.SIGTERM):
+        super().__init__(message)
+        self.code = 128 + number
+        """Exit code of the process."""
 
 
 @dataclasses.dataclass
 class Termination:
-    """Whether the process has been asked to end."""
+    """Which signal has asked the process to end, if any has."""
 
-    requested: bool = False
+    requested: signal.Signals | None = None
 
 
 @contextlib.contextmanager
-def noticing_sigterm() -> Iterator[Termination]:
-    """Within this context a first SIGTERM only sets ``requested``; a second one ends the process.
+def noticing_signals(folder: pathlib.Path) -> Iterator[Termination]:
+    """Within this context a first SIGINT, SIGTERM or SIGHUP only sets ``requested``; a second one ends the process.
 
-    Schedulers send SIGTERM some time before they kill a process. Outside the main thread, where Python handles no
-    signals, SIGTERM ends the process as usual.
+    Schedulers send SIGTERM some time before they kill a process; Ctrl-C sends SIGINT, a terminal that closes SIGHUP. A
+    signal that is ignored, as by nohup, stays ignored. Outside the main thread, where Python handles no signals, they
+    end the process as usual.
+
+    Args:
+        folder: the run folder, which is named to the user.
 
     Example:
-        >>> with noticing_sigterm() as termination:
+        >>> with noticing_signals(pathlib.Path("runs/mine")) as termination:
         ...     signal.raise_signal(signal.SIGTERM)
-        ...     termination.requested
-        True
+        ...     termination.requested.name
+        'SIGTERM'
     """
     termination = Termination()
     if threading.current_thread() is not threading.main_thread():
         yield termination
         return
 
-    def notice(*_: object) -> None:
-        termination.requested = True
-        signal.signal(signal.SIGTERM, before)
+    def notice(number: int, _: object) -> None:
+        termination.requested = signal.Signals(number)
+        if number == signal.SIGHUP:
+            leave_terminal()
+        restore()
+        tell(f"{termination.requested.name}: ends when this step is done and saved in {folder}; again: at once")
 
-    before = signal.signal(signal.SIGTERM, notice)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in before:
+        signal.signal(number, notice)
     try:
         yield termination
     finally:
-        signal.signal(signal.SIGTERM, before)
+        restore()
 
 
 def stop_if_unrewarded(stage: str, step: int, scored: Scored, folder: pathlib.Path) -> None:

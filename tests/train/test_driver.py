@@ -3,8 +3,10 @@
 
 import contextlib
 import dataclasses
+import io
 import json
 import shutil
+import signal
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -13,16 +15,22 @@ from rich.console import Console
 from ntl_jax.metrics import read_lines
 from ntl_jax.rollout.engine import WorkersLostError
 from ntl_jax.train.checkpoints.checkpointer import newest_meta
+from ntl_jax.train.driver import Driver
 from ntl_jax.train.factory import build_evaluator
 from ntl_jax.train.journal.journal import Journal
-from ntl_jax.train.run import Driver
 from ntl_jax.train.stops import NonFiniteError, RewardError, Terminated, Termination
 from tests.samples import answering
 from tests.train.hand_made_stages import CountingStage, FirstStage
 
 
 @pytest.fixture
-def drive(setup, tmp_path):
+def said() -> io.StringIO:
+    """The console."""
+    return io.StringIO()
+
+
+@pytest.fixture
+def drive(setup, tmp_path, said):
     """Drives stages in one run folder; the policy of a version answers that many of the eight held-out problems."""
 
     @contextlib.contextmanager
@@ -36,18 +44,18 @@ def drive(setup, tmp_path):
             is_right = request.prompt.index < (right or {}).get(version, version)
             return f"#### {request.prompt.ground_truth}" if is_right else "nothing"
 
-        engine = answering(answer)
+        engine, newest = answering(answer), newest_meta(tmp_path) if resume else None
         evaluate = build_evaluator(config, setup.policy, setup.prompts, engine, setup.scorer, setup.digits)
         with Journal(config, tmp_path) as journal:
             yield Driver(
                 config,
                 tmp_path,
                 journal,
-                Termination(terminated),
-                Console(quiet=True),
+                Termination(signal.SIGINT if terminated else None),
+                Console(file=said, width=1000),
                 evaluate=evaluate,
                 data={"data.train": "77aa"} if data is None else data,
-                resume=resume,
+                newest=newest and newest[0],
             )
 
     def drive(*stages: CountingStage, **settings) -> CountingStage:
@@ -132,6 +140,59 @@ def test_without_a_checkpoint_a_resumed_stage_begins_again(drive, tmp_path):
     assert [line["step"] for line in read_lines(tmp_path / "metrics.jsonl")] == [1]
 
 
+def damage(run, stage: str, step: int) -> None:
+    (run / "checkpoints" / stage / str(step) / "meta" / "metadata").write_text("{}")
+
+
+def lines_of(run) -> list[tuple[str, int]]:
+    return [(line["stage"], line["step"]) for line in read_lines(run / "metrics.jsonl")]
+
+
+def test_a_resumed_stage_goes_on_from_the_newest_intact_checkpoint_says_so_and_keeps_the_others(
+    drive, saved, tmp_path, said
+):
+    drive(CountingStage(3), save_every=1, keep_last=100)
+    for step in (2, 3):
+        damage(tmp_path, "ppo", step)
+    stage = drive(CountingStage(4), resume=True)
+    assert int(stage.state.step) == stage.position()["count"] == 4 and saved() == {1, 4}
+    damaged = "is damaged: meta/metadata is cut short: 2 of "
+    for step in (2, 3):
+        line = next(x for x in said.getvalue().splitlines() if f"/{step} {damaged}" in x)
+        assert f"the one after step 1 of ppo is used; the other is renamed to {step}.damaged" in line
+        assert (tmp_path / "checkpoints" / "ppo" / f"{step}.damaged").is_dir()
+    assert lines_of(tmp_path) == [("ppo", step) for step in (1, 2, 3, 4)]
+
+
+def test_a_run_of_which_no_checkpoint_is_intact_loses_nothing(drive, tmp_path):
+    drive(CountingStage(2), save_every=1, keep_last=100)
+    for step in (1, 2):
+        damage(tmp_path, "ppo", step)
+    with pytest.raises(ValueError, match=r"no checkpoint is intact: .*/2 is damaged: .*/1 is .*start a new run"):
+        drive(CountingStage(3), resume=True)
+    assert len(lines_of(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("left", [1, None], ids=["an older one is left", "none is left"])
+def test_a_damaged_end_of_an_earlier_stage_is_trained_again_and_the_later_stage_goes_on(drive, tmp_path, said, left):
+    drive(FirstStage(3), CountingStage(2), save_every=1, keep_last=100)
+    for step in (1, 2, 3):
+        if step != left:
+            damage(tmp_path, "warm_start", step)
+    stage = drive(FirstStage(3), CountingStage(3), resume=True)
+    assert stage.position()["count"] == 3
+    assert lines_of(tmp_path) == [*(("warm_start", s) for s in (1, 2, 3)), *(("ppo", s) for s in (1, 2, 3))]
+    assert ("stage warm_start begins again" in said.getvalue()) == (left is None)
+
+
+def test_a_stage_without_an_intact_checkpoint_begins_again_after_the_one_before_it(drive, tmp_path, said):
+    drive(FirstStage(2), CountingStage(2))
+    damage(tmp_path, "ppo", 2)
+    drive(FirstStage(2), CountingStage(3), resume=True)
+    assert lines_of(tmp_path) == [*(("warm_start", s) for s in (1, 2)), *(("ppo", s) for s in (1, 2, 3))]
+    assert "ppo/2 is damaged" in said.getvalue() and "stage ppo begins again" in said.getvalue()
+
+
 def test_a_resumed_cursor_has_as_many_rows_as_there_are_now(drive, tmp_path):
     """Changes of the data are refused before this, unless they are allowed."""
     drive(CountingStage(1))
@@ -149,8 +210,9 @@ def test_a_checkpoint_records_position_fingerprints_and_planned_updates(drive, t
 
 
 def test_a_terminated_stage_finishes_its_step_saves_it_and_says_so(drive, saved):
-    with pytest.raises(Terminated, match="terminated after step 1 of stage ppo, which is saved"):
+    with pytest.raises(Terminated, match="SIGINT: terminated after step 1 of stage ppo, which is saved") as stop:
         drive(CountingStage(3), terminated=True)
+    assert stop.value.code == 130
     assert saved() == {1}
     stage = drive(CountingStage(3), resume=True)
     assert stage.position()["count"] == 3

@@ -2,16 +2,18 @@
 """Why a run ends before its last step, and what it says then."""
 
 import json
+import pathlib
 import signal
 import threading
 
 import pytest
 
+from ntl_jax.ending import SIGNALS
 from ntl_jax.train.stops import (
     NonFiniteError,
     RewardError,
     half_unrewarded,
-    noticing_sigterm,
+    noticing_signals,
     stop_if_not_finite,
     stop_if_unrewarded,
 )
@@ -46,14 +48,34 @@ def test_other_steps_go_on_and_lose_the_mark(tmp_path, mark):
     assert metrics == {"actor/loss": 1.0} and not list(tmp_path.iterdir())
 
 
-def test_sigterm_is_noticed_and_what_handled_it_before_is_restored():
-    before = signal.getsignal(signal.SIGTERM)
-    with noticing_sigterm() as termination:
-        assert not termination.requested
-        signal.raise_signal(signal.SIGTERM)
-        assert termination.requested
-        assert signal.getsignal(signal.SIGTERM) == before  # a second one ends the process
-    assert signal.getsignal(signal.SIGTERM) == before
+@pytest.fixture
+def handlers():
+    """What handles each signal."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield lambda: {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_noticed_and_said_and_what_handled_it_before_is_restored(number, handlers, capfd):
+    before = handlers()
+    with noticing_signals(pathlib.Path("runs/mine")) as termination:
+        assert termination.requested is None
+        signal.raise_signal(number)
+        assert termination.requested == number
+        assert handlers() == before  # a second one, of any kind, ends the process
+    assert handlers() == before
+    assert (
+        f"{number.name}: ends when this step is done and saved in runs/mine; again: at once" in capfd.readouterr().err
+    )
+
+
+def test_a_signal_that_is_ignored_stays_ignored(handlers):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with noticing_signals(pathlib.Path("runs/mine")) as termination:
+        signal.raise_signal(signal.SIGHUP)
+    assert termination.requested is None and handlers()[signal.SIGHUP] == signal.SIG_IGN
 
 
 def test_outside_the_main_thread_nothing_is_handled():
@@ -61,10 +83,10 @@ def test_outside_the_main_thread_nothing_is_handled():
 
     def look() -> None:
         before = signal.getsignal(signal.SIGTERM)
-        with noticing_sigterm() as termination:
+        with noticing_signals(pathlib.Path("runs/mine")) as termination:
             found.append((signal.getsignal(signal.SIGTERM) == before, termination.requested))
 
     thread = threading.Thread(target=look)
     thread.start()
     thread.join()
-    assert found == [(True, False)]
+    assert found == [(True, None)]

@@ -1,54 +1,57 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints by stage: all state that a resumed run needs to equal an uninterrupted one, and the best policy."""
 
-import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
-
-import jax
-import numpy as np
-import orbax.checkpoint as ocp
+from typing import Any, Literal, TypeVar
 
 from ntl_jax.metrics import STAGES
 from ntl_jax.records import Params
 from ntl_jax.rollout.flat_trajectories import FlatTrajectories
-from ntl_jax.train.checkpoints.stacking import restore_as
+from ntl_jax.train.checkpoints.checkpoint import (
+    Checkpoint,
+    MisfitError,
+    Restored,
+    UnusableError,
+    commit,
+    write_checkpoint,
+)
 from ntl_jax.update.state import TrainState
 
 # Orbax warns of every checkpoint that it opens to read, of what is meant to be so.
 logging.getLogger("absl").setLevel(logging.ERROR)
 FOLDER = "checkpoints"
 """Subfolder of a run folder."""
+PART, DAMAGED = ".part", ".damaged"
+"""Ends of the names of checkpoints that are not whole yet or no longer, and of those that are kept for the user."""
 Which = Literal["newest", "best"]
+Say = Callable[[str], None]
+Result = TypeVar("Result")
 
 
 class Checkpointer:
-    """The checkpoints of one stage, under ``run/checkpoints/stage/<step>``.
+    """Writes the checkpoints of one stage, under ``run/checkpoints/stage/<step>``, and goes on from them.
 
-    It keeps the newest checkpoints and the one with the best held-out accuracy.
+    It keeps the newest checkpoints and the one with the best held-out accuracy. No other process may write there.
 
     Args:
         run: the run folder.
         stage: name of the stage.
         keep_last: how many of the newest to keep.
-        read_only: only read; safe while the run continues.
     """
 
-    def __init__(self, run: Path, stage: str, *, keep_last: int = 2, read_only: bool = False):
-        policies = ocp.checkpoint_managers
-        best = policies.BestN(get_metric_fn=_accuracy, n=1, keep_checkpoints_without_metrics=False)
-        options = ocp.CheckpointManagerOptions(
-            preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(keep_last), best]),
-            best_fn=_accuracy,
-            create=not read_only,
-            read_only=read_only,
-            cleanup_tmp_directories=not read_only,  # partial writes of a killed process
-            enable_async_checkpointing=False,
-        )
-        self._folder = (run / FOLDER / stage).absolute()
-        self._manager = ocp.CheckpointManager(self._folder, options=options)
+    def __init__(self, run: Path, stage: str, *, keep_last: int = 2):
+        self._run, self._stage, self._keep_last = run, stage, keep_last
+        self._folder = _folder_of(run, stage)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for path in self._folder.iterdir():
+            if not path.name.isdigit() and not path.name.endswith(DAMAGED):  # partial writes of a killed process
+                shutil.rmtree(path)
+        self._background, self._commit = ThreadPoolExecutor(1), Future[None]()
+        self._commit.set_result(None)
 
     def save(
         self,
@@ -58,7 +61,7 @@ class Checkpointer:
         held_out: Mapping[str, float],
         arrived: FlatTrajectories,
     ) -> None:
-        """Writes a checkpoint atomically.
+        """Writes a checkpoint atomically. Its manifest is made in the background: `wait` says when it is in its place.
 
         Args:
             step: steps done so far.
@@ -66,127 +69,170 @@ class Checkpointer:
             meta: JSON with the trainer's position and the record that `resume` compares.
             held_out: metrics of the policy's evaluation; empty without an evaluation at this step.
             arrived: samples for later steps; empty if there are none.
+
+        Raises:
+            OSError: if it cannot be written; nothing of it is left then.
         """
-        items: dict[str, Any] = {"state": ocp.args.StandardSave(state), "meta": ocp.args.JsonSave(dict(meta))}
-        if arrived:
-            # Orbax refuses empty arrays, which are all that lost samples have: each gets a row that is dropped again.
-            rows = {
-                name: np.concatenate([array, np.zeros_like(array, shape=(1, *array.shape[1:]))])
-                for name, array in arrived.items()
-            }
-            items["arrived"] = ocp.args.StandardSave(rows)
-        arguments = ocp.args.Composite(**items)
-        self._manager.save(step, args=arguments, metrics=dict(held_out), force=True)
-        self._manager.wait_until_finished()
+        self.wait()
+        part = self._folder / f"{step}{PART}"
+        try:
+            write_checkpoint(part, state, meta, held_out, arrived)
+        except (OSError, ValueError) as error:
+            shutil.rmtree(part, ignore_errors=True)
+            raise OSError(f"the checkpoint after step {step} of stage {self._stage} is not written: {error}") from error
+        self._commit = self._background.submit(self._put, step, part)
+
+    def wait(self) -> None:
+        """Until the last checkpoint is in its place.
+
+        Raises:
+            OSError: if it cannot be put there.
+        """
+        self._commit.result()
 
     def latest_step(self) -> int | None:
-        return self._manager.latest_step()
-
-    def step_of(self, which: Which) -> int | None:
-        """Step of the newest or the best checkpoint. Ties, or no evaluation at all, go to the newest."""
-        return self._manager.best_step() if which == "best" else self._manager.latest_step()
+        self.wait()
+        return max((checkpoint.step for checkpoint in _written(self._run, self._stage)), default=None)
 
     def best_accuracy(self) -> float:
         """Held-out accuracy of the best checkpoint; -inf if none was evaluated."""
-        step = self._manager.best_step()
-        return float("-inf") if step is None else _accuracy(self._manager.metrics(step))
+        self.wait()
+        return max((checkpoint.accuracy for checkpoint in _written(self._run, self._stage)), default=float("-inf"))
 
-    def restore(self, like: TrainState) -> tuple[int, TrainState, dict[str, Any], dict[str, float], FlatTrajectories]:
-        """The newest checkpoint: step, the state placed like ``like``, meta, held-out metrics, samples for later steps.
+    def restore(self, like: TrainState, say: Say = print) -> Restored | None:
+        """Reads the newest checkpoint that is intact; None if there is none at all.
+
+        Args:
+            like: shapes and placement of the state. Layers may be stacked in one of them.
+            say: is told of newer ones that are damaged or do not fit, which are renamed, and of those without manifest.
 
         Raises:
-            ValueError: if its arrays differ in shape from those of ``like``. Layers may be stacked in one of them.
+            UnusableError: if there are checkpoints, and none of them is intact.
         """
-        step = self._manager.latest_step()
-        assert step is not None, "ask latest_step() first"
+        self.wait()
+        if not (checkpoints := _written(self._run, self._stage)):
+            return None
+        return _first_usable(checkpoints, lambda checkpoint: checkpoint.restore(like), say, aside=True)[1]
 
-        def read(abstract: TrainState) -> TrainState:
-            arguments = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
-            return self._manager.restore(step, args=arguments)["state"]
-
-        try:
-            state = restore_as(jax.tree.map(ocp.utils.to_shape_dtype_struct, like), self._stored_tree(step), read)
-        except ValueError as error:
-            raise ValueError(
-                f"the state of {self._folder / str(step)} does not fit this run's policy and optimizer: resume with "
-                f"the model, tokenizer and optimizer that the run began with, or start a new run. {error}"
-            ) from error
-        return step, state, self.meta(step), dict(self._manager.metrics(step) or {}), self._arrived(step)
-
-    def _arrived(self, step: int) -> FlatTrajectories:
-        if not (self._folder / str(step) / "arrived").exists():
-            return {}
-        arguments = ocp.args.Composite(arrived=ocp.args.StandardRestore())
-        arrays = self._manager.restore(step, args=arguments)["arrived"]
-        return {name: np.asarray(array)[:-1] for name, array in arrays.items()}
-
-    def meta(self, step: int) -> dict[str, Any]:
-        """The metadata saved with the state."""
-        return self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
-
-    def restore_policy(self, step: int, like: Params) -> Params:
-        """The policy's moving average if kept, else its parameters, placed like ``like``."""
-        stored = self._stored_tree(step)["models"]["policy"]
-        name = "params" if stored["average"] is None else "average"
-
-        def read(params: Params) -> Params:
-            item = {"models": {"policy": {name: params}}}
-            arguments = ocp.args.PyTreeRestore(
-                item=item, restore_args=ocp.checkpoint_utils.construct_restore_args(item), partial_restore=True
-            )
-            with ocp.PyTreeCheckpointer() as checkpointer:
-                return checkpointer.restore(self._state_folder(step), args=arguments)["models"]["policy"][name]
-
-        return restore_as(jax.tree.map(ocp.utils.to_shape_dtype_struct, like), stored[name], read)
+    def discard(self) -> None:
+        """Renames all checkpoints, none of which is intact, so that the stage can begin again."""
+        for checkpoint in _written(self._run, self._stage):
+            _set_aside(checkpoint)
 
     def close(self) -> None:
-        self._manager.close()
+        """Waits for the last checkpoint.
 
-    def _state_folder(self, step: int) -> Path:
-        return self._folder / str(step) / "state"
+        Raises:
+            OSError: as `wait`.
+        """
+        self._background.shutdown()
+        self.wait()
 
-    def _stored_tree(self, step: int) -> dict[str, Any]:
-        """The stored state with metadata in place of arrays."""
-        with ocp.PyTreeCheckpointer() as checkpointer:
-            return checkpointer.metadata(self._state_folder(step)).item_metadata.tree
+    def _put(self, step: int, part: Path) -> None:
+        """Gives a checkpoint its name, and deletes those that are no longer kept."""
+        try:
+            commit(part, self._folder / str(step))
+        except OSError:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+        checkpoints = _written(self._run, self._stage)
+        best = max(checkpoints, key=_quality)
+        for checkpoint in checkpoints[self._keep_last :]:
+            if checkpoint != best:
+                gone = checkpoint.folder.with_name(f"{checkpoint.step}{PART}")
+                checkpoint.folder.rename(gone)  # a process that is killed leaves no half of a checkpoint
+                shutil.rmtree(gone)
 
 
-def restore_policy(run: Path, like: Params, which: Which = "newest") -> tuple[str, int, Params]:
+def restore_policy(run: Path, like: Params, which: Which = "newest", say: Say = print) -> tuple[str, int, Params]:
     """A run's policy, or its moving average if kept, from the newest or the best checkpoint of the last stage.
 
     Args:
         run: the run folder.
         like: parameters with the policy's shapes and the wanted placement.
-        which: which checkpoint.
+        which: which checkpoint. Ties, or no evaluation at all, go to the newest. If it is damaged, the next one counts.
+        say: is told of checkpoints that are damaged or do not fit, and of those without manifest.
 
     Returns:
         Stage, step and parameters.
 
     Raises:
-        ValueError: if the run has no checkpoint.
+        ValueError: if the run has no checkpoint, or none that is intact.
     """
-    for stage, checkpoints in _stages(run):
-        step = checkpoints.step_of(which)
-        if step is not None:
-            return stage, step, checkpoints.restore_policy(step, like)
-    raise ValueError(f"{run} has no checkpoint yet: wait for the first, or lower trainer.save_every")
+    found = _of_run(run)
+    if which == "best":
+        found.sort(key=lambda checkpoint: (STAGES.index(checkpoint.stage), *_quality(checkpoint)), reverse=True)
+    if not found:
+        raise ValueError(f"{run} has no checkpoint yet: wait for the first, or lower trainer.save_every")
+    checkpoint, params = _first_usable(found, lambda checkpoint: checkpoint.restore_policy(like), say)
+    return checkpoint.stage, checkpoint.step, params
 
 
 def newest_meta(run: Path) -> tuple[str, dict[str, Any]] | None:
-    """Stage and meta of a run's newest checkpoint; None if there is none yet."""
-    for stage, checkpoints in _stages(run):
-        if (step := checkpoints.latest_step()) is not None:
-            return stage, checkpoints.meta(step)
-    return None
+    """Stage and meta of a run's newest checkpoint of which all but the arrays is checked; None if there is none at all.
+
+    Raises:
+        UnusableError: if there are checkpoints, and none of them is intact.
+    """
+
+    def read(checkpoint: Checkpoint) -> dict[str, Any]:
+        checkpoint.check(without_state=True)
+        return checkpoint.meta
+
+    if not (found := _of_run(run)):
+        return None
+    checkpoint, meta = _first_usable(found, read, lambda _: None)  # whoever restores the state says so
+    return checkpoint.stage, meta
 
 
-def _stages(run: Path) -> Iterator[tuple[str, Checkpointer]]:
-    """Checkpointers of the stages that have a folder, last stage first."""
-    for stage in reversed(STAGES):
-        if (run / FOLDER / stage).is_dir():
-            with contextlib.closing(Checkpointer(run, stage, read_only=True)) as checkpoints:
-                yield stage, checkpoints
+def _first_usable(
+    checkpoints: Iterable[Checkpoint], read: Callable[[Checkpoint], Result], say: Say, *, aside: bool = False
+) -> tuple[Checkpoint, Result]:
+    """The first checkpoint that can be read, and what is read of it; with ``aside``, those before it are renamed."""
+    unusable: list[tuple[Checkpoint, UnusableError]] = []
+    for checkpoint in checkpoints:
+        try:
+            result = read(checkpoint)
+        except UnusableError as error:
+            unusable.append((checkpoint, error))
+            continue
+        for other, error in unusable:
+            renamed = f"; the other is renamed to {_set_aside(other).name}" if aside else ""
+            say(f"{other.folder} {error}: the one after step {checkpoint.step} of {checkpoint.stage} is used{renamed}")
+        if not checkpoint.is_sealed:
+            say(f"{checkpoint.folder} has no manifest, since an older version wrote it: its files are not verified")
+        return checkpoint, result
+    if all(isinstance(error, MisfitError) for _, error in unusable):
+        newest, error = unusable[0]
+        raise MisfitError(
+            f"{newest.folder} {error}: resume with the model, tokenizer and optimizer that the run began with, "
+            "or start a new run"
+        ) from error
+    reasons = "; ".join(f"{other.folder} {error}" for other, error in unusable)
+    raise UnusableError(f"no checkpoint is intact: {reasons}: restore the files from a copy, or start a new run")
 
 
-def _accuracy(held_out: Mapping[str, float] | None) -> float:
-    return (held_out or {}).get("val/accuracy", float("-inf"))
+def _set_aside(checkpoint: Checkpoint) -> Path:
+    kept = checkpoint.folder.with_name(f"{checkpoint.step}{DAMAGED}")
+    shutil.rmtree(kept, ignore_errors=True)
+    return checkpoint.folder.rename(kept)
+
+
+def _of_run(run: Path) -> list[Checkpoint]:
+    """All checkpoints of a run, newest first."""
+    return [checkpoint for stage in reversed(STAGES) for checkpoint in _written(run, stage)]
+
+
+def _written(run: Path, stage: str) -> list[Checkpoint]:
+    """The checkpoints of a stage, newest first."""
+    folder = _folder_of(run, stage)
+    steps = [int(path.name) for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []
+    return [Checkpoint(stage, step, folder / str(step)) for step in sorted(steps, reverse=True)]
+
+
+def _folder_of(run: Path, stage: str) -> Path:
+    return (run / FOLDER / stage).absolute()
+
+
+def _quality(checkpoint: Checkpoint) -> tuple[float, int]:
+    return checkpoint.accuracy, checkpoint.step

@@ -2,6 +2,7 @@
 """Which checkpoints stay, and what comes back out of them."""
 
 import contextlib
+import resource
 import shutil
 
 import chex
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from ntl_jax.ending import explain
 from ntl_jax.rollout.flat_trajectories import FlatTrajectories
 from ntl_jax.train.checkpoints.checkpointer import Checkpointer, newest_meta, restore_policy
 from ntl_jax.update.state import ModelState, TrainState
@@ -140,6 +142,28 @@ def test_parameters_are_restored_to_where_they_are_to_lie(run):
     sharding = NamedSharding(jax.make_mesh((8,), ("fsdp",)), PartitionSpec())
     like = {"weight": jax.ShapeDtypeStruct((2, 3), jnp.float32, sharding=sharding)}
     assert restore_policy(run, like)[2]["weight"].sharding == sharding
+
+
+def test_a_checkpoint_that_finds_no_space_leaves_the_one_before_it_and_nothing_else(run):
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with contextlib.closing(Checkpointer(run, "ppo")) as checkpoints:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, limit[1]))
+        try:
+            with pytest.raises(OSError, match="the checkpoint after step 6 of stage ppo is not written") as error:
+                checkpoints.save(6, state_at(6), {"cursor": 6}, {}, {})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        assert explain(error.value, run, "go on").startswith(f"no space left for {run}")
+        assert {path.name for path in (run / "checkpoints" / "ppo").iterdir()} == {"2", "4", "5"}
+        checkpoints.save(6, state_at(6), {"cursor": 6}, {}, {})
+    assert newest_meta(run) == ("ppo", {"cursor": 6})
+
+
+def test_what_a_killed_process_left_is_removed_and_damaged_checkpoints_are_kept(run):
+    for name in ("6.part", "7.damaged", "8.orbax-checkpoint-tmp"):
+        (run / "checkpoints" / "ppo" / name).mkdir()
+    Checkpointer(run, "ppo").close()
+    assert {path.name for path in (run / "checkpoints" / "ppo").iterdir()} == {"2", "4", "5", "7.damaged"}
 
 
 def test_reading_leaves_a_run_that_goes_on_alone(run):

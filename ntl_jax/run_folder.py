@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run folder belongs to one process at a time."""
+
+import contextlib
+import datetime
+import errno
+import fcntl
+import os
+import pathlib
+import secrets
+import socket
+from collections.abc import Iterator
+
+from ntl_jax.config import CONFIG_FILE
+
+LOCK = ".lock"
+"""File in a run folder while the folder is in use; it names the process."""
+WITHOUT_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+"""Errors of file systems that have no locks: a run there goes without."""
+
+
+class TakenError(ValueError):
+    """The run folder belongs to another process or another run."""
+
+
+def new_folder(name: str) -> pathlib.Path:
+    """The path of a folder of its own for what a command writes: ``runs/NAME-TIME-SUFFIX``. It is not made.
+
+    Args:
+        name: of the run or the evaluation.
+
+    Example:
+        >>> new_folder("mine") == new_folder("mine")
+        False
+    """
+    return pathlib.Path("runs") / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def refuse_run(folder: pathlib.Path) -> None:
+    """Raises if the folder already holds a run.
+
+    Raises:
+        TakenError: with the remedies.
+    """
+    if (folder / CONFIG_FILE).exists():
+        raise TakenError(f"--workdir={folder} already holds a run: add --resume, or name another folder")
+
+
+@contextlib.contextmanager
+def claimed(folder: pathlib.Path, *, resume: bool = False) -> Iterator[None]:
+    """Within this context the folder exists, and no other process gets it; it is removed if nothing is in it.
+
+    The claim ends with the process, however that ends.
+
+    Args:
+        folder: the run folder.
+        resume: whether it may hold a run.
+
+    Raises:
+        TakenError: if another process has claimed it, or it holds a run that is not resumed.
+        ValueError: if it cannot be made or written.
+
+    Example:
+        >>> import tempfile
+        >>> folder = pathlib.Path(tempfile.mkdtemp()) / "mine"
+        >>> with claimed(folder), claimed(folder):
+        ...     pass
+        Traceback (most recent call last):
+        ...
+        ntl_jax.run_folder.TakenError: ... is in use by process ...
+    """
+    made = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = _locked(folder / LOCK)
+    except OSError as error:
+        raise ValueError(
+            f"the run folder {folder} cannot be made or written ({error.strerror}): name another with --workdir=DIR, "
+            "or change its owner or permissions"
+        ) from error
+    try:
+        if not resume:
+            refuse_run(folder)
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            (folder / LOCK).unlink()
+            if made:
+                folder.rmdir()
+        os.close(lock)
+
+
+def _locked(path: pathlib.Path) -> int:
+    """Descriptor of the locked file, which names this process."""
+    while True:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(lock, 200).decode(errors="replace") or "another process"
+            os.close(lock)
+            raise TakenError(
+                f"{path.parent} is in use by {holder}: wait until it ends, or end it (it saves its step at SIGTERM), "
+                "or name another folder with --workdir=DIR"
+            ) from None
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                os.close(lock)
+                raise
+        if path.exists() and os.path.samestat(os.fstat(lock), path.stat()):
+            break
+        os.close(lock)  # its holder has just removed it
+    try:
+        os.truncate(lock, 0)
+        os.write(lock, f"process {os.getpid()} on {socket.gethostname()}".encode())
+    except OSError:
+        os.close(lock)
+        raise
+    return lock

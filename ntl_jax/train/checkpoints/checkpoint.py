@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One checkpoint's folder: how it is written, checked and read."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from jaxtyping import PyTree
+
+from ntl_jax.records import Params
+from ntl_jax.rollout.flat_trajectories import FlatTrajectories
+from ntl_jax.train.checkpoints.manifest import MANIFEST, damage_of, is_sealed, seal
+from ntl_jax.train.checkpoints.stacking import restore_as
+from ntl_jax.update.state import TrainState
+
+STATE, ARRIVED = "state", "arrived"
+META, HELD_OUT = "meta/metadata", "metrics/metrics"
+MISFIT = "does not fit this run's policy and optimizer"
+Tree = TypeVar("Tree")
+SEALED = "sealed"
+"""Key in the meta of a checkpoint that has a manifest, so that a manifest that has gone is missed."""
+
+
+class UnusableError(ValueError):
+    """A checkpoint that is damaged, or does not fit; the message goes on after its path."""
+
+
+class MisfitError(UnusableError):
+    """A checkpoint of another policy or optimizer."""
+
+
+class Restored(NamedTuple):
+    """What a stage goes on from.
+
+    Args:
+        step: steps done so far.
+        state: placed like the state of the stage.
+        meta: the metadata saved with it.
+        held_out: metrics of the policy's evaluation; empty without one.
+        arrived: samples for later steps; empty if there are none.
+    """
+
+    step: int
+    state: TrainState
+    meta: dict[str, Any]
+    held_out: dict[str, float]
+    arrived: FlatTrajectories
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was written: ``run/checkpoints/stage/<step>``, an absolute path."""
+
+    stage: str
+    step: int
+    folder: Path
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether it has a manifest to be compared with; otherwise an older version wrote it."""
+        return is_sealed(self.folder)
+
+    def check(self, *, without_state: bool = False) -> None:
+        """Compares all files with the manifest, if there is one; of those of the state perhaps only the lengths.
+
+        Raises:
+            UnusableError: saying which file is damaged and how.
+        """
+        if self.is_sealed:
+            damage = damage_of(self.folder, without=STATE if without_state else None)
+        else:
+            damage = f"{MANIFEST} is missing" if SEALED in self._json(META) else None
+        if damage:
+            raise UnusableError(f"is damaged: {damage}")
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """The metadata saved with the state."""
+        return {name: value for name, value in self._json(META).items() if name != SEALED}
+
+    @property
+    def held_out(self) -> dict[str, float]:
+        """Metrics of the policy's evaluation; empty without one."""
+        return self._json(HELD_OUT) if (self.folder / HELD_OUT).exists() else {}
+
+    @property
+    def accuracy(self) -> float:
+        """Held-out accuracy; -inf without an evaluation, or if it cannot be read."""
+        try:
+            return self.held_out.get("val/accuracy", float("-inf"))
+        except UnusableError:
+            return float("-inf")
+
+    def restore(self, like: TrainState) -> Restored:
+        """Reads everything, checked, with the state placed like ``like``. Layers may be stacked in one of them.
+
+        Raises:
+            UnusableError: if it is damaged, its weights are not finite, or its arrays differ in shape from ``like``.
+        """
+        self.check()
+
+        def read(abstract: TrainState) -> TrainState:
+            with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+                return checkpointer.restore(self.folder / STATE, args=ocp.args.StandardRestore(abstract))
+
+        state = self._placed(like, self._stored_tree(), read)
+        for model in state.models.values():
+            _check_finite(model.params)
+            _check_finite(model.average)
+        return Restored(self.step, state, self.meta, self.held_out, self._arrived())
+
+    def restore_policy(self, like: Params) -> Params:
+        """The policy's moving average if kept, else its parameters, checked and placed like ``like``.
+
+        Raises:
+            UnusableError: as `restore`.
+        """
+        self.check()
+        try:
+            stored = self._stored_tree()["models"]["policy"]
+            name = "params" if stored["average"] is None else "average"
+        except (KeyError, TypeError) as error:
+            raise UnusableError(f"is damaged: its state holds no policy ({error})") from error
+
+        def read(params: Params) -> Params:
+            item = {"models": {"policy": {name: params}}}
+            arguments = ocp.args.PyTreeRestore(
+                item=item, restore_args=ocp.checkpoint_utils.construct_restore_args(item), partial_restore=True
+            )
+            with ocp.PyTreeCheckpointer() as checkpointer:
+                return checkpointer.restore(self.folder / STATE, args=arguments)["models"]["policy"][name]
+
+        params = self._placed(like, stored[name], read)
+        _check_finite(params)
+        return params
+
+    def _placed(self, like: Tree, stored: PyTree, read: Callable[[Tree], Tree]) -> Tree:
+        """What ``read`` reads from the shapes that are stored, with the layers as in ``like``."""
+
+        def read_fitting(abstract: Tree) -> Tree:
+            expected, found = (sorted(x.shape for x in jax.tree.leaves(tree)) for tree in (abstract, stored))
+            if expected != found:
+                raise MisfitError(MISFIT)
+            return read(abstract)
+
+        try:
+            return restore_as(jax.tree.map(ocp.utils.to_shape_dtype_struct, like), stored, read_fitting)
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            if isinstance(error, MisfitError):
+                raise
+            if not self.is_sealed:
+                raise UnusableError(f"is damaged, or {MISFIT}") from error
+            raise MisfitError(MISFIT) from error
+
+    def _arrived(self) -> FlatTrajectories:
+        if not (self.folder / ARRIVED).exists():
+            return {}
+        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+            arrays = checkpointer.restore(self.folder / ARRIVED, args=ocp.args.StandardRestore())
+        return {name: np.asarray(array)[:-1] for name, array in arrays.items()}
+
+    def _stored_tree(self) -> dict[str, Any]:
+        """The stored state with metadata in place of arrays."""
+        try:
+            with ocp.PyTreeCheckpointer() as checkpointer:
+                return checkpointer.metadata(self.folder / STATE).item_metadata.tree
+        except (ValueError, KeyError, AttributeError, OSError) as error:
+            raise UnusableError(f"is damaged: {STATE} cannot be read ({_first_line(error)})") from error
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            found = json.loads((self.folder / name).read_bytes())
+        except (ValueError, OSError) as error:
+            raise UnusableError(f"is damaged: {name} cannot be read ({_first_line(error)})") from error
+        if not isinstance(found, dict) or (name == META and not found):
+            raise UnusableError(f"is damaged: {name} holds {found!r:.40}")
+        return found
+
+
+def write_checkpoint(
+    folder: Path,
+    state: TrainState,
+    meta: Mapping[str, object],
+    held_out: Mapping[str, float],
+    arrived: FlatTrajectories,
+) -> None:
+    """Writes everything but the manifest to a folder, which is made.
+
+    Raises:
+        OSError, ValueError: as the disk or the library that writes the arrays says.
+    """
+    folder.mkdir()
+    arrays: dict[str, Any] = {STATE: state}
+    if arrived:
+        # Orbax refuses empty arrays, which are all that lost samples have: each gets a row that is dropped again.
+        arrays[ARRIVED] = {
+            name: np.concatenate([array, np.zeros_like(array, shape=(1, *array.shape[1:]))])
+            for name, array in arrived.items()
+        }
+    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+        for name, tree in arrays.items():
+            checkpointer.save(folder / name, args=ocp.args.StandardSave(tree))
+    _write_json(folder / META, {**meta, SEALED: True})
+    _write_json(folder / HELD_OUT, held_out)
+
+
+def _write_json(path: Path, contents: Mapping[str, object]) -> None:
+    path.parent.mkdir()
+    path.write_text(json.dumps(dict(contents)), encoding="utf-8")
+
+
+def commit(part: Path, folder: Path) -> None:
+    """Seals a checkpoint that was written to ``part``, and gives it its name: it is whole or not there."""
+    seal(part)
+    part.rename(folder)
+
+
+def _check_finite(params: PyTree) -> None:
+    finite = jax.tree.leaves_with_path(_finite(params))
+    if names := [jax.tree_util.keystr(path) for path, is_finite in finite if not is_finite]:
+        raise UnusableError(f"is damaged: {len(names)} of its weights are not finite, the first of them {names[0]}")
+
+
+@jax.jit
+def _finite(params: PyTree) -> PyTree:
+    return jax.tree.map(lambda x: jnp.isfinite(x).all(), params)
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

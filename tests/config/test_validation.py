@@ -42,7 +42,7 @@ def test_every_problem_is_reported_at_once_with_name_value_and_what_is_allowed()
         "data.tiers": ((0, 5), "1, 2, 3, 4"),
         "data.template": ("no question", "must contain {question}"),
         "data.max_number": (4, "at least 5"),
-        "warm_start.optimizer.learning_rate": (0.0, "above 0"),
+        "warm_start.optimizer.learning_rate": (0.0, "(0, 1]"),
         "algorithm.optimizer.b2": (1.0, "[0, 1)"),
         "algorithm.gamma": (1.1, "[0, 1]"),
         "algorithm.minibatches": (2, "rollout.prompts_per_step=3 times rollout.num_samples=1"),

@@ -68,3 +68,15 @@ def test_the_time_left_does_not_count_the_compilation_of_the_first_step(log):
         for step in (1, 3):
             view.update(step, {})
     assert [line.split("   ")[2] for line in lines_of(log)] == ["1:40 gone, 101:40 left", "1:46 gone, 2:57 left"]
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J\x1b]0;title\x07", "\u202egpj", "\x9b31m", "a\rb", "[/] [bold]", "\ud800"])
+def test_a_terminal_gets_no_control_characters_from_names_and_texts(text):
+    screen = io.StringIO()
+    terminal = Console(file=screen, width=100, force_terminal=True, color_system=None)
+    print_header({"policy": text}, console=terminal)
+    print_comparison(["value"], {text: ["0.5"]}, console=terminal)
+    shown = screen.getvalue()
+    assert shown.replace("\n", "").isprintable()
+    if text.isprintable():
+        assert shown.count(text) == 2

@@ -12,17 +12,34 @@ import dataclasses
 import datetime
 import json
 import pathlib
+import re
 import sys
 from collections.abc import Sequence
 
-from ntl_jax.config import ModelSection, RolloutSection, RunConfig, holds_run, read_escapes, stored_config
+from ntl_jax.config import ModelSection, RolloutSection, RunConfig, holds_run, printable, read_escapes, stored_config
 from ntl_jax.config.serialization import AnySection
 
 MODEL_DEFAULTS = RunConfig(rollout=RolloutSection(max_tokens=512))
 """Defaults for a Hugging Face model: long responses, which GSM8K's solutions need."""
+SOURCE = "RUN_OR_MODEL"
 TEMPLATE_HELP = (
     r"the prompt; {question} is replaced by the problem's text, \n \t \r \\ are escapes as in launch/train.py"
 )
+
+
+OPTIONS = {
+    "model.path": "source",
+    "data.eval": "data",
+    "data.template": "template",
+    "trainer.eval_problems": "problems",
+    "trainer.eval_samples": "samples",
+    "trainer.eval_temperature": "temperature",
+    "trainer.eval_top_p": "top_p",
+    "rollout.max_tokens": "max_tokens",
+    "rollout.engine": "engine",
+    "model.mesh": "mesh",
+}
+"""Settings of a run, and the arguments of this command that set them."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -33,9 +50,9 @@ def main(argv: Sequence[str]) -> int:
     """
     args = _parser().parse_args(argv)
     try:
-        print(f"written to {evaluate(args)}")
+        print(printable(f"written to {evaluate(args)}"))
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(_with_options(str(error), args))}", file=sys.stderr)
         return 1
     return 0
 
@@ -60,12 +77,14 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     from ntl_jax.train.evaluation import evaluation_metrics, examples
     from ntl_jax.train.factory import build_evaluator, build_scoring, build_task
     from ntl_jax.train.header import describe_evaluation, describe_prompt
-    from ntl_jax.train.policy import build_params, build_policy
+    from ntl_jax.train.policy import build_params, build_policy, check_checkpoint
     from ntl_jax.train.prompts import build_prompts
 
     keep_programs(config.trainer.compilation_cache)
-    policy, name = build_policy(config), args.source
     task = build_task(config)
+    policy, name = build_policy(config), args.source
+    if not is_run:
+        check_checkpoint(config, policy)
     prompts = build_prompts(config, task, policy.tokenizer)
     check_positions(prompts.longest, config.rollout.max_tokens, policy.model.max_positions)
     scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
@@ -97,9 +116,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="launch/eval.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("source", metavar="RUN_OR_MODEL", help="run folder, model folder or name on the hub")
+    add("source", metavar=SOURCE, type=_text, help="run folder, model folder or name on the hub")
     add("--checkpoint", choices=("newest", "best"), default="newest", help="of a run's last stage; best: held-out")
-    add("--data", metavar="FILE", help="whole GSM8K jsonl file instead of the run's held-out problems")
+    add("--data", metavar="FILE", type=_text, help="whole GSM8K jsonl file instead of the run's held-out problems")
     add("--problems", type=int, metavar="N", help="only the first N problems")
     add("--samples", type=int, metavar="K", help="samples per problem, besides the greedy one: mean@K, maj@K, pass@k")
     add("--temperature", type=float, metavar="X", help="of the samples")
@@ -108,8 +127,23 @@ def _parser() -> argparse.ArgumentParser:
     add("--template", metavar="TEXT", type=read_escapes, help=TEMPLATE_HELP)
     add("--engine", choices=("jax", "vllm", "pool"), help="rollout engine; default: the run's, or jax for a model")
     add("--mesh", type=int, nargs=3, metavar="N", help="devices along data, fsdp and tensor")
-    add("--output", type=pathlib.Path, metavar="DIR", help="folder to write to; by default runs/eval-NAME-TIME")
+    add(
+        "--output",
+        type=_folder,
+        metavar="DIR",
+        help="folder to write to; by default runs/eval-NAME-TIME",
+    )
     return parser
+
+
+def _text(value: str) -> str:
+    if not value.strip():
+        raise argparse.ArgumentTypeError("is empty: give a value, or leave the option out")
+    return value
+
+
+def _folder(value: str) -> pathlib.Path:
+    return pathlib.Path(_text(value))
 
 
 def _model_settings(source: str) -> RunConfig:
@@ -139,6 +173,16 @@ def _settings(args: argparse.Namespace, base: RunConfig) -> RunConfig:
         # Reference solutions need not fit.
         warm_start=_changed(base.warm_start, steps=0 if base.trainer.steps else None),
     )
+
+
+def _with_options(message: str, args: argparse.Namespace) -> str:
+    """The message with the arguments that were given in place of the settings that they set."""
+    given = {setting: name for setting, name in OPTIONS.items() if getattr(args, name) is not None}
+    if holds_run(pathlib.Path(args.source)):
+        del given["model.path"]
+    names = {setting: f"--{name.replace('_', '-')}" for setting, name in given.items()} | {"model.path": SOURCE}
+    pattern = "|".join(map(re.escape, given))
+    return re.sub(rf"(?<![\w/.-])({pattern})(?=[=:, ])", lambda match: names[match[0]], message)
 
 
 def _changed(section: AnySection, **settings: object) -> AnySection:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Literal
 
-from ntl_jax.config import stored_config
+from ntl_jax.config import printable, stored_config
 
 
 def main(argv: Sequence[str]) -> int:
@@ -25,8 +25,8 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="launch/export.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", metavar="RUN", type=pathlib.Path, help="run folder")
-    parser.add_argument("folder", metavar="DIR", type=pathlib.Path, help="folder to create")
+    parser.add_argument("run", metavar="RUN", type=_folder, help="run folder")
+    parser.add_argument("folder", metavar="DIR", type=_folder, help="folder to create")
     parser.add_argument(
         "--checkpoint",
         choices=("newest", "best"),
@@ -35,11 +35,17 @@ def main(argv: Sequence[str]) -> int:
     )
     args = parser.parse_args(argv)
     try:
-        print(export(args.run, args.folder, args.checkpoint))
+        print(printable(export(args.run, args.folder, args.checkpoint)))
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 1
     return 0
+
+
+def _folder(text: str) -> pathlib.Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty: name a folder")
+    return pathlib.Path(text)
 
 
 def export(run: pathlib.Path, folder: pathlib.Path, which: Literal["newest", "best"] = "newest") -> str:

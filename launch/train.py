@@ -19,10 +19,21 @@ from typing import Annotated
 
 import tyro
 
-from ntl_jax.config import CONFIG_FILE, RunConfig, flatten, read_escapes, several_in_one, stored_config, write_escapes
+from ntl_jax.config import (
+    CONFIG_FILE,
+    RunConfig,
+    flatten,
+    printable,
+    read_escapes,
+    several_in_one,
+    stored_config,
+    write_escapes,
+)
 from ntl_jax.host_memory import keep_freed_memory
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "configs"
+ERROR_FILE = "error.txt"
+"""In the run folder: where an error that ended the run arose."""
 SPELLINGS = {"true": True, "false": False}
 
 
@@ -71,8 +82,8 @@ def main(argv: Sequence[str]) -> int:
         )
     except (ValueError, OSError, NonFiniteError, RewardError, WorkersLostError) as error:
         if args.workdir.is_dir():
-            (args.workdir / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-            print(f"traceback: {args.workdir / 'error.txt'}", file=sys.stderr)
+            (args.workdir / ERROR_FILE).write_text(traceback.format_exc(), encoding="utf-8")
+            print(f"traceback: {args.workdir / ERROR_FILE}", file=sys.stderr)
         return _fail(error, code=1)
     except (KeyboardInterrupt, Terminated) as stop:
         command = f"python launch/train.py --workdir={args.workdir} --resume"
@@ -90,10 +101,12 @@ def parse_args(argv: Sequence[str]) -> Args:
     """
     peek = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     peek.add_argument("--config", nargs="?")
-    peek.add_argument("--workdir", nargs="?", type=pathlib.Path)
+    peek.add_argument("--workdir", nargs="?")
     peek.add_argument("--resume", action="store_true")
     first, rest = peek.parse_known_args(argv)
     given = _given_options(rest)
+    if first.workdir is not None and not first.workdir.strip():
+        raise ValueError("--workdir= is empty: name a folder, or leave it out for runs/NAME-TIME")
     stored = _stored_config(first.workdir) if first.resume else None
     if first.config:
         base = load_config(first.config)
@@ -118,7 +131,17 @@ def parse_args(argv: Sequence[str]) -> Args:
         return dataclasses.replace(args, workdir=pathlib.Path("runs") / f"{args.config.name}-{now}")
     if (args.workdir / CONFIG_FILE).exists():
         raise ValueError(f"--workdir={args.workdir} already holds a run: add --resume, or name another folder")
+    _check_is_free(args.workdir)
     return args
+
+
+def _check_is_free(folder: pathlib.Path) -> None:
+    """Raises for a file, and for a folder with files that no run has written."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--workdir={folder} is a file: name a new or an empty folder")
+    foreign = sorted(path.name for path in folder.glob("*") if path.name != ERROR_FILE and path.name[0] != ".")
+    if foreign:
+        raise ValueError(f"--workdir={folder} holds {foreign[0]!r} and is no run folder: name a new or an empty folder")
 
 
 def load_config(name: str) -> RunConfig:
@@ -218,10 +241,10 @@ def _values() -> tyro.constructors.ConstructorRegistry:
     return registry
 
 
-def _stored_config(workdir: pathlib.Path | None) -> RunConfig:
+def _stored_config(workdir: str | None) -> RunConfig:
     if workdir is None:
         raise ValueError("--resume needs --workdir=DIR, the folder of the run to continue")
-    return stored_config(workdir)
+    return stored_config(pathlib.Path(workdir))
 
 
 def _check_same_run(given: RunConfig, stored: RunConfig) -> None:
@@ -239,7 +262,7 @@ def _check_same_run(given: RunConfig, stored: RunConfig) -> None:
 
 
 def _fail(error: BaseException, *, code: int) -> int:
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {printable(str(error))}", file=sys.stderr)
     return code
 
 

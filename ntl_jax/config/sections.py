@@ -13,6 +13,8 @@ from ntl_jax.config.ntl import NTLSection, RewardSection
 from ntl_jax.config.setting import FRACTION, SHARE, Range, above, at_least, includes, or_none, positive, setting, when
 from ntl_jax.config.validation import find_problems
 
+LONGEST_NAME = 200
+"""Bytes of a run's name: file systems take 255, and a time follows."""
 _FROM_SCRATCH = when("model.path", None)
 _GENERATED = when("data.train", None)
 _POOL = when("rollout.engine", "pool")
@@ -33,7 +35,15 @@ _TIERS: Range[tuple[int, ...]] = Range(
     "be one or more of 1, 2, 3, 4", lambda tiers: bool(tiers) and set(tiers) <= {1, 2, 3, 4}
 )
 _TEMPLATE: Range[str] = Range("contain {question}, the place of the problem's text", lambda x: "{question}" in x)
-_FOLDER: Range[str] = Range("be the name of a folder, without / and \\", lambda x: bool(x) and not set(x) & set("/\\"))
+_FOLDER: Range[str] = Range(
+    f"be the name of a folder, up to {LONGEST_NAME} printable characters without / and \\",
+    lambda x: (
+        0 < len(x.encode(errors="replace")) <= LONGEST_NAME
+        and x.isprintable()
+        and not set(x) & set("/\\")
+        and x not in (".", "..")
+    ),
+)
 
 
 def _are_indices(devices: tuple[int, ...]) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from ntl_jax.compilation_cache import keep_programs
-from ntl_jax.config import RunConfig
+from ntl_jax.config import RunConfig, printable
 from ntl_jax.experience.scored import Scored
 from ntl_jax.experience.scorer import LOGGER
 from ntl_jax.metrics import ProgressView, check_installed, print_comparison, print_header, read_lines
@@ -30,7 +30,7 @@ from ntl_jax.train.factory import (
 )
 from ntl_jax.train.header import describe, write_provenance
 from ntl_jax.train.journal.journal import Journal
-from ntl_jax.train.policy import build_params, build_policy
+from ntl_jax.train.policy import build_params, build_policy, check_checkpoint
 from ntl_jax.train.prompts import build_prompts
 from ntl_jax.train.stages.stage import Stage
 from ntl_jax.train.stops import Terminated, Termination, noticing_sigterm, stop_if_not_finite, stop_if_unrewarded
@@ -91,15 +91,16 @@ def run(
     saved = _saved(workdir) if resume else None
     if saved is not None and not allow_changed_schedule:
         check_schedule(config, *saved)
+    task = build_task(config)
     policy = build_policy(config)
+    check_checkpoint(config, policy)
     with contextlib.ExitStack() as stack:
         background = stack.enter_context(ThreadPoolExecutor(2))
-        # XLA compiles while the data are made. A checkpoint is not read before all settings are checked.
-        drawn = background.submit(build_params, policy, seed=config.seed) if policy.checkpoint is None else None
-        task = build_task(config)
+        # Nothing is compiled and no checkpoint read before settings, files and data are checked.
         prompts = build_prompts(config, task, policy.tokenizer)
         scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
         check_run(config, policy, prompts)
+        drawn = background.submit(build_params, policy, seed=config.seed) if policy.checkpoint is None else None
         update = supervised_update(config, policy, prompts) if config.warm_start.steps else None
         if update is not None and (saved is None or saved[0] == "warm_start"):
             update.compile_ahead(background)
@@ -290,5 +291,5 @@ def report(workdir: Path, console: Console) -> dict[str, float]:
         },
         console=console,
     )
-    console.print(f"run folder: {workdir}", soft_wrap=True, markup=False)
+    console.print(f"run folder: {printable(str(workdir))}", soft_wrap=True, markup=False)
     return {"before": before["val/accuracy"], "after": after["val/accuracy"]}

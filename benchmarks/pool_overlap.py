@@ -12,14 +12,14 @@ import numpy as np
 
 from benchmarks.measure import median_ratio
 from benchmarks.peer import Peer, answer, requests
-from benchmarks.pool_runs import PoolRun, build, in_process, make_config, pool_of, with_engine
+from benchmarks.pool_runs import PoolRun, build, in_process, make_config, make_engine, pool_of, with_engine
 from ntl_jax.config import ModelSection, RunConfig
 from ntl_jax.host_memory import keep_freed_memory
 from ntl_jax.rollout import RolloutEngine
-from ntl_jax.train.engines import EngineParts, worker_engine
+from ntl_jax.train.engines import EngineParts
 
 MODEL = ModelSection(
-    num_layers=4, width=128, num_heads=4, num_kv_heads=2, head_dim=32, feed_forward=384, mesh=(1, 1, 1)
+    num_layers=6, width=512, num_heads=8, num_kv_heads=2, head_dim=64, feed_forward=1536, mesh=(1, 1, 1)
 )
 TINY = ModelSection(num_layers=2, width=32, num_heads=2, num_kv_heads=1, head_dim=16, feed_forward=64, mesh=(1, 1, 1))
 SIDES = {"overlap": 1, "lockstep": 0, "in-process": 0}
@@ -30,7 +30,7 @@ NUM_ITERATIONS = 4
 
 
 def config_of(quick: bool) -> RunConfig:
-    return make_config(num_prompts=4 if quick else 16, model=TINY if quick else MODEL, minibatches=4)
+    return make_config(num_prompts=4 if quick else 1, model=TINY if quick else MODEL, minibatches=1)
 
 
 def pin(core: int) -> None:
@@ -42,7 +42,7 @@ def pin(core: int) -> None:
 
 def pinned_engine(parts: EngineParts, compilation_cache: str) -> RolloutEngine:
     pin(WORKER_CORE)
-    return worker_engine(parts, compilation_cache)
+    return make_engine(parts, compilation_cache)
 
 
 def make_run(side: str, quick: bool) -> PoolRun:

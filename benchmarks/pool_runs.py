@@ -23,7 +23,7 @@ from ntl_jax.config import (
     WarmStartSection,
 )
 from ntl_jax.models import abstract_decoder
-from ntl_jax.rollout import RayPool, RolloutEngine
+from ntl_jax.rollout import JaxEngine, RayPool, RolloutEngine
 from ntl_jax.rollout.pool.crew import Placement
 from ntl_jax.rollout.pool.dispatcher import Limits
 from ntl_jax.rollout.pool.pool import PATIENT
@@ -33,10 +33,11 @@ from ntl_jax.train.policy import Policy, build_params, build_policy
 from ntl_jax.train.prompts import build_prompts
 from ntl_jax.train.stages.policy_optimization import PPOTrainer
 
-MEAN_LENGTH, MAX_TOKENS = 40, 128
-"""Of responses: every 40th id of the vocabulary ends one, so that lengths are nearly geometric."""
+MEAN_LENGTH, SPREAD, MAX_TOKENS = 40, 0.8, 128
+"""Of responses, whose lengths are log-normal, with SPREAD as the logarithm's standard deviation, and cut."""
+STOP = "\n"
 MakeEngine = Callable[[EngineParts, str], RolloutEngine]
-"""Makes a worker's engine, as `worker_engine`."""
+"""Makes a worker's engine, as `make_engine`."""
 
 
 def score(data_source: str, solution_str: str, ground_truth: str, extra_info: object, **_: Any) -> float:
@@ -60,12 +61,42 @@ def make_config(
             num_samples=8,
             max_tokens=max_tokens,
             slots=num_prompts * 8,
+            stop_strings=(STOP,),
             pool=PoolSection(workers=1),
         ),
         algorithm=AlgorithmSection(minibatches=minibatches, epochs=epochs, optimizer=optimizer),
         reward=RewardSection(function="benchmarks.pool_runs:score"),
         trainer=TrainerSection(steps=100_000, eval_problems=1),
     )
+
+
+def log_normal_length(rng: np.random.Generator) -> int:
+    """A length before it is cut."""
+    return max(2, round(MEAN_LENGTH * math.exp(SPREAD * rng.standard_normal() - SPREAD**2 / 2)))
+
+
+class LogNormalLengths:
+    """Ends a response at a length that its first two tokens decide.
+
+    Stands in for a tokenizer's decoder: one character for each token, and `STOP` for the last.
+    """
+
+    def __call__(self, ids: np.ndarray) -> tuple[str, np.ndarray]:
+        length = log_normal_length(np.random.default_rng(ids[:2].tolist()))
+        text = "." * len(ids)
+        return text[: length - 1] + STOP + text[length:] if length <= len(ids) else text, np.arange(len(ids))
+
+
+def with_log_normal_lengths(engine: RolloutEngine) -> RolloutEngine:
+    """A JAX engine, before its first request, with responses that `LogNormalLengths` ends."""
+    assert isinstance(engine, JaxEngine)
+    engine._setup = dataclasses.replace(engine._setup, decode_text=LogNormalLengths())
+    return engine
+
+
+def make_engine(parts: EngineParts, compilation_cache: str) -> RolloutEngine:
+    """A worker's engine."""
+    return with_log_normal_lengths(worker_engine(parts, compilation_cache))
 
 
 class PoolRun(NamedTuple):
@@ -83,9 +114,7 @@ def build(config: RunConfig, engine_of: Callable[[RunConfig, Policy, int], Rollo
         engine_of: (config, policy, longest prompt) -> the engine.
     """
     policy = build_policy(config)
-    stops = range(policy.model.num_ids - policy.model.num_ids // MEAN_LENGTH, policy.model.num_ids)
-    vocabulary = dataclasses.replace(policy.vocabulary, stop_token_ids=tuple(stops))
-    policy, task = dataclasses.replace(policy, vocabulary=vocabulary), build_task(config)
+    task = build_task(config)
     prompts = build_prompts(config, task, policy.tokenizer)
     scoring = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
     engine = engine_of(config, policy, prompts.longest)
@@ -95,7 +124,7 @@ def build(config: RunConfig, engine_of: Callable[[RunConfig, Policy, int], Rollo
 
 def in_process(config: RunConfig, policy: Policy, longest: int) -> RolloutEngine:
     """The engine of the trainer's own process."""
-    return build_engine(with_engine(config, "jax"), policy, max_prompt_tokens=longest)
+    return with_log_normal_lengths(build_engine(with_engine(config, "jax"), policy, max_prompt_tokens=longest))
 
 
 def pool_of(
@@ -103,7 +132,7 @@ def pool_of(
     policy: Policy,
     longest: int,
     *,
-    make_engine: MakeEngine = worker_engine,
+    make_engine: MakeEngine = make_engine,
     limits: Limits = PATIENT,
     address: str | None = None,
 ) -> RayPool:

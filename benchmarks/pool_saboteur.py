@@ -9,9 +9,10 @@ import threading
 import time
 from collections.abc import Sequence
 
+from benchmarks.pool_runs import make_engine
 from ntl_jax.records import Request, Trajectory, Weights
 from ntl_jax.rollout import RolloutEngine
-from ntl_jax.train.engines import EngineParts, worker_engine
+from ntl_jax.train.engines import EngineParts
 
 INSIDE = ("exit", "exception", "killed in an update", "killed after results")
 """Orders."""
@@ -74,4 +75,4 @@ class Saboteur(RolloutEngine):
 
 
 def saboteur(orders: pathlib.Path, parts: EngineParts, compilation_cache: str) -> RolloutEngine:
-    return Saboteur(worker_engine(parts, compilation_cache), orders)
+    return Saboteur(make_engine(parts, compilation_cache), orders)

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from benchmarks.pool_overlap import config_of
-from benchmarks.pool_runs import MEAN_LENGTH, build, in_process, pool_of, with_engine
+from benchmarks.pool_runs import build, in_process, log_normal_length, pool_of, with_engine
 from ntl_jax.config import RunConfig
 from ntl_jax.models import batch_sharding, make_mesh
 from ntl_jax.records import Prompt, Request, Sampling, Trajectory, Version, VersionSpan, Weights
@@ -24,7 +24,7 @@ ITERATIONS = 6
 
 
 class Canned(RolloutEngine):
-    """Answers at once, with samples that were made before: tokens are random, lengths geometric and cut."""
+    """Answers at once, with samples that were made before: tokens are random, lengths log-normal and cut."""
 
     def __init__(self):
         super().__init__()
@@ -66,7 +66,7 @@ def samples(sampling: Sampling, version: Version) -> list[Trajectory]:
     """A group."""
     rng, group = np.random.default_rng(0), []
     for index in range(sampling.num_samples):
-        length = min(sampling.max_tokens, int(rng.geometric(1 / MEAN_LENGTH)))
+        length = min(sampling.max_tokens, log_normal_length(rng))
         ids = rng.integers(0, 400, length).astype(np.int32)
         log_probs, digits = (rng.standard_normal(shape).astype(np.float32) for shape in (length, (length, 10)))
         spans = (VersionSpan(0, length, version),)

@@ -6,7 +6,7 @@ Hardware:  2 CPU cores, about 2 minutes
 Expected:  held-out accuracy 56 -> 82 (seed 0), 55 -> 81 (seed 1), 46 -> 86 (seed 2), greedy, 512 problems
 
 With --config.model.path=FOLDER (or a name on the Hugging Face hub) the same run trains Qwen2, Qwen3, Llama or Mistral
-weights with their own tokenizer; then also set --config.warm_start.steps=0 and a smaller learning rate.
+weights with their own tokenizer; they need the lengths and learning rates of the commands in README.md.
 
 One-step problems with numbers to 10: every fact of + - * / is met often enough to be learned from its own samples. The
 warm start keeps its learning rate to the end and stops early, so that PPO starts where the format is written and half

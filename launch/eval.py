@@ -10,36 +10,29 @@ import argparse
 import contextlib
 import dataclasses
 import datetime
+import functools
 import json
 import pathlib
 import re
 import sys
 from collections.abc import Sequence
 
+from ntl_jax.command_line import Once, announce, check_unused, given_path, parse_once
 from ntl_jax.config import ModelSection, RolloutSection, RunConfig, holds_run, printable, read_escapes, stored_config
 from ntl_jax.config.serialization import AnySection
 
 MODEL_DEFAULTS = RunConfig(rollout=RolloutSection(max_tokens=512))
 """Defaults for a Hugging Face model: long responses, which GSM8K's solutions need."""
+OPTIONS = {
+    "data": "data.eval", "problems": "trainer.eval_problems", "samples": "trainer.eval_samples",
+    "temperature": "trainer.eval_temperature", "top_p": "trainer.eval_top_p", "max_tokens": "rollout.max_tokens",
+    "template": "data.template", "engine": "rollout.engine", "mesh": "model.mesh",
+}  # fmt: skip
+"""The settings that the options change."""
 SOURCE = "RUN_OR_MODEL"
 TEMPLATE_HELP = (
     r"the prompt; {question} is replaced by the problem's text, \n \t \r \\ are escapes as in launch/train.py"
 )
-
-
-OPTIONS = {
-    "model.path": "source",
-    "data.eval": "data",
-    "data.template": "template",
-    "trainer.eval_problems": "problems",
-    "trainer.eval_samples": "samples",
-    "trainer.eval_temperature": "temperature",
-    "trainer.eval_top_p": "top_p",
-    "rollout.max_tokens": "max_tokens",
-    "rollout.engine": "engine",
-    "model.mesh": "mesh",
-}
-"""Settings of a run, and the arguments of this command that set them."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -48,11 +41,11 @@ def main(argv: Sequence[str]) -> int:
     Returns:
         The exit code: 0 done, 1 with a message.
     """
-    args = _parser().parse_args(argv)
+    args = parse_once(_parser(), argv)
     try:
         print(printable(f"written to {evaluate(args)}"))
     except (ValueError, OSError) as error:
-        print(f"error: {printable(_with_options(str(error), args))}", file=sys.stderr)
+        print(f"error: {printable(_with_options(str(error), args.source))}", file=sys.stderr)
         return 1
     return 0
 
@@ -61,35 +54,43 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     """Evaluates, prints, writes; returns the folder.
 
     Raises:
-        ValueError: for a source that is neither a run nor a model, a run without a checkpoint, or wrong settings.
+        ValueError: for a source that is neither a run nor a model, a run without a checkpoint, an output folder that
+            is in use, or wrong settings.
     """
     is_run = holds_run(pathlib.Path(args.source))
+    if args.checkpoint is not None and not is_run:
+        raise ValueError(
+            f"--checkpoint={args.checkpoint}: {args.source} is a model, and only run folders have checkpoints: leave "
+            "it out, or give the run folder"
+        )
+    check_unused(args.output, "--output")
     base = stored_config(pathlib.Path(args.source)) if is_run else _model_settings(args.source)
     config = _settings(args, base)
     config.validate(base)
+    announce(f"evaluating {args.source}")
     # Imported here: importing JAX would make --help take seconds.
     from ntl_jax.compilation_cache import keep_programs
     from ntl_jax.metrics import finite, print_comparison, print_header, write_rows, write_whole
     from ntl_jax.records import Version, Weights
-    from ntl_jax.rollout.engine import check_positions
     from ntl_jax.train.checkpoints.checkpointer import restore_policy
-    from ntl_jax.train.engines import build_engine
+    from ntl_jax.train.engines import build_engine, check_cache, check_packages
     from ntl_jax.train.evaluation import evaluation_metrics, examples
-    from ntl_jax.train.factory import build_evaluator, build_scoring, build_task
+    from ntl_jax.train.factory import build_evaluator, build_scoring, build_task, check_lengths
     from ntl_jax.train.header import describe_evaluation, describe_prompt
     from ntl_jax.train.policy import build_params, build_policy, check_checkpoint
     from ntl_jax.train.prompts import build_prompts
 
+    check_packages(config)
     keep_programs(config.trainer.compilation_cache)
-    task = build_task(config)
-    policy, name = build_policy(config), args.source
+    task, policy, name = build_task(config), build_policy(config), args.source
     if not is_run:
         check_checkpoint(config, policy)
     prompts = build_prompts(config, task, policy.tokenizer)
-    check_positions(prompts.longest, config.rollout.max_tokens, policy.model.max_positions)
+    check_lengths(config, policy, prompts)
+    check_cache(config, policy, max_prompt_tokens=prompts.longest, num_held_out=len(prompts.held_out))
     scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
     if is_run:
-        stage, step, params = restore_policy(pathlib.Path(args.source), policy.shapes(), args.checkpoint)
+        stage, step, params = restore_policy(pathlib.Path(args.source), policy.shapes(), args.checkpoint or "newest")
         name = f"{args.source} after step {step} of stage {stage}"
     else:
         params = build_params(policy, seed=config.seed)
@@ -99,6 +100,7 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
         "evaluation": describe_evaluation(config, len(prompts.held_out)),
     }
     print_header(about)
+    print("compiling and sampling", flush=True)
     with contextlib.closing(build_engine(config, policy, max_prompt_tokens=prompts.longest)) as engine:
         evaluator = build_evaluator(config, policy, prompts, engine, scorer, digits)
         evaluation = evaluator(Weights(Version(0), params))
@@ -115,10 +117,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="launch/eval.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add = parser.add_argument
-    add("source", metavar=SOURCE, type=_text, help="run folder, model folder or name on the hub")
-    add("--checkpoint", choices=("newest", "best"), default="newest", help="of a run's last stage; best: held-out")
-    add("--data", metavar="FILE", type=_text, help="whole GSM8K jsonl file instead of the run's held-out problems")
+    add = functools.partial(parser.add_argument, action=Once)
+    add("source", metavar=SOURCE, help="run folder, model folder or name on the hub")
+    add("--checkpoint", choices=("newest", "best"), help="of a run's last stage, newest by default; best: held-out")
+    add("--data", metavar="FILE", help="whole GSM8K jsonl file instead of the run's held-out problems")
     add("--problems", type=int, metavar="N", help="only the first N problems")
     add("--samples", type=int, metavar="K", help="samples per problem, besides the greedy one: mean@K, maj@K, pass@k")
     add("--temperature", type=float, metavar="X", help="of the samples")
@@ -127,23 +129,16 @@ def _parser() -> argparse.ArgumentParser:
     add("--template", metavar="TEXT", type=read_escapes, help=TEMPLATE_HELP)
     add("--engine", choices=("jax", "vllm", "pool"), help="rollout engine; default: the run's, or jax for a model")
     add("--mesh", type=int, nargs=3, metavar="N", help="devices along data, fsdp and tensor")
-    add(
-        "--output",
-        type=_folder,
-        metavar="DIR",
-        help="folder to write to; by default runs/eval-NAME-TIME",
-    )
+    add("--output", type=given_path, metavar="DIR", help="folder to write to; by default runs/eval-NAME-TIME")
     return parser
 
 
-def _text(value: str) -> str:
-    if not value.strip():
-        raise argparse.ArgumentTypeError("is empty: give a value, or leave the option out")
-    return value
-
-
-def _folder(value: str) -> pathlib.Path:
-    return pathlib.Path(_text(value))
+def _with_options(message: str, source: str) -> str:
+    """A message about settings with the names of the arguments that set them."""
+    message = message.replace(f"model.path={source!r}", f"{SOURCE}={source!r}")
+    for name, setting in OPTIONS.items():
+        message = re.sub(rf"\b{re.escape(setting)}\b", f"--{name.replace('_', '-')}", message)
+    return message
 
 
 def _model_settings(source: str) -> RunConfig:
@@ -173,16 +168,6 @@ def _settings(args: argparse.Namespace, base: RunConfig) -> RunConfig:
         # Reference solutions need not fit.
         warm_start=_changed(base.warm_start, steps=0 if base.trainer.steps else None),
     )
-
-
-def _with_options(message: str, args: argparse.Namespace) -> str:
-    """The message with the arguments that were given in place of the settings that they set."""
-    given = {setting: name for setting, name in OPTIONS.items() if getattr(args, name) is not None}
-    if holds_run(pathlib.Path(args.source)):
-        del given["model.path"]
-    names = {setting: f"--{name.replace('_', '-')}" for setting, name in given.items()} | {"model.path": SOURCE}
-    pattern = "|".join(map(re.escape, given))
-    return re.sub(rf"(?<![\w/.-])({pattern})(?=[=:, ])", lambda match: names[match[0]], message)
 
 
 def _changed(section: AnySection, **settings: object) -> AnySection:

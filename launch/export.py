@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Literal
 
+from ntl_jax.command_line import Once, announce, check_unused, given_path, parse_once
 from ntl_jax.config import printable, stored_config
 
 
@@ -25,27 +26,22 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="launch/export.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", metavar="RUN", type=_folder, help="run folder")
-    parser.add_argument("folder", metavar="DIR", type=_folder, help="folder to create")
+    parser.add_argument("run", metavar="RUN", type=given_path, help="run folder")
+    parser.add_argument("folder", metavar="DIR", type=given_path, help="folder to create")
     parser.add_argument(
         "--checkpoint",
+        action=Once,
         choices=("newest", "best"),
         default="newest",
         help="checkpoint of the run's last stage; best: by held-out accuracy",
     )
-    args = parser.parse_args(argv)
+    args = parse_once(parser, argv)
     try:
         print(printable(export(args.run, args.folder, args.checkpoint)))
     except (ValueError, OSError) as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return 1
     return 0
-
-
-def _folder(text: str) -> pathlib.Path:
-    if not text.strip():
-        raise argparse.ArgumentTypeError("is empty: name a folder")
-    return pathlib.Path(text)
 
 
 def export(run: pathlib.Path, folder: pathlib.Path, which: Literal["newest", "best"] = "newest") -> str:
@@ -55,6 +51,8 @@ def export(run: pathlib.Path, folder: pathlib.Path, which: Literal["newest", "be
         ValueError: for a folder that holds no run, a run without a checkpoint, or a target that is not empty.
     """
     config = stored_config(run)
+    check_unused(folder, "DIR")
+    announce(f"exporting {run}")
     # Imported here: importing JAX would make --help take seconds.
     from flax import nnx
 

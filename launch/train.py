@@ -5,20 +5,21 @@ Resume a run with --workdir=DIR --resume; it keeps its settings and data. Only t
 model.scan_layers changed.
 """
 
-import argparse
+import contextlib
 import dataclasses
 import datetime
 import difflib
+import io
 import pathlib
-import runpy
 import shlex
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Annotated
 
 import tyro
 
+from ntl_jax.command_line import SWITCH, announce, given_options, read_config, unreadable_value
 from ntl_jax.config import (
     CONFIG_FILE,
     RunConfig,
@@ -29,6 +30,7 @@ from ntl_jax.config import (
     stored_config,
     write_escapes,
 )
+from ntl_jax.config.serialization import leaves
 from ntl_jax.host_memory import keep_freed_memory
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "configs"
@@ -69,6 +71,7 @@ def main(argv: Sequence[str]) -> int:
     except ValueError as error:
         return _fail(error, code=2)
     assert args.workdir is not None
+    announce(f"{args.config.name}: starting, run folder {args.workdir}")
     # Imported here: importing JAX would make --help take seconds.
     from ntl_jax.train import NonFiniteError, RewardError, Terminated, WorkersLostError, run
 
@@ -96,28 +99,20 @@ def parse_args(argv: Sequence[str]) -> Args:
     """Reads the command line: the named configuration with its overrides, checked, and the run folder.
 
     Raises:
-        ValueError: for an unusable configuration, combination of settings or folder.
-        SystemExit: after a message, for options that do not exist or values that cannot be read; after ``--help``.
+        ValueError: for options that do not exist, values that cannot be read, and an unusable configuration,
+            combination of settings or folder.
+        SystemExit: after ``--help``.
     """
-    peek = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
-    peek.add_argument("--config", nargs="?")
-    peek.add_argument("--workdir", nargs="?")
-    peek.add_argument("--resume", action="store_true")
-    first, rest = peek.parse_known_args(argv)
-    given = _given_options(rest)
-    if first.workdir is not None and not first.workdir.strip():
-        raise ValueError("--workdir= is empty: name a folder, or leave it out for runs/NAME-TIME")
-    stored = _stored_config(first.workdir) if first.resume else None
-    if first.config:
-        base = load_config(first.config)
-    elif stored is not None or {"-h", "--help"} & set(rest):
+    given = given_options(argv, _kinds())
+    workdir = pathlib.Path(given["--workdir"][0]) if given.get("--workdir") else None
+    stored = _stored_config(workdir) if "--resume" in given else None
+    if given.get("--config"):
+        base = load_config(given["--config"][0])
+    elif stored is not None or {"-h", "--help"} & set(argv):
         base = stored or RunConfig()
     else:
         raise ValueError(f"--config=NAME is missing: {_available()}")
-    with _values():
-        args = tyro.cli(
-            Args, args=argv, default=Args(base), prog="launch/train.py", description=__doc__, use_underscores=True
-        )
+    args = _parsed(argv, base, given)
     args = dataclasses.replace(args, config=_read_texts(args.config, given))
     args.config.validate(base)
     for flag in ("allow_changed_schedule", "allow_changed_data"):
@@ -136,7 +131,9 @@ def parse_args(argv: Sequence[str]) -> Args:
 
 
 def _check_is_free(folder: pathlib.Path) -> None:
-    """Raises for a file, and for a folder with files that no run has written."""
+    """Raises for a blank name, a file, and a folder with files that no run has written."""
+    if not str(folder).strip():
+        raise ValueError(f"--workdir={str(folder)!r} is blank: name a folder, or leave it out for runs/NAME-TIME")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--workdir={folder} is a file: name a new or an empty folder")
     foreign = sorted(path.name for path in folder.glob("*") if path.name != ERROR_FILE and path.name[0] != ".")
@@ -155,18 +152,11 @@ def load_config(name: str) -> RunConfig:
     """
     path = pathlib.Path(name) if name.endswith(".py") else CONFIGS / f"{name}.py"
     if not path.is_file():
-        near = difflib.get_close_matches(name, _names(), n=1, cutoff=0.3)
+        own = f"{name}.py" if pathlib.Path(f"{name}.py").is_file() else None
+        near = [own] if own else difflib.get_close_matches(pathlib.Path(name).stem, _names(), n=1, cutoff=0.3)
         hint = f"did you mean --config={near[0]}? " if near else ""
         raise ValueError(f"--config={name}: there is no {path}; {hint}{_available()}")
-    get_config = runpy.run_path(str(path)).get("get_config")
-    config = get_config() if callable(get_config) else None
-    if not isinstance(config, RunConfig):
-        raise ValueError(f"{path} must define get_config() that returns a RunConfig, see {CONFIGS / 'gsm8k_ntl.py'}")
-    try:
-        config.validate()
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    return config
+    return read_config(path, example=CONFIGS / "gsm8k_ntl.py")
 
 
 def _names() -> list[str]:
@@ -177,31 +167,26 @@ def _available() -> str:
     return f"configs/ has {', '.join(_names())}; the path of a .py file works too"
 
 
-def _given_options(words: Sequence[str]) -> list[str]:
-    """The names of the options on a command line; raises for unknown ones and for repeated ones with several values."""
-    settings = {f"--config.{name}": value for name, value in flatten(RunConfig()).items()}
-    known = (
-        settings.keys()
-        | {"--config", "--help"}
-        | {f"--{field.name}" for field in dataclasses.fields(Args) if field.name != "name"}
-    )
-    names = [word.split("=")[0].replace("-", "_").replace("__", "--", 1) for word in words if word.startswith("--")]
-    for name in names:
-        if isinstance(settings.get(name), tuple) and names.count(name) > 1:
-            raise ValueError(
-                f"{name} is given {names.count(name)} times: give all values after one {name}, as in {name} A B"
+def _kinds() -> dict[str, object]:
+    """The annotations of all options."""
+    settings: dict[str, object] = {f"--config.{leaf.path}": leaf.kind for leaf in leaves(RunConfig())}
+    switches = dict.fromkeys(("--help", "--resume", "--allow_changed_schedule", "--allow_changed_data"), SWITCH)
+    return settings | switches | {"--config": str, "--workdir": pathlib.Path}
+
+
+def _parsed(argv: Sequence[str], base: RunConfig, given: Mapping[str, Sequence[str]]) -> Args:
+    with contextlib.redirect_stderr(io.StringIO()) as shown, _values():
+        try:
+            return tyro.cli(
+                Args, args=argv, default=Args(base), prog="launch/train.py", description=__doc__, use_underscores=True
             )
-        if name not in known:
-            same_field = [
-                right for right in sorted(known) if right.split(".")[-1] == name.removeprefix("--").split(".")[-1]
-            ]
-            near = same_field or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else "--help lists all options"
-            raise ValueError(f"there is no option {name}: {hint}")
-    return names
+        except SystemExit as end:
+            if not end.code:  # after --help
+                raise
+    raise ValueError(unreadable_value(shown.getvalue(), given, _kinds()))
 
 
-def _read_texts(config: RunConfig, given: Sequence[str]) -> RunConfig:
+def _read_texts(config: RunConfig, given: Container[str]) -> RunConfig:
     """The configuration with escapes interpreted in texts that were given as options."""
     data, rollout = config.data, config.rollout
     if "--config.data.template" in given:
@@ -241,10 +226,10 @@ def _values() -> tyro.constructors.ConstructorRegistry:
     return registry
 
 
-def _stored_config(workdir: str | None) -> RunConfig:
+def _stored_config(workdir: pathlib.Path | None) -> RunConfig:
     if workdir is None:
         raise ValueError("--resume needs --workdir=DIR, the folder of the run to continue")
-    return stored_config(pathlib.Path(workdir))
+    return stored_config(workdir)
 
 
 def _check_same_run(given: RunConfig, stored: RunConfig) -> None:

@@ -12,15 +12,16 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = {
-    "config": 0, "numerals": 0, "host_memory": 0, "compilation_cache": 0, "records": 1, "ops": 1, "losses": 2,
-    "models": 3, "data": 3, "rewards": 3, "metrics": 3, "tasks": 4, "rollout": 4, "rows": 4, "experience": 5,
-    "update": 5, "train": 6,
+    "config": 0, "numerals": 0, "host_memory": 0, "compilation_cache": 0, "reward_calls": 0, "command_line": 1,
+    "records": 1, "ops": 1, "losses": 2, "models": 3, "data": 3, "rewards": 3, "metrics": 3, "tasks": 4, "rollout": 4,
+    "rows": 4, "experience": 5, "update": 5, "train": 6,
 }  # fmt: skip
 MOST_FILES = 10
 """Of a folder, without its ``__init__``."""
 LIGHT = {"jax", "numpy", "jaxtyping"}
 ONLY_THESE = {
-    "config": set[str](), "host_memory": set[str](), "compilation_cache": {"jax", "filelock"}, "records": LIGHT,
+    "config": set[str](), "host_memory": set[str](), "command_line": set[str](),
+    "compilation_cache": {"jax", "filelock"}, "reward_calls": {"numpy"}, "records": LIGHT,
     "numerals": LIGHT, "ops": LIGHT, "losses": LIGHT,
 }  # fmt: skip
 ONLY_FROM = {"losses": {"ops", "numerals"}}
@@ -28,15 +29,19 @@ OWNERS = {
     "ray": "rollout", "vllm": "rollout", "datasets": "data", "wandb": "metrics", "mlflow": "metrics",
     "tensorboard": "metrics",
 }  # fmt: skip
-# Checking a user's reward function against its call, and catching what it raises, happen here and nowhere else.
-USER_CODE = "ntl_jax/rewards/"
+# Checking a user's reward function against its call, and catching what it or a configuration file of the user's own
+# raises, happen here and nowhere else.
+USER_CODE = ("ntl_jax/reward_calls/", "ntl_jax/command_line.py")
 WITHOUT_OWN_TEST = {
     "ntl_jax/numerals/tokenizer.py": "protocols without code",
     "ntl_jax/ops/head_walk.py": "the loops of vocab_head, tested as vocab_head",
-    "ntl_jax/host_memory.py": "its effect is on the allocator of the process, once and for all",
+    "ntl_jax/host_memory.py": "what it asks and tells the operating system, for the process, once and for all",
     "ntl_jax/metrics/trackers/mlflow_tracker.py": "in test_tracker.py, where the package is installed",
     "ntl_jax/metrics/trackers/tensorboard_tracker.py": "in test_tracker.py, where the package is installed",
     "ntl_jax/metrics/trackers/wandb_tracker.py": "in test_tracker.py, where the package is installed",
+    "ntl_jax/reward_calls/service.py": "runs in processes of the workers: in test_reward_function.py",
+    "ntl_jax/reward_calls/worker.py": "in test_reward_function.py, with real processes",
+    "ntl_jax/reward_calls/workers.py": "in test_reward_function.py, with real processes",
     "ntl_jax/rollout/vllm/weight_transfer.py": "runs inside vLLM alone: in test_engine.py, with a real one",
 }  # fmt: skip
 """Modules that need no test file of the same path, with the reason."""

@@ -13,8 +13,6 @@ from ntl_jax.config.ntl import NTLSection, RewardSection
 from ntl_jax.config.setting import FRACTION, SHARE, Range, above, at_least, includes, or_none, positive, setting, when
 from ntl_jax.config.validation import find_problems
 
-LONGEST_NAME = 200
-"""Bytes of a run's name: file systems take 255, and a time follows."""
 _FROM_SCRATCH = when("model.path", None)
 _GENERATED = when("data.train", None)
 _POOL = when("rollout.engine", "pool")
@@ -36,14 +34,12 @@ _TIERS: Range[tuple[int, ...]] = Range(
 )
 _TEMPLATE: Range[str] = Range("contain {question}, the place of the problem's text", lambda x: "{question}" in x)
 _FOLDER: Range[str] = Range(
-    f"be the name of a folder, up to {LONGEST_NAME} printable characters without / and \\",
-    lambda x: (
-        0 < len(x.encode(errors="replace")) <= LONGEST_NAME
-        and x.isprintable()
-        and not set(x) & set("/\\")
-        and x not in (".", "..")
-    ),
+    "be the name of a folder of 1 to 100 printable characters, without / and \\, and not . or ..",
+    lambda x: 1 <= len(x) <= 100 and x.isprintable() and not set(x) & set("/\\") and x not in (".", ".."),
 )
+MOST_PROBLEMS = 1_000_000
+"""A run makes or reads all of them, and keeps them in memory, before it starts."""
+_PROBLEMS: Range[int] = Range(f"lie in [1, {MOST_PROBLEMS:,}]", lambda x: 1 <= x <= MOST_PROBLEMS)
 
 
 def _are_indices(devices: tuple[int, ...]) -> bool:
@@ -116,7 +112,7 @@ class DataSection:
     """Generator: numbers of reasoning steps in problems, each from 1 to 4."""
     max_number: int = setting(40, at_least(5, ": below, some problems have no solution"), needs=[_GENERATED])
     """Generator: largest number in questions of tiers 1 and 2; tiers 3 and 4 go up to ten times as far."""
-    num_train: int = setting(20_000, at_least(1), needs=[_GENERATED])
+    num_train: int = setting(20_000, _PROBLEMS, needs=[_GENERATED])
     """Generator: number of training problems."""
 
 
@@ -183,7 +179,7 @@ class TrainerSection:
     """Number of PPO iterations; 0 stops after the warm start."""
     eval_every: int = setting(40, at_least(1))
     """PPO iterations between evaluations; there is always one before the first and after the last iteration."""
-    eval_problems: int | None = setting(512, or_none(at_least(1)))
+    eval_problems: int | None = setting(512, or_none(_PROBLEMS))
     """Held-out problems per evaluation (all, if the file has fewer); None: all of data.eval."""
     eval_samples: int = setting(0, at_least(0))
     """Samples per held-out problem in addition to the greedy response, for mean@k, pass@k, maj@k; 0: greedy only."""

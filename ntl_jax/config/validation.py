@@ -69,6 +69,12 @@ _COMBINATIONS: tuple[_Check, ...] = (
        or TEMPERATURES[0] <= temperature <= TEMPERATURES[1],
        (path, "rollout.engine", "rollout.pool.engine"))
       for path in ("rollout.temperature", "trainer.eval_temperature")),
+    ("leaves workers without samples: an iteration has rollout.prompts_per_step={1} prompts, and at most 1 + "
+     "rollout.max_staleness={2} iterations are in flight",
+     lambda workers, prompts, lag, engine: engine != "pool" or workers <= prompts * (1 + lag),
+     ("rollout.pool.workers", "rollout.prompts_per_step", "rollout.max_staleness", "rollout.engine")),
+    ("must not exceed trainer.steps={1}: no sample can be older", lambda lag, steps: not steps or lag <= steps,
+     ("rollout.max_staleness", "trainer.steps")),
     ("must not exceed rollout.pool.workers={1}", lambda fewest, workers: fewest <= workers,
      ("rollout.pool.min_workers", "rollout.pool.workers")),
     ("contradicts ntl.enabled={1}; leave it None", lambda use, enabled: use in (None, enabled),
@@ -93,10 +99,10 @@ def find_problems(config: Section, base: Section | None = None) -> list[str]:
     for leaf in settings:
         if not _fits(leaf.kind, leaf.value):
             problems[leaf.path] = _expected(leaf.kind, leaf.value)
-        elif isinstance(leaf.value, str) and not leaf.value.strip():
-            problems[leaf.path] = "is empty: give a value, or leave the option out"
         elif leaf.allowed is not None and not leaf.allowed.holds(leaf.value):
             problems[leaf.path] = f"must {leaf.allowed.words}"
+        elif isinstance(leaf.value, str) and not leaf.value.strip():
+            problems[leaf.path] = "is empty: give a value, or leave the option out"
     sound = {leaf.path: leaf.value for leaf in settings if leaf.path not in problems}
     defaults = flatten(type(config)())
     stands = defaults if base is None else flatten(base)

@@ -6,7 +6,8 @@ Requests of an iteration may be submitted long before its samples are collected.
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -112,7 +113,7 @@ class Collector:
         # Prompts that teach come first; the sort is stable, so the order is otherwise kept.
         chosen = np.argsort(~found, kind="stable")[: self._num_prompts]
         of_samples = chosen[:, None] * self._sampling.num_samples + np.arange(self._sampling.num_samples)
-        scored = calls[0] if len(calls) == 1 and found.all() else join_scored(calls, of_samples.ravel())
+        scored = join_scored(calls, of_samples.ravel())
         learned = np.repeat(found[chosen], self._sampling.num_samples)
         metrics = {}
         if self._algorithm.dynamic_sampling:
@@ -185,22 +186,39 @@ class Collector:
         seed = int(np.random.SeedSequence([self._seed, STREAM, iteration, call]).generate_state(1)[0])
         self._engine.submit([Request(prompt, sampling, seed) for prompt in prompts])
 
-    def _take(self, prompts: Sequence[Prompt]) -> list[Trajectory]:
-        """Waits for the groups of these prompts, and returns them in their order; others that arrive are kept."""
-        while any(prompt.draw not in self._arrived for prompt in prompts):
+    def _arrivals(self, prompts: Sequence[Prompt]) -> Iterator[list[Prompt]]:
+        """Waits for the groups of these prompts; gives the prompts whose groups have arrived since the last time."""
+        missing = list(prompts)
+        while missing:
+            if arrived := [prompt for prompt in missing if prompt.draw in self._arrived]:
+                missing = [prompt for prompt in missing if prompt.draw not in self._arrived]
+                yield arrived
+                continue
             assert self._engine.unfinished, "a request was never submitted, or the engine lost it"
             self._arrived |= {group[0].draw: group for group in self._engine.step()}
-        return [trajectory for prompt in prompts for trajectory in self._arrived.pop(prompt.draw)]
 
     def _scored(
         self, prompts: Sequence[Prompt], sampling: Sampling, policy: Params, iteration: int, clock: Clock
     ) -> Scored:
-        """The samples of submitted prompts, scored."""
-        trajectories: Sequence[Trajectory] = self._take(prompts)
-        clock.lap("gen")
-        asked = [prompt for prompt in prompts for _ in range(sampling.num_samples)]
-        trajectories = self._digits(policy, asked, trajectories, sampling.temperature or 1.0)
-        scored = self._scorer(asked, trajectories, reward_temperature(self._ntl, iteration))
+        """The samples of submitted prompts: scoring begins as they arrive, while the engine samples others.
+
+        Where the trainer's forward pass fills in digits, it waits for all, so that its rows have one shape.
+        """
+        temperature, tau = sampling.temperature or 1.0, reward_temperature(self._ntl, iteration)
+        place = {prompt.draw: i for i, prompt in enumerate(prompts)}
+        parts: list[Callable[[], Scored]] = []
+        order: list[int] = []
+        arrivals = self._arrivals(prompts)
+        for arrived in [list(itertools.chain(*arrivals))] if self._digits.passes else arrivals:
+            clock.lap("gen")
+            trajectories = [trajectory for prompt in arrived for trajectory in self._arrived[prompt.draw]]
+            asked = [prompt for prompt in arrived for _ in range(sampling.num_samples)]
+            order += [place[prompt.draw] for prompt in asked]
+            parts.append(self._scorer.begin(asked, self._digits(policy, asked, trajectories, temperature), tau))
+            clock.lap("reward")
+        scored = join_scored([part() for part in parts], np.argsort(order, kind="stable"))
+        for prompt in prompts:  # until here they are kept: a checkpoint holds what has arrived
+            del self._arrived[prompt.draw]
         clock.lap("reward")
         return scored
 

@@ -41,6 +41,7 @@ class Reader:
 
     def __init__(self, section: NTLSection, task: Task, tokenizer: Tokenizer, table: NumberTable):
         self._section, self._task, self._tokenizer, self._table = section, task, tokenizer, table
+        self.kind = table.kind
         self._decode = TokenDecoder(tokenizer)
         self._token_values = np.asarray(table.token_values)
 

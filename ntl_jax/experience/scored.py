@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from ntl_jax.experience.reader import Reading
 from ntl_jax.records import NTLInfo, Prompt, Trajectory
-from ntl_jax.rewards import RewardOutcome
+from ntl_jax.reward_calls import RewardOutcome
 
 Sample = TypeVar("Sample")
 
@@ -62,6 +62,8 @@ def join_scored(parts: Sequence[Scored], rows: Int[np.ndarray, "B"]) -> Scored:
         samples = [sample for part in by_part for sample in part]
         return [samples[i] for i in rows]
 
+    if len(parts) == 1 and np.array_equal(rows, np.arange(len(parts[0].trajectories))):
+        return parts[0]
     starts = np.cumsum([0, *(len(part.trajectories) for part in parts)])
     reasons = {start + i: why for start, part in zip(starts, parts, strict=False) for i, why in part.fallbacks.items()}
     infos = [part.ntl_info for part in parts if part.ntl_info is not None]

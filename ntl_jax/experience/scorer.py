@@ -2,17 +2,18 @@
 """From trajectories to scores, on the host: texts, true digits, the NTL record, rewards."""
 
 import logging
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 
 import numpy as np
+from jaxtyping import Int
 
 from ntl_jax.config import NTLSection, RewardSection, parse_schedule
 from ntl_jax.experience.digits.ntl_info import blank_labels, build_ntl_info, confidence_ntl_info, number_ntl_info
 from ntl_jax.experience.reader import Reader, Reading
 from ntl_jax.experience.scored import Scored
 from ntl_jax.numerals import DigitLabels
-from ntl_jax.records import NTLInfo, Prompt, Trajectory
-from ntl_jax.rewards import CALL, EXTRAS, JUDGED, RewardFunction, RewardOutcome
+from ntl_jax.records import NTLInfo, NumberReadings, Prompt, Trajectory, Version, VersionSpan
+from ntl_jax.reward_calls import CALL, EXTRAS, JUDGED, RewardFunction, RewardOutcome
 from ntl_jax.tasks import Task
 
 LOGGER = logging.getLogger("ntl")
@@ -58,16 +59,57 @@ class Scorer:
             "ntl_bonus_weight": reward.ntl_bonus_weight,
         }
         function = reward.function or task.default_reward(ntl=self._passes)
-        self.reward = RewardFunction(function, offered=EXTRAS if self._passes else JUDGED)
+        limits = {"timeout_s": reward.timeout_s, "num_workers": reward.workers}
+        self.reward = RewardFunction(function, offered=EXTRAS if self._passes else JUDGED, **limits)
         self._plain = RewardFunction(PLAIN, offered=JUDGED)
 
+    def try_out(self, prompt: Prompt, solution_ids: Int[np.ndarray, "T"]) -> None:
+        """Calls a function of the user's own once, with a reference solution whose digits are all equally likely.
+
+        Raises:
+            ValueError: if it returns no score.
+        """
+        if self.reward.is_own:
+            return
+        length, of_digits = len(solution_ids), self._read.kind == "digits"
+        nothing = np.zeros(length, np.float32)
+        solution = Trajectory(
+            prompt_index=prompt.index,
+            sample_index=0,
+            prompt_ids=prompt.ids,
+            response_ids=solution_ids,
+            rollout_log_probs=nothing,
+            digit_log_probs=np.full((length, 10), np.log(0.1), np.float32) if of_digits else None,
+            number_readings=None if of_digits else NumberReadings(*[nothing] * len(NumberReadings._fields)),
+            finish_reason="stop",
+            versions=(VersionSpan(0, length, Version(0)),),
+            draw=prompt.draw,
+        )
+        (outcome,) = self([prompt], [solution], self._ntl.temperature).outcomes
+        if outcome.error is not None:
+            raise ValueError(
+                f"reward.function={self.reward.spec!r}: a trial call with the reference solution of problem "
+                f"{prompt.index} returned no score: {outcome.error.strip().splitlines()[-1]}"
+            ) from RuntimeError(outcome.error)
+
+    def close(self) -> None:
+        """Ends the reward function's processes."""
+        self.reward.close()
+
     def __call__(self, prompts: Sequence[Prompt], trajectories: Sequence[Trajectory], tau: float) -> Scored:
-        """Scores samples.
+        """Scores samples: `begin`, and waits for the scores."""
+        return self.begin(prompts, trajectories, tau)()
+
+    def begin(self, prompts: Sequence[Prompt], trajectories: Sequence[Trajectory], tau: float) -> Callable[[], Scored]:
+        """Reads samples and has them scored, while the caller goes on.
 
         Args:
             prompts: one per trajectory.
             trajectories: the samples, with digit log-probs.
             tau: the reward's temperature.
+
+        Returns:
+            A function that waits for the scores.
 
         Raises:
             ExtractionError: if a record cannot be built and ``ntl.fallback_on_error`` is off.
@@ -76,9 +118,14 @@ class Scorer:
         ntl_info, fallbacks = self._record(trajectories, readings) if self._ntl.enabled else (None, {})
         calls = [self._call(*sample, ntl_info, tau) for sample in enumerate(zip(prompts, readings, strict=True))]
         lost = {row for row, t in enumerate(trajectories) if t.finish_reason == "lost"}
-        outcomes = self._rewards(calls, fallbacks, lost)
-        errors = [(p.index, o.error) for p, o in zip(prompts, outcomes, strict=True) if o.error is not None]
-        return Scored(prompts, trajectories, readings, ntl_info, outcomes, tau, fallbacks, errors)
+        rewards = self._rewards(calls, fallbacks, lost)
+
+        def scored() -> Scored:
+            outcomes = rewards()
+            errors = [(p.index, o.error) for p, o in zip(prompts, outcomes, strict=True) if o.error is not None]
+            return Scored(prompts, trajectories, readings, ntl_info, outcomes, tau, fallbacks, errors)
+
+        return scored
 
     def _record(
         self, trajectories: Sequence[Trajectory], readings: Sequence[Reading]
@@ -149,12 +196,17 @@ class Scorer:
 
     def _rewards(
         self, calls: Sequence[Mapping[str, object]], fallbacks: Mapping[int, str], lost: Set[int]
-    ) -> list[RewardOutcome]:
+    ) -> Callable[[], list[RewardOutcome]]:
         """The reward function's outcomes; if it uses records, a row without one is scored by exact match."""
         plain = set(fallbacks) if "ntl_info" in self.reward.takes else set()
-        outcomes = iter(self.reward([call for i, call in enumerate(calls) if i not in plain | lost]))
-        others = iter(self._plain([{name: calls[i][name] for name in (*CALL, *JUDGED)} for i in sorted(plain)]))
-        return [LOST if i in lost else next(others if i in plain else outcomes) for i in range(len(calls))]
+        waited = self.reward.begin([call for i, call in enumerate(calls) if i not in plain | lost])
+        others = self._plain([{name: calls[i][name] for name in (*CALL, *JUDGED)} for i in sorted(plain)])
+
+        def outcomes() -> list[RewardOutcome]:
+            of_reward, of_plain = iter(waited()), iter(others)
+            return [LOST if i in lost else next(of_plain if i in plain else of_reward) for i in range(len(calls))]
+
+        return outcomes
 
 
 def _or_zeros(trajectory: Trajectory) -> np.ndarray:

@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from ntl_jax.config import printable
 
+COMPILING = "compiling"
+"""Shown until the first step is done."""
 SECONDS_BETWEEN_LINES = 5.0
 """In a log: often enough to show that the run is alive, rarely enough to read."""
 
@@ -68,7 +70,8 @@ class ProgressView:
         ...     view.update(1, {"reward": 0.25, "tokens/s": 12345.6})
         ...     view.update(2, {"reward": 0.5, "tokens/s": 12000.0})
         >>> print(log.file.getvalue())
-        ppo   1/2   ...   reward 0.25   tokens/s 12,346
+        ppo   0/2   compiling
+        ppo   1/2   0:00 gone   reward 0.25   tokens/s 12,346
         ppo   2/2   ...   reward 0.5   tokens/s 12,000
     """
 
@@ -97,37 +100,41 @@ class ProgressView:
             TextColumn("[bold cyan]{task.description}"),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[times]}"),
             TextColumn("{task.fields[metrics]}"),
             console=self._console,
         )
-        self._task = self._bars.add_task(title, total=total, completed=start, metrics="")
+        self._task = self._bars.add_task(title, total=total, completed=start, times=COMPILING, metrics="")
 
     def update(self, step: int, metrics: Mapping[str, float]) -> None:
         """Shows that ``step`` steps are done, and the step's metrics."""
         text = "   ".join(f"{name} {_short(value)}" for name, value in metrics.items())
-        self._bars.update(self._task, completed=step, metrics=text)
         now = self._clock()
         self._first = self._first or (step, now)
+        times = ", ".join([f"{_minutes(now - self._began)} gone", *self._time_left(step, now)])
+        self._bars.update(self._task, completed=step, times=times, metrics=text)
         ends = step in (self._start + 1, self._total)
         if not self._console.is_terminal and (ends or now - self._last_line >= SECONDS_BETWEEN_LINES):
-            left = self._seconds_left(step, now)
-            times = f"{_minutes(now - self._began)} gone, {_minutes(left)} left"
-            self._console.print(
-                f"{self._title}   {step}/{self._total}   {times}   {text}", soft_wrap=True, markup=False
-            )
+            self._print(step, f"{times}   {text}")
             self._last_line = now
 
-    def _seconds_left(self, step: int, now: float) -> float:
-        """Estimated from the pace after the first update, which compiles; until the second update, from the first."""
-        first_step, first_time = self._first or (step, now)
-        pace = (now - first_time) / (step - first_step) if step > first_step else now - self._began
-        return pace * (self._total - step)
+    def _print(self, step: int, text: str) -> None:
+        self._console.print(f"{self._title}   {step}/{self._total}   {text}", soft_wrap=True, markup=False)
+
+    def _time_left(self, step: int, now: float) -> list[str]:
+        """Estimated from the pace after the first update, which compiles; unknown until the second."""
+        assert self._first is not None
+        first_step, first_time = self._first
+        if step == first_step < self._total:
+            return []
+        pace = (now - first_time) / max(1, step - first_step)
+        return [f"{_minutes(pace * (self._total - step))} left"]
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._bars.start()
+        elif self._start < self._total:
+            self._print(self._start, COMPILING)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -49,7 +49,8 @@ METRICS = {
     "critic/score/mean": "mean reward of the samples",
     "critic/score/max": "largest reward",
     "critic/score/min": "smallest reward",
-    "reward/": "mean of a key that the reward function returns in addition to the score",
+    "reward/": "mean of a key that the reward function returns in addition to the score; reward/function/KEY if the "
+    "key has the name of a metric below",
     "reward/accuracy": "fraction of samples whose extracted answer is right",
     "reward/dropped": "samples left out of the update because their reward raised, hung or was not a number",
     "reward/overlong_penalty": "mean length penalty added to rewards, at most 0",

@@ -106,6 +106,15 @@ class ModelConfig:
         return self.num_tokens or self.vocab_size
 
     @property
+    def num_params(self) -> int:
+        """Number of parameters, without making a decoder: at any size it takes no time and no memory."""
+        width, heads, kv_heads = self.width, self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
+        layer = 2 * width * (heads + kv_heads) + 3 * width * self.feed_forward + 2 * width
+        layer += self.qkv_bias * (heads + 2 * kv_heads) + self.qk_norm * 2 * self.head_dim
+        embeddings = (1 if self.tie_embeddings else 2) * self.vocab_size * width
+        return embeddings + self.num_layers * layer + width
+
+    @property
     def qkv_bias(self) -> bool:
         return ARCHITECTURES[self.architecture].qkv_bias
 

@@ -13,6 +13,7 @@ from jax.sharding import PartitionSpec as P
 from jax.tree_util import KeyPath
 from jaxtyping import PyTree
 
+from ntl_jax.host_memory import machine_bytes
 from ntl_jax.models.parameters import LAYERS, PARAMETERS, TABLE_NAME, leaf_name, parameter_at, unknown
 
 MESH_AXES = ("data", "fsdp", "tensor")
@@ -75,6 +76,14 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 def num_row_shards(mesh: Mesh) -> int:
     """Number of shards of a batch's rows."""
     return mesh.shape["data"] * mesh.shape["fsdp"]
+
+
+def free_bytes(mesh: Mesh) -> int:
+    """Total free memory of the mesh's devices; on CPU, which reports no limit, the machine's memory."""
+    stats = [device.memory_stats() for device in mesh.local_devices]
+    if any(s is None or "bytes_limit" not in s for s in stats):
+        return machine_bytes()
+    return sum(s["bytes_limit"] - s["bytes_in_use"] for s in stats if s is not None)
 
 
 def shardings(tree: PyTree, mesh: Mesh, rules: Rules = RULES) -> PyTree[NamedSharding]:

@@ -1,6 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rewards: text and digit probabilities in, numbers out."""
+"""Rewards: text and digit probabilities in, numbers out; and the protocol by which they are called."""
 
+from ntl_jax.reward_calls import (
+    CALL,
+    EXTRAS,
+    JUDGED,
+    RewardError,
+    RewardFunction,
+    RewardOutcome,
+    load_reward,
+    needs_numbers,
+)
 from ntl_jax.rewards.answers import extract_answer, is_correct
 from ntl_jax.rewards.bonuses import (
     compute_confidence_reward,
@@ -17,13 +27,12 @@ from ntl_jax.rewards.final_answer import (
     find_final_answer_positions,
 )
 from ntl_jax.rewards.functions import compute_full_ntl_reward, exact_match, ntl_gated_reward, ntl_reward
-from ntl_jax.rewards.protocol import CALL, EXTRAS, JUDGED, load_reward, needs_numbers
-from ntl_jax.rewards.runner import RewardFunction, RewardOutcome
 
 __all__ = [
     "CALL",
     "EXTRAS",
     "JUDGED",
+    "RewardError",
     "RewardFunction",
     "RewardOutcome",
     "calculate_final_answer_confidence",

@@ -192,7 +192,12 @@ def check_prompts(prompts: Sequence[Prompt], max_prompt_tokens: int, num_ids: in
 
 
 def check_positions(
-    num_prompt_tokens: int, max_tokens: int, max_positions: int | None, *, setting: str = "max_tokens"
+    num_prompt_tokens: int,
+    max_tokens: int,
+    max_positions: int | None,
+    *,
+    setting: str = "max_tokens",
+    prompt_setting: str = "max_prompt_tokens",
 ) -> None:
     """Raises unless a prompt and its response fit into the positions that the policy supports.
 
@@ -200,7 +205,7 @@ def check_positions(
         num_prompt_tokens: length of the longest prompt.
         max_tokens: length of the longest response.
         max_positions: ``ModelConfig.max_positions``; None: no bound.
-        setting: name of the setting that limits the response.
+        setting, prompt_setting: what limits the response and the prompt, as the message names them.
 
     Raises:
         ValueError: if prompt and response together exceed the positions.
@@ -216,7 +221,7 @@ def check_positions(
     total = num_prompt_tokens + max_tokens
     if max_positions is not None and total > max_positions:
         room = max_positions - num_prompt_tokens
-        remedy = f"{setting} to {room} or less, or max_prompt_tokens" if room > 0 else "max_prompt_tokens"
+        remedy = f"{setting} to {room} or less, or {prompt_setting}" if room > 0 else prompt_setting
         raise ValueError(
             f"a prompt of {num_prompt_tokens} tokens with a response of up to {max_tokens} takes {total} positions, "
             f"but the policy has {max_positions}: lower {remedy}"

@@ -71,7 +71,9 @@ class Gsm8k(Task):
             try:
                 self._loaded[split] = load_gsm8k(path, on_bad_row=on_bad_row, numeric=numeric)
             except (ValueError, OSError) as error:
-                raise ValueError(f"{_SETTINGS[split]}: {error}") from error
+                what = str(error).removeprefix(str(path))
+                colon = ": " if what == str(error) else ""
+                raise ValueError(f"{_SETTINGS[split]}={path}{colon}{what}") from error
 
     @property
     def markers(self) -> AnswerMarkers:
@@ -127,7 +129,7 @@ def load_gsm8k(
         raise ValueError(f"{path} {_instead_of_file(file)}: give a jsonl file whose rows hold `question` and `answer`")
     content = file.read_bytes()
     if kind := other_kind(content):
-        raise ValueError(f"{file} {kind}; it must hold one JSON object a line, with `question` and `answer`")
+        raise ValueError(f"{path} {kind}; it must hold one JSON object a line, with `question` and `answer`")
     problems, faults = [], []
     for i, line in enumerate(content.split(b"\n")):
         if not line.strip():
@@ -139,7 +141,7 @@ def load_gsm8k(
             faults.append((f"{file}:{i + 1}", row))
     check_faults(faults, len(problems), on_bad_row)
     if not problems:
-        raise ValueError(f"{file} is empty: it must hold one JSON object a line, with `question` and `answer`")
+        raise ValueError(f"{path} is empty: it must hold one JSON object a line, with `question` and `answer`")
     return problems, len(faults)
 
 

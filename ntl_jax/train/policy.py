@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Iterator, Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
@@ -24,6 +25,7 @@ from ntl_jax.models import (
     make_mesh,
     shardings,
 )
+from ntl_jax.models.sharding import free_bytes
 from ntl_jax.models.stacking import scans
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Params
@@ -74,8 +76,8 @@ def build_policy(config: RunConfig, tokenizer: Tokenizer | None = None) -> Polic
         tokenizer: used instead of ``config.data.tokenizer`` or the tokenizer of ``config.model.path``.
 
     Raises:
-        ValueError: for an unusable tokenizer, checkpoint or mesh, or a tokenizer with more ids than the checkpoint
-            embeds.
+        ValueError: for an unusable tokenizer, checkpoint or mesh, a tokenizer with more ids than the checkpoint
+            embeds, or weights that do not fit in memory.
     """
     with _given_as("model.path", config.model.path):
         checkpoint = None if config.model.path is None else hf_folder(config.model.path)
@@ -86,6 +88,8 @@ def build_policy(config: RunConfig, tokenizer: Tokenizer | None = None) -> Polic
         tokenizer = load_tokenizer(config.data.tokenizer)
     vocabulary = agree(tokenizer, checkpoint, config.rollout.stop_strings)
     model = _model(config, vocabulary.num_tokens, stored)
+    mesh = make_mesh(config.model.mesh, _training_devices(config.trainer.devices))
+    check_parameters(config, model, mesh)
     from_checkpoint = config.data.tokenizer is None and checkpoint is not None
     with _given_as(
         *(("model.path", config.model.path) if from_checkpoint else ("data.tokenizer", config.data.tokenizer))
@@ -94,7 +98,7 @@ def build_policy(config: RunConfig, tokenizer: Tokenizer | None = None) -> Polic
     return Policy(
         model=model,
         graph=abstract_decoder(model)[0],
-        mesh=make_mesh(config.model.mesh, _training_devices(config.trainer.devices)),
+        mesh=mesh,
         tokenizer=tokenizer,
         vocabulary=vocabulary,
         digits=digits,
@@ -151,6 +155,32 @@ def build_params(policy: Policy, *, seed: int) -> Params:
         scan_layers=model.scan_layers,
     )
     return nnx.state(decoder, nnx.Param)
+
+
+def check_parameters(config: RunConfig, model: ModelConfig, mesh: Mesh, *, copies: int = 1) -> None:
+    """Checks that arrays of the parameters' size fit in memory, before anything is traced, loaded or allocated.
+
+    Args:
+        config: its ``model`` section, for the message.
+        model, mesh: the policy's sizes, and where its parameters lie.
+        copies: how many such arrays there are at least, with those of the optimizer.
+
+    Raises:
+        ValueError: naming the settings that decide the size, what it takes and what is there.
+    """
+    needed = copies * model.num_params * np.dtype(jnp.dtype(model.param_dtype)).itemsize * mesh.shape["data"]
+    available = free_bytes(mesh)
+    if needed <= available:
+        return
+    names = ("num_layers", "width", "num_heads", "head_dim", "feed_forward")
+    sizes = ", ".join(f"model.{name}={getattr(config.model, name)}" for name in names)
+    what = sizes if config.model.path is None else f"model.path={config.model.path!r}"
+    remedy = "lower these sizes" if config.model.path is None else "use a smaller model"
+    arrays = "the weights" if copies == 1 else f"weights, gradients and the optimizer's state, {copies} arrays each,"
+    raise ValueError(
+        f"{what}: {arrays} of {model.num_params:,} parameters take at least {needed / 2**30:,.1f} GiB, and "
+        f"{available / 2**30:,.1f} GiB are there: {remedy}, or spread them over more devices with model.mesh"
+    )
 
 
 def _training_devices(chosen: Sequence[int]) -> Sequence[object]:

@@ -78,9 +78,9 @@ def _of_file(setting: str, path: str | None) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        if path is None or str(error).startswith(f"{setting}: "):
+        if path is None or str(error).startswith(f"{setting}="):
             raise
-        raise ValueError(f"{setting}={path!r}: {error}") from error
+        raise ValueError(f"{setting}={path}: {error}") from error
 
 
 def _problems(task: Task, split: Split, tokenizer: Tokenizer, data: DataSection) -> tuple[list[Problem], int]:

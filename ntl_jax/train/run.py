@@ -15,9 +15,10 @@ from ntl_jax.config import RunConfig, printable
 from ntl_jax.experience.scored import Scored
 from ntl_jax.experience.scorer import LOGGER
 from ntl_jax.metrics import ProgressView, check_installed, print_comparison, print_header, read_lines
+from ntl_jax.metrics.log_file import log_to_file
 from ntl_jax.rollout.engine import WorkersLostError
 from ntl_jax.train.checkpoints.resume import FINGERPRINTS, check_data, check_schedule, fingerprints, record
-from ntl_jax.train.engines import build_engine, check_ray
+from ntl_jax.train.engines import build_engine, check_packages
 from ntl_jax.train.evaluation import Evaluator, evaluation_metrics
 from ntl_jax.train.factory import (
     build_evaluator,
@@ -28,12 +29,19 @@ from ntl_jax.train.factory import (
     supervised_trainer,
     supervised_update,
 )
-from ntl_jax.train.header import describe, write_provenance
+from ntl_jax.train.header import describe, warnings, write_provenance
 from ntl_jax.train.journal.journal import Journal
 from ntl_jax.train.policy import build_params, build_policy, check_checkpoint
 from ntl_jax.train.prompts import build_prompts
 from ntl_jax.train.stages.stage import Stage
-from ntl_jax.train.stops import Terminated, Termination, noticing_sigterm, stop_if_not_finite, stop_if_unrewarded
+from ntl_jax.train.stops import (
+    Terminated,
+    Termination,
+    half_unrewarded,
+    noticing_sigterm,
+    stop_if_not_finite,
+    stop_if_unrewarded,
+)
 
 if TYPE_CHECKING:
     from ntl_jax.train.checkpoints.checkpointer import Checkpointer
@@ -79,32 +87,32 @@ def run(
             trackers that are not installed.
         NonFiniteError: for a loss or gradient that is not finite; ``non_finite.json`` in the run folder holds the
             step's metrics and prompts.
-        RewardError: when the reward function fails on every sample of a step; ``reward_errors.jsonl`` in the run folder
-            holds the traceback of every failure, including those that did not end the run.
+        RewardError: when the reward function fails on every sample of a step, or hangs again and again;
+            ``reward_errors.jsonl`` in the run folder holds every failure, including those that did not end the run.
         WorkersLostError: when a pool has lost too many workers; the stage is saved.
         Terminated: after SIGTERM, once the step is done and saved.
     """
     check_installed(config.tracking.backends)
-    check_ray(config.rollout)
+    check_packages(config)
     config.validate(base=config)
     keep_programs(config.trainer.compilation_cache)
     saved = _saved(workdir) if resume else None
     if saved is not None and not allow_changed_schedule:
         check_schedule(config, *saved)
-    task = build_task(config)
-    policy = build_policy(config)
+    task, policy = build_task(config), build_policy(config)
     check_checkpoint(config, policy)
+    prompts = build_prompts(config, task, policy.tokenizer)
+    scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
+    check_run(config, policy, prompts)
     with contextlib.ExitStack() as stack:
-        background = stack.enter_context(ThreadPoolExecutor(2))
-        # Nothing is compiled and no checkpoint read before settings, files and data are checked.
-        prompts = build_prompts(config, task, policy.tokenizer)
-        scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
-        check_run(config, policy, prompts)
-        drawn = background.submit(build_params, policy, seed=config.seed) if policy.checkpoint is None else None
+        stack.callback(scorer.close)
+        scorer.try_out(*prompts.examples[0])
+        background = stack.enter_context(ThreadPoolExecutor(2))  # everything is checked: from here on XLA compiles
+        drawn = background.submit(build_params, policy, seed=config.seed)
         update = supervised_update(config, policy, prompts) if config.warm_start.steps else None
         if update is not None and (saved is None or saved[0] == "warm_start"):
             update.compile_ahead(background)
-        params = build_params(policy, seed=config.seed) if drawn is None else drawn.result()
+        params = drawn.result()
         data = fingerprints(policy, params, prompts, scorer.reward)
         if saved is not None and not allow_changed_data:
             check_data(config, data, saved[1])
@@ -114,12 +122,14 @@ def run(
         write_provenance(config, workdir)
         console = Console(highlight=False)
         print_header(describe(config, policy, prompts, scorer.reward.spec, workdir), console=console)
+        for warning in warnings(config, prompts):
+            console.print(f"warning: {warning}", style="yellow", soft_wrap=True, markup=False)
         if saved is not None and FINGERPRINTS not in saved[1]:
             console.print("the newest checkpoint has no fingerprints: the data are not checked for changes")
         evaluate = build_evaluator(config, policy, prompts, engine, scorer, digits)
         if config.ntl.debug_mode:
-            stack.enter_context(_log_file(LOGGER, workdir / "ntl_debug.log"))
-        stack.enter_context(_log_file(logging.getLogger("ntl_jax.pool"), workdir / "pool.log"))
+            stack.enter_context(log_to_file(LOGGER, workdir / "ntl_debug.log"))
+        stack.enter_context(log_to_file(logging.getLogger("ntl_jax.pool"), workdir / "pool.log"))
         journal, termination = stack.enter_context(Journal(config, workdir)), stack.enter_context(noticing_sigterm())
         driver = Driver(config, workdir, journal, termination, console, evaluate=evaluate, data=data, resume=resume)
         if update is not None:
@@ -131,23 +141,6 @@ def run(
 
     plot_curves(workdir / "metrics.jsonl", workdir / "curves.png")
     return report(workdir, console)
-
-
-@contextlib.contextmanager
-def _log_file(logger: logging.Logger, path: Path) -> Iterator[None]:
-    """Within this context the logger writes to a file, not across the progress bars."""
-    handler, level, propagate = logging.FileHandler(path, encoding="utf-8", delay=True), logger.level, logger.propagate
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-        logger.propagate = propagate
-        handler.close()
 
 
 def _saved(workdir: Path) -> tuple[str, dict[str, Any]] | None:
@@ -186,6 +179,7 @@ class Driver:
         self._config, self._folder, self._journal, self._console = config, folder, journal, console
         self._termination, self._data, self._resume = termination, data, resume
         self._evaluator, self._settings = evaluate, config.trainer
+        self._said_unrewarded = False
         self._held_out: dict[str, float] = {}
         """Evaluation metrics of the newest policy, if it was evaluated."""
 
@@ -228,6 +222,8 @@ class Driver:
             return step
         self._journal.cut_back(stage.name, -1)
         if stage.is_evaluated(0):
+            if not self._held_out:
+                self._console.print(f"{stage.name}   evaluating the initial policy")
             self._held_out = self._held_out or self._evaluate(stage, 0)
             self._journal.write(stage.name, 0, self._held_out, None)
         return 0
@@ -254,6 +250,9 @@ class Driver:
         if scored is not None:
             self._journal.write_reward_errors(stage.name, step, scored)
             stop_if_unrewarded(stage.name, step, scored, self._folder)
+            if not self._said_unrewarded and (said := half_unrewarded(stage.name, step, scored)):
+                self._console.print(said, markup=False)
+                self._said_unrewarded = True
         stop_if_not_finite(stage.name, stage.section, step, metrics, stage.last_prompts, self._folder)
         self._held_out = self._evaluate(stage, step) if stage.is_evaluated(step) else {}
         metrics |= self._held_out

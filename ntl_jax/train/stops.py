@@ -10,14 +10,11 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from ntl_jax.experience.scored import Scored
+from ntl_jax.reward_calls import RewardError
 
 
 class NonFiniteError(RuntimeError):
     """A loss or gradient is not finite: the state is as before that step, and the run ends."""
-
-
-class RewardError(RuntimeError):
-    """The reward function scored no sample of a step: there is nothing to learn from, and the run ends."""
 
 
 class Terminated(RuntimeError):
@@ -72,6 +69,17 @@ def stop_if_unrewarded(stage: str, step: int, scored: Scored, folder: pathlib.Pa
         f"{stage} step {step}: the reward function failed on all {len(scored.outcomes)} samples, or the engine lost "
         f"them, so that there is nothing to learn from; {folder / 'reward_errors.jsonl'} holds every reason. The "
         f"first:\n{scored.outcomes[0].error}"
+    )
+
+
+def half_unrewarded(stage: str, step: int, scored: Scored) -> str | None:
+    """What to say where half of a step's samples have no reward; None where fewer."""
+    if scored.valid.mean() > 0.5:
+        return None
+    reason = next(outcome.error for outcome in scored.outcomes if outcome.error is not None)
+    return (
+        f"{stage} step {step}: {(~scored.valid).sum()} of {len(scored.valid)} samples have no reward and are left out "
+        f"of the update; the first: {reason.strip().splitlines()[-1]}. reward_errors.jsonl holds every reason"
     )
 
 

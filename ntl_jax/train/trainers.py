@@ -65,8 +65,7 @@ def create_ppo_trainer(
     if use_ntl is not None:
         config = dataclasses.replace(config, use_ntl_trainer=None, ntl=dataclasses.replace(config.ntl, enabled=use_ntl))
     config.validate(base)
-    policy = build_policy(config, tokenizer)
-    task = build_task(config)
+    task, policy = build_task(config), build_policy(config, tokenizer)
     prompts = build_prompts(config, task, policy.tokenizer)
     scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
     check_run(config, policy, prompts)

@@ -59,7 +59,8 @@ ON = {
         "require_digits")},
     "ntl.adaptive_temperature": {"ntl.temperature_schedule": "cosine:1->0.1@5"},
     "ntl.temperature_schedule": {"ntl.adaptive_temperature": True},
-    **{f"reward.{name}": BONUS for name in ("use_ntl_bonus", "ntl_bonus_type", "ntl_bonus_weight")},
+    **{f"reward.{name}": BONUS for name in (
+        "timeout_s", "workers", "use_ntl_bonus", "ntl_bonus_type", "ntl_bonus_weight")},
     "trainer.eval_temperature": {"trainer.eval_samples": 4}, "trainer.eval_top_p": {"trainer.eval_samples": 4},
     "tracking.project": {"tracking.backends": ("mlflow",)}, "tracking.run_name": {"tracking.backends": ("wandb",)},
     "tracking.wandb_mode": {"tracking.backends": ("wandb",)},

@@ -4,6 +4,7 @@
 import dataclasses
 import json
 import textwrap
+import time
 
 import numpy as np
 import pytest
@@ -48,13 +49,14 @@ def make(digits, digit_pass):
         ntl=None,
         seed=SEED,
         digits_of=None,
+        last_first=True,
         loses_workers_after=None,
         **algorithm,
     ) -> tuple[Collector, FakeEngine]:
         section = NTLSection(**(ntl or {}))
         rollout = RolloutSection(prompts_per_step=4, num_samples=4, max_tokens=12)
         config = RunConfig(algorithm=AlgorithmSection(**algorithm), rollout=rollout, ntl=section, seed=seed)
-        engine = FakeEngine(respond_to, last_first=True, loses_workers_after=loses_workers_after)
+        engine = FakeEngine(respond_to, last_first=last_first, loses_workers_after=loses_workers_after)
         engine.publish(Weights(Version(0), {}))
         source = digits_of or DigitSource(section, digits, digit_pass, lambda prompts, trajectories: [])
         scorer = make_scorer(reward, **(ntl or {}))
@@ -71,7 +73,7 @@ def collected(collect: Collector, iteration: int, policy: Params = None, clock: 
 
 def reward_of(path, source: str) -> RewardSection:
     path.write_text(textwrap.dedent(source))
-    return RewardSection(function=f"{path}:score")
+    return RewardSection(function=f"{path}:score", workers=1)
 
 
 def test_every_prompt_has_its_samples_in_order_whatever_order_they_are_finished_in(make):
@@ -151,7 +153,7 @@ def test_prompts_whose_samples_score_the_same_are_replaced_and_else_left_out(
 ):
     """The reward counts groups of four calls; those in ``teaching`` have a sample that is better."""
     reward = reward_of(tmp_path / "reward.py", REPLACED.format(teaching=teaching))
-    collect, engine = make(reward=reward, dynamic_sampling=True, max_refills=2)
+    collect, engine = make(reward=reward, last_first=False, dynamic_sampling=True, max_refills=2)
     samples = collected(collect, 0)
     assert len(engine.submitted) == 4 * calls
     assert samples.metrics == {"sampling/refills": calls - 1, "sampling/equal_groups": equal}
@@ -164,7 +166,7 @@ def test_prompts_whose_samples_score_the_same_are_replaced_and_else_left_out(
 
 def test_the_error_of_a_sample_that_was_replaced_is_still_reported(make, tmp_path):
     reward = reward_of(tmp_path / "reward.py", REPLACED.format(teaching=(5,)))
-    collect, engine = make(reward=reward, dynamic_sampling=True, max_refills=2)
+    collect, engine = make(reward=reward, last_first=False, dynamic_sampling=True, max_refills=2)
     samples = collected(collect, 0)
     ((prompt, error),) = samples.scored.reward_errors
     assert prompt == engine.submitted[8].prompt.index and "no reward for a sample that is replaced" in error
@@ -209,7 +211,7 @@ def test_a_prompt_whose_greedy_response_has_no_reward_is_not_learned_from(make, 
             return float("nan") if len(calls) == 18 else 1.0
         """,
     )
-    samples = collected(make(reward=reward, advantage="remax")[0], 0)
+    samples = collected(make(reward=reward, last_first=False, advantage="remax")[0], 0)
     assert samples.learned.tolist() == [True] * 4 + [False] * 4 + [True] * 8
     ((prompt, _),) = samples.scored.reward_errors
     assert prompt == samples.scored.prompts[4].index
@@ -219,11 +221,25 @@ def test_digits_that_were_not_captured_are_filled_in_before_scoring(make, digits
     def nothing_captured(request: Request, index: int) -> Trajectory:
         return respond(request.prompt, f"#### {request.prompt.ground_truth}", index, digits=False)
 
-    samples = collected(make(nothing_captured)[0], 0, params)
+    samples = collected(make(nothing_captured, ntl={"extract_during_generation": False})[0], 0, params)
     expected = digit_pass.digit_log_probs(params, samples.scored.trajectories, 1.0)
     for trajectory, row in zip(samples.scored.trajectories, expected, strict=True):
         np.testing.assert_array_equal(trajectory.digit_log_probs, row)
     assert not samples.scored.fallbacks
+
+
+def test_scoring_begins_before_all_groups_have_arrived(make, tmp_path):
+    arrived = {}
+
+    def slowly(request: Request, index: int) -> Trajectory:
+        arrived[request.prompt.draw] = time.time()
+        time.sleep(0.05)
+        return answer(request, index)
+
+    source = "import time\ndef score(solution_str, **kwargs): return {'score': 1.0, 'called': time.time() - 1.7e9}"
+    samples = collected(make(slowly, reward=reward_of(tmp_path / "reward.py", source))[0], 0)
+    called = min(outcome.metrics["called"] for outcome in samples.scored.outcomes)
+    assert called < max(arrived.values()) - 1.7e9
 
 
 def test_the_rewards_temperature_is_that_of_the_iteration(make):

@@ -7,6 +7,7 @@ import pkgutil
 import jax
 import pytest
 
+from benchmarks import bad_inputs as bad_inputs_benchmark
 from tests.launch import bad_inputs
 from tests.launch.bad_inputs.case import BadInput
 
@@ -35,17 +36,7 @@ def compiled():
 def test_a_wrong_input_is_answered_in_one_line_before_anything_is_compiled(
     case: BadInput, tmp_path, capsys, monkeypatch, compiled
 ):
-    for name, content in case.files.items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-    if case.prepare is not None:
-        case.prepare(tmp_path)
-    arguments = [argument.replace("{folder}", str(tmp_path)) for argument in case.arguments]
-    if case.command == "train":
-        given = {argument.split("=")[0] for argument in arguments}
-        arguments += [] if "--config" in given or "--resume" in given else ["--config=gsm8k_ntl"]
-        arguments += [] if "--workdir" in given else [f"--workdir={tmp_path / 'run'}"]
+    arguments = case.set_up(tmp_path)
     monkeypatch.chdir(tmp_path)
     compiled.clear()
     try:
@@ -57,7 +48,14 @@ def test_a_wrong_input_is_answered_in_one_line_before_anything_is_compiled(
     assert shown.count("error: ") == 1 and "Traceback" not in shown, shown
     answer = shown[shown.index("error: ") :]
     assert answer.count("\n") <= 3, answer  # a configuration's problems are listed below a title
-    missing = [text for text in case.says if text.replace("{folder}", str(tmp_path)) not in answer]
+    missing = case.missing(answer, tmp_path)
     assert not missing, f"{missing} are not in: {answer}"
     assert not compiled, "something was compiled before the answer"
     assert not list(tmp_path.glob("run/metrics.jsonl")), "the run had begun"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", bad_inputs_benchmark.PROCESSES[:3])
+def test_a_process_answers_as_the_function_does(name, tmp_path):
+    answered = bad_inputs_benchmark.answer(bad_inputs_benchmark.BY_NAME[name], tmp_path)
+    assert answered.code in (1, 2) and not answered.missing and answered.num_errors == 1, answered

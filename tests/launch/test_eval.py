@@ -59,7 +59,7 @@ def test_mistakes_are_named(finished, tmp_path, capsys):
         ([str(tmp_path / "nowhere")], "is not a folder"),
         ([str(finished.folder), "--data=nowhere.jsonl"], "nowhere.jsonl does not exist"),
         ([str(finished.folder), "--samples=-1", "--top-p=2"], "2 problems in the configuration"),
-        ([str(finished.folder), "--problems=0"], "trainer.eval_problems=0: must be None or at least 1"),
+        ([str(finished.folder), "--problems=0"], "--problems=0: must be None or lie in [1, 1,000,000]"),
         ([str(tmp_path)], "has no checkpoint yet"),
     ]:
         assert evaluation.main(options) == 1

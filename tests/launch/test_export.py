@@ -54,7 +54,7 @@ def test_transformers_generates_from_the_exported_policy(exported):
     np.testing.assert_array_equal(tokens[0, start:], np.argmax(logits[0, start - 1 : -1], axis=-1))
 
 
-def test_weights_are_copied_without_data_reward_or_engine(finished, exported, tmp_path, monkeypatch):
+def test_weights_are_copied_quietly_without_data_reward_or_engine(finished, exported, tmp_path, capsys, caplog):
     """A run of which only its folder was kept, of an engine that is not installed here."""
     folder, gone = tmp_path / "run", str(tmp_path / "gone")
     shutil.copytree(finished.folder / "checkpoints", folder / "checkpoints")
@@ -62,6 +62,9 @@ def test_weights_are_copied_without_data_reward_or_engine(finished, exported, tm
     (folder / "config.json").write_text(stored.replace('"engine": "jax"', '"engine": "vllm"'))
     assert gone in (folder / "config.json").read_text() and "vllm" in (folder / "config.json").read_text()
     assert export.main([str(folder), str(tmp_path / "policy")]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith(f"exporting {folder}\n{tmp_path / 'policy'}: ") and not shown.err
+    assert not caplog.records  # Orbax warns of what is meant to be so
     for path in exported.iterdir():
         assert (tmp_path / "policy" / path.name).read_bytes() == path.read_bytes()
 

@@ -44,6 +44,17 @@ def test_help_is_fast_and_loads_no_jax():
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 3  # seconds of the processor
 
 
+@pytest.mark.parametrize("command", ["train", "eval"])
+def test_the_first_line_comes_before_jax_is_imported(command, tmp_path):
+    words = [NAME, f"--workdir={tmp_path}"] if command == "train" else [str(tmp_path)]
+    script = f"import sys; sys.modules['jax'] = None; from launch import {command} as c; c.main({words})"
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert "import of jax halted" in run.stderr
+    assert run.stdout.splitlines() == [
+        f"gsm8k_ntl: starting, run folder {tmp_path}" if command == "train" else f"evaluating {tmp_path}"
+    ]
+
+
 @pytest.mark.parametrize(
     ("stop", "code", "said"),
     [

@@ -68,4 +68,5 @@ def test_a_stage_without_an_evaluation_at_its_start_goes_on_from_the_stage_befor
 @pytest.mark.parametrize("name", [r"$\frac{$", "a\x1b[2J\u202eb", "<script>", "[bold]"])
 def test_the_name_of_the_folder_is_shown_as_it_is(tmp_path, name):
     (tmp_path / name).mkdir()
-    assert draw(tmp_path / name, [("ppo", 0, {"val/accuracy": 0.3})])
+    draw(tmp_path / name, [("ppo", 0, {"val/accuracy": 0.3})])
+    assert (tmp_path / name / "curves.png").read_bytes().startswith(b"\x89PNG")

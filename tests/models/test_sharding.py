@@ -14,8 +14,9 @@ from flax import nnx
 from jax.sharding import PartitionSpec as P
 
 from ntl_jax.config import OptimizerSection
+from ntl_jax.host_memory import machine_bytes
 from ntl_jax.models import Decoder, ModelConfig, batch_sharding, make_mesh, shardings
-from ntl_jax.models.sharding import RULES
+from ntl_jax.models.sharding import RULES, free_bytes
 from ntl_jax.ops import vocab_head
 from ntl_jax.update.optimizer import make_optimizer
 from ntl_jax.update.state import init_params
@@ -164,3 +165,7 @@ def test_under_a_mesh_the_head_is_gathered_over_fsdp_once_and_never_over_the_voc
 
 def norm(tree) -> float:
     return float(np.sqrt(sum(np.sum(np.square(np.asarray(x, np.float64))) for x in jax.tree.leaves(tree))))
+
+
+def test_devices_without_a_limit_share_the_memory_of_the_machine():
+    assert free_bytes(make_mesh((2, 1, 1), jax.devices()[:2])) == machine_bytes()

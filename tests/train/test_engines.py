@@ -17,7 +17,7 @@ from ntl_jax.rollout.pool import pool as pools
 from ntl_jax.rollout.pool.crew import Placement
 from ntl_jax.rollout.pool.dispatcher import Limits
 from ntl_jax.rollout.pool.worker import Identity
-from ntl_jax.train.engines import EngineParts, _environment, build_engine, check_ray, worker_engine
+from ntl_jax.train.engines import EngineParts, _environment, build_engine, check_cache, check_packages, worker_engine
 from ntl_jax.train.policy import Policy
 
 WORKER = Identity.of_this_process()._replace(cores=99)
@@ -56,9 +56,42 @@ def test_a_worker_with_other_cores_than_the_trainer_is_told_of_and_others_are_no
 
 def test_a_run_needs_ray_for_a_pool_alone(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    check_ray(RolloutSection())
+    check_packages(RunConfig())
     with pytest.raises(ValueError, match=r"the package ray, which is not installed: pip install 'ntl_jax\[pool\]'"):
-        check_ray(RolloutSection(engine="pool"))
+        check_packages(RunConfig(rollout=RolloutSection(engine="pool")))
+
+
+@pytest.mark.parametrize(
+    ("rollout", "named"),
+    [
+        (RolloutSection(engine="vllm"), "rollout.engine='vllm' needs the package vllm"),
+        (
+            RolloutSection(engine="pool", pool=PoolSection(engine="vllm")),
+            "rollout.pool.engine='vllm' needs the package",
+        ),
+    ],
+)
+def test_vllm_is_missed_by_the_setting_that_needs_it(rollout, named, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "vllm" else name)
+    with pytest.raises(ValueError, match=named):
+        check_packages(RunConfig(rollout=rollout))
+
+
+def test_the_caches_of_training_and_evaluation_are_checked_by_the_settings_that_make_them_large(setup):
+    def check(trainer: int = 0, **rollout: int) -> None:
+        settings = dataclasses.replace(setup.config.trainer, eval_samples=trainer)
+        config = dataclasses.replace(setup.config, rollout=dataclasses.replace(setup.config.rollout, **rollout))
+        check_cache(dataclasses.replace(config, trainer=settings), setup.policy, max_prompt_tokens=64, num_held_out=8)
+
+    check()
+    for settings, named in [
+        ({"max_tokens": 10**9}, "rollout.max_tokens=1000000000 or data.max_prompt_tokens=384"),
+        ({"slots": 10**9}, "lower rollout.slots=1000000000, rollout.max_tokens=24 or"),
+        ({"num_samples": 10**9}, "lower rollout.num_samples=1000000000, "),
+        ({"trainer": 10**9}, "lower trainer.eval_samples=1000000000, "),
+    ]:
+        with pytest.raises(ValueError, match=named):
+            check(**settings)
 
 
 def test_a_pool_is_made_as_its_section_says(setup, asked):

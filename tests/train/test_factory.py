@@ -81,6 +81,25 @@ def test_settings_that_do_not_fit_data_or_devices_are_named(setup, sections, mes
         check_run(config, build_policy(config), setup.prompts)
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "copies"),
+    [
+        ({}, 4),
+        ({"kl": KLSection(weight=0.1)}, 5),
+        ({"advantage": "gae"}, 8),
+        ({"advantage": "gae", "critic": "shared"}, 4),
+    ],
+)
+def test_a_policy_whose_training_does_not_fit_in_memory_is_refused_by_its_sizes(setup, algorithm, copies, monkeypatch):
+    config = dataclasses.replace(setup.config, algorithm=dataclasses.replace(setup.config.algorithm, **algorithm))
+    num_bytes = copies * 4 * setup.policy.model.num_params
+    monkeypatch.setattr("ntl_jax.train.policy.free_bytes", lambda mesh: num_bytes)
+    check_run(config, setup.policy, setup.prompts)
+    monkeypatch.setattr("ntl_jax.train.policy.free_bytes", lambda mesh: num_bytes - 1)
+    with pytest.raises(ValueError, match=rf"model.width=32.*, {copies} arrays each.*GiB are there: lower these sizes"):
+        check_run(config, setup.policy, setup.prompts)
+
+
 def test_stages_that_are_left_out_are_not_checked(setup):
     config = with_rollout(setup.config, prompts_per_step=201)
     config = dataclasses.replace(config, trainer=dataclasses.replace(config.trainer, steps=0))

@@ -4,10 +4,11 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from ntl_jax.config import ModelSection, NTLSection, stored_config
-from ntl_jax.train.header import describe, describe_evaluation, write_provenance
+from ntl_jax.train.header import describe, describe_evaluation, warnings, write_provenance
 
 
 def rows_of(setup, folder, **sections) -> dict[str, str]:
@@ -62,3 +63,29 @@ def test_the_folder_holds_the_configuration_the_versions_and_the_hardware(setup,
     assert environment["packages"].keys() >= {"ntl_jax", "jax", "flax", "optax", "orbax-checkpoint"}
     assert environment.keys() == {"python", "machine", "devices", "commit", "packages"}
     assert len(environment["devices"]) == 8
+
+
+@pytest.mark.parametrize(("num_long", "warned"), [(0, False), (5, False), (6, True), (100, True)])
+def test_solutions_that_do_not_fit_are_warned_of_with_their_lengths_and_the_remedy(setup, num_long, warned):
+    prompt = setup.prompts.train[0]
+    lengths = [8] * (100 - num_long) + [120] * num_long
+    prompts = dataclasses.replace(setup.prompts, examples=[(prompt, np.zeros(n, np.int32)) for n in lengths])
+    found = warnings(setup.config, prompts)
+    assert len(found) == warned
+    if warned:
+        assert found[0].startswith(f"{num_long}% of the reference solutions do not fit in rollout.max_tokens=24")
+        assert "to 120 tokens" in found[0] and found[0].endswith("set rollout.max_tokens=120")
+
+
+def test_rates_for_a_policy_from_scratch_are_warned_of_where_weights_are_loaded(setup):
+    config = dataclasses.replace(setup.config, rollout=dataclasses.replace(setup.config.rollout, max_tokens=64))
+    assert warnings(config, setup.prompts) == []
+    loaded = dataclasses.replace(config, model=ModelSection(path="a/model"))
+    assert [text.partition("=")[0] for text in warnings(loaded, setup.prompts)] == [
+        "warm_start.optimizer.learning_rate",
+        "algorithm.optimizer.learning_rate",
+    ]
+    gentle = dataclasses.replace(loaded.algorithm.optimizer, learning_rate=1e-6)
+    algorithm = dataclasses.replace(loaded.algorithm, optimizer=gentle)
+    skipped = dataclasses.replace(loaded.warm_start, steps=0)
+    assert warnings(dataclasses.replace(loaded, algorithm=algorithm, warm_start=skipped), setup.prompts) == []

@@ -40,6 +40,9 @@ def test_the_console_shows_what_is_trained_and_what_it_came_to(finished):
     for expected in ("digits 0..9 have ids", "from scratch", "8 held out", "mesh data=1", "before PPO", "after PPO"):
         assert expected in finished.printed
     assert f"run folder: {finished.folder}" in finished.printed
+    assert finished.printed.startswith(f"tiny: starting, run folder {finished.folder}\n")
+    assert "warning: 100% of the reference solutions do not fit in rollout.max_tokens=24" in finished.printed
+    assert [f"{stage}   0/4   compiling" in finished.printed for stage in ("warm_start", "ppo")] == [True, True]
 
 
 def test_metric_lines_carry_stage_and_step_and_evaluations_carry_the_accuracy(finished):

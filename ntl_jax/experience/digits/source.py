@@ -43,6 +43,8 @@ class DigitSource:
         self._trusts_engine = captures_digits(section, table)
         self._kind, self._pass, self._label = table.kind, digit_pass, label
         self._runs = section.enabled and section.extract_during_log_prob
+        self.passes = self._runs and not self._trusts_engine
+        """Whether digits always come from the trainer's forward pass."""
 
     def __call__(
         self, policy: Params, prompts: Sequence[Prompt], trajectories: Sequence[Trajectory], temperature: float

@@ -7,7 +7,6 @@ programs. Keys are stored [H, n]: on XLA:CPU this computes scores twice as fast 
 
 import dataclasses
 import functools
-import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -87,6 +86,14 @@ class CacheShape:
         )
 
 
+class CacheSettings(NamedTuple):
+    """What the sizes of a cache are called where they are set, possibly with their values."""
+
+    slots: str = "slots"
+    max_tokens: str = "max_tokens"
+    max_prompt_tokens: str = "max_prompt_tokens"
+
+
 @dataclasses.dataclass(frozen=True)
 class TileShape:
     """Slots that one program decodes where it decodes some of all: groups of slots with one prompt each.
@@ -130,24 +137,18 @@ def empty_cache(shape: CacheShape, sharding: NamedSharding) -> Cache:
     return jax.lax.with_sharding_constraint(cache, sharding)
 
 
-def free_bytes(mesh: Mesh) -> int:
-    """Total free memory of the mesh's devices; on CPU, which reports no limit, the machine's memory."""
-    devices = list(mesh.local_devices)
-    stats = [device.memory_stats() for device in devices]
-    if any(s is None or "bytes_limit" not in s for s in stats):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return sum(s["bytes_limit"] - s["bytes_in_use"] for s in stats if s is not None)
-
-
-def check_memory(prompts: CacheShape, own: CacheShape, *, available: int) -> None:
+def check_memory(prompts: CacheShape, own: CacheShape, *, available: int, settings: CacheSettings) -> None:
     """Raises a ValueError that shows the arithmetic if the caches need more than ``available`` bytes."""
     needed = prompts.num_bytes + own.num_bytes
-    if needed > available:
-        raise ValueError(
-            f"the cache does not fit: responses {own.arithmetic}; prompts {prompts.arithmetic}; "
-            f"together {needed / 2**30:.2f} GiB of {available / 2**30:.2f} GiB available. Lower slots={own.num_rows} "
-            f"to at most {own.num_rows * available // needed}, or lower max_tokens or max_prompt_tokens"
-        )
+    if needed <= available:
+        return
+    fitting = own.num_rows * available // needed
+    fewer = f"{settings.slots}, " if fitting else ""
+    raise ValueError(
+        f"the cache does not fit: responses {own.arithmetic}; prompts {prompts.arithmetic}; together "
+        f"{needed / 2**30:.2f} GiB of {available / 2**30:.2f} GiB available, in which {fitting} rows of responses fit: "
+        f"lower {fewer}{settings.max_tokens} or {settings.max_prompt_tokens}"
+    )
 
 
 def visible(bound: Int[AnyArray, "X Q"], start: int, size: int) -> Bool[Array, "X 1 Q size"]:

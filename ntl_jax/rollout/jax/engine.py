@@ -17,9 +17,10 @@ import numpy as np
 from ntl_jax.data.tokenizer import Tokenizer
 from ntl_jax.models import ModelConfig, abstract_decoder, shardings
 from ntl_jax.numerals import NumberTable, TokenDecoder
-from ntl_jax.records import Params, Request, Trajectory, Weights
+from ntl_jax.records import Params, Request, Sampling, Trajectory, Weights
 from ntl_jax.rollout.engine import RolloutEngine, check_finished, check_published, check_requests
-from ntl_jax.rollout.jax.round import Round, Setup
+from ntl_jax.rollout.jax.cache import CacheSettings
+from ntl_jax.rollout.jax.round import Round, Setup, fitting_caches
 from ntl_jax.rollout.stopping import with_stop_ids
 
 
@@ -89,6 +90,19 @@ class JaxEngine(RolloutEngine):
         self._round: Round | None = None
         self.slot_use = 0.0
         """Share of the slot-steps since the engine was last idle that produced a kept token."""
+
+    def check_memory(self, sampling: Sampling, num_requests: int, settings: CacheSettings) -> None:
+        """Checks that the caches fit in memory, before there are weights.
+
+        Args:
+            sampling: of the requests.
+            num_requests: how many are submitted together.
+            settings: what the message calls the caches' sizes.
+
+        Raises:
+            ValueError: with the arithmetic, if they do not fit.
+        """
+        fitting_caches(self._setup, sampling, num_requests, settings)
 
     def publish(self, weights: Weights) -> None:
         self._check_open()

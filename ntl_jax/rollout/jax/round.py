@@ -16,11 +16,12 @@ from jax.sharding import Mesh
 from jaxtyping import Int
 
 from ntl_jax.models import ModelConfig, batch_sharding, num_row_shards
+from ntl_jax.models.sharding import free_bytes
 from ntl_jax.models.stacking import layer_arrays
 from ntl_jax.numerals import NumberTable, TokenDecoder
 from ntl_jax.records import Request, Sampling, Trajectory, Weights
 from ntl_jax.rollout.jax.cache import (
-    Cache,
+    CacheSettings,
     CacheShape,
     TileRows,
     TileShape,
@@ -28,7 +29,6 @@ from ntl_jax.rollout.jax.cache import (
     cache_sharding,
     check_memory,
     empty_cache,
-    free_bytes,
     num_blocks_for,
     padded,
 )
@@ -95,7 +95,8 @@ class Round:
         self._decoding = dataclasses.replace(geometry, graph=setup.by_layer)
         self._params = layer_arrays(weights.params, setup.model.num_layers)
         self._tile = _tile_shape(setup, sampling, geometry.num_slots)
-        self._prompt_cache, self._own = _allocate(setup, geometry)
+        shapes = fitting_caches(setup, sampling, num_requests, CacheSettings())
+        self._prompt_cache, self._own = (empty_cache(shape, geometry.sharding) for shape in shapes)
         self._scheduler = Scheduler(
             num_samples=geometry.num_samples, num_groups=geometry.num_groups, num_places=geometry.num_places
         )
@@ -279,14 +280,15 @@ def _tile_shape(setup: Setup, sampling: Sampling, num_slots: int) -> TileShape |
     return tile_shape(num_slots, limit, group_size_for(sampling.num_samples, *lengths))
 
 
-def _allocate(setup: Setup, geometry: Geometry) -> tuple[Cache, Cache]:
-    model = setup.model
+def fitting_caches(setup: Setup, sampling: Sampling, num_requests: int, settings: CacheSettings) -> list[CacheShape]:
+    """The caches of the prompts and of the responses of a `Round`; raises a ValueError if they do not fit in memory."""
+    model, geometry = setup.model, _geometry(setup, sampling, setup.num_prompts or num_requests)
     sizes = (model.num_layers, model.num_kv_heads, model.head_dim, geometry.dtype)
     prompt_blocks = tuple(geometry.num_places * size for size in geometry.prompt_blocks)
     prompts = CacheShape(geometry.num_groups, prompt_blocks, *sizes)
     own = CacheShape(geometry.num_slots, geometry.own_blocks, *sizes)
-    check_memory(prompts, own, available=free_bytes(setup.mesh))
-    return empty_cache(prompts, geometry.sharding), empty_cache(own, geometry.sharding)
+    check_memory(prompts, own, available=free_bytes(setup.mesh), settings=settings)
+    return [prompts, own]
 
 
 def _arrays(sampling: Sampling) -> SamplingArrays:

@@ -34,14 +34,23 @@ OURS = {
 """Engine arguments that follow from the policy, or whose defaults the engine relies on."""
 
 
+def check_vllm(needed_by: str) -> None:
+    """Raises a ValueError with the command that installs vLLM if it is not there.
+
+    Args:
+        needed_by: the setting or the class that needs it.
+    """
+    if importlib.util.find_spec("vllm") is None:
+        raise ValueError(f"{needed_by} needs the package vllm, which is not installed; {INSTALL}")
+
+
 def import_vllm() -> tuple[Any, Any]:
     """vLLM's classes ``LLM``, with its engine core in this process, and ``SamplingParams``.
 
     Raises:
         ValueError: if vLLM is missing or cannot be imported; the message has the command that fixes it.
     """
-    if importlib.util.find_spec("vllm") is None:
-        raise ValueError(f"the vLLM engine needs the package vllm, which is not installed; {INSTALL}")
+    check_vllm("the vLLM engine")
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"

@@ -2,6 +2,7 @@
 """Checkpoints by stage: all state that a resumed run needs to equal an uninterrupted one, and the best policy."""
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,8 @@ from ntl_jax.rollout.flat_trajectories import FlatTrajectories
 from ntl_jax.train.checkpoints.stacking import restore_as
 from ntl_jax.update.state import TrainState
 
+# Orbax warns of every checkpoint that it opens to read, of what is meant to be so.
+logging.getLogger("absl").setLevel(logging.ERROR)
 FOLDER = "checkpoints"
 """Subfolder of a run folder."""
 Which = Literal["newest", "best"]

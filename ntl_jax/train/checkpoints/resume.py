@@ -8,6 +8,7 @@ the files that settings name.
 import dataclasses
 import hashlib
 import json
+import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -21,7 +22,7 @@ from ntl_jax.config import RunConfig, flatten
 from ntl_jax.models.parameters import parameter_at
 from ntl_jax.models.stacking import unstacked
 from ntl_jax.records import Params, Prompt
-from ntl_jax.rewards import RewardFunction
+from ntl_jax.reward_calls import RewardFunction
 from ntl_jax.train.policy import Policy
 from ntl_jax.train.prompts import Prompts
 from ntl_jax.update.optimizer import optimizers, planned_updates
@@ -120,8 +121,8 @@ def fingerprints(policy: Policy, params: Params, prompts: Prompts, reward: Rewar
         "data.tokenizer": _hash(_tokenizer(policy.tokenizer)),
         "stop tokens": _hash([str(policy.vocabulary.stop_token_ids)]),
     }
-    if reward.files:
-        found["reward.function"] = _hash(path.read_bytes() for path in reward.files)
+    if reward.sources:
+        found["reward.function"] = _hash(pathlib.Path(path).read_bytes() for path in reward.sources)
     if policy.checkpoint is not None:
         model = dataclasses.replace(policy.model, scan_layers=False)
         found["model.path"] = _hash([repr(model), str(_checksums(params, model.num_layers))])

@@ -7,6 +7,7 @@ import numpy as np
 
 from ntl_jax.experience.scored import Scored
 from ntl_jax.metrics import SampleRecord
+from ntl_jax.metrics.names import METRICS
 from ntl_jax.records import Experience, NTLInfo
 
 
@@ -98,10 +99,9 @@ def _critic_metrics(values: np.ndarray, returns: np.ndarray) -> dict[str, float]
 def _reward_metrics(scored: Scored) -> dict[str, float]:
     """Means of the reward function's other outputs, each over the samples that have it."""
     names = sorted({name for outcome in scored.outcomes for name in outcome.metrics})
-    return {
-        f"reward/{name}": _mean(np.array([o.metrics[name] for o in scored.outcomes if name in o.metrics]))
-        for name in names
-    }
+    values = {name: np.array([o.metrics[name] for o in scored.outcomes if name in o.metrics]) for name in names}
+    group = {name: "reward/function" if f"reward/{name}" in METRICS else "reward" for name in names}
+    return {f"{group[name]}/{name}": _mean(of_samples) for name, of_samples in values.items()}
 
 
 def _mean(values: np.ndarray) -> float:

@@ -57,7 +57,7 @@ class Journal:
 
     def write_reward_errors(self, stage: str, step: int, scored: Scored) -> None:
         """Writes why samples of a step have no reward, including samples that were replaced."""
-        for prompt, error in scored.reward_errors:
+        for prompt, error in sorted(scored.reward_errors):  # groups arrive in any order
             self._reward_errors.write(stage, step, prompt, error)
 
     def write_evaluation(self, stage: str, step: int, evaluation: Evaluation) -> None:

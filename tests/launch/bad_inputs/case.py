@@ -27,3 +27,22 @@ class BadInput:
     files: Mapping[str, str | bytes] = dataclasses.field(default_factory=dict)
     prepare: Callable[[Path], None] | None = None
     command: Literal["train", "eval", "export"] = "train"
+
+    def set_up(self, folder: Path) -> list[str]:
+        """Writes the files into a fresh folder; returns the words of the command line."""
+        for name, content in self.files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+        if self.prepare is not None:
+            self.prepare(folder)
+        words = [word.replace("{folder}", str(folder)) for word in self.arguments]
+        if self.command == "train":
+            given = {word.split("=")[0] for word in words}
+            words += [] if "--config" in given or "--resume" in given else ["--config=gsm8k_ntl"]
+            words += [] if "--workdir" in given else [f"--workdir={folder / 'run'}"]
+        return words
+
+    def missing(self, answer: str, folder: Path) -> list[str]:
+        """What the answer should contain, and does not."""
+        return [text for text in self.says if text.replace("{folder}", str(folder)) not in answer]

@@ -21,7 +21,7 @@ CSV = 'question,answer\n"2+3?","#### 5"\n'
 def of_kind(name: str, content: str | bytes, *says: str) -> BadInput:
     """A training file that holds something else than JSON lines."""
     return BadInput(
-        name, TRAIN, ("data.train: {folder}/train.jsonl", *says), {"train.jsonl": content, "eval.jsonl": GOOD}
+        name, TRAIN, ("data.train={folder}/train.jsonl", *says), {"train.jsonl": content, "eval.jsonl": GOOD}
     )
 
 
@@ -29,14 +29,19 @@ def of_row(name: str, row: object, *says: str) -> BadInput:
     """A training file with one malformed row, the second."""
     line = row if isinstance(row, str) else json.dumps(row)
     content = f"{LINE}\n{line}\n{LINE}\n"
-    fault = ("data.train: 1 of 3 rows are malformed", "{folder}/train.jsonl:2", "data.on_bad_row=skip", *says)
+    fault = (
+        "data.train={folder}/train.jsonl: 1 of 3 rows are malformed",
+        "{folder}/train.jsonl:2",
+        "data.on_bad_row=skip",
+        *says,
+    )
     return BadInput(name, TRAIN, fault, {"train.jsonl": content, "eval.jsonl": GOOD})
 
 
 def of_path(name: str, path: str, *says: str) -> BadInput:
     """A path of held-out problems that is no file of problems, beside train.jsonl."""
     paths = (TRAIN[0], f"--config.data.eval={path}")
-    return BadInput(name, paths, ("data.eval: ", *says), {"train.jsonl": GOOD, "more/test.jsonl": GOOD})
+    return BadInput(name, paths, ("data.eval=", *says), {"train.jsonl": GOOD, "more/test.jsonl": GOOD})
 
 
 def link(folder: pathlib.Path) -> None:
@@ -81,14 +86,16 @@ CASES = [
     of_kind("an empty file", "", "is empty"),
     of_kind("a file of blank lines", "\n \n", "is empty"),
     of_kind("terminal escapes in a text", "\x1b]0;owned\x07 \x1b[2J\n", r"\x1b]0;owned\x07"),
-    BadInput("a file without a good row", TRAIN, ("data.train: 2 of 2 rows are malformed:\n", "an empty object"),
+    BadInput("a file without a good row", TRAIN,
+             ("data.train={folder}/train.jsonl: 2 of 2 rows are malformed:\n", "an empty object"),
              {"train.jsonl": "{}\n{}", "eval.jsonl": GOOD}),
-    BadInput("the same advice twice", (*TRAIN, SKIP), ("data.train: 2 of 2 rows are malformed:\n",),
+    BadInput("the same advice twice", (*TRAIN, SKIP),
+             ("data.train={folder}/train.jsonl: 2 of 2 rows are malformed:\n",),
              {"train.jsonl": "{}\n{}", "eval.jsonl": GOOD}),
-    BadInput("a held-out file that is gzip", TRAIN, ("data.eval: {folder}/eval.jsonl", "gunzip"),
+    BadInput("a held-out file that is gzip", TRAIN, ("data.eval={folder}/eval.jsonl", "gunzip"),
              {"train.jsonl": GOOD, "eval.jsonl": gzip.compress(b"")}),
     BadInput("a held-out row that is malformed", TRAIN,
-             ("data.eval: 1 of 2 rows", "{folder}/eval.jsonl:1: no `answer`"),
+             ("data.eval={folder}/eval.jsonl: 1 of 2 rows", "{folder}/eval.jsonl:1: no `answer`"),
              {"train.jsonl": GOOD, "eval.jsonl": f'{{"question": "1"}}\n{LINE}'}),
     BadInput("gzip with rows to skip", (*TRAIN, SKIP), ("gunzip",), {"train.jsonl": b"\x1f\x8b", "eval.jsonl": GOOD}),
     # Rows
@@ -105,7 +112,7 @@ CASES = [
     of_row("an answer of a million digits", ROW | {"answer": "#### " + "9" * 10**6}, "1,000,000 characters", "300"),
     of_row("half a character", '{"question": "\\ud800", "answer": "#### 1"}', "surrogate"),
     BadInput("a question with a special token", TRAIN,
-             ("data.train='{folder}/train.jsonl'", "1 of 41", "'<|endoftext|>'"),
+             ("data.train={folder}/train.jsonl: 1 of 41", "'<|endoftext|>'"),
              {"train.jsonl": f"{GOOD}\n" + LINE.replace("2+3?", "<|endoftext|>"), "eval.jsonl": GOOD}),
     of_row("a row with terminal escapes", ROW | {"answer": "\x1b[2J\u202e\n#### \x1b[31m5"}, r"\x1b[31m5"),
     of_row("a key with terminal escapes", {"\x1b[2J": 1}, r"`\x1b[2J`"),
@@ -130,17 +137,17 @@ CASES = [
              ("data.eval='{folder}/train.jsonl'", "data.train", "other problems"), {"train.jsonl": GOOD}),
     BadInput("one file by two names", TRAIN, ("data.eval", "is the file of data.train"), {"train.jsonl": GOOD},
              prepare=link),
-    BadInput("an empty training file name", ("--config.data.train=",), ("data.train=''", "is empty")),
-    BadInput("an empty held-out file name", ("--config.data.eval=",), ("data.eval=''", "is empty")),
-    BadInput("an empty template", ("--config.data.template=",), ("data.template=''", "is empty")),
+    BadInput("an empty training file name", ("--config.data.train=",), ("--config.data.train= has nothing behind it",)),
+    BadInput("an empty held-out file name", ("--config.data.eval=",), ("--config.data.eval= has nothing behind it",)),
+    BadInput("an empty template", ("--config.data.template=",), ("--config.data.template= has nothing behind it",)),
     BadInput("too few problems", TRAIN, ("rollout.prompts_per_step=32", "3 training prompts"),
              {"train.jsonl": LIGHT, "eval.jsonl": GOOD}),
     BadInput("prompts that are all too long", (*TRAIN, "--config.data.max_prompt_tokens=1"),
              ("data.train=", "data.max_prompt_tokens=1", "raise data.max_prompt_tokens"), {"train.jsonl": GOOD,
              "eval.jsonl": GOOD + " "}),
     # Folders
-    BadInput("an empty run folder name", ("--workdir=",), ("--workdir= is empty", "name a folder")),
-    BadInput("a blank run folder name", ("--workdir= ",), ("--workdir= is empty",)),
+    BadInput("an empty run folder name", ("--workdir=",), ("--workdir= has nothing behind it", "leave the option out")),
+    BadInput("a blank run folder name", ("--workdir= ",), ("--workdir=' ' is blank", "name a folder")),
     BadInput("a run folder that is a file", ("--workdir={folder}/notes",), ("--workdir={folder}/notes is a file",),
              {"notes": ""}),
     BadInput("a foreign folder as run folder", ("--workdir={folder}/thesis",), ("holds 'thesis.tex'", "empty folder"),
@@ -150,14 +157,16 @@ CASES = [
     BadInput("to resume a model", ("--workdir={folder}/model", "--resume"), ("Hugging Face model, not of a run",),
              {"model/config.json": '{"model_type": "llama"}'}),
     BadInput("a run name with a path", ("--config.name=../../etc",), ("name='../../etc'", "without /")),
-    BadInput("a run name that climbs", ("--config.name=..",), ("name='..'", "name of a folder")),
+    BadInput("a run name that climbs", ("--config.name=..",), ("name='..'", "not . or ..")),
     BadInput("a run name with terminal escapes", ("--config.name=\x1b[2J",), (r"name='\x1b[2J'", "printable")),
     BadInput("a run name that turns the direction", ("--config.name=\u202egpj",), (r"\u202egpj", "printable")),
-    BadInput("a run name of a megabyte", ("--config.name=" + "x" * 10**6,), ("up to 200",)),
+    BadInput("a run name of a megabyte", ("--config.name=" + "x" * 10**6,), ("of 1 to 100 printable",)),
     # Evaluation
     BadInput("gzip to evaluate on", ("{folder}/none", "--data={folder}/a.jsonl"),
-             ("--data: {folder}/a.jsonl", "gunzip"),
+             ("--data={folder}/a.jsonl", "gunzip"),
              {"a.jsonl": b"\x1f\x8b"}, command="eval"),
-    BadInput("an empty file name to evaluate on", ("{folder}/none", "--data="), ("--data", "is empty"), command="eval"),
-    BadInput("an empty output folder", ("{folder}/none", "--output="), ("--output", "is empty"), command="eval"),
+    BadInput("an empty file name to evaluate on", ("{folder}/none", "--data="), ("--data= has nothing behind it",),
+             command="eval"),
+    BadInput("an empty output folder", ("{folder}/none", "--output="), ("--output", "has nothing behind it",),
+             command="eval"),
 ]  # fmt: skip

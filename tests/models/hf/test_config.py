@@ -94,7 +94,7 @@ def test_a_configuration_that_is_written_and_read_again_is_the_same(changes):
         ),
         ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "needs high_freq_factor, low_freq_factor, original"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor other than 1.0"),
-        ({"num_hidden_layers": None}, "num_hidden_layers must be a positive integer, got None"),
+        ({"num_hidden_layers": None}, "num_hidden_layers must be a positive integer up to 1000, got None"),
         ({"num_key_value_heads": 3}, "num_attention_heads=4 must be a multiple of num_key_value_heads=3"),
     ],
     ids=str,

@@ -6,7 +6,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntl_jax.rollout.jax.cache import CacheShape, block_sizes, check_memory, num_blocks_for, visible, write_page
+from ntl_jax.rollout.jax.cache import (
+    CacheSettings,
+    CacheShape,
+    block_sizes,
+    check_memory,
+    num_blocks_for,
+    visible,
+    write_page,
+)
 
 
 @pytest.mark.parametrize("num_positions", [0, 1, 16, 17, 48, 100, 496])
@@ -45,9 +53,10 @@ def test_a_cache_larger_than_memory_is_refused_with_the_arithmetic():
     prompts = CacheShape(8, (256,), 2, 2, 16, jnp.dtype("float32"))
     own = CacheShape(64, (48, 48), 2, 2, 16, jnp.dtype("float32"))
     assert own.num_bytes == 64 * 96 * 2 * 2 * 2 * 16 * 4
-    check_memory(prompts, own, available=own.num_bytes + prompts.num_bytes)
+    settings = CacheSettings("rollout.slots", "rollout.max_tokens=96")
+    check_memory(prompts, own, available=own.num_bytes + prompts.num_bytes, settings=settings)
     with pytest.raises(ValueError) as error:
-        check_memory(prompts, own, available=own.num_bytes // 2)
+        check_memory(prompts, own, available=own.num_bytes // 2, settings=settings)
     message = str(error.value)
     assert "64 rows x 96 positions x 2 (keys, values) x 2 layers x 2 heads x 16 x 4 bytes" in message
-    assert "Lower slots=64 to at most 24" in message
+    assert "in which 24 rows of responses fit: lower rollout.slots, rollout.max_tokens=96 or max_prompt" in message

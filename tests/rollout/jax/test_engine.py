@@ -278,7 +278,7 @@ def test_a_stop_string_ends_the_response_with_the_token_that_completes_it():
 
 def test_a_cache_larger_than_memory_is_refused_before_it_is_allocated(decoder, table, prompts):
     engine = make_engine(decoder, table, slots=10_000_000)
-    with pytest.raises(ValueError, match=r"GiB available. Lower slots=10000000 to at most \d+"):
+    with pytest.raises(ValueError, match=r"GiB available, in which \d+ rows of responses fit: lower slots, max_tokens"):
         engine.generate(prompts, Sampling(num_samples=4, max_tokens=100_000), seed=0)
 
 

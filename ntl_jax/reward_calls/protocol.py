@@ -14,6 +14,7 @@ import importlib.util
 import inspect
 import pathlib
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
@@ -35,17 +36,22 @@ def load_reward(spec: str, *, offered: Sequence[str] = EXTRAS) -> tuple[Callable
         The function, and which of ``offered`` it takes.
 
     Raises:
-        ValueError: the file, module or name does not exist, or the function does not take the call.
+        ValueError: the file, module or name does not exist, its import fails, or the function does not take the call.
 
     Example:
         >>> function, takes = load_reward("ntl_jax.rewards:ntl_reward", offered=("ntl_info", "tau"))
         >>> function.__name__, sorted(takes)
         ('ntl_reward', ['ntl_info', 'tau'])
     """
-    function = _import(spec)
+    try:
+        function = _import(spec)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ValueError) and str(error).startswith("reward.function="):
+            raise
+        raise ValueError(f"reward.function={spec!r}: {_why_not_imported(spec, error)}") from error
     if not callable(function):
         raise ValueError(f"reward.function={spec!r} is a {type(function).__name__}: a function is needed, {SIGNATURE}")
-    return function, _taken(spec, function, offered)
+    return function, check_call(spec, function, offered)
 
 
 def needs_numbers(spec: str | None) -> bool:
@@ -100,6 +106,9 @@ def _import_file(spec: str, path: pathlib.Path) -> ModuleType:
     assert module_spec and module_spec.loader
     module = importlib.util.module_from_spec(module_spec)
     sys.modules[name] = module  # dataclasses and pickle look modules up by name
+    folder = str(path.absolute().parent)
+    if folder not in sys.path:  # as for a script: files beside it can be imported
+        sys.path.insert(0, folder)
     module_spec.loader.exec_module(module)
     return module
 
@@ -117,7 +126,31 @@ def _import_module(spec: str, name: str) -> ModuleType:
         raise ValueError(f"reward.function={spec!r}: there is no module {error.name!r}") from None
 
 
-def _taken(spec: str, function: Callable[..., object], offered: Sequence[str]) -> frozenset[str]:
+def _why_not_imported(spec: str, error: BaseException) -> str:
+    """What went wrong, where, and what helps, in one line."""
+    if isinstance(error, SyntaxError):
+        return f"line {error.lineno} of {error.filename} is not Python: {error.msg}"
+    frames = traceback.extract_tb(error.__traceback__)
+    of_user = [frame for frame in frames if not frame.filename.startswith("<") and frame.filename != __file__]
+    where = (
+        f"importing it fails at line {of_user[-1].lineno} of {of_user[-1].filename}" if of_user else "importing fails"
+    )
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    if isinstance(error, SystemExit):
+        return f"{where}, which ends the process: put such calls under `if __name__ == '__main__':`"
+    if isinstance(error, ImportError) and "relative import" in str(error):
+        return f"{where}: {what}. A file is imported alone: write `import name` for a file beside it"
+    if isinstance(error, ModuleNotFoundError):
+        return f"{where}: {what}. Install it, or put {error.name}.py beside the file"
+    return f"{where}: {what}"
+
+
+def check_call(spec: str, function: Callable[..., object], offered: Sequence[str]) -> frozenset[str]:
+    """Which of the offered keyword arguments a function takes.
+
+    Raises:
+        ValueError: if it does not take the call, or its signature is unknown.
+    """
     signature = inspect.signature(function)
     parameters = signature.parameters.values()
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)

@@ -5,7 +5,8 @@ import pathlib
 
 import pytest
 
-from ntl_jax.rewards import EXTRAS, exact_match, load_reward
+from ntl_jax.reward_calls import EXTRAS, load_reward
+from ntl_jax.rewards import exact_match
 
 FILE = """
 import dataclasses
@@ -105,7 +106,20 @@ def test_a_mistake_in_the_name_is_answered_with_what_is_wrong(spec, message):
         load_reward(spec)
 
 
-def test_an_error_inside_the_users_module_keeps_its_own_traceback(tmp_path):
-    (tmp_path / "broken.py").write_text("import no_such_package\n")
-    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import no_such_package\n", r"line 1 of .*broken.py: ModuleNotFoundError: .* put no_such_package.py beside"),
+        ("def f(:\n", "line 1 of .*broken.py is not Python: "),
+        ("a\0b", "is not Python|null bytes"),
+        ("x = 1\nraise KeyError('x')\n", "importing it fails at line 2 of .*broken.py: KeyError: 'x'$"),
+        ("import sys\nsys.exit(3)\n", "line 2 of .*broken.py, which ends the process: put such calls under"),
+        ("from . import helper\n", "write `import name` for a file beside it"),
+        ("raise ValueError('two\\nlines')\n", "ValueError: two lines$"),
+    ],
+)
+def test_an_error_inside_the_users_file_is_answered_with_its_line(tmp_path, text, message):
+    (tmp_path / "broken.py").write_text(text)
+    with pytest.raises(ValueError, match=message) as raised:
         load_reward(f"{tmp_path / 'broken.py'}:compute_score")
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads command lines and configuration files, and answers what is wrong in them with one line.
+
+A repeated option, a word that belongs to no option and an empty value are refused: what a user typed and no program
+reads is a mistake.
+"""
+
+import argparse
+import difflib
+import os
+import pathlib
+import re
+import runpy
+import traceback
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import get_args, get_origin
+
+from ntl_jax.config import RunConfig
+
+SWITCH = None
+"""The kind of an option that takes no value."""
+_NO_NUMBER = re.compile(r"-[A-Za-z]\S*")
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", pathlib.Path: "a path"}
+
+
+def announce(text: str) -> None:
+    """Prints the first line of a command, before imports that take seconds, and keeps these imports quiet.
+
+    Args:
+        text: what the command is about to do.
+
+    Example:
+        >>> announce("evaluating runs/mine")
+        evaluating runs/mine
+    """
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # it would miss PyTorch, which nothing here needs
+    print(text, flush=True)
+
+
+def given_options(argv: Sequence[str], kinds: Mapping[str, object]) -> dict[str, list[str]]:
+    """The options of a command line with their values, as they were typed.
+
+    Args:
+        argv: the words of the command line.
+        kinds: the annotation of each option by its name, with underscores: ``--config.data.num_train``; `SWITCH` for
+            an option without values.
+
+    Raises:
+        ValueError: for an unknown or repeated option, an empty value, and words that belong to no option.
+
+    Example:
+        >>> given_options(["--steps=3", "--mesh", "1", "2"], {"--steps": int, "--mesh": tuple[int, ...]})
+        {'--steps': ['3'], '--mesh': ['1', '2']}
+    """
+    given: dict[str, list[str]] = {}
+    last, room = "", 0.0
+    for word in argv:
+        if word.startswith("--"):
+            typed, equals, value = word.partition("=")
+            last = typed.replace("-", "_").replace("__", "--", 1)
+            if last not in kinds:
+                raise ValueError(f"there is no option {last}: {_near(last, kinds)}")
+            _check_first(last, value if equals else None, given, kinds)
+            given[last] = [value] if equals else []
+            room = _most_values(kinds[last]) - len(given[last])
+        elif room > 0 and not _NO_NUMBER.fullmatch(word):
+            given[last].append(word)
+            room -= 1
+        elif word != "-h":
+            raise ValueError(f"{word!r} belongs to no option: {_meant(word, last, given, kinds)}")
+    return given
+
+
+def describe_kind(kind: object) -> str:
+    """The values of an annotation, in words.
+
+    Example:
+        >>> describe_kind(float | None), describe_kind(tuple[int, int, int])
+        ('a number or None', '3 values, each a whole number')
+    """
+    options = get_args(kind)
+    match get_origin(kind):
+        case typing.Literal:
+            return f"one of {', '.join(map(str, options))}"
+        case types.UnionType | typing.Union:
+            return " or ".join(describe_kind(option) for option in options)
+        case origin if origin is tuple:
+            several = "any number of values" if options[-1] is ... else f"{len(options)} values"
+            return f"{several}, each {describe_kind(options[0])}"
+    return "None" if kind is type(None) else _WORDS.get(typing.cast(type, kind), str(kind))
+
+
+def unreadable_value(message: str, given: Mapping[str, Sequence[str]], kinds: Mapping[str, object]) -> str:
+    """One line about a value that cannot be read: the option, what was given, what is allowed.
+
+    Args:
+        message: the parser's own words, over any number of lines, with the option in them.
+        given: from `given_options`.
+        kinds: as there.
+
+    Example:
+        >>> unreadable_value("cannot parse --steps", {"--steps": ["3.5"]}, {"--steps": int})
+        '--steps=3.5: must be a whole number'
+    """
+    joined = "".join(message.split())
+    named = [name for name in given if re.search(rf"{re.escape(name)}(?![\w.])", joined)]
+    if not named:
+        return " ".join(message.split())
+    name, values = named[0], given[named[0]]
+    kind = kinds[name]
+    choices = [str(choice) for choice in _choices(kind)]
+    near = difflib.get_close_matches((values or [""])[-1].lower(), choices, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    shown = f"={' '.join(values)}" if values else " has no value"
+    return f"{name}{shown}: must be {describe_kind(kind)}{hint}"
+
+
+def read_config(path: pathlib.Path, *, example: pathlib.Path) -> RunConfig:
+    """The configuration that a file's ``get_config()`` returns, checked.
+
+    Args:
+        path: a Python file, which is run.
+        example: a file that does it right, for the messages.
+
+    Raises:
+        ValueError: naming the file and the line, for a file that cannot be run, has no ``get_config()``, or whose
+            configuration is not a valid RunConfig.
+    """
+    remedy = f"it must define get_config() that returns a RunConfig, see {example}"
+    line = get_config = config = None
+    try:
+        get_config = runpy.run_path(str(path)).get("get_config")
+        line = getattr(getattr(get_config, "__code__", None), "co_firstlineno", None)
+        config = get_config() if callable(get_config) else None
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
+        raise ValueError(f"{_place(path, error, line)}: {_in_one_line(error)}; {remedy}") from error
+    where = str(path) if line is None else f"{path}:{line}"
+    if not isinstance(config, RunConfig):
+        found = f"get_config() returns {type(config).__name__}" if callable(get_config) else "there is no get_config()"
+        raise ValueError(f"{where}: {found}; {remedy}")
+    try:
+        config.validate()
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    return config
+
+
+class Once(argparse.Action):
+    """Stores the value of an option that may be given once."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        given = vars(namespace).setdefault("given", set())
+        if option_string is not None and self.dest in given:
+            parser.error(f"{option_string} is given twice: give it once")
+        if values == "":
+            parser.error(
+                f"{option_string or self.metavar or self.dest}= has nothing behind it: give a value, or leave it out"
+            )
+        given.add(self.dest)
+        setattr(namespace, self.dest, values)
+
+
+def given_path(text: str) -> pathlib.Path:
+    """The path that a command line names; the empty text is none, though `pathlib` reads it as the current folder.
+
+    Example:
+        >>> given_path("runs/mine").name
+        'mine'
+    """
+    if not text.strip():
+        raise argparse.ArgumentTypeError("has nothing behind it: give a value, or leave it out")
+    return pathlib.Path(text)
+
+
+def parse_once(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
+    """``parser.parse_args`` with hints for unknown options; ``given`` of the result names what was given.
+
+    Args:
+        parser: its options have the action `Once`.
+        argv: the words of the command line.
+
+    Raises:
+        SystemExit: after a message, for a wrong command line; after ``--help``.
+
+    Example:
+        >>> parser = argparse.ArgumentParser()
+        >>> _ = parser.add_argument("--samples", type=int, action=Once)
+        >>> parse_once(parser, ["--samples=8"]).samples
+        8
+    """
+    args, rest = parser.parse_known_args(argv, argparse.Namespace(given=set()))
+    if rest:
+        known = sorted(set(re.findall(r"--[a-z][a-z-]+", parser.format_help())))
+        name = f"--{rest[0].split('=')[0].lstrip('-')}"
+        near = [name] if name in known else difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"the options are {', '.join(known)}"
+        parser.error(f"{rest[0]!r} is not understood: {hint}")
+    return args
+
+
+def check_unused(folder: pathlib.Path | None, option: str) -> None:
+    """Raises a ValueError if results would be written over files that are there, or cannot be written.
+
+    Args:
+        folder: where to write; None: wherever nothing is.
+        option: what names the folder on the command line.
+    """
+    if folder is None:
+        return
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{option}={folder} already exists and is not empty: name another folder, or remove it first")
+    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        raise ValueError(f"{option}={folder} cannot be made in {above}: name a folder that you may write to")
+
+
+def _check_first(name: str, value: str | None, given: Mapping[str, object], kinds: Mapping[str, object]) -> None:
+    several = _most_values(kinds[name]) > 1
+    if name in given:
+        remedy = f"all values after one {name}, as in {name} A B" if several else "it once"
+        raise ValueError(f"{name} is given 2 times: give {remedy}")
+    if value is not None and kinds[name] is SWITCH:
+        raise ValueError(f"{name}={value}: {name} takes no value: write {name} alone, or leave it out")
+    if value == "":
+        raise ValueError(f"{name}= has nothing behind it: give a value, or leave the option out")
+
+
+def _most_values(kind: object) -> float:
+    """How many words may follow an option."""
+    if kind is SWITCH:
+        return 0
+    if get_origin(kind) is not tuple:
+        return 1
+    return float("inf") if get_args(kind)[-1] is ... else len(get_args(kind))
+
+
+def _near(name: str, known: Mapping[str, object]) -> str:
+    """A hint at what an unknown option means: the same setting elsewhere, else the most similar name."""
+    path = name.removeprefix("--")
+    same = [option for option in sorted(known) if option.endswith(f".{path}")]
+    same = same or [option for option in sorted(known) if option.split(".")[-1] == path.split(".")[-1]]
+    near = same or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else "--help lists all options"
+
+
+def _meant(word: str, last: str, given: Mapping[str, object], kinds: Mapping[str, object]) -> str:
+    """A hint at what a word without an option means."""
+    name = f"--{word.split('=')[0].lstrip('-').replace('-', '_')}"
+    if "=" in word.lstrip("=") or word.startswith("-"):
+        return f"did you mean {name}?" if name in kinds else _near(name, kinds)
+    if last and (most := _most_values(kinds[last])) > 1:
+        return f"{last} takes {most:g} values"
+    if "--config" not in given and "--config" in kinds:
+        return f"did you mean --config={word}?"
+    return "write options as --name=value, without spaces"
+
+
+def _choices(kind: object) -> list[object]:
+    """The words that an annotation takes."""
+    if kind is bool:
+        return ["true", "false"]
+    if get_origin(kind) is typing.Literal:
+        return list(get_args(kind))
+    return [choice for option in get_args(kind) for choice in _choices(option)]
+
+
+def _place(path: pathlib.Path, error: BaseException, line: int | None) -> str:
+    """The file, with the line of the user's code in which an error arose."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    if frames:
+        line = frames[-1].lineno
+    elif isinstance(error, SyntaxError) and error.filename == str(path):
+        line = error.lineno
+    return str(path) if line is None else f"{path}:{line}"
+
+
+def _in_one_line(error: BaseException) -> str:
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return f"{type(error).__name__}: {' '.join(text.split()):.300}".rstrip(": ")

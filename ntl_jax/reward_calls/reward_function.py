@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calling a reward function without trusting it.
+
+A function that raises, hangs, ends its process or returns no usable number costs its sample, which is marked invalid
+with the reason; it never counts as a score of 0. This is the one place where any exception is caught.
+"""
+
+import functools
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+
+from ntl_jax.reward_calls.outcome import RewardOutcome
+from ntl_jax.reward_calls.protocol import EXTRAS, check_call, load_reward, needs_numbers
+from ntl_jax.reward_calls.service import ANYTHING, Loaded, Order
+from ntl_jax.reward_calls.worker import ProcessWorker, ThreadWorker
+from ntl_jax.reward_calls.workers import GRACE_S, RewardWorkers
+
+
+class RewardFunction:
+    """A loaded reward function; ``reward(calls)`` returns one outcome per call, in order.
+
+    A call is the keyword arguments of one sample; those the function does not take are left out. Functions of this
+    package are called directly. Others are loaded and called in processes, several at once, and coroutines run together
+    in one. A call that hangs is ended with its process.
+
+    Args:
+        function: ``path.py:name``, ``package.module:name``, or the function itself. The latter is called in a thread:
+            one that hangs is left behind, and one that never lets go of the interpreter, as a runaway regular
+            expression does, or ends the process, cannot be stopped.
+        offered: keyword arguments beyond verl's four that the calls will hold.
+        timeout_s: a call that takes longer than about this is ended.
+        num_workers: most processes or threads. Further ones than the first start when calls take long.
+
+    Raises:
+        ValueError: the function cannot be loaded or does not take the call, or ``timeout_s`` is not above 0.
+        RewardError: from calls, when several of the last ones hung or ended their process.
+
+    Example:
+        >>> reward = RewardFunction("ntl_jax.rewards:exact_match", offered=())
+        >>> call = {"data_source": "gsm8k", "solution_str": "#### 72", "ground_truth": "72", "extra_info": {}}
+        >>> [outcome.score.item() for outcome in reward([call, call | {"solution_str": "no idea"}])]
+        [1.0, 0.0]
+    """
+
+    def __init__(
+        self,
+        function: str | Callable[..., object],
+        *,
+        offered: Sequence[str] = EXTRAS,
+        timeout_s: float = 60.0,
+        num_workers: int = 4,
+    ) -> None:
+        if not 0 < timeout_s <= threading.TIMEOUT_MAX - GRACE_S:
+            raise ValueError(f"timeout_s={timeout_s}: a number of seconds above 0 is needed, and a finite one")
+        self.spec = function if isinstance(function, str) else getattr(function, "__qualname__", repr(function))
+        self._workers, self._own = None, None
+        limits = {"limit": num_workers, "timeout_s": timeout_s}
+        if not isinstance(function, str):
+            loaded = Loaded.of(function, check_call(self.spec, function, offered), self.spec)
+            start = functools.partial(ThreadWorker, function, timeout_s)
+            self._workers = RewardWorkers(self.spec, loaded, start(), start, **limits)
+        elif needs_numbers(function):
+            self._own, takes = load_reward(function, offered=offered)
+            loaded = Loaded(takes, False, {})
+        else:
+            start = functools.partial(ProcessWorker, Order(function, offered, timeout_s, sys.path))
+            first = start()
+            loaded = first.load(timeout_s)
+            self._workers = RewardWorkers(self.spec, loaded, first, start, **limits)
+        self.takes, self.sources = loaded.takes, loaded.sources
+        self._left_out = set(offered) - self.takes
+
+    def __call__(self, calls: Sequence[Mapping[str, object]]) -> list[RewardOutcome]:
+        return self.begin(calls)()
+
+    def begin(self, calls: Sequence[Mapping[str, object]]) -> Callable[[], list[RewardOutcome]]:
+        """Has calls made while the caller goes on; returns a function that waits for their outcomes."""
+        given = [{k: v for k, v in call.items() if k not in self._left_out} for call in calls]
+        if self._workers is None:
+            assert self._own is not None
+            outcomes = [_outcome(self._own, call) for call in given]
+            return lambda: outcomes
+        pending = self._workers.submit(given)
+        return lambda: [outcome.result() for outcome in pending]
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a function of this package."""
+        return self._own is not None
+
+    def close(self) -> None:
+        """Ends the processes."""
+        if self._workers is not None:
+            self._workers.close()
+
+
+def _outcome(function: Callable[..., object], call: Mapping[str, object]) -> RewardOutcome:
+    try:
+        return RewardOutcome.of(function(**call))
+    except ANYTHING:
+        return RewardOutcome.failed(traceback.format_exc())

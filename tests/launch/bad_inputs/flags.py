@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Command lines and configuration files that are wrong."""
+
+import json
+from pathlib import Path
+
+from ntl_jax.config import RunConfig, config_to_json
+from tests.launch.bad_inputs.case import BadInput
+
+START = "from ntl_jax.config import *\n\n\n"
+SETS_UP = f"{START}def get_config():\n    return RunConfig(seed=5)\n"
+
+TYPED = {
+    "no configuration": (("--config",), ("--config=NAME is missing", "gsm8k_ntl", "path of a .py file")),
+    "a misspelled configuration": (("--config=gsm8k_nlt",), ("gsm8k_nlt", "did you mean --config=gsm8k_ntl?")),
+    "a named configuration with .py": (("--config=gsm8k_ntl.py",), ("did you mean --config=gsm8k_ntl?",)),
+    "a configuration file that is not there": (("--config=no/such.py",), ("there is no no/such.py", "configs/ has")),
+    "a configuration without --": (("gsm8k_ntl_all",), ("'gsm8k_ntl_all'", "did you mean --config=gsm8k_ntl_all?")),
+    "a setting without --": (("trainer.steps=3",), ("'trainer.steps=3'", "did you mean --config.trainer.steps?")),
+    "a setting with config. and without --": (("config.seed=3",), ("did you mean --config.seed?",)),
+    "a setting with one -": (("-config.trainer.steps=3",), ("did you mean --config.trainer.steps?",)),
+    "a setting without config.": (("--trainer.steps=3",), ("--trainer.steps", "did you mean --config.trainer.steps?")),
+    "a setting without its section": (("--config.num_samples=4",), ("did you mean --config.rollout.num_samples?",)),
+    "a misspelled setting": (("--config.rollout.num_sample=4",), ("did you mean --config.rollout.num_samples?",)),
+    "an option of another kind": (("--verbose",), ("there is no option --verbose", "--help lists all options")),
+    "a section": (("--config.ntl=false",), ("there is no option --config.ntl",)),
+    "a setting twice": (("--config.seed=1", "--config.seed=2"), ("--config.seed is given 2 times", "give it once")),
+    "a setting twice, spelled differently": (
+        ("--config.rollout.num-samples=4", "--config.rollout.num_samples", "8"),
+        ("--config.rollout.num_samples is given 2 times", "give it once"),
+    ),
+    "a configuration twice": (("--config=gsm8k_ntl", "--config=gsm8k_ppo"), ("--config is given 2 times",)),
+    "a folder twice": (("--config=gsm8k_ntl", "--workdir=a", "--workdir=b"), ("--workdir is given 2 times",)),
+    "a list twice": (("--config.data.tiers", "1", "--config.data.tiers", "2"), ("--config.data.tiers A B",)),
+    "a switch with a value": (("--resume=true",), ("--resume takes no value", "write --resume alone")),
+    "a setting without a value": (("--config.seed",), ("--config.seed has no value", "a whole number")),
+    "an empty value": (("--config.data.train=",), ("--config.data.train= has nothing behind it",)),
+    "spaces around =": (
+        ("--config=gsm8k_ntl", "--config.seed", "=", "3"),
+        ("'3' belongs to no option", "without spaces"),
+    ),
+    "too few values": (("--config.model.mesh", "1", "1"), ("--config.model.mesh=1 1", "3 values, each a whole number")),
+    "too many values": (
+        ("--config.model.mesh", "1", "1", "1", "1"),
+        ("'1' belongs to no option", "--config.model.mesh takes 3 values"),
+    ),
+    "--resume without a folder": (("--resume", "--workdir"), ("--resume needs --workdir=DIR",)),
+    "--resume in a folder without a run": (("--resume", "--workdir={folder}"), ("{folder} holds no run",)),
+    "a switch of resumed runs": (("--allow-changed-data",), ("--allow-changed-data only applies", "add --resume")),
+}
+"""What was typed, and what the answer names."""
+
+WRITTEN = {
+    "a syntax error": ("def get_config(:\n", ("own.py:1: SyntaxError",)),
+    "an indentation error": (f"{START}def get_config():\nreturn RunConfig()\n", ("own.py:5: IndentationError",)),
+    "a module that is not there": ("import no_such_module\n", ("own.py:1: ModuleNotFoundError", "no_such_module")),
+    "a name that is not there": ("from ntl_jax.config import NoSection\n", ("own.py:1: ImportError", "NoSection")),
+    "an exception at its top": ("\n\nLAYERS = {}['width']\n", ("own.py:3: KeyError: 'width'",)),
+    "an exception in get_config": (f"{START}def get_config():\n    return 1 / 0\n", ("own.py:5: ZeroDivisionError",)),
+    "an exit": ("import sys\n\nsys.exit(3)\n", ("own.py:3: SystemExit: 3",)),
+    "an unknown setting": (
+        f"{START}def get_config():\n    return RunConfig(sed=3)\n",
+        ("own.py:5: TypeError", "'sed'"),
+    ),
+    "arguments of get_config": (
+        f"{START}def get_config(seed):\n    return RunConfig()\n",
+        ("own.py:4: TypeError", "seed"),
+    ),
+    "no get_config": ("CONFIG = 3\n", ("own.py: there is no get_config()", "gsm8k_ntl.py")),
+    "another result": (
+        f"{START}def get_config():\n    return {{}}\n",
+        ("own.py:4: get_config() returns dict", "RunConfig"),
+    ),
+    "a wrong type": (
+        f"{START}def get_config():\n    return RunConfig(seed='3')\n",
+        ("own.py:4", "seed='3': must be int"),
+    ),
+    "a wrong value": (
+        f"{START}def get_config():\n    return RunConfig(seed=-3)\n",
+        ("own.py:4", "seed=-3: must lie in"),
+    ),
+    "bytes that are no text": (b"\xff\xfe\x00\x01", ("own.py", "get_config()")),
+}
+"""Contents of a configuration file of one's own, and what the answer names."""
+
+EVALUATED = {
+    "no folder": (("no/such",), ("no/such", "is not a folder")),
+    "an option twice": (("{folder}", "--samples=2", "--samples=4"), ("--samples is given twice", "give it once")),
+    "an option without --": (("{folder}", "samples=8"), ("'samples=8'", "did you mean --samples?")),
+    "a misspelled option": (("{folder}", "--sampels=8"), ("'--sampels=8'", "did you mean --samples?")),
+    "an empty value": (("{folder}", "--data="), ("--data= has nothing behind it",)),
+    "a value of another type": (("{folder}", "--samples=many"), ("--samples", "'many'")),
+    "a checkpoint that has no name": (("{folder}", "--checkpoint=last"), ("--checkpoint", "newest", "best")),
+    "no problems": (("{folder}", "--problems=0"), ("--problems=0", "None or lie in [1, 1,000,000]")),
+    "fewer than no samples": (("{folder}", "--samples=-1"), ("--samples=-1", "at least 0")),
+    "a temperature without samples": (("{folder}", "--temperature=0.5"), ("--temperature=0.5", "--samples above 0")),
+    "a template without the question": (("{folder}", "--template=Solve it."), ("--template", "{question}")),
+    "a folder that is in use": (
+        ("{folder}", "--output={folder}"),
+        ("--output={folder} already exists and is not empty", "name another folder"),
+    ),
+    "a file as output": (
+        ("{folder}", "--output={folder}/config.json"),
+        ("config.json already exists", "another folder"),
+    ),
+    "a folder inside a file": (
+        ("{folder}", "--output={folder}/config.json/results"),
+        ("cannot be made in {folder}/config.json",),
+    ),
+    "vLLM that is not installed": (("{folder}", "--engine=vllm"), ("--engine='vllm' needs the package vllm",)),
+    "problems that are not there": (("{folder}", "--data=no.jsonl"), ("--data=no.jsonl does not exist", "jsonl file")),
+    "responses beyond memory": (
+        ("{folder}", "--problems=2", "--max-tokens=1000000000"),
+        ("the cache does not fit", "--max-tokens=1000000000 or data"),
+    ),
+    "a mesh of more devices": (("{folder}", "--problems=2", "--mesh", "64", "1", "1"), ("'data': 64", "at most 8")),
+    "a run without a checkpoint": (("{folder}", "--problems=2"), ("{folder} has no checkpoint yet",)),
+}
+"""Arguments of launch/eval.py in a run folder without checkpoints, and what the answer names."""
+
+EXPORTED = {
+    "no run": (("{folder}/none", "{folder}/new"), ("{folder}/none holds no run",)),
+    "a folder that is in use": (("{folder}", "{folder}"), ("DIR={folder} already exists", "name another folder")),
+    "a folder inside a file": (("{folder}", "{folder}/config.json/new"), ("cannot be made in {folder}/config.json",)),
+    "a checkpoint that has no name": (("{folder}", "{folder}/new", "--checkpoint=last"), ("newest", "best")),
+    "an option twice": (
+        ("{folder}", "{folder}/new", "--checkpoint=best", "--checkpoint=newest"),
+        ("--checkpoint is given twice",),
+    ),
+    "a run without a checkpoint": (("{folder}", "{folder}/new"), ("{folder} has no checkpoint yet",)),
+}
+"""Arguments of launch/export.py there."""
+
+RUN = {"config.json": config_to_json(RunConfig())}
+MODEL = {"config.json": json.dumps({"architectures": ["Qwen2ForCausalLM"]})}
+
+
+def _with_file_beside(folder: Path) -> None:
+    (folder / "mine.py").write_text(SETS_UP)
+
+
+CASES = [
+    *(BadInput(name, arguments, says) for name, (arguments, says) in TYPED.items()),
+    BadInput(
+        "a file of one's own without .py",
+        ("--config=mine",),
+        ("did you mean --config=mine.py?",),
+        prepare=_with_file_beside,
+    ),
+    *(
+        BadInput(f"a file with {name}", ("--config={folder}/own.py",), ("{folder}/own.py", *says), {"own.py": text})
+        for name, (text, says) in WRITTEN.items()
+    ),
+    *(BadInput(f"eval: {name}", words, says, RUN, command="eval") for name, (words, says) in EVALUATED.items()),
+    BadInput(
+        "eval: a checkpoint of a model",
+        ("{folder}", "--checkpoint=best"),
+        ("--checkpoint=best: {folder} is a model", "leave it out"),
+        MODEL,
+        command="eval",
+    ),
+    *(BadInput(f"export: {name}", words, says, RUN, command="export") for name, (words, says) in EXPORTED.items()),
+]

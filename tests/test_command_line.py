@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Command lines and configuration files: what is read, and what is answered where something is wrong."""
+
+import argparse
+import pathlib
+from typing import Literal
+
+import pytest
+
+from ntl_jax.command_line import (
+    SWITCH,
+    Once,
+    announce,
+    check_unused,
+    describe_kind,
+    given_options,
+    parse_once,
+    read_config,
+    unreadable_value,
+)
+from ntl_jax.config import RunConfig
+
+KINDS = {
+    "--config": str,
+    "--resume": SWITCH,
+    "--config.rollout.max_tokens": int,
+    "--config.data.tiers": tuple[int, ...],
+    "--config.model.mesh": tuple[int, int, int],
+    "--config.ntl.method": Literal["mse", "wasserstein"],
+}
+EXAMPLE = pathlib.Path("configs/gsm8k_ntl.py")
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="eval.py")
+    made.add_argument("source", action=Once)
+    made.add_argument("--max-tokens", type=int, action=Once)
+    return made
+
+
+def test_options_are_read_with_and_without_an_equals_sign_and_with_hyphens():
+    argv = ["--config=a", "--config.rollout.max-tokens", "-3", "--config.model.mesh", "-1", "1", "1", "--resume", "-h"]
+    assert given_options(argv, KINDS) == {
+        "--config": ["a"],
+        "--config.rollout.max_tokens": ["-3"],
+        "--config.model.mesh": ["-1", "1", "1"],
+        "--resume": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("argv", "answer"),
+    [
+        (["--max_tokens=3"], "there is no option --max_tokens: did you mean --config.rollout.max_tokens?"),
+        (["rollout.max_tokens=3"], "'rollout.max_tokens=3' belongs to no option: did you mean --config.rollout"),
+        (["mine"], "'mine' belongs to no option: did you mean --config=mine?"),
+        (["--config=a", "mine"], "'mine' belongs to no option: write options as --name=value"),
+        (["--config.model.mesh", *"1111"], "'1' belongs to no option: --config.model.mesh takes 3 values"),
+        (["--config.model.mesh=1", *"111"], "'1' belongs to no option: --config.model.mesh takes 3 values"),
+        (["--resume=yes"], "--resume takes no value"),
+        (["--config="], "--config= has nothing behind it"),
+        (["--config=a", "--config", "a"], "--config is given 2 times: give it once"),
+    ],
+)
+def test_what_no_option_reads_is_a_mistake_with_a_hint(argv, answer):
+    with pytest.raises(ValueError) as error:
+        given_options(argv, KINDS)
+    assert answer in str(error.value)
+
+
+def test_a_value_that_cannot_be_read_is_answered_with_what_is_allowed():
+    given = {
+        "--config.ntl.method": ["wassertein"],
+        "--config.data.tiers": ["x", "y"],
+        "--config.rollout.max_tokens": [],
+    }
+    for name, answer in [
+        ("--config.ntl.method", "=wassertein: must be one of mse, wasserstein; did you mean wasserstein?"),
+        ("--config.data.tiers", "=x y: must be any number of values, each a whole number"),
+        ("--config.rollout.max_tokens", " has no value: must be a whole number"),
+    ]:
+        broken = f"cannot read {name[:12]}\n   {name[12:]}"
+        assert unreadable_value(broken, given, KINDS) == f"{name}{answer}"
+    assert unreadable_value("something\n  else", given, KINDS) == "something else"
+
+
+def test_kinds_are_described_in_words():
+    assert describe_kind(tuple[Literal["a", "b"], ...]) == "any number of values, each one of a, b"
+    assert describe_kind(str | None) == "a text or None" and describe_kind(bool) == "true or false"
+
+
+def test_a_file_is_named_with_the_line_of_its_own_code_that_fails(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from ntl_jax.config import RunConfig, parse_schedule\n\n\ndef get_config():\n"
+        "    parse_schedule(3)\n    return RunConfig()\n"
+    )
+    with pytest.raises(ValueError) as error:
+        read_config(tmp_path / "mine.py", example=EXAMPLE)
+    message = str(error.value)
+    assert message.startswith(f"{tmp_path / 'mine.py'}:5: TypeError: ") and message.endswith(str(EXAMPLE))
+    assert "\n" not in message
+
+
+def test_a_file_may_make_its_configuration_with_anything_that_can_be_called(tmp_path):
+    (tmp_path / "mine.py").write_text("from ntl_jax.config import RunConfig\n\nget_config = RunConfig\n")
+    assert read_config(tmp_path / "mine.py", example=EXAMPLE) == RunConfig()
+
+
+@pytest.mark.parametrize(
+    ("argv", "answer"),
+    [
+        (["a", "--max-tokens=1", "--max-tokens=2"], "--max-tokens is given twice: give it once"),
+        (["a", "--max-tokens=1", "--max-t=2"], "--max-tokens is given twice: give it once"),
+        (["a", "--max-token5=2"], "did you mean --max-tokens?"),
+        (["a", "max-tokens=2"], "did you mean --max-tokens?"),
+        (["a", "b"], "'b' is not understood: the options are --help, --max-tokens"),
+        ([""], "source= has nothing behind it"),
+    ],
+)
+def test_options_of_a_parser_are_given_once_and_misspelled_ones_get_a_hint(argv, answer, capsys):
+    assert parse_once(parser(), ["a", "--max-tokens=1"]).max_tokens == 1
+    with pytest.raises(SystemExit):
+        parse_once(parser(), argv)
+    assert answer in capsys.readouterr().err
+
+
+def test_a_folder_for_results_must_be_new_or_empty_and_lie_where_one_may_write(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
+    for unused in (None, tmp_path / "empty", tmp_path / "new" / "folder"):
+        check_unused(unused, "--output")
+    for used, answer in [("", "not empty"), ("file", "already exists"), ("file/new", "cannot be made in")]:
+        with pytest.raises(ValueError, match=rf"--output={tmp_path / used}.* {answer}"):
+            check_unused(tmp_path / used, "--output")
+
+
+def test_the_first_line_is_printed_before_imports_that_take_seconds(capsys, monkeypatch):
+    monkeypatch.delenv("TRANSFORMERS_NO_ADVISORY_WARNINGS", raising=False)
+    announce("evaluating")
+    assert capsys.readouterr().out == "evaluating\n"

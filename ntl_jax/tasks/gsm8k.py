@@ -58,9 +58,8 @@ class Gsm8k(Task):
         numeric: bool = True,
     ):
         self._template, self._numeric = template, numeric
-        paths: dict[Split, str | os.PathLike[str]] = {
-            split: path for split, path in (("train", train), ("held_out", held_out)) if path is not None
-        }
+        given: dict[Split, str | os.PathLike[str] | None] = {"train": train, "held_out": held_out}
+        paths = {split: path for split, path in given.items() if path is not None}
         if len(paths) == 2 and all(map(os.path.exists, paths.values())) and os.path.samefile(*paths.values()):
             raise ValueError(
                 f"data.eval={str(held_out)!r} is the file of data.train: accuracy on problems that the policy was "

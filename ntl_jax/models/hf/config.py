@@ -134,7 +134,7 @@ def _is_size(value: object, most: int = LARGEST_SIZE) -> bool:
 
 def _is_positive(value: object) -> bool:
     """Whether it is a number above 0, and finite."""
-    return type(value) in (int, float) and 0 < value < math.inf
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 OPTIONAL: dict[str, tuple[str, Callable[[Any], bool]]] = {

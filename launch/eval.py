@@ -21,8 +21,8 @@ import re
 import sys
 from collections.abc import Sequence
 
-from ntl_jax.command_line import Once, announce, check_unused, parse_once
-from ntl_jax.config import ModelSection, RolloutSection, RunConfig, holds_run, read_escapes, stored_config
+from ntl_jax.command_line import Once, announce, check_unused, given_path, parse_once
+from ntl_jax.config import ModelSection, RolloutSection, RunConfig, holds_run, printable, read_escapes, stored_config
 from ntl_jax.config.serialization import AnySection
 from ntl_jax.run_folder import new_folder
 
@@ -34,6 +34,7 @@ OPTIONS = {
     "template": "data.template", "engine": "rollout.engine", "mesh": "model.mesh",
 }  # fmt: skip
 """The settings that the options change."""
+SOURCE = "RUN_OR_MODEL"
 TEMPLATE_HELP = (
     r"the prompt; {question} is replaced by the problem's text, \n \t \r \\ are escapes as in launch/train.py"
 )
@@ -47,10 +48,10 @@ def main(argv: Sequence[str]) -> int:
     """
     args = parse_once(_parser(), argv)
     try:
-        print(f"written to {evaluate(args)}")
+        print(printable(f"written to {evaluate(args)}"))
     except (ValueError, OSError) as error:
-        message = explain(error, args.output or pathlib.Path("runs"), "evaluate again")
-        return leave(f"error: {_with_options(message)}", code=1)
+        message = _with_options(explain(error, args.output or pathlib.Path("runs"), "evaluate again"), args.source)
+        return leave(f"error: {printable(message)}", code=1)
     return 0
 
 
@@ -81,12 +82,14 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     from ntl_jax.train.evaluation import evaluation_metrics, examples
     from ntl_jax.train.factory import build_evaluator, build_scoring, build_task, check_lengths
     from ntl_jax.train.header import describe_evaluation, describe_prompt
-    from ntl_jax.train.policy import build_params, build_policy
+    from ntl_jax.train.policy import build_params, build_policy, check_checkpoint
     from ntl_jax.train.prompts import build_prompts
 
     check_packages(config)
     keep_programs(config.trainer.compilation_cache)
     task, policy, name = build_task(config), build_policy(config), args.source
+    if not is_run:
+        check_checkpoint(config, policy)
     prompts = build_prompts(config, task, policy.tokenizer)
     check_lengths(config, policy, prompts)
     check_cache(config, policy, max_prompt_tokens=prompts.longest, num_held_out=len(prompts.held_out))
@@ -121,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="launch/eval.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = functools.partial(parser.add_argument, action=Once)
-    add("source", metavar="RUN_OR_MODEL", help="run folder, model folder or name on the hub")
+    add("source", metavar=SOURCE, help="run folder, model folder or name on the hub")
     add("--checkpoint", choices=("newest", "best"), help="of a run's last stage, newest by default; best: held-out")
     add("--data", metavar="FILE", help="whole GSM8K jsonl file instead of the run's held-out problems")
     add("--problems", type=int, metavar="N", help="only the first N problems")
@@ -132,12 +135,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--template", metavar="TEXT", type=read_escapes, help=TEMPLATE_HELP)
     add("--engine", choices=("jax", "vllm", "pool"), help="rollout engine; default: the run's, or jax for a model")
     add("--mesh", type=int, nargs=3, metavar="N", help="devices along data, fsdp and tensor")
-    add("--output", type=pathlib.Path, metavar="DIR", help="folder to write to; by default runs/eval-NAME-TIME-SUFFIX")
+    add("--output", type=given_path, metavar="DIR", help="folder to write to; by default runs/eval-NAME-TIME-SUFFIX")
     return parser
 
 
-def _with_options(message: str) -> str:
-    """A message about settings with the names of the options that set them."""
+def _with_options(message: str, source: str) -> str:
+    """A message about settings with the names of the arguments that set them."""
+    message = message.replace(f"model.path={source!r}", f"{SOURCE}={source!r}")
     for name, setting in OPTIONS.items():
         message = re.sub(rf"\b{re.escape(setting)}\b", f"--{name.replace('_', '-')}", message)
     return message

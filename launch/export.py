@@ -18,8 +18,8 @@ import sys
 from collections.abc import Sequence
 from typing import Literal
 
-from ntl_jax.command_line import Once, announce, check_unused, parse_once
-from ntl_jax.config import stored_config
+from ntl_jax.command_line import Once, announce, check_unused, given_path, parse_once
+from ntl_jax.config import printable, stored_config
 
 
 def main(argv: Sequence[str]) -> int:
@@ -31,8 +31,8 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="launch/export.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", metavar="RUN", type=pathlib.Path, help="run folder")
-    parser.add_argument("folder", metavar="DIR", type=pathlib.Path, help="folder to create")
+    parser.add_argument("run", metavar="RUN", type=given_path, help="run folder")
+    parser.add_argument("folder", metavar="DIR", type=given_path, help="folder to create")
     parser.add_argument(
         "--checkpoint",
         action=Once,
@@ -42,9 +42,9 @@ def main(argv: Sequence[str]) -> int:
     )
     args = parse_once(parser, argv)
     try:
-        print(export(args.run, args.folder, args.checkpoint))
+        print(printable(export(args.run, args.folder, args.checkpoint)))
     except (ValueError, OSError) as error:
-        return leave(f"error: {explain(error, args.folder, 'export again')}", code=1)
+        return leave(f"error: {printable(explain(error, args.folder, 'export again'))}", code=1)
     return 0
 
 

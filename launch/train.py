@@ -23,10 +23,19 @@ from typing import Annotated
 import tyro
 
 from ntl_jax.command_line import SWITCH, announce, given_options, read_config, unreadable_value
-from ntl_jax.config import CONFIG_FILE, RunConfig, flatten, read_escapes, several_in_one, stored_config, write_escapes
+from ntl_jax.config import (
+    CONFIG_FILE,
+    RunConfig,
+    flatten,
+    printable,
+    read_escapes,
+    several_in_one,
+    stored_config,
+    write_escapes,
+)
 from ntl_jax.config.serialization import leaves
 from ntl_jax.host_memory import keep_freed_memory
-from ntl_jax.run_folder import TakenError, new_folder, refuse_run
+from ntl_jax.run_folder import TakenError, check_free, new_folder
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "configs"
 SPELLINGS = {"true": True, "false": False}
@@ -62,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         args = parse_args(argv)
     except (ValueError, OSError) as error:  # such as a name that is too long for the file system
-        return leave(f"error: {error}", code=2)
+        return leave(f"error: {printable(str(error))}", code=2)
     assert args.workdir is not None
     again = f"python launch/train.py --workdir={args.workdir} --resume"
     announce(f"{args.config.name}: starting, run folder {args.workdir}")
@@ -78,11 +87,11 @@ def main(argv: Sequence[str]) -> int:
             allow_changed_data=args.allow_changed_data,
         )
     except TakenError as error:
-        return leave(f"error: {error}", code=1)
+        return leave(f"error: {printable(str(error))}", code=1)
     except (ValueError, OSError, NonFiniteError, RewardError, WorkersLostError) as error:
         keep_traceback(args.workdir)
         remedy = f"continue with: {again}" if (args.workdir / CONFIG_FILE).exists() else "start again"
-        return leave(f"error: {explain(error, args.workdir, remedy)}", code=1)
+        return leave(f"error: {printable(explain(error, args.workdir, remedy))}", code=1)
     except Terminated as stop:
         return leave(f"\n{stop}; continue with: {again}", code=stop.code)
     except KeyboardInterrupt:
@@ -118,7 +127,7 @@ def parse_args(argv: Sequence[str]) -> Args:
         return args
     if args.workdir is None:
         return dataclasses.replace(args, workdir=new_folder(args.config.name))
-    refuse_run(args.workdir)
+    check_free(args.workdir)
     return args
 
 

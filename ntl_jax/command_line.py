@@ -168,6 +168,18 @@ class Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
+def given_path(text: str) -> pathlib.Path:
+    """The path that a command line names; the empty text is none, though `pathlib` reads it as the current folder.
+
+    Example:
+        >>> given_path("runs/mine").name
+        'mine'
+    """
+    if not text.strip():
+        raise argparse.ArgumentTypeError("has nothing behind it: give a value, or leave it out")
+    return pathlib.Path(text)
+
+
 def parse_once(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
     """``parser.parse_args`` with hints for unknown options; ``given`` of the result names what was given.
 

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Iterator
 
 from ntl_jax.config import CONFIG_FILE
+from ntl_jax.ending import TRACEBACK_FILE
 
 LOCK = ".lock"
 """File in a run folder while the folder is in use; it names the process."""
@@ -36,14 +37,24 @@ def new_folder(name: str) -> pathlib.Path:
     return pathlib.Path("runs") / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
-def refuse_run(folder: pathlib.Path) -> None:
-    """Raises if the folder already holds a run.
+def check_free(folder: pathlib.Path) -> None:
+    """Raises unless a new run can write to the folder.
 
     Raises:
-        TakenError: with the remedies.
+        TakenError: if it already holds a run.
+        ValueError: if it is a file, or holds files that no run has written.
     """
     if (folder / CONFIG_FILE).exists():
         raise TakenError(f"--workdir={folder} already holds a run: add --resume, or name another folder")
+    if not str(folder).strip():
+        raise ValueError(
+            f"--workdir={str(folder)!r} is blank: name a folder, or leave it out for runs/NAME-TIME-SUFFIX"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--workdir={folder} is a file: name a new or an empty folder")
+    foreign = sorted(path.name for path in folder.glob("*") if path.name != TRACEBACK_FILE and path.name[0] != ".")
+    if foreign:
+        raise ValueError(f"--workdir={folder} holds {foreign[0]!r} and is no run folder: name a new or an empty folder")
 
 
 @contextlib.contextmanager
@@ -80,7 +91,7 @@ def claimed(folder: pathlib.Path, *, resume: bool = False) -> Iterator[None]:
         ) from error
     try:
         if not resume:
-            refuse_run(folder)
+            check_free(folder)
         yield
     finally:
         with contextlib.suppress(OSError):

@@ -135,10 +135,12 @@ def write_inputs(config: RunConfig, folder: pathlib.Path) -> RunConfig:
     folder.mkdir(parents=True)
     problems = folder / "problems.jsonl"
     problems.write_text((pathlib.Path(__file__).parent / "gsm8k.jsonl").read_text())
+    held_out = problems.with_name("held_out.jsonl")
+    held_out.write_text(problems.read_text())
     (folder / "reward.py").write_text(REWARD)
     config = dataclasses.replace(
         config,
-        data=DataSection(train=str(problems), eval=str(problems), max_prompt_tokens=96, max_solution_tokens=96),
+        data=DataSection(train=str(problems), eval=str(held_out), max_prompt_tokens=96, max_solution_tokens=96),
         reward=RewardSection(function=f"{folder / 'reward.py'}:score"),
     )
     (folder / "config.py").write_text(

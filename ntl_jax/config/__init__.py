@@ -15,7 +15,7 @@ from ntl_jax.config.algorithm import (
     SapoSection,
 )
 from ntl_jax.config.engines import PoolSection, VllmSection
-from ntl_jax.config.escapes import read_escapes, several_in_one, write_escapes
+from ntl_jax.config.escapes import printable, read_escapes, several_in_one, write_escapes
 from ntl_jax.config.ntl import NTLSection, RewardSection
 from ntl_jax.config.sections import (
     DataSection,
@@ -57,6 +57,7 @@ __all__ = [
     "from_dict",
     "holds_run",
     "parse_schedule",
+    "printable",
     "read_escapes",
     "several_in_one",
     "stored_config",

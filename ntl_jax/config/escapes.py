@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Texts on the command line: a shell passes ``\n`` as two characters, and users may write a list as one text."""
+r"""Texts on the command line: a shell passes ``\n`` as two characters, and users may write a list as one text.
+
+Texts of others, such as names of files and rows of data, are shown without what would upset a terminal.
+"""
 
 import re
 from collections.abc import Collection
@@ -34,6 +37,9 @@ LATEX = frozenset((
     "rvert",
 ))  # fmt: skip
 """LaTeX commands that start with an escape; `\\ni` is left out, because a line may start with "i"."""
+
+LONGEST_LINE = 2000
+"""Characters of a line on the console."""
 
 _ESCAPE = re.compile(r"\\(\\|[A-Za-z]+)")
 _ESCAPED = re.compile(r"([\\\n\t\r])([A-Za-z]*)")
@@ -92,6 +98,32 @@ def write_escapes(text: str) -> str:
         {question}\n \\text
     """
     return _ESCAPED.sub(_write, text)
+
+
+def printable(text: str) -> str:
+    r"""The text as a terminal may show it, with long lines cut.
+
+    Characters that cannot be seen, such as terminal escapes and marks that turn the direction of writing, are written
+    as Python writes them.
+
+    Args:
+        text: of any number of lines.
+
+    Example:
+        >>> print(printable("a\x1b[31mb\n\u202etxt.jsonl"))
+        a\x1b[31mb
+        \u202etxt.jsonl
+    """
+    return "\n".join(map(_printable_line, text.split("\n")))
+
+
+def _printable_line(line: str) -> str:
+    shown = line
+    if len(line) > LONGEST_LINE:  # its end may say what to do
+        shown = f"{line[: LONGEST_LINE // 2]} ... ({len(line):,} characters) ... {line[-LONGEST_LINE // 2 :]}"
+    if shown.isprintable():
+        return shown
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 
 
 def _read(escape: re.Match[str]) -> str:

@@ -33,7 +33,10 @@ _TIERS: Range[tuple[int, ...]] = Range(
     "be one or more of 1, 2, 3, 4", lambda tiers: bool(tiers) and set(tiers) <= {1, 2, 3, 4}
 )
 _TEMPLATE: Range[str] = Range("contain {question}, the place of the problem's text", lambda x: "{question}" in x)
-_FOLDER: Range[str] = Range("be the name of a folder, without / and \\", lambda x: bool(x) and not set(x) & set("/\\"))
+_FOLDER: Range[str] = Range(
+    "be the name of a folder of 1 to 100 printable characters, without / and \\, and not . or ..",
+    lambda x: 1 <= len(x) <= 100 and x.isprintable() and not set(x) & set("/\\") and x not in (".", ".."),
+)
 MOST_PROBLEMS = 1_000_000
 """A run makes or reads all of them, and keeps them in memory, before it starts."""
 _PROBLEMS: Range[int] = Range(f"lie in [1, {MOST_PROBLEMS:,}]", lambda x: 1 <= x <= MOST_PROBLEMS)

@@ -90,6 +90,8 @@ def _settings(contents: object) -> dict[str, object]:
     """The stored settings, without the format."""
     if not isinstance(contents, dict):
         raise ValueError(f"it must hold an object; it holds {contents!r:.80}")
+    if "model_type" in contents or "architectures" in contents:
+        raise ValueError("it is that of a Hugging Face model, not of a run: give a folder that launch/train.py made")
     given = contents.get("format")
     if type(given) is not int or given != FORMAT:
         raise ValueError(

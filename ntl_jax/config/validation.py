@@ -101,6 +101,8 @@ def find_problems(config: Section, base: Section | None = None) -> list[str]:
             problems[leaf.path] = _expected(leaf.kind, leaf.value)
         elif leaf.allowed is not None and not leaf.allowed.holds(leaf.value):
             problems[leaf.path] = f"must {leaf.allowed.words}"
+        elif isinstance(leaf.value, str) and not leaf.value.strip():
+            problems[leaf.path] = "is empty: give a value, or leave the option out"
     sound = {leaf.path: leaf.value for leaf in settings if leaf.path not in problems}
     defaults = flatten(type(config)())
     stands = defaults if base is None else flatten(base)

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 MOST_LISTED = 20
-"""How many malformed rows an error lists."""
+"""How many faults an error lists."""
+MOST_PLACES = 3
+"""How many rows with one fault it names."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,20 +34,20 @@ class Problem:
     source: str
 
 
-def check_faults(faults: Sequence[str], num_good: int, on_bad_row: Literal["error", "skip"]) -> None:
+def check_faults(faults: Sequence[tuple[str, str]], num_good: int, on_bad_row: Literal["error", "skip"]) -> None:
     """Raises for malformed rows, unless they are to be skipped and good rows remain.
 
     Args:
-        faults: one line for each malformed row.
+        faults: where each malformed row is, and what is wrong with it; rows with the same fault share a line.
         num_good: number of well-formed rows.
-        on_bad_row: setting ``data.on_bad_row``.
+        on_bad_row: setting ``data.on_bad_row``; it is proposed where it would help.
 
     Raises:
         ValueError: listing the faults.
 
     Example:
-        >>> check_faults(["train.jsonl:3: no `question`"], num_good=7, on_bad_row="skip")
-        >>> check_faults(["train.jsonl:3: no `question`"], num_good=7, on_bad_row="error")
+        >>> check_faults([("train.jsonl:3", "no `question`")], num_good=7, on_bad_row="skip")
+        >>> check_faults([("train.jsonl:3", "no `question`")], num_good=7, on_bad_row="error")
         Traceback (most recent call last):
         ...
         ValueError: 1 of 8 rows are malformed (data.on_bad_row=skip leaves them out):
@@ -53,10 +55,16 @@ def check_faults(faults: Sequence[str], num_good: int, on_bad_row: Literal["erro
     """
     if not faults or (on_bad_row == "skip" and num_good):
         return
-    listed = list(faults[:MOST_LISTED])
-    if len(faults) > MOST_LISTED:
-        listed.append(f"and {len(faults) - MOST_LISTED} more")
-    raise ValueError(
-        f"{len(faults)} of {len(faults) + num_good} rows are malformed (data.on_bad_row=skip leaves them out):\n  "
-        + "\n  ".join(listed)
-    )
+    places: dict[str, list[str]] = {}
+    for place, fault in faults:
+        places.setdefault(fault, []).append(place)
+    listed = [f"{_some(where)}: {fault}" for fault, where in places.items()]
+    if len(listed) > MOST_LISTED:
+        listed[MOST_LISTED:] = [f"and {len(listed) - MOST_LISTED} more"]
+    advice = " (data.on_bad_row=skip leaves them out)" if num_good else ""
+    raise ValueError(f"{len(faults)} of {len(faults) + num_good} rows are malformed{advice}:\n  " + "\n  ".join(listed))
+
+
+def _some(places: Sequence[str]) -> str:
+    more = len(places) - MOST_PLACES
+    return ", ".join(places[:MOST_PLACES]) + (f" and {more} more" if more > 0 else "")

@@ -183,6 +183,7 @@ def _rows_that_fit(rows: list[list[int]], max_tokens: int, on_long: str, *, what
     if num_long and (on_long != "skip" or not kept):
         raise ValueError(
             f"{num_long} of {len(rows)} {what} are longer than {setting}={max_tokens} tokens, the longest has "
-            f"{max(map(len, rows))}: raise {setting}, or leave out the long ones with data.on_long_row=skip"
+            f"{max(map(len, rows))}: raise {setting}"
+            + (", or leave out the long ones with data.on_long_row=skip" if kept else "")
         )
     return kept

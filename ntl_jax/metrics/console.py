@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from ntl_jax.config import printable
+
 COMPILING = "compiling"
 """Shown until the first step is done."""
 SECONDS_BETWEEN_LINES = 5.0
@@ -30,7 +32,7 @@ def print_header(rows: Mapping[str, str], *, console: Console | None = None) -> 
     console = console or Console(highlight=False)
     width = max(map(len, rows))
     for name, text in rows.items():
-        console.print(Text.assemble("  ", (name.ljust(width), "bold cyan"), "   ", text), soft_wrap=True)
+        console.print(Text.assemble("  ", (name.ljust(width), "bold cyan"), "   ", printable(text)), soft_wrap=True)
 
 
 def print_comparison(
@@ -54,7 +56,7 @@ def print_comparison(
     for column in table.columns[1:]:
         column.justify = "right"
     for name, metrics in rows.items():
-        table.add_row(name, *metrics)
+        table.add_row(Text(printable(name)), *metrics)
     (console or Console(highlight=False)).print(table)
 
 

@@ -15,6 +15,7 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from ntl_jax.config import printable
 from ntl_jax.metrics.writer import read_lines
 
 INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
@@ -81,7 +82,7 @@ def _page(curves: Curves, title: str) -> Figure:
     rows = -(-len(panels) // COLUMNS)
     figure = Figure(figsize=(12, 4 + 2.6 * rows), layout=ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.1))
     FigureCanvasAgg(figure)
-    figure.suptitle(title, color=INK, fontsize=14, fontweight="bold")
+    figure.suptitle(printable(title), color=INK, fontsize=14, fontweight="bold", parse_math=False)
     grid = GridSpec(rows + 1, COLUMNS, figure=figure, height_ratios=[1.3] + [1] * rows)
     _draw_accuracy(figure.add_subplot(grid[0, :]), curves)
     for index, panel in enumerate(panels):

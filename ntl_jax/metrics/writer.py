@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from ntl_jax.metrics import names
+from ntl_jax.metrics.atomic_files import as_line
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,7 +71,7 @@ class _LineWriter:
     def _append(self, stage: str, step: int, row: Mapping[str, object]) -> None:
         assert stage in names.STAGES, stage
         line = {"stage": stage, "step": int(step)} | {name: _plain(value) for name, value in row.items()}
-        self._file.write(json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+        self._file.write(as_line(line).encode())
         self._file.flush()
 
     def __enter__(self) -> Self:

@@ -2,12 +2,12 @@
 """Shapes, constants and numerics of a decoder."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any, Literal, TypedDict, Unpack
 
 from ntl_jax.models.hf.config import ARCHITECTURES, fields_from_hf, fields_to_hf
+from ntl_jax.models.hf.json_object import read_object
 from ntl_jax.models.rotary import RopeScaling
 
 CHOICES = {
@@ -153,10 +153,7 @@ class ModelConfig:
             return cls(**fields_from_hf(config), source=source, **settings)
         path = pathlib.Path(config)
         path = path / "config.json" if path.is_dir() else path
-        try:
-            contents = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path} is not a readable Hugging Face configuration: {error}") from error
+        contents = read_object(path)
         try:
             return cls(**fields_from_hf(contents), source=source, **settings)
         except ValueError as error:

@@ -43,7 +43,7 @@ class TwoSources(Task):
 
     Example:
         >>> generated = choose_task(DataSection(num_train=3), seed=0, num_eval=2, numeric=True)
-        >>> len(TwoSources(train=generated, held_out=Gsm8k(None, "test.jsonl")).load("train")[0])
+        >>> len(TwoSources(train=generated, held_out=Gsm8k(None, None)).load("train")[0])
         3
     """
 

@@ -5,6 +5,7 @@ With the user's own reward function, N may be any text, such as ``Paris``. Rows 
 contain other characters that Unicode counts as line ends.
 """
 
+import difflib
 import json
 import os
 import pathlib
@@ -12,28 +13,36 @@ import re
 from typing import Literal
 
 from ntl_jax.data import Problem, fill_template
+from ntl_jax.data.file_kind import other_kind
 from ntl_jax.data.problems import check_faults
 from ntl_jax.numerals import DEFAULT_MARKERS, Answer, AnswerMarkers, agrees, find_answer, find_text_answer
 from ntl_jax.tasks.task import Split, Task, numeric_reward
 
 _NUMBER = re.compile(r"[-+]?\$?([0-9]{1,3}(,[0-9]{3})+|[0-9]+)(\.[0-9]+)?%?|[-+]?[0-9]+/0*[1-9][0-9]*")
 
+MOST_NAMED = 5
+"""How many files of a folder an error names."""
+LONGEST_NUMBER = 300
+"""Characters of an answer: float64 reaches to 308 digits."""
 OnBadRow = Literal["error", "skip"]
 _SETTINGS: dict[Split, str] = {"train": "data.train", "held_out": "data.eval"}
 
 
 class Gsm8k(Task):
-    """Problems of jsonl files.
+    """Problems of jsonl files, which are read at once: a wrong file is found before anything else is made.
 
     Args:
-        train, held_out: files of the splits; None for a split that is not loaded.
+        train, held_out: files of the splits; None for a split that is not loaded. They must be two files.
         template: text of the prompt, containing ``{question}``.
         on_bad_row: see `load_gsm8k`.
         numeric: whether references and answers must be numbers. If not, they may be texts; numbers are still compared
             as numbers.
 
+    Raises:
+        ValueError: naming the setting, if a file is not usable; as in `load_gsm8k`.
+
     Example:
-        >>> task = Gsm8k("train.jsonl", "test.jsonl", numeric=False)
+        >>> task = Gsm8k(None, None, numeric=False)
         >>> answer = task.answer_of("It lies on the Seine.\\n#### Paris")
         >>> answer.text, task.is_correct(answer, "Paris"), task.is_correct(task.answer_of("#### 72.0"), "72")
         ('Paris', True, True)
@@ -48,19 +57,31 @@ class Gsm8k(Task):
         on_bad_row: OnBadRow = "error",
         numeric: bool = True,
     ):
-        self._paths: dict[Split, str | os.PathLike[str] | None] = {"train": train, "held_out": held_out}
-        self._on_bad_row: OnBadRow = on_bad_row
         self._template, self._numeric = template, numeric
+        given: dict[Split, str | os.PathLike[str] | None] = {"train": train, "held_out": held_out}
+        paths: dict[Split, str | os.PathLike[str]] = {s: path for s, path in given.items() if path is not None}
+        if len(paths) == 2 and all(map(os.path.exists, paths.values())) and os.path.samefile(*paths.values()):
+            raise ValueError(
+                f"data.eval={str(held_out)!r} is the file of data.train: accuracy on problems that the policy was "
+                "trained on says nothing about new ones; give a file with other problems"
+            )
+        self._loaded: dict[Split, tuple[list[Problem], int]] = {}
+        for split, path in paths.items():
+            try:
+                self._loaded[split] = load_gsm8k(path, on_bad_row=on_bad_row, numeric=numeric)
+            except (ValueError, OSError) as error:
+                what = str(error).removeprefix(str(path))
+                colon = ": " if what == str(error) else ""
+                raise ValueError(f"{_SETTINGS[split]}={path}{colon}{what}") from error
 
     @property
     def markers(self) -> AnswerMarkers:
         return DEFAULT_MARKERS
 
     def load(self, split: Split) -> tuple[list[Problem], int]:
-        path = self._paths[split]
-        if path is None:
+        if split not in self._loaded:
             raise ValueError(f"no file of the {split} split is given: set {_SETTINGS[split]} to a jsonl file")
-        return load_gsm8k(path, on_bad_row=self._on_bad_row, numeric=self._numeric)
+        return self._loaded[split]
 
     def render(self, problem: Problem) -> str:
         return fill_template(self._template, problem)
@@ -81,7 +102,8 @@ def load_gsm8k(
     """Reads the problems of a jsonl file in GSM8K's format.
 
     Args:
-        path: the file. Blank lines are skipped; keys other than ``question`` and ``answer`` are ignored.
+        path: the file (``~`` stands for the home folder). Blank lines are skipped; keys other than ``question`` and
+            ``answer`` are ignored.
         on_bad_row: whether malformed rows raise one error that names them, or are left out and counted.
         numeric: whether a row is malformed if its answer after ``####`` is not a number.
 
@@ -89,7 +111,8 @@ def load_gsm8k(
         The problems, with line numbers (from 0) as indices, and the number of rows left out.
 
     Raises:
-        ValueError: if the file cannot be read or has no good row; for bad rows, naming file, line and fault.
+        ValueError: if the file cannot be read, holds something else or has no good row; for bad rows, naming file, line
+            and fault.
 
     Example:
         >>> import tempfile
@@ -100,23 +123,39 @@ def load_gsm8k(
         >>> problems[0].ground_truth, skipped
         ('5', 0)
     """
-    file = pathlib.Path(path)
+    file = pathlib.Path(path).expanduser()
     if not file.is_file():
-        what = "is a folder" if file.is_dir() else "does not exist"
-        raise ValueError(f"{file} {what}: give a jsonl file whose rows hold `question` and `answer`")
+        raise ValueError(f"{path} {_instead_of_file(file)}: give a jsonl file whose rows hold `question` and `answer`")
+    content = file.read_bytes()
+    if kind := other_kind(content):
+        raise ValueError(f"{path} {kind}; it must hold one JSON object a line, with `question` and `answer`")
     problems, faults = [], []
-    for i, line in enumerate(file.read_bytes().split(b"\n")):
+    for i, line in enumerate(content.split(b"\n")):
         if not line.strip():
             continue
         row = _parse(line, i, numeric=numeric)
         if isinstance(row, Problem):
             problems.append(row)
         else:
-            faults.append(f"{file}:{i + 1}: {row}")
+            faults.append((f"{file}:{i + 1}", row))
     check_faults(faults, len(problems), on_bad_row)
     if not problems:
-        raise ValueError(f"{file} is empty: it must hold one JSON object a line, with `question` and `answer`")
+        raise ValueError(f"{path} is empty: it must hold one JSON object a line, with `question` and `answer`")
     return problems, len(faults)
+
+
+def _instead_of_file(path: pathlib.Path) -> str:
+    """What a path is that is no file, with the files that may be meant."""
+    if path.is_dir():
+        inside = sorted(file.name for file in path.glob("*.json*"))
+        return f"is a folder, with {', '.join(inside[:MOST_NAMED])}" if inside else "is a folder"
+    if path.exists():
+        return "is no regular file"
+    if re.match(r"[a-z][a-z0-9]+:/", str(path)):
+        return "is an address, which is not fetched: download it first"
+    beside = [file.name for file in path.parent.iterdir() if file.is_file()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.8)
+    return f"does not exist; did you mean {path.parent / near[0]}?" if near else "does not exist"
 
 
 def _parse(line: bytes, index: int, *, numeric: bool) -> Problem | str:
@@ -147,6 +186,8 @@ def _parse(line: bytes, index: int, *, numeric: bool) -> Problem | str:
     truth = last.removeprefix("####").strip()
     if numeric and not _NUMBER.fullmatch(truth):
         return f"the answer after #### must be a number, is {truth!r}; texts need a reward.function of your own"
+    if numeric and len(truth) > LONGEST_NUMBER:
+        return f"the answer after #### has {len(truth):,} characters; a number may have {LONGEST_NUMBER}"
     if not truth:
         return "there is no answer after ####"
     return Problem(index, question, solution, truth, "gsm8k")

@@ -5,8 +5,6 @@ Policy, prompts and engines have their own builders (`ntl_jax.train.policy`, `pr
 only what it needs.
 """
 
-import pathlib
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -49,12 +47,8 @@ def build_task(config: RunConfig) -> Task:
     """The task. Reference answers may be any text if the reward function is the user's own.
 
     Raises:
-        ValueError: for files that are not there. They are read later: a model on the hub may be loaded before.
+        ValueError: for files that cannot be used: they are read here, before a tokenizer or a model is.
     """
-    for setting, path in (("data.train", config.data.train), ("data.eval", config.data.eval)):
-        if path is not None and not pathlib.Path(path).is_file():
-            what = "is a folder" if pathlib.Path(path).is_dir() else "does not exist"
-            raise ValueError(f"{setting}={path} {what}: give a jsonl file whose rows hold `question` and `answer`")
     numeric = needs_numbers(config.reward.function)
     return choose_task(config.data, seed=config.seed, num_eval=config.trainer.eval_problems, numeric=numeric)
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The policy of a run: its model, its tokenizer, and the tables that connect them. Weights are built last."""
 
+import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,16 @@ from jax.sharding import Mesh
 from ntl_jax.config import RunConfig
 from ntl_jax.data import load_tokenizer
 from ntl_jax.data.tokenizer import Tokenizer
-from ntl_jax.models import Decoder, ModelConfig, abstract_decoder, hf_folder, load_hf, make_mesh, shardings
+from ntl_jax.models import (
+    Decoder,
+    ModelConfig,
+    abstract_decoder,
+    check_weights,
+    hf_folder,
+    load_hf,
+    make_mesh,
+    shardings,
+)
 from ntl_jax.models.sharding import free_bytes
 from ntl_jax.models.stacking import scans
 from ntl_jax.numerals import NumberTable
@@ -71,15 +81,23 @@ def build_policy(config: RunConfig, tokenizer: Tokenizer | None = None) -> Polic
         ValueError: for an unusable tokenizer, checkpoint or mesh, a tokenizer with more ids than the checkpoint
             embeds, or weights that do not fit in memory.
     """
-    checkpoint = None if config.model.path is None else hf_folder(config.model.path)
-    if tokenizer is None:
-        tokenizer = load_tokenizer(config.data.tokenizer or (None if checkpoint is None else str(checkpoint)))
+    with _given_as("model.path", config.model.path):
+        checkpoint = None if config.model.path is None else hf_folder(config.model.path)
+        stored = None if checkpoint is None else _stored(config, checkpoint)
+    if tokenizer is None and config.data.tokenizer is None and checkpoint is not None:
+        tokenizer = load_tokenizer(str(checkpoint), given_as="model.path")
+    elif tokenizer is None:
+        tokenizer = load_tokenizer(config.data.tokenizer)
     vocabulary = agree(tokenizer, checkpoint, config.rollout.stop_strings)
-    model = _model(config, vocabulary.num_tokens, checkpoint)
+    model = _model(config, vocabulary.num_tokens, stored)
     mesh = make_mesh(config.model.mesh, _training_devices(config.trainer.devices))
     _check_attention(model, mesh.devices.flat[0].platform)
     check_parameters(config, model, mesh)
-    digits = NumberTable.from_tokenizer(tokenizer, vocab_size=model.vocab_size)
+    from_checkpoint = config.data.tokenizer is None and checkpoint is not None
+    with _given_as(
+        *(("model.path", config.model.path) if from_checkpoint else ("data.tokenizer", config.data.tokenizer))
+    ):
+        digits = NumberTable.from_tokenizer(tokenizer, vocab_size=model.vocab_size)
     return Policy(
         model=model,
         graph=abstract_decoder(model)[0],
@@ -90,6 +108,30 @@ def build_policy(config: RunConfig, tokenizer: Tokenizer | None = None) -> Polic
         table=_number_table(tokenizer, digits),
         checkpoint=checkpoint,
     )
+
+
+def check_checkpoint(config: RunConfig, policy: Policy) -> None:
+    """Checks that the policy's weights can be loaded; only the headers of their files are read.
+
+    Args:
+        config: of the run.
+        policy: from `build_policy`; one from scratch is not checked.
+
+    Raises:
+        ValueError: as in `ntl_jax.models.check_weights`.
+    """
+    if policy.checkpoint is not None:
+        with _given_as("model.path", config.model.path):
+            check_weights(policy.checkpoint, policy.model)
+
+
+@contextlib.contextmanager
+def _given_as(setting: str, value: str | None) -> Iterator[None]:
+    """Errors within this context name the setting."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{setting}={value!r}: {error}") from error
 
 
 def build_params(policy: Policy, *, seed: int) -> Params:
@@ -183,20 +225,36 @@ def _number_table(tokenizer: Tokenizer, digits: NumberTable) -> NumberTable:
     return numbers if np.asarray(numbers.num_digits).max() > 1 else digits
 
 
-def _model(config: RunConfig, num_tokens: int, checkpoint: pathlib.Path | None) -> ModelConfig:
-    """The model of the checkpoint or of a policy from scratch, for a tokenizer with ids below ``num_tokens``."""
+def _stored(config: RunConfig, checkpoint: pathlib.Path) -> ModelConfig:
+    """The model of the checkpoint, for any tokenizer."""
+    model = config.model
+    return ModelConfig.from_hf(
+        checkpoint,
+        source=str(checkpoint),
+        param_dtype=model.param_dtype,
+        compute_dtype=model.compute_dtype,
+        attention=model.attention,
+        remat=model.remat,
+    )
+
+
+def _model(config: RunConfig, num_tokens: int, stored: ModelConfig | None) -> ModelConfig:
+    """The checkpoint's model or that of a policy from scratch, for a tokenizer with ids below ``num_tokens``."""
     sizes = dataclasses.asdict(config.model)
     del sizes["path"], sizes["mesh"], sizes["scan_layers"]
-    if checkpoint is None:
+    if stored is None:
         vocab_size = -(-num_tokens // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
         scan_layers = scans(config.model.scan_layers, config.model.num_layers)
         return ModelConfig(vocab_size=vocab_size, num_tokens=num_tokens, scan_layers=scan_layers, **sizes)
-    settings = {name: sizes[name] for name in ("param_dtype", "compute_dtype", "attention", "remat")}
-    model = ModelConfig.from_hf(checkpoint, source=str(checkpoint), **settings)
-    if num_tokens > model.vocab_size:
+    if num_tokens > stored.vocab_size:
+        remedy = (
+            "its tokenizer and config.json do not fit together: copy or download it again"
+            if config.data.tokenizer is None
+            else f"leave out data.tokenizer={config.data.tokenizer!r} to use the checkpoint's own"
+        )
         raise ValueError(
             f"the tokenizer has ids up to {num_tokens - 1:,}, but the policy of model.path={config.model.path!r} "
-            f"embeds {model.vocab_size:,}: leave data.tokenizer unset to use the checkpoint's tokenizer"
+            f"embeds {stored.vocab_size:,}: {remedy}"
         )
-    scan_layers = scans(config.model.scan_layers, model.num_layers)
-    return dataclasses.replace(model, num_tokens=num_tokens, scan_layers=scan_layers)
+    scan_layers = scans(config.model.scan_layers, stored.num_layers)
+    return dataclasses.replace(stored, num_tokens=num_tokens, scan_layers=scan_layers)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run's training prompts, held-out prompts and reference solutions, as ids of the policy's tokenizer."""
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -51,21 +52,35 @@ def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer) -> Prompt
         ValueError: for unsuitable files, rows, templates or lengths.
     """
     data = config.data
-    train, skipped_train = _problems(task, "train", tokenizer, data)
-    held_out, skipped_held_out = _problems(task, "held_out", tokenizer, data)
     encoding = {"render": task.render, "max_tokens": data.max_prompt_tokens, "on_long": data.on_long_row}
-    train_prompts, long_prompts = encode_prompts(train, tokenizer, **encoding)
-    held_out_prompts, long_held_out = encode_prompts(held_out[: config.trainer.eval_problems], tokenizer, **encoding)
-    examples, long_solutions = encode_solutions(
-        train_prompts, tokenizer, max_tokens=data.max_solution_tokens, on_long=data.on_long_row
-    )
+    with _of_file("data.train", data.train):
+        train, skipped_train = _problems(task, "train", tokenizer, data)
+        train_prompts, long_prompts = encode_prompts(train, tokenizer, **encoding)
+        examples, long_solutions = encode_solutions(
+            train_prompts, tokenizer, max_tokens=data.max_solution_tokens, on_long=data.on_long_row
+        )
+    with _of_file("data.eval", data.eval):
+        held_out, skipped_held_out = _problems(task, "held_out", tokenizer, data)
+        asked = held_out[: config.trainer.eval_problems]
+        held_out_prompts, long_held_out = encode_prompts(asked, tokenizer, **encoding)
     skipped = {
         "malformed rows": skipped_train + skipped_held_out,
         "long prompts": long_prompts + long_held_out,
         "long solutions (warm start)": long_solutions,
     }
-    source = _source(data, len(train_prompts), len(held_out_prompts), skipped)
+    source = _source(data, train_prompts, held_out_prompts, skipped)
     return Prompts(train_prompts, held_out_prompts, examples, source)
+
+
+@contextlib.contextmanager
+def _of_file(setting: str, path: str | None) -> Iterator[None]:
+    """Errors within this context name the setting and its file, if there is one."""
+    try:
+        yield
+    except ValueError as error:
+        if path is None or str(error).startswith(f"{setting}="):
+            raise
+        raise ValueError(f"{setting}={path}: {error}") from error
 
 
 def _problems(task: Task, split: Split, tokenizer: Tokenizer, data: DataSection) -> tuple[list[Problem], int]:
@@ -75,8 +90,14 @@ def _problems(task: Task, split: Split, tokenizer: Tokenizer, data: DataSection)
     return plain, skipped + more
 
 
-def _source(data: DataSection, num_train: int, num_eval: int, skipped: dict[str, int]) -> str:
+def _source(data: DataSection, train: Sequence[Prompt], held_out: Sequence[Prompt], skipped: dict[str, int]) -> str:
     generator = f"built-in generator, tiers {data.tiers}, numbers to {data.max_number}"
     where = ", ".join(dict.fromkeys([data.train or generator, data.eval or generator]))
     left_out = ", ".join(f"{count} {what}" for what, count in skipped.items() if count)
-    return f"{where}: {num_train:,} train, {num_eval:,} held out" + (f"; left out: {left_out}" if left_out else "")
+    asked = {prompt.text for prompt in train}
+    shared = 0 if data.train is None else sum(prompt.text in asked for prompt in held_out)
+    return (
+        f"{where}: {len(train):,} train, {len(held_out):,} held out"
+        + (f", {shared:,} of them trained on too: their accuracy says little" if shared else "")
+        + (f"; left out: {left_out}" if left_out else "")
+    )

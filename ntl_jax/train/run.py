@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from ntl_jax.compilation_cache import keep_programs
-from ntl_jax.config import RunConfig
+from ntl_jax.config import RunConfig, printable
 from ntl_jax.experience.scorer import LOGGER
 from ntl_jax.metrics import check_installed, print_comparison, print_header, read_lines
 from ntl_jax.metrics.log_file import log_to_file
@@ -29,7 +29,7 @@ from ntl_jax.train.factory import (
 )
 from ntl_jax.train.header import describe, warnings, write_provenance
 from ntl_jax.train.journal.journal import Journal
-from ntl_jax.train.policy import build_params, build_policy
+from ntl_jax.train.policy import build_params, build_policy, check_checkpoint
 from ntl_jax.train.prompts import build_prompts
 from ntl_jax.train.stops import noticing_signals
 
@@ -75,6 +75,7 @@ def run(
         if saved is not None and not allow_changed_schedule:
             check_schedule(config, *saved)
         task, policy = build_task(config), build_policy(config)
+        check_checkpoint(config, policy)
         prompts = build_prompts(config, task, policy.tokenizer)
         scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
         stack.callback(scorer.close)
@@ -102,7 +103,8 @@ def run(
         if config.ntl.debug_mode:
             stack.enter_context(log_to_file(LOGGER, workdir / "ntl_debug.log"))
         stack.enter_context(log_to_file(logging.getLogger("ntl_jax.pool"), workdir / "pool.log"))
-        journal, termination = map(stack.enter_context, (Journal(config, workdir), noticing_signals(workdir)))
+        journal = stack.enter_context(Journal(config, workdir))
+        termination = stack.enter_context(noticing_signals(workdir))
         newest = saved and saved[0]
         driver = Driver(config, workdir, journal, termination, console, evaluate=evaluate, data=data, newest=newest)
         if update is not None:
@@ -138,5 +140,5 @@ def report(workdir: Path, console: Console) -> dict[str, float]:
         },
         console=console,
     )
-    console.print(f"run folder: {workdir}", soft_wrap=True, markup=False)
+    console.print(f"run folder: {printable(str(workdir))}", soft_wrap=True, markup=False)
     return {"before": before["val/accuracy"], "after": after["val/accuracy"]}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ntl_jax.config import read_escapes, several_in_one, write_escapes
+from ntl_jax.config import printable, read_escapes, several_in_one, write_escapes
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,17 @@ def test_written_escapes_are_read_back(text):
 )
 def test_one_text_that_looks_like_a_list_is_split(texts, parts):
     assert several_in_one(texts) == parts
+
+
+@given(st.text() | st.text("\x1b\x07\x9b\r\b\u202e\u2028\ud800[]m2J\n"))
+def test_a_terminal_gets_only_characters_that_it_prints_and_the_same_lines(text):
+    shown = printable(text)
+    assert all(line.isprintable() for line in shown.split("\n")) and shown.count("\n") == text.count("\n")
+    shown.encode()
+    if text.isprintable():
+        assert shown == text
+
+
+def test_a_line_of_a_megabyte_is_cut_and_keeps_its_end():
+    shown = printable("x" * 10**6 + ": give a shorter one")
+    assert len(shown) < 2100 and shown.endswith(": give a shorter one") and "1,000,020 characters" in shown

@@ -95,7 +95,11 @@ def test_a_value_of_another_type_is_a_problem_whatever_the_setting(path):
         ("rollout.vllm.options", ("block_size",), "must be engine arguments of vLLM like 'block_size=32'"),
         ("rollout.pool.resources", ("tpu=0",), "must be amounts of the cluster's resources like 'rollout_node=1'"),
         ("trainer.devices", (0, 0), "must be different numbers of devices, each at least 0"),
-        ("name", "", "must be the name of a folder, without / and \\"),
+        (
+            "name",
+            "",
+            "must be the name of a folder of 1 to 100 printable characters, without / and \\, and not . or ..",
+        ),
         ("data.num_train", 10**9, "must lie in [1, 1,000,000]"),
     ],
 )

@@ -23,13 +23,15 @@ def test_a_wrong_command_line_prints_one_message_and_exits_with_2(capsys):
 
 
 def test_a_mistake_that_the_run_finds_prints_a_message_and_keeps_the_traceback_in_the_folder(tmp_path, capsys):
-    problems = tmp_path / "problems.jsonl"
+    problems, folder = tmp_path / "problems.jsonl", tmp_path / "run"
     problems.write_text('{"question": "2+3?"}\n')
-    options = [f"--config.data.train={problems}", f"--config.data.eval={problems}", f"--workdir={tmp_path}"]
+    folder.mkdir()
+    options = [f"--config.data.train={problems}", "--config.data.eval=other.jsonl", f"--workdir={folder}"]
     assert train.main([NAME, *options]) == 1
     shown = capsys.readouterr().err
     assert "problems.jsonl:1" in shown and "Traceback" not in shown
-    assert "Traceback" in (tmp_path / "error.txt").read_text()
+    assert "Traceback" in (folder / "error.txt").read_text()
+    assert train.main([NAME, *options]) == 1 and "problems.jsonl:1" in capsys.readouterr().err
 
 
 def test_help_is_fast_and_loads_no_jax():

@@ -4,8 +4,10 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ntl_jax.metrics.atomic_files import write_rows, write_whole
+from ntl_jax.metrics.atomic_files import as_line, write_rows, write_whole
 
 
 def test_a_file_is_replaced_as_a_whole_and_nothing_lies_beside_it(tmp_path):
@@ -30,3 +32,12 @@ def test_rows_are_lines_whatever_their_texts_hold(tmp_path):
     write_rows(tmp_path / "new" / "folder" / "rows.jsonl", rows)
     lines = (tmp_path / "new" / "folder" / "rows.jsonl").read_text("utf-8").split("\n")
     assert [json.loads(line) for line in lines[:-1]] == rows and lines[-1] == ""
+
+
+@given(st.text(st.characters() | st.characters(categories=["Cc", "Cf", "Cs", "Zl", "Zp"])))
+def test_any_text_is_one_line_that_reads_back_and_holds_nothing_that_upsets_a_terminal(text):
+    line = as_line({"text": text})
+    assert json.loads(line) == {"text": text}
+    assert line.endswith("\n") and len(line.splitlines()) == 1
+    assert not set(line[:-1]) & {"\x1b", "\x9b", "\x07", "\r", "\u202e", "\u2066", "\u2028"}
+    line.encode()

@@ -76,3 +76,15 @@ def test_a_stage_that_is_done_prints_nothing(log):
     with ProgressView("ppo", total=3, start=3, console=log):
         pass
     assert not lines_of(log)
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J\x1b]0;title\x07", "\u202egpj", "\x9b31m", "a\rb", "[/] [bold]", "\ud800"])
+def test_a_terminal_gets_no_control_characters_from_names_and_texts(text):
+    screen = io.StringIO()
+    terminal = Console(file=screen, width=100, force_terminal=True, color_system=None)
+    print_header({"policy": text}, console=terminal)
+    print_comparison(["value"], {text: ["0.5"]}, console=terminal)
+    shown = screen.getvalue()
+    assert shown.replace("\n", "").isprintable()
+    if text.isprintable():
+        assert shown.count(text) == 2

@@ -63,3 +63,10 @@ def test_a_stage_without_an_evaluation_at_its_start_goes_on_from_the_stage_befor
         axes, {("warm_start", "val/accuracy"): ([300], [0.2]), ("ppo", "val/accuracy"): ([40, 80], [0.3, 0.4])}
     )
     assert np.asarray(axes.lines[1].get_xydata()).tolist() == [[1.0, 0.2], [1.5, 0.3], [2.0, 0.4]]
+
+
+@pytest.mark.parametrize("name", [r"$\frac{$", "a\x1b[2J\u202eb", "<script>", "[bold]"])
+def test_the_name_of_the_folder_is_shown_as_it_is(tmp_path, name):
+    (tmp_path / name).mkdir()
+    draw(tmp_path / name, [("ppo", 0, {"val/accuracy": 0.3})])
+    assert (tmp_path / name / "curves.png").read_bytes().startswith(b"\x89PNG")

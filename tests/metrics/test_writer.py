@@ -97,3 +97,17 @@ def test_a_sample_without_answer_and_digits_can_be_written(tmp_path):
         writer.write("ppo", 4, record)
     row = read_lines(tmp_path / "samples.jsonl")[0]
     assert (row["extracted_answer"], row["reward"], row["digit_probabilities"]) == (None, None, [])
+
+
+def test_texts_that_would_upset_a_terminal_or_a_reader_of_lines_read_back_as_they_were(tmp_path):
+    hostile = (
+        "\x1b[2J\x1b]0;title\x07\x9b31m \u202egpj \u2028 \x85 \ud800 </script><script>alert(1)</script> ../../etc"
+        + "x" * 10**6
+    )
+    record = SampleRecord(hostile, hostile, hostile, hostile, 0.0, np.array([], int), np.zeros((0, 10)))
+    with SampleWriter(tmp_path) as writer:
+        writer.write("ppo", 1, record)
+        writer.write("ppo", 2, record)
+    content = (tmp_path / "samples.jsonl").read_text()
+    assert len(content.splitlines()) == 2 and not set(content) & set("\x1b\x07\x9b\u202e")
+    assert [line["response"] for line in read_lines(tmp_path / "samples.jsonl")] == [hostile] * 2

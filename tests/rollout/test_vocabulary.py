@@ -31,14 +31,6 @@ def test_special_tokens_among_the_stop_strings_end_a_response_and_are_in_the_hea
     assert describe_ends(policy, strings) == r"<|endoftext|> (1), <|pad|> (0), '\n\n'"
 
 
-def test_a_stop_string_that_contains_a_special_token_is_refused_before_loading(tiny, tmp_path):
-    model = ModelSection(path=str(tmp_path))  # a folder without a checkpoint
-    data = dataclasses.replace(tiny.data, tokenizer=str(BUILT_IN))
-    config = dataclasses.replace(with_stops(tiny, "<|pad|>\n"), model=model, data=data)
-    with pytest.raises(ValueError, match=r"the stop string '<\|pad\|>\\n' would never be found"):
-        build_policy(config)
-
-
 @pytest.fixture
 def saved(setup, tmp_path):
     """The run with a policy of the built-in tokenizer, saved with other settings in its config.json."""
@@ -51,6 +43,13 @@ def saved(setup, tmp_path):
         return dataclasses.replace(setup.config, model=ModelSection(path=str(folder), mesh=(1, 1, 1)))
 
     return save
+
+
+def test_a_stop_string_that_contains_a_special_token_is_refused_before_weights_are_read(saved, tmp_path):
+    config = with_stops(saved("policy"), "<|pad|>\n")
+    (tmp_path / "policy" / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"the stop string '<\|pad\|>\\n' would never be found"):
+        build_policy(config)
 
 
 def test_end_tokens_that_are_only_in_config_json_end_responses(saved):
@@ -71,7 +70,7 @@ def test_responses_and_solutions_longer_than_the_positions_are_refused_before_we
         check_run(dataclasses.replace(config, rollout=rollout), build_policy(config), setup.prompts)
     config = saved("short", max_position_embeddings=40)
     rollout = dataclasses.replace(config.rollout, max_tokens=8)
-    with pytest.raises(ValueError, match=r"policy has 40: lower max_solution_tokens to \d+ or less"):
+    with pytest.raises(ValueError, match=r"policy has 40: lower data\.max_solution_tokens to \d+ or less"):
         check_run(dataclasses.replace(config, rollout=rollout), build_policy(config), setup.prompts)
 
 
@@ -118,6 +117,7 @@ def test_a_tokenizer_with_ids_past_the_policys_embedding_is_refused_before_weigh
     config = saved("policy", vocab_size=448)
     (tmp_path / "policy" / "model.safetensors").unlink()
     with pytest.raises(
-        ValueError, match=r"ids up to 491, but the policy of model\.path=.* embeds 448: leave data\.tok"
+        ValueError,
+        match=r"ids up to 491, but the policy of model\.path=.* embeds 448: its tokenizer and config",
     ):
         build_policy(config)

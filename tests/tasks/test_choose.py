@@ -6,13 +6,14 @@ from ntl_jax.tasks import Arithmetic, Gsm8k, TwoSources, choose_task
 
 
 def test_the_data_section_chooses_generator_files_or_both(tmp_path):
-    file = tmp_path / "rows.jsonl"
-    file.write_text('{"question": "2+3?", "answer": "#### 5"}\n' * 2)
-    path, settings = str(file), {"seed": 0, "num_eval": 3, "numeric": True}
+    files = [tmp_path / "train.jsonl", tmp_path / "eval.jsonl"]
+    for file in files:
+        file.write_text('{"question": "2+3?", "answer": "#### 5"}\n' * 2)
+    (train, held_out), settings = map(str, files), {"seed": 0, "num_eval": 3, "numeric": True}
     kinds = {
         Arithmetic: DataSection(num_train=4),
-        Gsm8k: DataSection(train=path, eval=path),
-        TwoSources: DataSection(num_train=4, eval=path),
+        Gsm8k: DataSection(train=train, eval=held_out),
+        TwoSources: DataSection(num_train=4, eval=held_out),
     }
     counts = {}
     for kind, data in kinds.items():

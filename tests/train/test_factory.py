@@ -40,9 +40,10 @@ def test_digits_are_captured_where_ntl_reads_them_and_evaluations_are_greedy(set
 
 
 def test_references_are_numbers_unless_the_reward_function_is_ones_own(setup, tmp_path):
-    (tmp_path / "texts.jsonl").write_text('{"question": "Which city?", "answer": "#### Paris"}\n')
-    path = str(tmp_path / "texts.jsonl")
-    data = dataclasses.replace(setup.config.data, train=path, eval=path)
+    paths = {"train": tmp_path / "texts.jsonl", "eval": tmp_path / "more_texts.jsonl"}
+    for path in paths.values():
+        path.write_text('{"question": "Which city?", "answer": "#### Paris"}\n')
+    data = dataclasses.replace(setup.config.data, **{name: str(path) for name, path in paths.items()})
     mine = RewardSection(function="my_reward.py:score")
     config = dataclasses.replace(setup.config, data=data, reward=mine)
     ((problem,), _) = build_task(config).load("train")

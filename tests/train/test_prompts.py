@@ -16,12 +16,13 @@ LONG = {"question": "Tom has 2 cups and buys 3 more. " * 8, "answer": "#### 5"}
 
 @pytest.fixture
 def prompts_of(setup, tmp_path):
-    """The prompts of a file with some rows, which is trained and evaluated on."""
+    """The prompts of two files with the same rows, to train and to evaluate on."""
 
     def build(*rows: dict[str, str], eval_problems: int | None = 8, **settings) -> Prompts:
-        path = tmp_path / "rows.jsonl"
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        data = dataclasses.replace(setup.config.data, train=str(path), eval=str(path), **settings)
+        paths = {"train": tmp_path / "train.jsonl", "eval": tmp_path / "eval.jsonl"}
+        for path in paths.values():
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        data = dataclasses.replace(setup.config.data, **{name: str(x) for name, x in paths.items()}, **settings)
         trainer = dataclasses.replace(setup.config.trainer, eval_problems=eval_problems)
         config = dataclasses.replace(setup.config, data=data, trainer=trainer)
         return build_prompts(config, build_task(config), setup.policy.tokenizer)
@@ -30,14 +31,14 @@ def prompts_of(setup, tmp_path):
 
 
 def test_rows_with_special_tokens_stop_the_run(prompts_of):
-    with pytest.raises(ValueError, match=r"1 of 5 rows are malformed.*\n.*problem 1: its question has .*endoftext"):
+    with pytest.raises(ValueError, match=r"data\.train=.*1 of 5 rows .*\n.*problem 1: its question has .*endoftext"):
         prompts_of(ROW, BAD, ROW, ROW, ROW)
 
 
 def test_rows_with_special_tokens_can_be_skipped_and_are_counted(prompts_of):
     prompts = prompts_of(ROW, BAD, ROW, ROW, ROW, on_bad_row="skip")
     assert [p.index for p in prompts.train] == [p.index for p in prompts.held_out] == [0, 2, 3, 4]
-    assert "4 train, 4 held out; left out: 2 malformed rows" in prompts.source
+    assert "4 train, 4 held out, 4 of them trained on too: their accuracy says little; left out: 2" in prompts.source
 
 
 def test_rows_that_are_too_long_are_skipped_and_counted_or_stop_the_run(prompts_of):

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tokens that end a response: the union of those in a checkpoint's files and its tokenizer."""
 
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+
+from ntl_jax.models.hf.json_object import read_object
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase  # takes seconds to import, and most callers pass no tokenizer
@@ -24,7 +25,8 @@ def end_token_ids(folder: pathlib.Path | None, tokenizer: "PreTrainedTokenizerBa
         tokenizer: the tokenizer, or None.
 
     Raises:
-        ValueError: if a file is not a JSON object, or its value is not an id or a list of ids.
+        ValueError: if a file is not a JSON object, or its value is not an id or a list of ids, or an id lies beyond the
+            ``vocab_size`` of config.json.
 
     Example:
         >>> import tempfile
@@ -35,9 +37,11 @@ def end_token_ids(folder: pathlib.Path | None, tokenizer: "PreTrainedTokenizerBa
         (7, 2)
     """
     ids = [tokenizer.eos_token_id] if tokenizer is not None and isinstance(tokenizer.eos_token_id, int) else []
-    for path in [] if folder is None else [folder / GENERATION, folder / CONFIG]:
-        if path.is_file():
-            ids += _named_in(path)
+    files = [] if folder is None else [path for path in (folder / GENERATION, folder / CONFIG) if path.is_file()]
+    contents = {path: read_object(path) for path in files}
+    num_ids = None if folder is None else contents.get(folder / CONFIG, {}).get("vocab_size")
+    for path, settings in contents.items():
+        ids += _named_in(settings, path, num_ids if isinstance(num_ids, int) else None)
     return tuple(dict.fromkeys(ids))
 
 
@@ -48,14 +52,19 @@ def with_end_tokens(settings: Mapping[str, object], ids: tuple[int, ...]) -> Map
     return {**settings, EOS: ids[0] if len(ids) == 1 else list(ids)}
 
 
-def _named_in(path: pathlib.Path) -> list[int]:
-    try:
-        named = json.loads(path.read_text(encoding="utf-8")).get(EOS)
-    except (json.JSONDecodeError, AttributeError) as error:
-        raise ValueError(f"{path} is not a JSON object: {error}") from error
-    ids = [i for i in _as_list(named) if isinstance(i, int) and not isinstance(i, bool) and i >= 0]
-    if len(ids) < len(_as_list(named)):
-        raise ValueError(f"{path}: {EOS}={named!r} must be a token id or a list of token ids")
+def _named_in(settings: Mapping[str, object], path: pathlib.Path, num_ids: int | None) -> list[int]:
+    named = _as_list(settings.get(EOS))
+    ids = [i for i in named if isinstance(i, int) and not isinstance(i, bool) and i >= 0]
+    if len(ids) < len(named):
+        raise ValueError(
+            f"{path}: {EOS}={settings[EOS]!r} must be a token id or a list of token ids, whole numbers from 0: correct "
+            "it, or take the key out"
+        )
+    if num_ids is not None and ids and max(ids) >= num_ids:
+        raise ValueError(
+            f"{path}: {EOS}={settings[EOS]!r} must be below the model's vocab_size={num_ids}: correct it, or take the "
+            "key out"
+        )
     return ids
 
 

@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tensors of a checkpoint folder, in one or several files, checked against the decoder's layout."""
 
-import json
 import pathlib
 import re
 from collections.abc import Iterable
 
 import numpy as np
 
+from ntl_jax.models.hf.json_object import read_object
 from ntl_jax.models.hf.names import Tensor
 from ntl_jax.models.hf.safetensors import StoredTensor, open_tensors, unreadable_tensors
 
 SINGLE_FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
-WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # from the hub: no other weight formats
 IGNORED = re.compile(r"\.rotary_emb\.inv_freq$")  # Llama-2 checkpoints store what their configuration implies
 ROWS_AT_ONCE = 4096
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
@@ -65,13 +64,18 @@ def _files(folder: pathlib.Path) -> list[pathlib.Path]:
     if (folder / SINGLE_FILE).is_file():
         return [folder / SINGLE_FILE]
     if not index.is_file():
+        pickled = sorted(path.name for path in folder.glob("*.bin"))
+        why = f", only {pickled[0]}, as PyTorch pickles weights" if pickled else ""
         raise ValueError(
-            f"{folder} holds neither {SINGLE_FILE} nor {INDEX}: give a folder that transformers' save_pretrained wrote"
+            f"{folder} holds neither {SINGLE_FILE} nor {INDEX}{why}: give a folder that transformers' save_pretrained "
+            "wrote"
         )
-    try:
-        files = sorted({folder / name for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{index} cannot be read: {error}") from error
-    if absent := [path.name for path in files if not path.is_file()]:
-        raise ValueError(f"{folder} lacks {', '.join(absent)}, which {INDEX} names")
-    return files
+    weight_map = read_object(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise ValueError(f"{index} has no weight_map from tensors to files: copy or download it again")
+    names = sorted({str(name) for name in weight_map.values()})
+    if outside := [name for name in names if not name or pathlib.PurePath(name).name != name]:
+        raise ValueError(f"{index} names {outside[0]!r}, which is no file of this folder: copy or download it again")
+    if absent := [name for name in names if not (folder / name).is_file()]:
+        raise ValueError(f"{folder} lacks {', '.join(absent)}, which {INDEX} names: copy or download all shards")
+    return [folder / name for name in names]

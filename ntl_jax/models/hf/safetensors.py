@@ -18,6 +18,7 @@ import safetensors
 import safetensors.numpy
 
 DTYPES = ("F32", "F16", "BF16")
+LFS_POINTER = b"version https://git-lfs"
 METADATA = {"format": "pt"}  # transformers refuses files that do not name their framework
 
 
@@ -43,6 +44,9 @@ def open_tensors(path: pathlib.Path) -> dict[str, StoredTensor]:
     Raises:
         ValueError: for a file that is truncated, damaged or not a safetensors file.
     """
+    with path.open("rb") as start:
+        if start.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise ValueError(f"{path} is a pointer of git-lfs, not the file: fetch the file with git lfs pull")
     try:
         file = safetensors.safe_open(path, framework="numpy")
         return {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  it is not a mapping

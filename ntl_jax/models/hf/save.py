@@ -17,6 +17,7 @@ from huggingface_hub import split_state_dict_into_shards_factory
 from ntl_jax.models.decoder import Decoder
 from ntl_jax.models.hf.end_tokens import CONFIG, GENERATION, end_token_ids, with_end_tokens
 from ntl_jax.models.hf.files import INDEX
+from ntl_jax.models.hf.json_object import read_object
 from ntl_jax.models.hf.names import fetched, hf_layout
 from ntl_jax.models.hf.safetensors import write_tensors
 from ntl_jax.records import Params
@@ -105,11 +106,11 @@ def _write_settings(
     ids: dict[str, object] = {}
     generation: dict[str, object] | None = None
     if source is not None:
-        stored = json.loads((source / CONFIG).read_text(encoding="utf-8"))
+        stored = read_object(source / CONFIG)
         ids = {name: stored[name] for name in TOKEN_IDS if name in stored}
         if (source / GENERATION).is_file():
             shutil.copy(source / GENERATION, folder)
-            generation = json.loads((source / GENERATION).read_text(encoding="utf-8"))
+            generation = read_object(source / GENERATION)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
         ids = ids or {name: getattr(tokenizer, name) for name in TOKEN_IDS}

@@ -94,8 +94,8 @@ def test_a_configuration_that_is_written_and_read_again_is_the_same(changes):
         ),
         ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "needs high_freq_factor, low_freq_factor, original"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor other than 1.0"),
-        ({"num_hidden_layers": None}, "num_hidden_layers must be a positive integer, got None"),
-        ({"num_key_value_heads": 3}, "num_heads=4 must be a multiple of num_kv_heads=3"),
+        ({"num_hidden_layers": None}, "num_hidden_layers must be a positive integer up to 1000, got None"),
+        ({"num_key_value_heads": 3}, "num_attention_heads=4 must be a multiple of num_key_value_heads=3"),
     ],
     ids=str,
 )
@@ -117,10 +117,10 @@ def test_a_window_that_no_layer_uses_is_no_window():
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"config.json is not a readable Hugging Face configuration"):
+    with pytest.raises(ValueError, match=r"config.json is not a JSON object"):
         ModelConfig.from_hf(tmp_path)
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ValueError, match=r"config.json is not a readable Hugging Face configuration"):
+    with pytest.raises(ValueError, match=r"config.json is not a JSON object"):
         ModelConfig.from_hf(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(QWEN | {"mlp_bias": True}))
     with pytest.raises(

@@ -5,7 +5,7 @@ Claims: a run that is killed, signalled or refused space or access at any of 100
 that was left alone; each of 60 flipped bits and cut files of a checkpoint is noticed and said, and the one before it is
 used; over 500 iterations memory grows by at most 2%, and no file and no process stays open.
 
-    python -m benchmarks.reliability            # the whole campaign: about 40 minutes on two cores
+    python -m benchmarks.reliability            # the whole campaign: about 10 minutes on two cores
     python -m benchmarks.reliability --quick    # a few of each: does it run?
 """
 

@@ -13,6 +13,7 @@ if __name__ == "__main__":
 import argparse
 import dataclasses
 import difflib
+import os
 import pathlib
 import runpy
 import shlex
@@ -78,7 +79,7 @@ def main(argv: Sequence[str]) -> int:
         return leave(f"error: {error}", code=1)
     except (ValueError, OSError, NonFiniteError, RewardError, WorkersLostError) as error:
         keep_traceback(args.workdir)
-        remedy = f"continue with: {again}" if (args.workdir / CONFIG_FILE).exists() else "start again"
+        remedy = f"continue with: {again}" if os.path.exists(args.workdir / CONFIG_FILE) else "start again"
         return leave(f"error: {explain(error, args.workdir, remedy)}", code=1)
     except Terminated as stop:
         return leave(f"\n{stop}; continue with: {again}", code=stop.code)

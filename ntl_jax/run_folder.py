@@ -42,7 +42,7 @@ def refuse_run(folder: pathlib.Path) -> None:
     Raises:
         TakenError: with the remedies.
     """
-    if (folder / CONFIG_FILE).exists():
+    if os.path.exists(folder / CONFIG_FILE):
         raise TakenError(f"--workdir={folder} already holds a run: add --resume, or name another folder")
 
 
@@ -69,7 +69,7 @@ def claimed(folder: pathlib.Path, *, resume: bool = False) -> Iterator[None]:
         ...
         ntl_jax.run_folder.TakenError: ... is in use by process ...
     """
-    made = not folder.exists()
+    made = not os.path.exists(folder)  # a Path asks with an error where it may not look
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = _locked(folder / LOCK)

@@ -58,9 +58,9 @@ def kill_points(count: int, folder: pathlib.Path, whole: dict[str, Any]) -> dict
         of_run = folder / f"run{number}"
         for harm in lives:
             code, said = run(of_run, harm)
-            if code == 0:  # the run ended before the place was reached so often
+            if code == 0:  # the run ended before the place was reached so often: first in the next run
                 unmet[harm.place] += 1
-                shutil.rmtree(of_run)
+                todo.insert(0, harm)
                 continue
             done[f"{harm.kind} {harm.place}"] += 1
             if code != CODES[harm.kind] or "Traceback" in said or SAID.get(harm.kind, "") not in said:

@@ -100,7 +100,8 @@ def run(
         if config.ntl.debug_mode:
             stack.enter_context(_log_file(LOGGER, workdir / "ntl_debug.log"))
         stack.enter_context(_log_file(logging.getLogger("ntl_jax.pool"), workdir / "pool.log"))
-        journal, termination = map(stack.enter_context, (Journal(config, workdir), noticing_signals(workdir)))
+        journal = stack.enter_context(Journal(config, workdir))
+        termination = stack.enter_context(noticing_signals(workdir))
         newest = saved and saved[0]
         driver = Driver(config, workdir, journal, termination, console, evaluate=evaluate, data=data, newest=newest)
         if update is not None:

@@ -14,6 +14,7 @@ import contextlib
 import dataclasses
 import difflib
 import io
+import os
 import pathlib
 import shlex
 import sys
@@ -90,7 +91,7 @@ def main(argv: Sequence[str]) -> int:
         return leave(f"error: {printable(str(error))}", code=1)
     except (ValueError, OSError, NonFiniteError, RewardError, WorkersLostError) as error:
         keep_traceback(args.workdir)
-        remedy = f"continue with: {again}" if (args.workdir / CONFIG_FILE).exists() else "start again"
+        remedy = f"continue with: {again}" if os.path.exists(args.workdir / CONFIG_FILE) else "start again"
         return leave(f"error: {printable(explain(error, args.workdir, remedy))}", code=1)
     except Terminated as stop:
         return leave(f"\n{stop}; continue with: {again}", code=stop.code)

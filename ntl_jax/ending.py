@@ -84,7 +84,7 @@ def warn(line: str) -> None:
 def keep_traceback(folder: pathlib.Path) -> None:
     """Writes the traceback of the current exception to a folder that exists, and prints where; or why it cannot."""
     path = folder / TRACEBACK_FILE
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # a Path asks with an error where it may not look
         return
     with contextlib.suppress(OSError):
         try:

@@ -44,7 +44,7 @@ def check_free(folder: pathlib.Path) -> None:
         TakenError: if it already holds a run.
         ValueError: if it is a file, or holds files that no run has written.
     """
-    if (folder / CONFIG_FILE).exists():
+    if os.path.exists(folder / CONFIG_FILE):
         raise TakenError(f"--workdir={folder} already holds a run: add --resume, or name another folder")
     if not str(folder).strip():
         raise ValueError(
@@ -80,7 +80,7 @@ def claimed(folder: pathlib.Path, *, resume: bool = False) -> Iterator[None]:
         ...
         ntl_jax.run_folder.TakenError: ... is in use by process ...
     """
-    made = not folder.exists()
+    made = not os.path.exists(folder)  # a Path asks with an error where it may not look
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = _locked(folder / LOCK)

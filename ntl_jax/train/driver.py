@@ -125,6 +125,8 @@ class Driver:
 
     def _restored(self, stage: Stage, checkpoints: "Checkpointer") -> "Restored | None":
         """The newest intact checkpoint; None if there is none and the stage can begin again as it began before."""
+        if checkpoints.latest_step() is None:
+            return None
         try:
             return checkpoints.restore(stage.state, self._say)
         except ValueError as error:

@@ -99,19 +99,19 @@ class Checkpointer:
         self.wait()
         return max((checkpoint.accuracy for checkpoint in _written(self._run, self._stage)), default=float("-inf"))
 
-    def restore(self, like: TrainState, say: Say = print) -> Restored | None:
-        """Reads the newest checkpoint that is intact; None if there is none at all.
+    def restore(self, like: TrainState, say: Say = print) -> Restored:
+        """Reads the newest checkpoint that is intact.
 
         Args:
             like: shapes and placement of the state. Layers may be stacked in one of them.
             say: is told of newer ones that are damaged or do not fit, which are renamed, and of those without manifest.
 
         Raises:
-            UnusableError: if there are checkpoints, and none of them is intact.
+            UnusableError: if none is intact.
         """
         self.wait()
-        if not (checkpoints := _written(self._run, self._stage)):
-            return None
+        checkpoints = _written(self._run, self._stage)
+        assert checkpoints, "ask latest_step() first"
         return _first_usable(checkpoints, lambda checkpoint: checkpoint.restore(like), say, aside=True)[1]
 
     def discard(self) -> None:

@@ -17,7 +17,12 @@ LOCKS: list[int] = []
 
 
 def copied(folder: Path) -> Path:
-    return Path(shutil.copytree(RUN, folder / "run"))
+    """Without what a run writes while it goes on."""
+    return Path(shutil.copytree(RUN, folder / "run", ignore=shutil.ignore_patterns("*.jsonl")))
+
+
+def finished(folder: Path) -> None:
+    copied(folder)
 
 
 def in_use(folder: Path) -> None:
@@ -76,12 +81,11 @@ DAMAGED = ("no checkpoint is intact", "ppo/2 is damaged", "warm_start/2 is damag
 CASES = [
     BadInput("a run in use, resumed", RESUMES, ("in use by process 77 on another", "--workdir=DIR"), prepare=in_use),
     BadInput("a folder in use", (), ("{folder}/run is in use by process 77", "--workdir=DIR"), prepare=new_in_use),
-    BadInput("a finished run as a new one", (), ("already holds a run", "--resume"), prepare=copied),
+    BadInput("a finished run as a new one", (), ("already holds a run", "--resume"), prepare=finished),
     BadInput("a file as run folder", ("--workdir={folder}/file",), ("{folder}/file", "--workdir=DIR"), {"file": "1"}),
     BadInput("below a file", ("--workdir={folder}/file/a",), ("{folder}/file/a", "--workdir=DIR"), {"file": "1"}),
     BadInput("a folder that cannot be made", ("--workdir=/proc/run",), ("/proc/run", "--workdir=DIR")),
     BadInput("nothing to resume", RESUMES, ("{folder}/run holds no run", "launch/train.py")),
-    BadInput("resuming without a folder", ("--resume",), ("--resume needs --workdir=DIR",)),
     *of_commands("meta of {}", (*DAMAGED, "meta/metadata holds {}"), every_meta("{}")),
     *of_commands("meta of a list", (*DAMAGED, "meta/metadata holds [1]"), every_meta("[1]")),
     *of_commands("meta cut short", (*DAMAGED, "meta/metadata cannot be read"), every_meta('{"cursor": {"nu')),

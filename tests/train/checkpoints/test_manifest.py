@@ -41,6 +41,7 @@ def test_every_flipped_bit_is_noticed(folder):
         (lambda path: path.write_bytes(path.read_bytes() + b"1"), "state/d/a1 is too long: 301 of 300 bytes"),
         (lambda path: path.write_bytes(bytes(300)), "state/d/a1 has other contents than were written (sha256)"),
         (lambda path: (path.parents[2] / MANIFEST).write_text(""), "manifest.json cannot be read: JSONDecodeError"),
+        (lambda path: (path.parents[2] / MANIFEST).write_text("{}"), "manifest.json is not as it was written"),
         (lambda path: (path.parents[2] / MANIFEST).write_text("[]"), "manifest.json cannot be read: AttributeError"),
     ],
 )

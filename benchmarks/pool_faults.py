@@ -33,6 +33,8 @@ from ntl_jax.rollout.pool.dispatcher import Limits
 FROM_OUTSIDE, FEW, NODE = ("killed", "stopped", "all killed"), "all but one killed", "node removed"
 TIMEOUT_S = 12.0
 """After it, a stopped worker is replaced; a start takes less on two busy cores."""
+APART = 3
+"""Iterations between two faults: requests of ``max_staleness=1`` live for two."""
 LONGEST_WAIT_S = 1.0
 """Between the recovery from a fault and the next one."""
 PAUSE_S = 0.4
@@ -86,7 +88,10 @@ class Fault(NamedTuple):
 
 
 class Injector:
-    """Makes one fault after the other, while the run goes on.
+    """Makes one fault after the other, while the run goes on; the next one comes when the requests of the last are done.
+
+    A request that is on three dying workers is quarantined, as one that kills workers would be: faults that follow each
+    other faster than iterations do would have innocent ones quarantined.
 
     Args:
         pool: the workers.
@@ -102,13 +107,18 @@ class Injector:
         self._pool, self._kinds, self._orders, self._rng, self._nodes = pool, kinds, orders, rng, nodes
         self.is_noticed = False
         """Whether workers are being replaced, so that nothing happens in a hurry."""
+        self.iterations = 0
+        """Number of finished iterations."""
 
     def faults(self) -> list[Fault]:
         """Makes them, one after the other."""
         made = []
-        for kind in self._kinds:
+        for number, kind in enumerate(self._kinds, 1):
             time.sleep(self._rng.uniform(0.05, LONGEST_WAIT_S))
             made.append(self._fault(kind))
+            count = self.iterations
+            while number < len(self._kinds) and self.iterations < count + APART:
+                time.sleep(0.005)
         return made
 
     def _fault(self, kind: str) -> Fault:
@@ -207,6 +217,7 @@ def harmed(config: RunConfig, kinds: Sequence[str], seed: int) -> tuple[list[Ite
         faults = stack.enter_context(ThreadPoolExecutor(1)).submit(injector.faults)
         while not faults.done():
             iterations += steps(run, config, 1)
+            injector.iterations = len(iterations)
             time.sleep(PAUSE_S if injector.is_noticed else 0.0)
             if nodes is not None:
                 nodes.fill()

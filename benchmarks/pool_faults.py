@@ -88,7 +88,7 @@ class Fault(NamedTuple):
 
 
 class Injector:
-    """Makes one fault after the other, while the run goes on; the next one comes when the requests of the last are done.
+    """Makes one fault after the other, while the run goes on; requests of the last one are done before.
 
     A request that is on three dying workers is quarantined, as one that kills workers would be: faults that follow each
     other faster than iterations do would have innocent ones quarantined.

@@ -58,8 +58,8 @@ def test_options_are_read_with_and_without_an_equals_sign_and_with_hyphens():
         (["--config.model.mesh", *"1111"], "'1' belongs to no option: --config.model.mesh takes 3 values"),
         (["--config.model.mesh=1", *"111"], "'1' belongs to no option: --config.model.mesh takes 3 values"),
         (["--resume=yes"], "--resume takes no value"),
-        (["--config="], "--config= has nothing behind it"),
-        (["--config=a", "--config", "a"], "--config is given 2 times: give it once"),
+        (["--config="], "--config is empty"),
+        (["--config=a", "--config", "a"], "--config is given twice: give it once"),
     ],
 )
 def test_what_no_option_reads_is_a_mistake_with_a_hint(argv, answer):
@@ -110,11 +110,11 @@ def test_a_file_may_make_its_configuration_with_anything_that_can_be_called(tmp_
     ("argv", "answer"),
     [
         (["a", "--max-tokens=1", "--max-tokens=2"], "--max-tokens is given twice: give it once"),
-        (["a", "--max-tokens=1", "--max-t=2"], "--max-tokens is given twice: give it once"),
+        (["a", "--max-t=2"], "did you mean --max-tokens?"),
         (["a", "--max-token5=2"], "did you mean --max-tokens?"),
         (["a", "max-tokens=2"], "did you mean --max-tokens?"),
         (["a", "b"], "'b' is not understood: the options are --help, --max-tokens"),
-        ([""], "source= has nothing behind it"),
+        ([""], "source is empty"),
     ],
 )
 def test_options_of_a_parser_are_given_once_and_misspelled_ones_get_a_hint(argv, answer, capsys):

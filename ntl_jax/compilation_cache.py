@@ -44,11 +44,12 @@ def keep_programs(setting: str = "auto") -> pathlib.Path | None:
     Example:
         >>> folder = keep_programs("off")  # None, unless JAX_COMPILATION_CACHE_DIR names a folder
     """
+    with named("trainer.compilation_cache", setting):
+        above = user_folder() if setting == "auto" else from_home(setting)
     chosen = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
     if setting == "off" or chosen:
         return pathlib.Path(chosen) if chosen else None
-    with named("trainer.compilation_cache", setting):
-        folder = (user_folder() if setting == "auto" else from_home(setting)) / cache_key()
+    folder = above / cache_key()
     try:
         prepare(folder)
     except (OSError, NotImplementedError) as error:  # filelock raises the latter on file systems without locks

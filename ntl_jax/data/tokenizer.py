@@ -41,7 +41,7 @@ def load_tokenizer(path: str | None = None, *, given_as: str = "data.tokenizer")
         ['Ġhas', 'Ġ', '1', '2', '+', '7', '=', '1', '9']
     """
     with named(given_as, path):
-        name = str(BUILT_IN) if path is None else str(from_home(path)) if path.startswith("~") else path
+        name = str(from_home(path)) if path is not None and path.startswith("~") else path or str(BUILT_IN)
     if what := _instead_of_folder(name):
         raise ValueError(f"{given_as}={path!r} {what}: {REMEDIES[given_as]}")
     try:

@@ -144,7 +144,7 @@ def describe_layout(layout: Layout, model: ModelConfig) -> str:
 
 
 def find_warnings(config: RunConfig, prompts: Prompts) -> list[str]:
-    """Settings that are allowed but rarely intended: responses too short for the answers, rates that undo a pretraining.
+    """Settings that are allowed but rarely intended: too short responses, and rates that undo a pretraining.
 
     Args:
         config, prompts: those of the run.

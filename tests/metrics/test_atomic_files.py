@@ -41,3 +41,7 @@ def test_any_text_is_one_line_that_reads_back_and_holds_nothing_that_upsets_a_te
     assert line.endswith("\n") and len(line.splitlines()) == 1
     assert not set(line[:-1]) & {"\x1b", "\x9b", "\x07", "\r", "\u202e", "\u2066", "\u2028"}
     line.encode()
+
+
+def test_spaces_and_letters_of_all_scripts_stay_as_they_are():
+    assert as_line({"text": "二\u3000個 \u00a0é🍎\U000e0001"}) == '{"text": "二\u3000個 \u00a0é🍎\\udb40\\udc01"}\n'

@@ -21,6 +21,7 @@ NO_HOME = (
     ("--config.data.eval", "data.eval", ".jsonl"),
     ("--config.data.tokenizer", "data.tokenizer", ""),
     ("--config.model.path", "model.path", ""),
+    ("--config.trainer.compilation_cache", "trainer.compilation_cache", ""),
     ("--config.reward.function", "reward.function", ".py:score"),
 )
 """Options of paths, the settings that answers name and the ends of the paths."""

@@ -19,7 +19,7 @@ from ntl_jax.experience.scorer import Scorer
 from ntl_jax.host_memory import machine_bytes
 from ntl_jax.models import Critic, num_row_shards, shardings
 from ntl_jax.records import Params, Sampling
-from ntl_jax.reward_calls import needs_numbers
+from ntl_jax.reward_calls import is_built_in
 from ntl_jax.rollout import RolloutEngine
 from ntl_jax.rollout.engine import check_positions
 from ntl_jax.rows.layout import Layout, choose_kind, samples_together
@@ -49,7 +49,7 @@ def build_task(config: RunConfig) -> Task:
     Raises:
         ValueError: for files that cannot be used: they are read here, before a tokenizer or a model is.
     """
-    numeric = needs_numbers(config.reward.function)
+    numeric = is_built_in(config.reward.function)
     return choose_task(config.data, seed=config.seed, num_eval=config.trainer.eval_problems, numeric=numeric)
 
 

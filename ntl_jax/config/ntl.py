@@ -9,7 +9,7 @@ from ntl_jax.config.tau_schedule import FORM, parse_schedule
 
 _NTL = when("ntl.enabled", True)
 _CUSTOM = Need("reward.function", lambda x: x is not None, " to one that takes it, as 'ntl_jax.rewards:compute_score'")
-_OWN = Need("reward.function", lambda x: x is not None and not x.startswith("ntl_jax."), " to a function of your own")
+_USERS = Need("reward.function", lambda x: x is not None and not x.startswith("ntl_jax."), " to a function of your own")
 _BONUS = (_CUSTOM, _NTL, when("ntl.pass_to_reward_function", True))
 _SCHEDULE: Range[str | None] = Range(FORM, lambda x: x in (None, "constant") or parse_schedule(x) is not None)
 
@@ -67,10 +67,10 @@ class RewardSection:
     function: str | None = None
     """`path.py:name` or `package.module:name` with verl's compute_score call; None: `ntl_jax.rewards:ntl_reward`
     with NTL, `ntl_jax.rewards:exact_match` without."""
-    timeout_s: float = setting(60.0, above(0), needs=[_OWN])
+    timeout_s: float = setting(60.0, above(0), needs=[_USERS])
     """A call that takes longer is ended, and its sample left out of the update."""
-    workers: int = setting(4, at_least(1), needs=[_OWN])
-    """Most processes that make calls; further ones than the first start when calls take long."""
+    workers: int = setting(4, at_least(1), needs=[_USERS])
+    """Largest number of processes that make calls; more than one start only when calls are slow."""
     use_ntl_bonus: bool = setting(True, needs=_BONUS)
     """For functions that take it, such as `ntl_jax.rewards:compute_score`: add a bonus for digits to exact match."""
     ntl_bonus_type: Literal["all", "final_answer"] = setting("all", needs=[*_BONUS, when(".use_ntl_bonus", True)])

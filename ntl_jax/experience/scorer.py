@@ -13,7 +13,7 @@ from ntl_jax.experience.reader import Reader, Reading
 from ntl_jax.experience.scored import Scored
 from ntl_jax.numerals import DigitLabels
 from ntl_jax.records import NTLInfo, NumberReadings, Prompt, Trajectory, Version, VersionSpan
-from ntl_jax.reward_calls import CALL, EXTRAS, JUDGED, RewardFunction, RewardOutcome
+from ntl_jax.reward_calls import CALL, EXTRAS, JUDGED, RewardFunction, RewardOutcome, is_built_in
 from ntl_jax.tasks import Task
 
 LOGGER = logging.getLogger("ntl")
@@ -69,7 +69,7 @@ class Scorer:
         Raises:
             ValueError: if it returns no score.
         """
-        if self.reward.is_own:
+        if is_built_in(self.reward.spec):
             return
         length, of_digits = len(solution_ids), self._read.kind == "digits"
         nothing = np.zeros(length, np.float32)

@@ -5,7 +5,7 @@ Imports nothing else of this package: a worker's process, which imports this, st
 """
 
 from ntl_jax.reward_calls.outcome import RewardOutcome
-from ntl_jax.reward_calls.protocol import CALL, EXTRAS, JUDGED, load_reward, needs_numbers
+from ntl_jax.reward_calls.protocol import CALL, EXTRAS, JUDGED, is_built_in, load_reward
 from ntl_jax.reward_calls.reward_function import RewardFunction
 from ntl_jax.reward_calls.workers import RewardError
 
@@ -16,6 +16,6 @@ __all__ = [
     "RewardError",
     "RewardFunction",
     "RewardOutcome",
+    "is_built_in",
     "load_reward",
-    "needs_numbers",
 ]

@@ -54,14 +54,14 @@ def load_reward(spec: str, *, offered: Sequence[str] = EXTRAS) -> tuple[Callable
     return function, check_call(spec, function, offered)
 
 
-def needs_numbers(spec: str | None) -> bool:
-    """Whether a reward function compares numbers, so that no reference answer may be a text: those of this package do.
+def is_built_in(spec: str | None) -> bool:
+    """Whether a reward function is one of this package's. They compare numbers, so no reference answer may be a text.
 
     Args:
         spec: setting ``reward.function``; None stands for one of this package's.
 
     Example:
-        >>> needs_numbers(None), needs_numbers("ntl_jax.rewards:ntl_reward"), needs_numbers("mine.py:compute_score")
+        >>> is_built_in(None), is_built_in("ntl_jax.rewards:ntl_reward"), is_built_in("mine.py:compute_score")
         (True, True, False)
     """
     return spec is None or spec.startswith("ntl_jax.")
@@ -151,7 +151,10 @@ def check_call(spec: str, function: Callable[..., object], offered: Sequence[str
     Raises:
         ValueError: if it does not take the call, or its signature is unknown.
     """
-    signature = inspect.signature(function)
+    try:
+        signature = inspect.signature(function)
+    except ValueError as error:
+        raise ValueError(f"reward.function={spec!r}: {error}; it must be like {SIGNATURE}") from None
     parameters = signature.parameters.values()
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     by_name = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}

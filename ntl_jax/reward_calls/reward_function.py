@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 
 from ntl_jax.reward_calls.outcome import RewardOutcome
-from ntl_jax.reward_calls.protocol import EXTRAS, check_call, load_reward, needs_numbers
+from ntl_jax.reward_calls.protocol import EXTRAS, check_call, is_built_in, load_reward
 from ntl_jax.reward_calls.service import ANYTHING, Loaded, Order
 from ntl_jax.reward_calls.worker import ProcessWorker, ThreadWorker
 from ntl_jax.reward_calls.workers import GRACE_S, RewardWorkers
@@ -26,12 +26,12 @@ class RewardFunction:
     in one. A call that hangs is ended with its process.
 
     Args:
-        function: ``path.py:name``, ``package.module:name``, or the function itself. The latter is called in a thread:
-            one that hangs is left behind, and one that never lets go of the interpreter, as a runaway regular
-            expression does, or ends the process, cannot be stopped.
+        function: ``path.py:name``, ``package.module:name``, or the function itself. A function object is called in a
+            thread, which cannot be ended: if it hangs, the thread is left running; if it never releases the interpreter
+            lock, as in a runaway regular expression, or ends the process, it takes the run with it.
         offered: keyword arguments beyond verl's four that the calls will hold.
         timeout_s: a call that takes longer than about this is ended.
-        num_workers: most processes or threads. Further ones than the first start when calls take long.
+        num_workers: largest number of processes or threads; more than one start only when calls are slow.
 
     Raises:
         ValueError: the function cannot be loaded or does not take the call, or ``timeout_s`` is not above 0.
@@ -55,14 +55,14 @@ class RewardFunction:
         if not 0 < timeout_s <= threading.TIMEOUT_MAX - GRACE_S:
             raise ValueError(f"timeout_s={timeout_s}: a number of seconds above 0 is needed, and a finite one")
         self.spec = function if isinstance(function, str) else getattr(function, "__qualname__", repr(function))
-        self._workers, self._own = None, None
+        self._workers, self._built_in = None, None
         limits = {"limit": num_workers, "timeout_s": timeout_s}
         if not isinstance(function, str):
             loaded = Loaded.of(function, check_call(self.spec, function, offered), self.spec)
             start = functools.partial(ThreadWorker, function, timeout_s)
             self._workers = RewardWorkers(self.spec, loaded, start(), start, **limits)
-        elif needs_numbers(function):
-            self._own, takes = load_reward(function, offered=offered)
+        elif is_built_in(function):
+            self._built_in, takes = load_reward(function, offered=offered)
             loaded = Loaded(takes, False, {})
         else:
             start = functools.partial(ProcessWorker, Order(function, offered, timeout_s, sys.path))
@@ -79,16 +79,11 @@ class RewardFunction:
         """Has calls made while the caller goes on; returns a function that waits for their outcomes."""
         given = [{k: v for k, v in call.items() if k not in self._left_out} for call in calls]
         if self._workers is None:
-            assert self._own is not None
-            outcomes = [_outcome(self._own, call) for call in given]
+            assert self._built_in is not None
+            outcomes = [_outcome(self._built_in, call) for call in given]
             return lambda: outcomes
         pending = self._workers.submit(given)
         return lambda: [outcome.result() for outcome in pending]
-
-    @property
-    def is_own(self) -> bool:
-        """Whether it is a function of this package."""
-        return self._own is not None
 
     def close(self) -> None:
         """Ends the processes."""

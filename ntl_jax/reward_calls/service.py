@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a reward worker does: it makes the calls. `main` is a worker's process.
 
-The process finds the function itself, so that nothing that its file does reaches the trainer, which ends a process that
-gives no answer for too long (`ntl_jax.reward_calls.workers`).
+The process loads the function itself, so that nothing in its file can affect the trainer. The trainer kills a process
+that stays silent for too long (`ntl_jax.reward_calls.workers`).
 """
 
 import asyncio
+import contextlib
 import hashlib
 import inspect
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
@@ -54,18 +56,23 @@ class Loaded(NamedTuple):
         return cls(takes, together, {str(x): hashlib.sha256(x.read_bytes()).hexdigest() for x in files})
 
 
-def serve(function: Callable[..., object], connection: Connection, timeout_s: float) -> None:
+def serve(
+    function: Callable[..., object], connection: Connection, timeout_s: float, left: threading.Event | None = None
+) -> None:
     """Makes the calls that come in until the other end closes, and sends the number and outcome of each.
 
     Args:
         function: the reward function.
         connection: brings lists of `Numbered`.
         timeout_s: a coroutine that takes longer is cancelled.
+        left: once it is set, no further calls are made.
     """
-    asyncio.run(_serve(function, connection, timeout_s))
+    asyncio.run(_serve(function, connection, timeout_s, left or threading.Event()))
 
 
-async def _serve(function: Callable[..., object], connection: Connection, timeout_s: float) -> None:
+async def _serve(
+    function: Callable[..., object], connection: Connection, timeout_s: float, left: threading.Event
+) -> None:
     running: set[asyncio.Task[None]] = set()
     while True:
         try:
@@ -73,7 +80,7 @@ async def _serve(function: Callable[..., object], connection: Connection, timeou
         except (EOFError, OSError):
             return
         for number, call in calls:
-            task = asyncio.create_task(_answer(function, number, call, connection, timeout_s))
+            task = asyncio.create_task(_answer(function, number, call, connection, timeout_s, left))
             running.add(task)
             task.add_done_callback(running.discard)
 
@@ -84,7 +91,10 @@ async def _answer(
     call: Mapping[str, object],
     connection: Connection,
     timeout_s: float,
+    left: threading.Event,
 ) -> None:
+    if left.is_set():
+        return
     limit = asyncio.timeout(timeout_s)
     try:
         result = function(**call)
@@ -94,7 +104,8 @@ async def _answer(
         outcome = RewardOutcome.of(result)
     except ANYTHING:
         outcome = timed_out(timeout_s) if limit.expired() else RewardOutcome.failed(traceback.format_exc())
-    connection.send((number, outcome))
+    with contextlib.suppress(OSError):  # the other end is closed: nobody waits for the answer
+        connection.send((number, outcome))
 
 
 def timed_out(timeout_s: float) -> RewardOutcome:

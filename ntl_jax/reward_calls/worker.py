@@ -3,13 +3,15 @@
 
 import contextlib
 import os
+import queue
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 
 from ntl_jax.reward_calls.service import Loaded, Numbered, Order, serve
 
@@ -20,15 +22,34 @@ START_S = 30.0
 class Worker:
     """A connection to something that makes calls, with the calls that it has."""
 
+    output: int | None = None
+    """Descriptor of what the calls print, where that does not appear by itself; None also once it is closed."""
+
     def __init__(self, connection: Connection):
         self.connection = connection
         self.calls: dict[int, Mapping[str, object]] = {}
         """By number, in the order in which they were sent."""
         self.heard = time.monotonic()
         """When the oldest call was sent, or the last answer came; in the future while it starts."""
+        self._messages: queue.SimpleQueue[object] = queue.SimpleQueue()
+        threading.Thread(target=self._send, name="to a reward worker", daemon=True).start()
 
-    output: int | None = None
-    """Descriptor of what the calls print, where that does not appear by itself; None also once it is closed."""
+    def send(self, calls: Sequence[Numbered]) -> None:
+        """Has calls sent. It does not wait: a worker that hangs does not read."""
+        if not self.calls:
+            self.heard = max(self.heard, time.monotonic())
+        self.calls |= dict(calls)
+        self._messages.put(calls)
+
+    def _send(self) -> None:
+        with contextlib.suppress(OSError):  # the worker has ended, which is noticed elsewhere
+            while (message := self._messages.get()) is not None:
+                self.connection.send(message)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is known to have ended."""
+        return False
 
     def show(self) -> None:
         """Prints what has come of the output."""
@@ -38,21 +59,30 @@ class Worker:
         else:
             self.output = None
 
-    def send(self, calls: Sequence[Numbered]) -> None:
-        """Sends calls."""
-        if not self.calls:
-            self.heard = max(self.heard, time.monotonic())
-        self.calls |= dict(calls)
-        self.connection.send(calls)
+    def end(self) -> str:
+        """Ends it; returns how."""
+        self._messages.put(None)
+        self.connection.close()
+        return "left behind"
+
+
+class ThreadWorker(Worker):
+    """A daemon thread. It cannot be ended: it is left behind, and makes no further calls."""
+
+    def __init__(self, function: Callable[..., object], timeout_s: float):
+        ours, theirs = Pipe()
+        self._left = threading.Event()
+        arguments = (function, theirs, timeout_s, self._left)
+        threading.Thread(target=serve, args=arguments, name="reward", daemon=True).start()
+        super().__init__(ours)
 
     def end(self) -> str:
-        """Ends it, or leaves it behind; returns how."""
-        self.connection.close()
-        return "a thread, which goes on in vain"
+        self._left.set()
+        return super().end()
 
 
 class ProcessWorker(Worker):
-    """A process."""
+    """A process, which is killed together with those that it has started."""
 
     def __init__(self, order: Order):
         self._order = order
@@ -72,8 +102,9 @@ class ProcessWorker(Worker):
         super().__init__(ours)
         assert self._process.stdout is not None
         self.output = self._process.stdout.fileno()
+        os.set_blocking(self.output, False)
         self.heard += START_S
-        ours.send(order)
+        self._messages.put(order)
 
     def load(self, timeout_s: float) -> Loaded:
         """Waits until the function is loaded.
@@ -81,40 +112,39 @@ class ProcessWorker(Worker):
         Raises:
             ValueError: if it cannot be.
         """
-        spec = self._order.spec
-        silent = not self.connection.poll(timeout_s + START_S)
-        try:
-            message = None if silent else self.connection.recv()
-        except EOFError:
-            message = None
+        deadline, message = self.heard + timeout_s, None
+        while not self.connection.poll() and not self.has_ended and time.monotonic() < deadline:
+            if self.output in wait([self.connection, *([] if self.output is None else [self.output])], 0.2):
+                self.show()
+        is_silent = not self.connection.poll() and not self.has_ended
+        with contextlib.suppress(EOFError, OSError):
+            message = None if is_silent else self.connection.recv()
         if isinstance(message, Loaded):
             self.heard = time.monotonic()
             return message
         how = self.end()
         if isinstance(message, ValueError):
             raise message
-        what = f"importing it takes longer than {timeout_s:g} s" if silent else f"importing it ends the process: {how}"
-        raise ValueError(f"reward.function={spec!r}: {what}")
+        what = "importing it takes longer than reward.timeout_s allows: import less, or raise it"
+        what = what if is_silent else f"importing it ends the process: {how}"
+        raise ValueError(f"reward.function={self._order.spec!r}: {what}")
+
+    @property
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
 
     def end(self) -> str:
-        with contextlib.suppress(subprocess.TimeoutExpired):  # one that closed the connection may need a moment
+        with contextlib.suppress(subprocess.TimeoutExpired):  # one that has closed the connection may need a moment
             self._process.wait(0.1 if self.connection.poll() else 0)
         code = self._process.poll()
-        self._process.kill()
-        self._process.communicate()
-        self.connection.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        with contextlib.suppress(BlockingIOError):  # a process that left the group may still hold the output open
+            while self.output is not None:
+                self.show()
+        self.output = None
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        super().end()
         return "killed" if code is None else f"exit code {code}"
-
-
-class ThreadWorker(Worker):
-    """A daemon thread."""
-
-    def __init__(self, function: Callable[..., object], timeout_s: float):
-        ours, theirs = Pipe()
-
-        def run() -> None:
-            with contextlib.suppress(OSError):  # the other end is closed where this thread was left behind
-                serve(function, theirs, timeout_s)
-
-        threading.Thread(target=run, name="reward", daemon=True).start()
-        super().__init__(ours)

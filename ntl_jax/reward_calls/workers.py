@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 
 from ntl_jax.reward_calls.outcome import RewardOutcome
 from ntl_jax.reward_calls.service import Loaded, Numbered, timed_out
@@ -18,13 +18,15 @@ from ntl_jax.reward_calls.worker import Worker
 
 LOGGER = logging.getLogger("ntl_jax.reward")
 GRACE_S = 0.5
-"""A worker keeps the time limit of coroutines itself; the watching thread waits this much longer before it ends it."""
+"""A worker cancels coroutines at the time limit itself; it is ended only if it stays silent this much longer."""
 SLOW_S = 0.25
 """Further workers start when a call has taken this long while others wait."""
+LOOK_S = 1.0
+"""How often to look whether processes with calls have ended: their children may hold the connection open."""
 AT_ONCE = 4
 """Calls that a worker has at once, unless they run together in an event loop."""
 GIVEN_UP, OF_LAST = 5, 100
-"""A function is given up once so many of its last calls ended their worker."""
+"""The run ends when `GIVEN_UP` of the last `OF_LAST` calls ended their worker."""
 
 
 class RewardError(RuntimeError):
@@ -36,7 +38,7 @@ class RewardWorkers:
 
     Args:
         name: of the function, for messages.
-        loaded: what is known about it. If its calls run together in an event loop, one worker has them all.
+        loaded: what is known about it. If its calls run together in an event loop, a worker gets all that wait.
         first: a worker.
         start: starts another one.
         limit: most workers.
@@ -47,12 +49,14 @@ class RewardWorkers:
         self, name: str, loaded: Loaded, first: Worker, start: Callable[[], Worker], *, limit: int, timeout_s: float
     ):
         self._name, self._loaded, self._workers, self._start = name, loaded, [first], start
-        self._limit, self._at_once = (1, sys.maxsize) if loaded.together else (limit, AT_ONCE)
+        self._limit, self._at_once = limit, sys.maxsize if loaded.together else AT_ONCE
         self._timeout_s = timeout_s
         self._waiting: collections.deque[Numbered] = collections.deque()
         self._outcomes: dict[int, Future[RewardOutcome]] = {}
         self._ended: collections.deque[bool] = collections.deque(maxlen=OF_LAST)
         """Whether each of the last calls ended its worker."""
+        self._suspects: set[int] = set()
+        """Calls of which one blocked an event loop."""
         self._numbers, self._closed = itertools.count(), False
         self._error: BaseException | None = None
         self._lock = threading.Lock()
@@ -81,14 +85,20 @@ class RewardWorkers:
         self._closed = True
         self._wake.send(None)
         self._thread.join()
+        self._woken.close()
+        self._wake.close()
 
     def _run(self) -> None:
         try:
             while not self._closed:
                 self._deal()
                 self._listen()
-                for worker in [w for w in self._workers if w.calls and self._deadline(w) <= time.monotonic()]:
-                    self._replace(worker, timed_out(self._timeout_s))
+                for worker in [w for w in self._workers if w.calls]:
+                    if worker.has_ended and not worker.connection.poll():
+                        self._replace(worker, None)
+                    elif self._deadline(worker) <= time.monotonic():
+                        self._replace(worker, timed_out(self._timeout_s))
+            raise RewardError(f"reward.function={self._name!r} is closed")
         except BaseException as error:  # else whoever waits for an outcome would wait forever
             with self._lock:
                 self._error = error
@@ -100,34 +110,40 @@ class RewardWorkers:
     def _deadline(self, worker: Worker) -> float:
         return worker.heard + self._timeout_s + GRACE_S
 
+    def _room(self, worker: Worker) -> int:
+        """How many of the first waiting calls a worker may get; a suspect is made alone."""
+        if self._suspects & worker.calls.keys() or (self._waiting[0][0] in self._suspects and worker.calls):
+            return 0
+        return 1 if self._waiting[0][0] in self._suspects else self._at_once - len(worker.calls)
+
     def _deal(self) -> None:
         """Gives waiting calls to workers; starts another one where none has room and a call takes long."""
         while self._waiting:
-            worker = min(self._workers, key=lambda w: len(w.calls), default=None)
-            if worker is None or len(worker.calls) >= self._at_once:
+            worker = max(self._workers, key=self._room, default=None)
+            if worker is None or self._room(worker) <= 0:
                 slow = any(w.heard + SLOW_S <= time.monotonic() for w in self._workers)
                 if self._workers and not (slow and len(self._workers) < self._limit):
                     return
                 worker = self._start()
                 self._workers.append(worker)
-            room = min(self._at_once - len(worker.calls), len(self._waiting))
-            worker.send([self._waiting.popleft() for _ in range(room)])
+            worker.send([self._waiting.popleft() for _ in range(min(self._room(worker), len(self._waiting)))])
 
     def _listen(self) -> None:
         """Waits for something to happen, and takes what has come."""
-        times = [self._deadline(worker) for worker in self._workers if worker.calls]
+        now = time.monotonic()
+        times = [min(self._deadline(worker), now + LOOK_S) for worker in self._workers if worker.calls]
         if self._waiting and len(self._workers) < self._limit:
             times += [worker.heard + SLOW_S for worker in self._workers]
-        said = {worker.connection: worker for worker in self._workers}
-        printed = {worker.output: worker for worker in self._workers if worker.output is not None}
-        timeout = max(0.0, min(times) - time.monotonic()) if times else None
-        for source in wait([self._woken, *said, *printed], timeout):
-            if isinstance(source, int):
-                printed[source].show()
-            elif isinstance(source, Connection) and source in said:
-                self._hear(said[source])
-            else:
-                self._woken.recv()
+        sources = [self._woken, *(worker.connection for worker in self._workers)]
+        printed = [worker.output for worker in self._workers if worker.output is not None]
+        ready = wait([*sources, *printed], max(0.0, min(times) - now) if times else None)
+        if self._woken in ready:
+            self._woken.recv()
+        for worker in list(self._workers):
+            if worker.output in ready:
+                worker.show()
+            if worker.connection in ready:
+                self._hear(worker)
 
     def _hear(self, worker: Worker) -> None:
         try:
@@ -146,23 +162,31 @@ class RewardWorkers:
         del worker.calls[number]
         worker.heard = time.monotonic()
         self._ended.append(False)
+        self._suspects.discard(number)
         self._outcomes.pop(number).set_result(outcome)
 
     def _replace(self, worker: Worker, outcome: RewardOutcome | None) -> None:
-        """Ends a worker; the call that it was making fails, the others are made by another one."""
+        """Ends a worker. The call that it was making fails, and others are made by another worker.
+
+        Which of several coroutines blocks their event loop is not known: they are all made again, each alone.
+        """
         self._workers.remove(worker)
         how, calls = worker.end(), list(worker.calls.items())
         if not calls:
             return
         outcome = outcome or RewardOutcome.failed(f"the call ended its process: {how}")
-        num_failed = len(calls) if self._loaded.together else 1
-        self._waiting.extendleft(reversed(calls[num_failed:]))
+        if self._loaded.together and len(calls) > 1:
+            self._suspects |= {number for number, _ in calls}
+            failed, again = [], calls
+        else:
+            failed, again = calls[:1], calls[1:]
+        self._waiting.extendleft(reversed(again))
         if not any(self._ended):
-            LOGGER.warning(
-                "reward.function=%r: %s; the sample has no reward, the run goes on", self._name, outcome.error
-            )
+            then = "its sample has no reward" if failed else "calls that ran together are made again, each alone"
+            LOGGER.warning("reward.function=%r: %s; %s", self._name, outcome.error, then)
         self._ended.append(True)
-        for number, _ in calls[:num_failed]:
+        for number, _ in failed:
+            self._suspects.discard(number)
             self._outcomes.pop(number).set_result(outcome)
         if sum(self._ended) >= GIVEN_UP:
             raise RewardError(

@@ -8,8 +8,8 @@ from ntl_jax.reward_calls import (
     RewardError,
     RewardFunction,
     RewardOutcome,
+    is_built_in,
     load_reward,
-    needs_numbers,
 )
 from ntl_jax.rewards.answers import extract_answer, is_correct
 from ntl_jax.rewards.bonuses import (
@@ -48,9 +48,9 @@ __all__ = [
     "exact_match",
     "extract_answer",
     "find_final_answer_positions",
+    "is_built_in",
     "is_correct",
     "load_reward",
-    "needs_numbers",
     "ntl_gated_reward",
     "ntl_reward",
 ]

@@ -21,7 +21,7 @@ from ntl_jax.experience.scorer import Scorer
 from ntl_jax.host_memory import machine_bytes
 from ntl_jax.models import Critic, num_row_shards, shardings
 from ntl_jax.records import Params, Sampling
-from ntl_jax.reward_calls import needs_numbers
+from ntl_jax.reward_calls import is_built_in
 from ntl_jax.rollout import RolloutEngine
 from ntl_jax.rollout.engine import check_positions
 from ntl_jax.rows.layout import Layout, choose_kind, samples_together
@@ -57,7 +57,7 @@ def build_task(config: RunConfig, *, new: bool = True) -> Task:
     """
     if new:
         check_apart(config.data)
-    numeric = needs_numbers(config.reward.function)
+    numeric = is_built_in(config.reward.function)
     return choose_task(config.data, seed=config.seed, num_eval=config.trainer.eval_problems, numeric=numeric)
 
 

@@ -233,10 +233,14 @@ def test_scoring_begins_before_all_groups_have_arrived(make, tmp_path):
 
     def slowly(request: Request, index: int) -> Trajectory:
         arrived[request.prompt.draw] = time.time()
-        time.sleep(0.05)
+        time.sleep(0.1)
         return answer(request, index)
 
-    source = "import time\ndef score(solution_str, **kwargs): return {'score': 1.0, 'called': time.time() - 1.7e9}"
+    source = """
+        import time
+        def score(data_source, solution_str, ground_truth, extra_info):
+            return {"score": 1.0, "called": time.time() - 1.7e9}
+        """
     samples = collected(make(slowly, reward=reward_of(tmp_path / "reward.py", source))[0], 0)
     called = min(outcome.metrics["called"] for outcome in samples.scored.outcomes)
     assert called < max(arrived.values()) - 1.7e9

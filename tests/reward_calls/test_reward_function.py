@@ -13,7 +13,7 @@ import pytest
 from ntl_jax.reward_calls import RewardError, RewardFunction, RewardOutcome
 
 FILE = '''
-import asyncio, decimal, fractions, math, os, re, sys, time
+import asyncio, decimal, fractions, math, os, re, subprocess, sys, time
 import numpy as np
 import beside
 
@@ -27,6 +27,7 @@ def score(solution_str, **kwargs):
         case ["hang"]: time.sleep(30); return 1.0
         case ["runaway"]: return len(re.findall("(a+)+b", "a" * 40))
         case ["end"]: os._exit(7)
+        case ["child"]: return subprocess.Popen(["sleep", "60"]).pid
         case ["sleep", seconds]: time.sleep(float(seconds)); return os.getpid()
         case ["return", expression]: return eval(expression)
 
@@ -186,9 +187,38 @@ def test_a_coroutine_that_hangs_drops_its_sample_and_no_other(path):
     assert outcomes[1].error == "no result after reward.timeout_s=0.4"
 
 
-def test_a_coroutine_that_blocks_its_loop_does_not_block_the_run(path):
-    outcomes = hurry(path, "block", "number 1", name="later")
-    assert [o.valid for o in outcomes] == [False, False]
+def test_a_coroutine_that_blocks_its_loop_drops_its_sample_and_no_other(path):
+    outcomes = hurry(path, "number 1", "block", "number 2", name="later")
+    assert [o.score for o in outcomes if o.valid] == [1, 2] and not outcomes[1].valid
+
+
+def test_what_a_call_started_ends_with_it_and_cannot_hold_up_the_run(path):
+    outcomes = hurry(path, "child", "number 1", "end", "number 2")
+    assert [o.valid for o in outcomes] == [True, True, False, True]
+    child, deadline = pathlib.Path(f"/proc/{int(outcomes[0].score)}"), time.monotonic() + 5
+    while child.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not child.exists()
+
+
+def test_a_file_may_print_much_while_it_is_imported_and_its_last_words_appear(tmp_path, capfd):
+    file = tmp_path / "loud.py"
+    file.write_text("import os\nprint('x' * 200_000)\nprint('last words', flush=True)\nos._exit(5)\n")
+    with pytest.raises(ValueError, match="importing it ends the process: exit code 5"):
+        RewardFunction(f"{file}:score")
+    assert capfd.readouterr().out.endswith("last words\n")
+
+
+def test_a_function_may_take_days(patient, path):
+    with contextlib.closing(RewardFunction(f"{path}:score", timeout_s=1e7)) as reward:
+        assert call(reward, "number 1")[0].score == 1
+
+
+def test_calls_of_a_closed_function_are_refused(path):
+    reward = RewardFunction(f"{path}:score")
+    reward.close()
+    with pytest.raises(RewardError, match="closed"):
+        call(reward, "number 1")
 
 
 def test_a_function_that_is_an_object_is_called_in_a_thread_and_left_behind_where_it_hangs():

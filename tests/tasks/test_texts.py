@@ -9,7 +9,7 @@ import pytest
 from ntl_jax.experience.digits.ntl_info import build_ntl_info
 from ntl_jax.numerals import DigitLabels, find_answer, label_response
 from ntl_jax.numerals.labels import Mode
-from ntl_jax.reward_calls import RewardFunction, needs_numbers
+from ntl_jax.reward_calls import RewardFunction, is_built_in
 from ntl_jax.rewards import exact_match, is_correct
 from ntl_jax.tasks import Gsm8k
 
@@ -109,7 +109,7 @@ def test_a_reward_of_ones_own_gets_the_answer_and_whether_it_is_right(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(REWARD)
     spec = f"{file}:compute_score"
-    assert not needs_numbers(spec)
+    assert not is_built_in(spec)
     texts = ["On the Seine.\n#### Paris", "#### Rome", "no idea"]
     labels = [labelled(text, "Paris") for text in texts]
     info = build_ntl_info([np.zeros((len(text), 10), np.float32) for text in texts], labels, texts)

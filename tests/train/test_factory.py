@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from ntl_jax.config import KLSection, NTLSection, RewardSection
+from ntl_jax.config import DataSection, KLSection, NTLSection, RewardSection
 from ntl_jax.data import load_tokenizer
 from ntl_jax.rollout import JaxEngine
 from ntl_jax.train.engines import build_engine

@@ -38,7 +38,7 @@ def read_digits(
     probs = weights / weights.sum(axis=-1, keepdims=True)
     match method:
         case "mse":
-            losses = np.square((probs * DIGITS).sum(axis=-1) - truth)  # a product's bits would depend on K
+            losses = np.square((probs * DIGITS).sum(axis=-1) - truth)  # not @, whose rounding depends on K
         case "wasserstein":
             losses = (probs * np.abs(DIGITS - truth[:, None])).sum(axis=-1)
     losses = np.where(impossible[:, 0], MAX_LOSS[method], losses)

@@ -121,7 +121,7 @@ def fingerprints(policy: Policy, params: Params, prompts: Prompts, reward: Rewar
         "data.tokenizer": _hash(_tokenizer(policy.tokenizer)),
         "stop tokens": _hash([str(policy.vocabulary.stop_token_ids)]),
     }
-    if reward.sources:
+    if reward.sources:  # hashed as in older checkpoints, which are compared with this
         found["reward.function"] = _hash(pathlib.Path(path).read_bytes() for path in reward.sources)
     if policy.checkpoint is not None:
         model = dataclasses.replace(policy.model, scan_layers=False)

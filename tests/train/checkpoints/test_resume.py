@@ -147,5 +147,5 @@ def test_a_schedule_that_would_stretch_is_refused_before_anything_is_loaded(own_
     )
     with pytest.raises(ValueError, match=r"spans 8 updates of the policy in this run and would span 16"):
         run(changed, folder, resume=True)
-    with pytest.raises(ValueError, match=r"problems\.jsonl does not exist"):
+    with pytest.raises(ValueError, match=r"problems\.jsonl' does not exist"):
         run(changed, folder, resume=True, allow_changed_schedule=True)

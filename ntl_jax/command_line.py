@@ -17,7 +17,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import get_args, get_origin
 
-from ntl_jax.config import RunConfig
+from ntl_jax.config import RunConfig, printable
 
 SWITCH = None
 """The kind of an option that takes no value."""
@@ -36,7 +36,7 @@ def announce(text: str) -> None:
         evaluating runs/mine
     """
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # it would miss PyTorch, which nothing here needs
-    print(text, flush=True)
+    print(printable(text), flush=True)
 
 
 def given_options(argv: Sequence[str], kinds: Mapping[str, object]) -> dict[str, list[str]]:

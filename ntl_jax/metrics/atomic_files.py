@@ -13,6 +13,9 @@ _UNSEEN = re.compile(r"[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\u
 def write_whole(path: pathlib.Path, text: str) -> None:
     """Writes a text to a temporary file, which then replaces the file.
 
+    Raises:
+        OSError: if it cannot be written; nothing of it is left then.
+
     Example:
         >>> import tempfile
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "config.json"
@@ -21,8 +24,12 @@ def write_whole(path: pathlib.Path, text: str) -> None:
         ('{}', ['config.json'])
     """
     part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def write_rows(path: pathlib.Path, rows: Iterable[Mapping[str, object]]) -> None:

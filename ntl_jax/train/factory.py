@@ -138,6 +138,7 @@ def ppo_trainer(
         "builder": builder,
         "layout": layout,
         "engine": engine,
+        "scorer": scorer,
     }
     return PPOTrainer(config, policy, params, critic=critic, **parts)
 

@@ -41,3 +41,12 @@ def test_any_text_is_one_line_that_reads_back_and_holds_nothing_that_upsets_a_te
     assert line.endswith("\n") and len(line.splitlines()) == 1
     assert not set(line[:-1]) & {"\x1b", "\x9b", "\x07", "\r", "\u202e", "\u2066", "\u2028"}
     line.encode()
+
+
+def test_a_file_that_finds_no_space_leaves_the_one_before_it_and_nothing_else(tmp_path):
+    path = tmp_path / "metrics.json"
+    write_whole(path, "{}")
+    (tmp_path / ".metrics.json.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(path, "[]")
+    assert path.read_text() == "{}" and [file.name for file in tmp_path.iterdir()] == ["metrics.json"]

@@ -147,7 +147,7 @@ CASES = [
              "eval.jsonl": GOOD + " "}),
     # Folders
     BadInput("an empty run folder name", ("--workdir=",), ("--workdir= has nothing behind it", "leave the option out")),
-    BadInput("a blank run folder name", ("--workdir= ",), ("--workdir=' ' is blank", "name a folder")),
+    BadInput("a blank run folder name", ("--workdir= ",), ("--workdir is empty: give a value",)),
     BadInput("a run folder that is a file", ("--workdir={folder}/notes",), ("--workdir={folder}/notes is a file",),
              {"notes": ""}),
     BadInput("a foreign folder as run folder", ("--workdir={folder}/thesis",), ("holds 'thesis.tex'", "empty folder"),

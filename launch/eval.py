@@ -22,8 +22,17 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ntl_jax.command_line import Once, announce, check_unused, given_path, parse_once
-from ntl_jax.config import ModelSection, RolloutSection, RunConfig, holds_run, printable, read_escapes, stored_config
+from ntl_jax.command_line import Once, PathOnce, announce, check_unused, parse_once
+from ntl_jax.config import (
+    ModelSection,
+    RolloutSection,
+    RunConfig,
+    from_home,
+    holds_run,
+    printable,
+    read_escapes,
+    stored_config,
+)
 from ntl_jax.config.serialization import AnySection
 from ntl_jax.run_folder import new_folder
 
@@ -70,14 +79,15 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
         ValueError: for a source that is neither a run nor a model, a run without a checkpoint, an output folder that
             is in use, or wrong settings.
     """
-    is_run = holds_run(pathlib.Path(args.source))
+    source = from_home(args.source)
+    is_run = holds_run(source)
     if args.checkpoint is not None and not is_run:
         raise ValueError(
             f"--checkpoint={args.checkpoint}: {args.source} is a model, and only run folders have checkpoints: leave "
             "it out, or give the run folder"
         )
     check_unused(args.output, "--output")
-    base = stored_config(pathlib.Path(args.source)) if is_run else _model_settings(args.source)
+    base = stored_config(source) if is_run else _model_settings(args.source)
     config = _settings(args, base)
     config.validate(base)
     announce(f"evaluating {args.source}")
@@ -125,7 +135,7 @@ def _evaluation(args: argparse.Namespace, config: RunConfig, *, is_run: bool) ->
         scorer.try_out(first, solution_ids)
         if is_run:
             which = args.checkpoint or "newest"
-            stage, step, params = restore_policy(pathlib.Path(args.source), policy.shapes(), which, warn)
+            stage, step, params = restore_policy(from_home(args.source), policy.shapes(), which, warn)
             name = f"{args.source} after step {step} of stage {stage}"
         else:
             params = build_params(policy, seed=config.seed)
@@ -159,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--template", metavar="TEXT", type=read_escapes, help=TEMPLATE_HELP)
     add("--engine", choices=("jax", "vllm", "pool"), help="rollout engine; default: the run's, or jax for a model")
     add("--mesh", type=int, nargs=3, metavar="N", help="devices along data, fsdp and tensor")
-    add("--output", type=given_path, metavar="DIR", help="folder to write to; by default runs/eval-NAME-TIME-SUFFIX")
+    add("--output", action=PathOnce, metavar="DIR", help="folder to write to; by default runs/eval-NAME-TIME-SUFFIX")
     return parser
 
 

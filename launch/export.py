@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from typing import Literal
 
-from ntl_jax.command_line import Once, announce, check_unused, given_path, parse_once
+from ntl_jax.command_line import Once, PathOnce, announce, check_unused, parse_once
 from ntl_jax.config import printable, stored_config
 
 
@@ -31,8 +31,8 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="launch/export.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", metavar="RUN", type=given_path, help="run folder")
-    parser.add_argument("folder", metavar="DIR", type=given_path, help="folder to create")
+    parser.add_argument("run", metavar="RUN", action=PathOnce, help="run folder")
+    parser.add_argument("folder", metavar="DIR", action=PathOnce, help="folder to create")
     parser.add_argument(
         "--checkpoint",
         action=Once,

@@ -28,6 +28,8 @@ from ntl_jax.config import (
     CONFIG_FILE,
     RunConfig,
     flatten,
+    from_home,
+    named,
     read_escapes,
     several_in_one,
     stored_config,
@@ -105,7 +107,10 @@ def parse_args(argv: Sequence[str]) -> Args:
         SystemExit: after ``--help``.
     """
     given = given_options(argv, _kinds())
-    workdir = pathlib.Path(given["--workdir"][0]) if given.get("--workdir") else None
+    workdir = None
+    if given.get("--workdir"):
+        with named("--workdir", given["--workdir"][0]):
+            workdir = from_home(given["--workdir"][0])
     stored = _stored_config(workdir) if "--resume" in given else None
     if given.get("--config"):
         base = load_config(given["--config"][0])
@@ -114,7 +119,7 @@ def parse_args(argv: Sequence[str]) -> Args:
     else:
         raise ValueError(f"--config=NAME is missing: {_available()}")
     args = _parsed(argv, base, given)
-    args = dataclasses.replace(args, config=_read_texts(args.config, given))
+    args = dataclasses.replace(args, config=_read_texts(args.config, given), workdir=workdir)
     args.config.validate(base)
     for flag in ("allow_changed_schedule", "allow_changed_data"):
         if getattr(args, flag) and stored is None:
@@ -137,7 +142,8 @@ def load_config(name: str) -> RunConfig:
     Raises:
         ValueError: if there is no such file, or it does not return a valid RunConfig.
     """
-    path = pathlib.Path(name) if name.endswith(".py") else CONFIGS / f"{name}.py"
+    with named("--config", name):
+        path = from_home(name) if name.endswith(".py") else CONFIGS / f"{name}.py"
     if not path.is_file():
         own = f"{name}.py" if pathlib.Path(f"{name}.py").is_file() else None
         near = [own] if own else difflib.get_close_matches(pathlib.Path(name).stem, _names(), n=1, cutoff=0.3)

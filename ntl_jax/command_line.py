@@ -5,28 +5,33 @@ A repeated option, a word that belongs to no option and an empty value are refus
 reads is a mistake.
 """
 
-import argparse
 import difflib
+import io
 import os
 import pathlib
 import re
 import runpy
+import sys
 import traceback
 import types
 import typing
+from argparse import Action, ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from typing import get_args, get_origin
 
-from ntl_jax.config import RunConfig, printable
+from ntl_jax.config import EMPTY, RunConfig, from_home, printable
 
 SWITCH = None
 """The kind of an option that takes no value."""
+_TWICE = "is given twice"
 _NO_NUMBER = re.compile(r"-[A-Za-z]\S*")
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", pathlib.Path: "a path"}
 
 
 def announce(text: str) -> None:
     """Prints the first line of a command, before imports that take seconds, and keeps these imports quiet.
+
+    From then on standard output escapes characters that its encoding does not have, as standard error does.
 
     Args:
         text: what the command is about to do.
@@ -36,6 +41,8 @@ def announce(text: str) -> None:
         evaluating runs/mine
     """
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # it would miss PyTorch, which nothing here needs
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     print(printable(text), flush=True)
 
 
@@ -70,6 +77,9 @@ def given_options(argv: Sequence[str], kinds: Mapping[str, object]) -> dict[str,
             room -= 1
         elif word != "-h":
             raise ValueError(f"{word!r} belongs to no option: {_meant(word, last, given, kinds)}")
+    for name, values in given.items():
+        if values == [""] or (_most_values(kinds[name]) == 1 and values and not values[0].strip()):
+            raise ValueError(f"{name} {EMPTY}")
     return given
 
 
@@ -147,41 +157,37 @@ def read_config(path: pathlib.Path, *, example: pathlib.Path) -> RunConfig:
     return config
 
 
-class Once(argparse.Action):
-    """Stores the value of an option that may be given once."""
+class Once(Action):
+    """Stores the value of an option or argument, which may be given once and is not empty."""
 
     def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: object,
-        option_string: str | None = None,
+        self, parser: ArgumentParser, namespace: Namespace, values: object, option_string: str | None = None
     ) -> None:
+        name = option_string or str(self.metavar or self.dest)
         given = vars(namespace).setdefault("given", set())
-        if option_string is not None and self.dest in given:
-            parser.error(f"{option_string} is given twice: give it once")
-        if values == "":
-            parser.error(
-                f"{option_string or self.metavar or self.dest}= has nothing behind it: give a value, or leave it out"
-            )
+        if self.dest in given:
+            parser.error(f"{name} {_TWICE}: give it once")
+        if isinstance(values, str) and not values.strip():
+            parser.error(f"{name} {EMPTY}")
         given.add(self.dest)
         setattr(namespace, self.dest, values)
 
 
-def given_path(text: str) -> pathlib.Path:
-    """The path that a command line names; the empty text is none, though `pathlib` reads it as the current folder.
+class PathOnce(Once):
+    """Stores the path that an option or argument names; ``~`` stands for the home folder."""
 
-    Example:
-        >>> given_path("runs/mine").name
-        'mine'
-    """
-    if not text.strip():
-        raise argparse.ArgumentTypeError("has nothing behind it: give a value, or leave it out")
-    return pathlib.Path(text)
+    def __call__(
+        self, parser: ArgumentParser, namespace: Namespace, values: object, option_string: str | None = None
+    ) -> None:
+        super().__call__(parser, namespace, values, option_string)
+        try:
+            setattr(namespace, self.dest, from_home(str(values)))
+        except ValueError as error:
+            parser.error(f"{option_string or self.metavar or self.dest}: {error}")
 
 
-def parse_once(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
-    """``parser.parse_args`` with hints for unknown options; ``given`` of the result names what was given.
+def parse_once(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
+    """``parser.parse_args`` with hints for unknown options, and without abbreviations.
 
     Args:
         parser: its options have the action `Once`.
@@ -191,12 +197,13 @@ def parse_once(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse
         SystemExit: after a message, for a wrong command line; after ``--help``.
 
     Example:
-        >>> parser = argparse.ArgumentParser()
+        >>> parser = ArgumentParser()
         >>> _ = parser.add_argument("--samples", type=int, action=Once)
         >>> parse_once(parser, ["--samples=8"]).samples
         8
     """
-    args, rest = parser.parse_known_args(argv, argparse.Namespace(given=set()))
+    parser.allow_abbrev = False
+    args, rest = parser.parse_known_args(argv)
     if rest:
         known = sorted(set(re.findall(r"--[a-z][a-z-]+", parser.format_help())))
         name = f"--{rest[0].split('=')[0].lstrip('-')}"
@@ -226,11 +233,9 @@ def _check_first(name: str, value: str | None, given: Mapping[str, object], kind
     several = _most_values(kinds[name]) > 1
     if name in given:
         remedy = f"all values after one {name}, as in {name} A B" if several else "it once"
-        raise ValueError(f"{name} is given 2 times: give {remedy}")
+        raise ValueError(f"{name} {_TWICE}: give {remedy}")
     if value is not None and kinds[name] is SWITCH:
         raise ValueError(f"{name}={value}: {name} takes no value: write {name} alone, or leave it out")
-    if value == "":
-        raise ValueError(f"{name}= has nothing behind it: give a value, or leave the option out")
 
 
 def _most_values(kind: object) -> float:

@@ -13,6 +13,8 @@ import time
 import filelock
 import jax
 
+from ntl_jax.config import from_home, named
+
 MOST_BYTES = 2**30
 """Limit of a folder's size; beyond it, the programs that were not used for the longest time are removed."""
 UNUSED_DAYS = 60
@@ -33,16 +35,21 @@ def keep_programs(setting: str = "auto") -> pathlib.Path | None:
         setting: "auto", for a subfolder of the user's cache folder; "off"; or a folder. A subfolder by processor and
             versions (`cache_key`) holds the programs.
 
+    Raises:
+        ValueError: if the setting names a home folder that is not there.
+
     Returns:
         The folder in use; None if no programs are kept.
 
     Example:
         >>> folder = keep_programs("off")  # None, unless JAX_COMPILATION_CACHE_DIR names a folder
     """
+    with named("trainer.compilation_cache", setting):
+        above = user_folder() if setting == "auto" else from_home(setting)
     chosen = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
     if setting == "off" or chosen:
         return pathlib.Path(chosen) if chosen else None
-    folder = (user_folder() if setting == "auto" else pathlib.Path(setting).expanduser()) / cache_key()
+    folder = above / cache_key()
     try:
         prepare(folder)
     except (OSError, NotImplementedError) as error:  # filelock raises the latter on file systems without locks
@@ -60,7 +67,7 @@ def keep_programs(setting: str = "auto") -> pathlib.Path | None:
 
 def user_folder() -> pathlib.Path:
     """``ntl_jax/xla`` in the user's cache folder: XDG_CACHE_HOME, or ~/.cache."""
-    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ntl_jax" / "xla"
+    return from_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ntl_jax" / "xla"
 
 
 def cache_key() -> str:

@@ -2,6 +2,7 @@
 """Command lines and configuration files: what is read, and what is answered where something is wrong."""
 
 import argparse
+import io
 import pathlib
 from typing import Literal
 
@@ -10,6 +11,7 @@ import pytest
 from ntl_jax.command_line import (
     SWITCH,
     Once,
+    PathOnce,
     announce,
     check_unused,
     describe_kind,
@@ -35,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="eval.py")
     made.add_argument("source", action=Once)
     made.add_argument("--max-tokens", type=int, action=Once)
+    made.add_argument("--output", action=PathOnce)
     return made
 
 
@@ -58,8 +61,10 @@ def test_options_are_read_with_and_without_an_equals_sign_and_with_hyphens():
         (["--config.model.mesh", *"1111"], "'1' belongs to no option: --config.model.mesh takes 3 values"),
         (["--config.model.mesh=1", *"111"], "'1' belongs to no option: --config.model.mesh takes 3 values"),
         (["--resume=yes"], "--resume takes no value"),
-        (["--config="], "--config= has nothing behind it"),
-        (["--config=a", "--config", "a"], "--config is given 2 times: give it once"),
+        (["--config="], "--config is empty: give a value, or leave it out"),
+        (["--config", ""], "--config is empty"),
+        (["--config= "], "--config is empty"),
+        (["--config=a", "--config", "a"], "--config is given twice: give it once"),
     ],
 )
 def test_what_no_option_reads_is_a_mistake_with_a_hint(argv, answer):
@@ -110,11 +115,14 @@ def test_a_file_may_make_its_configuration_with_anything_that_can_be_called(tmp_
     ("argv", "answer"),
     [
         (["a", "--max-tokens=1", "--max-tokens=2"], "--max-tokens is given twice: give it once"),
-        (["a", "--max-tokens=1", "--max-t=2"], "--max-tokens is given twice: give it once"),
+        (["a", "--max-t=2"], "did you mean --max-tokens?"),
         (["a", "--max-token5=2"], "did you mean --max-tokens?"),
         (["a", "max-tokens=2"], "did you mean --max-tokens?"),
-        (["a", "b"], "'b' is not understood: the options are --help, --max-tokens"),
-        ([""], "source= has nothing behind it"),
+        (["a", "b"], "'b' is not understood: the options are --help, --max-tokens, --output"),
+        ([""], "source is empty: give a value, or leave it out"),
+        (["a", "--output="], "--output is empty: give a value, or leave it out"),
+        (["a", "--output=b", "--output=c"], "--output is given twice: give it once"),
+        (["a", "--output=~nobody_here/b"], "--output: ~nobody_here/b cannot be found"),
     ],
 )
 def test_options_of_a_parser_are_given_once_and_misspelled_ones_get_a_hint(argv, answer, capsys):
@@ -138,3 +146,16 @@ def test_the_first_line_is_printed_before_imports_that_take_seconds(capsys, monk
     monkeypatch.delenv("TRANSFORMERS_NO_ADVISORY_WARNINGS", raising=False)
     announce("evaluating")
     assert capsys.readouterr().out == "evaluating\n"
+
+
+def test_a_path_that_is_typed_with_a_tilde_lies_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert parse_once(parser(), ["a", "--output=~/b"]).output == tmp_path / "b"
+
+
+def test_a_character_that_the_output_cannot_show_ends_no_run(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="ascii"))
+    announce("evaluating runs/Gr\u00f6\u00dfe")
+    print("\u4e8c", flush=True)
+    assert written.getvalue() == rb"evaluating runs/Gr\xf6\xdfe" + b"\n" + rb"\u4e8c" + b"\n"

@@ -15,9 +15,11 @@ from ntl_jax.config.algorithm import (
     SapoSection,
 )
 from ntl_jax.config.engines import PoolSection, VllmSection
-from ntl_jax.config.escapes import printable, read_escapes, several_in_one, write_escapes
+from ntl_jax.config.escapes import from_home, printable, read_escapes, several_in_one, write_escapes
 from ntl_jax.config.ntl import NTLSection, RewardSection
 from ntl_jax.config.sections import (
+    HUB_NAME,
+    LFS_POINTER,
     DataSection,
     ModelSection,
     RolloutSection,
@@ -29,10 +31,14 @@ from ntl_jax.config.sections import (
 from ntl_jax.config.serialization import flatten, from_dict
 from ntl_jax.config.stored import CONFIG_FILE, FORMAT, config_to_json, holds_run, stored_config
 from ntl_jax.config.tau_schedule import parse_schedule
+from ntl_jax.config.validation import EMPTY, named
 
 __all__ = [
     "CONFIG_FILE",
+    "EMPTY",
     "FORMAT",
+    "HUB_NAME",
+    "LFS_POINTER",
     "AlgorithmSection",
     "CispoSection",
     "ClippedSection",
@@ -55,7 +61,9 @@ __all__ = [
     "config_to_json",
     "flatten",
     "from_dict",
+    "from_home",
     "holds_run",
+    "named",
     "parse_schedule",
     "printable",
     "read_escapes",

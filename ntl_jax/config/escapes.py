@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Texts on the command line: a shell passes ``\n`` as two characters, and users may write a list as one text.
+r"""Texts on the command line: a shell passes ``\n`` as two characters and leaves the ``~`` of ``--data=~/a`` alone.
 
-Texts of others, such as names of files and rows of data, are shown without what would upset a terminal.
+Text from files and data is shown without control characters.
 """
 
+import os
+import pathlib
 import re
 from collections.abc import Collection
 
@@ -83,6 +85,27 @@ def several_in_one(texts: Collection[str]) -> list[str]:
     parts = [part.strip(" '\"") for part in _SEPARATOR.split(quoted[1] if quoted else text)]
     parts = [part for part in parts if part]
     return parts if len(parts) > 1 else []
+
+
+def from_home(text: str) -> pathlib.Path:
+    """The path that a text names, with ``~`` or ``~user`` at its start replaced by the home folder.
+
+    Args:
+        text: as given on the command line or in a configuration; ``./~`` names a file of that name.
+
+    Raises:
+        ValueError: if no such home folder is known.
+
+    Example:
+        >>> from_home("~/a.jsonl") == pathlib.Path.home() / "a.jsonl", from_home("./~").name
+        (True, '~')
+    """
+    if not text.startswith("~"):
+        return pathlib.Path(text)
+    path = os.path.expanduser(text)
+    if path.startswith("~"):
+        raise ValueError(f"{text} cannot be found: there is no home folder {text.split('/')[0]}; write the whole path")
+    return pathlib.Path(path)
 
 
 def write_escapes(text: str) -> str:

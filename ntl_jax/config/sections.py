@@ -5,6 +5,7 @@ The text below a field is its ``--help`` text.
 """
 
 import dataclasses
+import re
 from typing import Literal
 
 from ntl_jax.config.algorithm import AlgorithmSection, OptimizerSection
@@ -37,6 +38,10 @@ _FOLDER: Range[str] = Range(
     "be the name of a folder of 1 to 100 printable characters, without / and \\, and not . or ..",
     lambda x: 1 <= len(x) <= 100 and x.isprintable() and not set(x) & set("/\\") and x not in (".", ".."),
 )
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
+"""Names of models and tokenizers on the Hugging Face hub."""
+LFS_POINTER = b"version https://git-lfs"
+"""How a file starts that git-lfs has left in the place of the one that a setting names."""
 MOST_PROBLEMS = 1_000_000
 """A run makes or reads all of them, and keeps them in memory, before it starts."""
 _PROBLEMS: Range[int] = Range(f"lie in [1, {MOST_PROBLEMS:,}]", lambda x: 1 <= x <= MOST_PROBLEMS)

@@ -5,16 +5,19 @@ The fields of the sections declare ranges, and what a setting needs to have an e
 skipped only if one of its settings already has a wrong type or range.
 """
 
+import contextlib
 import difflib
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import get_args, get_origin
 
 from ntl_jax.config.engines import TEMPERATURES
 from ntl_jax.config.serialization import Leaf, Section, flatten, leaves
 from ntl_jax.config.setting import Need
 
+EMPTY = "is empty: give a value, or leave it out"
+"""What is wrong with an empty text, in words that follow its name."""
 _GROUPED = ("group", "leave_one_out", "optimal_baseline", "reinforce_plus_plus_baseline")
 _Check = tuple[str, Callable[..., object], tuple[str, ...]]
 
@@ -102,7 +105,7 @@ def find_problems(config: Section, base: Section | None = None) -> list[str]:
         elif leaf.allowed is not None and not leaf.allowed.holds(leaf.value):
             problems[leaf.path] = f"must {leaf.allowed.words}"
         elif isinstance(leaf.value, str) and not leaf.value.strip():
-            problems[leaf.path] = "is empty: give a value, or leave the option out"
+            problems[leaf.path] = EMPTY
     sound = {leaf.path: leaf.value for leaf in settings if leaf.path not in problems}
     defaults = flatten(type(config)())
     stands = defaults if base is None else flatten(base)
@@ -118,6 +121,32 @@ def find_problems(config: Section, base: Section | None = None) -> list[str]:
                 problems.setdefault(paths[0], text.format(*values))
     given = {leaf.path: leaf.value for leaf in settings}
     return [f"{path}={given[path]!r}: {text}" for path, text in problems.items()]
+
+
+@contextlib.contextmanager
+def named(setting: str, value: str | None) -> Iterator[None]:
+    """Errors within this context are ValueErrors that start with the setting and its value, as in `find_problems`.
+
+    Args:
+        setting: its path, or the option that sets it.
+        value: its value; None: nothing was given, and errors stay as they are.
+
+    Example:
+        >>> with named("data.train", "a.jsonl"):
+        ...     raise ValueError("a.jsonl does not exist")
+        Traceback (most recent call last):
+        ...
+        ValueError: data.train='a.jsonl' does not exist
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        text = str(error)
+        if value is None or text.startswith(f"{setting}="):
+            raise
+        again = f"{value} "  # the value is not said twice
+        what = f" {text.removeprefix(again)}" if text.startswith(again) else f": {text}"
+        raise ValueError(f"{setting}={value!r}{what}") from error
 
 
 def _first_unmet(leaf: Leaf, sound: Mapping[str, object]) -> tuple[Need, ...]:

@@ -5,6 +5,8 @@ import json
 import re
 from typing import NamedTuple
 
+from ntl_jax.config import LFS_POINTER
+
 _WRITE = 'with pandas, .to_json("new.jsonl", orient="records", lines=True)'
 _DUMP = "write each row with json.dumps on a line of its own"
 
@@ -35,7 +37,7 @@ BINARY = (
     Signature(b"SQLite format 3\x00", f"is an SQLite database: read it and write it {_WRITE}"),
     Signature(b"%PDF", f"is a PDF: {_DUMP}"),
     Signature(b"GGUF", "is a model (GGUF): give a file of problems"),
-    Signature(b"version https://git-lfs", "is a pointer of git-lfs: fetch the file itself with git lfs pull"),
+    Signature(LFS_POINTER, "is a pointer of git-lfs: fetch the file itself with git lfs pull"),
 )
 ENCODINGS = (
     Signature(b"\xff\xfe\x00\x00", "UTF-32"),

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loads a tokenizer: the built-in one, or any that transformers knows."""
 
+import contextlib
 import importlib.util
 import pathlib
-import re
 
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from ntl_jax.config import HUB_NAME, from_home, named
 
 Tokenizer = PreTrainedTokenizerBase
 """Any tokenizer of transformers."""
@@ -14,8 +16,6 @@ Tokenizer = PreTrainedTokenizerBase
 BUILT_IN = pathlib.Path(__file__).with_name("tokenizer")
 """BPE over bytes with single digits and whole words of the generator's texts; tools/train_tokenizer.py wrote it."""
 
-
-HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
 LOADING_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, StrictDataclassError)
 """What transformers raises for files that hold something else."""
 REMEDIES = {
@@ -40,11 +40,13 @@ def load_tokenizer(path: str | None = None, *, given_as: str = "data.tokenizer")
         >>> tokenizer.tokenize(" has 12+7=19")
         ['Ġhas', 'Ġ', '1', '2', '+', '7', '=', '1', '9']
     """
-    name = str(BUILT_IN) if path is None else str(pathlib.Path(path).expanduser() if path.startswith("~") else path)
+    with named(given_as, path):
+        name = str(from_home(path)) if path is not None and path.startswith("~") else path or str(BUILT_IN)
     if what := _instead_of_folder(name):
         raise ValueError(f"{given_as}={path!r} {what}: {REMEDIES[given_as]}")
     try:
-        with _NamedErrors():
+        with contextlib.ExitStack() as stack:
+            stack.push(_as_value_error)
             tokenizer = _load(name)
     except ImportError as error:
         what = " ".join(str(error).split())
@@ -74,15 +76,10 @@ def _instead_of_folder(name: str) -> str | None:
     return None if HUB_NAME.fullmatch(name) else "does not exist"
 
 
-class _NamedErrors:
-    """Within this context an error of the tokenizers library, which is a plain ``Exception``, is a ValueError."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if kind is Exception:
-            raise ValueError(str(error)) from error
+def _as_value_error(kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+    """At the end of a context: an error of the tokenizers library, which is a plain ``Exception``, is a ValueError."""
+    if kind is Exception:
+        raise ValueError(str(error)) from error
 
 
 def _load(name: str) -> Tokenizer:

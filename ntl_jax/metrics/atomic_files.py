@@ -4,10 +4,8 @@
 import json
 import os
 import pathlib
-import re
+import unicodedata
 from collections.abc import Iterable, Mapping
-
-_UNSEEN = re.compile(r"[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
 
 
 def write_whole(path: pathlib.Path, text: str) -> None:
@@ -53,15 +51,15 @@ def write_rows(path: pathlib.Path, rows: Iterable[Mapping[str, object]]) -> None
 def as_line(row: Mapping[str, object]) -> str:
     r"""A JSON object as one line of a file, which any reader of lines and any terminal can take.
 
-    Characters that cannot be seen are written as JSON's escapes: further ends of lines that Unicode knows, controls of
-    terminals, marks that turn the direction of writing, halves of characters, which UTF-8 does not have.
+    Characters that cannot be seen (``str.isprintable``) are written as JSON's escapes: further ends of lines that
+    Unicode knows, controls of terminals, marks that turn the direction of writing, halves of characters, which UTF-8
+    does not have. Spaces are kept, such as U+3000: texts consist of them, and they upset nothing.
 
     Example:
         >>> as_line({"text": "5\u2028é\x9b\n"})
         '{"text": "5\\u2028é\\u009b\\n"}\n'
     """
-    return _UNSEEN.sub(_escape, json.dumps(row, ensure_ascii=False, allow_nan=False)) + "\n"
-
-
-def _escape(character: re.Match[str]) -> str:
-    return f"\\u{ord(character[0]):04x}"
+    line = json.dumps(row, ensure_ascii=False, allow_nan=False)
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else json.dumps(c)[1:-1] for c in line)
+    return f"{line}\n"

@@ -3,7 +3,7 @@
 
 from ntl_jax.tasks.arithmetic.generator import generate_problems
 from ntl_jax.tasks.arithmetic.task import Arithmetic
-from ntl_jax.tasks.choose import TwoSources, choose_task
+from ntl_jax.tasks.choose import TwoSources, check_apart, choose_task
 from ntl_jax.tasks.gsm8k import Gsm8k, load_gsm8k
 from ntl_jax.tasks.task import Message, Split, Task
 
@@ -14,6 +14,7 @@ __all__ = [
     "Split",
     "Task",
     "TwoSources",
+    "check_apart",
     "choose_task",
     "generate_problems",
     "load_gsm8k",

@@ -1,12 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
 """Chooses the task of a configuration."""
 
-from ntl_jax.config import DataSection
+import os
+
+from ntl_jax.config import DataSection, from_home, named
 from ntl_jax.data import Problem
 from ntl_jax.numerals import Answer, AnswerMarkers
 from ntl_jax.tasks.arithmetic.task import Arithmetic
 from ntl_jax.tasks.gsm8k import Gsm8k
 from ntl_jax.tasks.task import Message, Split, Task
+
+
+def check_apart(data: DataSection) -> None:
+    """Checks that a new run is not evaluated on the file that it is trained on.
+
+    Args:
+        data: the ``data`` section.
+
+    Raises:
+        ValueError: if both settings name one file.
+
+    Example:
+        >>> check_apart(DataSection(eval="test.jsonl"))
+    """
+    if data.train is None or data.eval is None:
+        return
+    with named("data.train", data.train):
+        train = from_home(data.train)
+    with named("data.eval", data.eval):
+        held_out = from_home(data.eval)
+    if os.path.exists(train) and os.path.exists(held_out) and os.path.samefile(train, held_out):
+        raise ValueError(
+            f"data.eval={data.eval!r} is the file of data.train: accuracy on problems that the policy was trained on "
+            "says nothing about new ones; give a file with other problems"
+        )
 
 
 def choose_task(data: DataSection, *, seed: int, num_eval: int | None, numeric: bool) -> Task:

@@ -12,6 +12,7 @@ import pathlib
 import re
 from typing import Literal
 
+from ntl_jax.config import from_home, named
 from ntl_jax.data import Problem, fill_template
 from ntl_jax.data.file_kind import other_kind
 from ntl_jax.data.problems import check_faults
@@ -32,7 +33,7 @@ class Gsm8k(Task):
     """Problems of jsonl files, which are read at once: a wrong file is found before anything else is made.
 
     Args:
-        train, held_out: files of the splits; None for a split that is not loaded. They must be two files.
+        train, held_out: files of the splits; None for a split that is not loaded.
         template: text of the prompt, containing ``{question}``.
         on_bad_row: see `load_gsm8k`.
         numeric: whether references and answers must be numbers. If not, they may be texts; numbers are still compared
@@ -59,20 +60,11 @@ class Gsm8k(Task):
     ):
         self._template, self._numeric = template, numeric
         given: dict[Split, str | os.PathLike[str] | None] = {"train": train, "held_out": held_out}
-        paths: dict[Split, str | os.PathLike[str]] = {s: path for s, path in given.items() if path is not None}
-        if len(paths) == 2 and all(map(os.path.exists, paths.values())) and os.path.samefile(*paths.values()):
-            raise ValueError(
-                f"data.eval={str(held_out)!r} is the file of data.train: accuracy on problems that the policy was "
-                "trained on says nothing about new ones; give a file with other problems"
-            )
         self._loaded: dict[Split, tuple[list[Problem], int]] = {}
-        for split, path in paths.items():
-            try:
-                self._loaded[split] = load_gsm8k(path, on_bad_row=on_bad_row, numeric=numeric)
-            except (ValueError, OSError) as error:
-                what = str(error).removeprefix(str(path))
-                colon = ": " if what == str(error) else ""
-                raise ValueError(f"{_SETTINGS[split]}={path}{colon}{what}") from error
+        for split, path in given.items():
+            if path is not None:
+                with named(_SETTINGS[split], str(path)):
+                    self._loaded[split] = load_gsm8k(path, on_bad_row=on_bad_row, numeric=numeric)
 
     @property
     def markers(self) -> AnswerMarkers:
@@ -123,7 +115,7 @@ def load_gsm8k(
         >>> problems[0].ground_truth, skipped
         ('5', 0)
     """
-    file = pathlib.Path(path).expanduser()
+    file = from_home(str(path))
     if not file.is_file():
         raise ValueError(f"{path} {_instead_of_file(file)}: give a jsonl file whose rows hold `question` and `answer`")
     content = file.read_bytes()
@@ -145,7 +137,7 @@ def load_gsm8k(
 
 
 def _instead_of_file(path: pathlib.Path) -> str:
-    """What a path is that is no file, with the files that may be meant."""
+    """What is at a path that is not a file, with the files that may be meant."""
     if path.is_dir():
         inside = sorted(file.name for file in path.glob("*.json*"))
         return f"is a folder, with {', '.join(inside[:MOST_NAMED])}" if inside else "is a folder"

@@ -184,7 +184,8 @@ def check_cache(config: RunConfig, policy: Policy, *, max_prompt_tokens: int, nu
         sampling = Sampling(num_samples=num_samples, max_tokens=rollout.max_tokens)
         for name, count in ((group, 1), (slots, parts.slots)):  # the samples of a prompt have their slots together
             engine = _jax_engine(parts._replace(slots=count), policy.mesh)
-            engine.check_memory(sampling, num_requests, CacheSettings(name, *lengths))
+            given = name != "rollout.slots"
+            engine.check_memory(sampling, num_requests, CacheSettings(name, *lengths, slots_given=given))
 
 
 def worker_engine(parts: EngineParts, compilation_cache: str) -> RolloutEngine:

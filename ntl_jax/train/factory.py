@@ -5,11 +5,13 @@ Policy, prompts and engines have their own builders (`ntl_jax.train.policy`, `pr
 only what it needs.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ntl_jax.config import RunConfig
+from ntl_jax.config import RunConfig, from_home, named
 from ntl_jax.experience.builder import ExperienceBuilder
 from ntl_jax.experience.collector import Collector
 from ntl_jax.experience.digits.forward_pass import DigitPass
@@ -24,7 +26,7 @@ from ntl_jax.rollout import RolloutEngine
 from ntl_jax.rollout.engine import check_positions
 from ntl_jax.rows.layout import Layout, choose_kind, samples_together
 from ntl_jax.rows.padding import RowShape
-from ntl_jax.tasks import Task, choose_task
+from ntl_jax.tasks import Task, check_apart, choose_task
 from ntl_jax.train.engines import check_cache
 from ntl_jax.train.evaluation import Evaluator
 from ntl_jax.train.policy import Policy, check_parameters
@@ -43,12 +45,18 @@ moment, Adafactor's statistics are small."""
 CRITIC_SEED = 1  # added to the run's seed
 
 
-def build_task(config: RunConfig) -> Task:
+def build_task(config: RunConfig, *, new: bool = True) -> Task:
     """The task. Reference answers may be any text if the reward function is the user's own.
+
+    Args:
+        config: its ``data`` section, seed, reward function and number of held-out problems.
+        new: whether the run starts; a resumed one keeps its files, even one file for training and evaluation.
 
     Raises:
         ValueError: for files that cannot be used: they are read here, before a tokenizer or a model is.
     """
+    if new:
+        check_apart(config.data)
     numeric = is_built_in(config.reward.function)
     return choose_task(config.data, seed=config.seed, num_eval=config.trainer.eval_problems, numeric=numeric)
 
@@ -80,7 +88,11 @@ def build_scoring(config: RunConfig, task: Task, policy: Policy, shape: RowShape
     max_tokens, layout = config.trainer.max_tokens_per_micro_batch, row_layout(config, policy, shape)
     digit_pass = DigitPass(policy.graph, policy.table, config.ntl.method, layout, policy.mesh, max_tokens)
     digits = DigitSource(config.ntl, policy.table, digit_pass, reader.labels)
-    return Scorer(config.ntl, config.reward, task, reader), digits
+    reward = config.reward
+    if reward.function is not None and reward.function.startswith("~"):
+        with named("reward.function", reward.function):
+            reward = dataclasses.replace(reward, function=str(from_home(reward.function)))
+    return Scorer(config.ntl, reward, task, reader), digits
 
 
 def build_evaluator(

@@ -23,7 +23,7 @@ from ntl_jax.train.policy import Policy
 from ntl_jax.train.prompts import Prompts
 
 MOST_TOO_LONG = 0.05
-"""Share of reference solutions longer than rollout.max_tokens that is not worth a warning: a few are much longer."""
+"""Up to this share of reference solutions may exceed rollout.max_tokens without a warning."""
 PRETRAINED_RATE = 5e-5
 """Whole models are trained further at 1e-6 to 2e-5."""
 PACKAGES = (
@@ -143,8 +143,8 @@ def describe_layout(layout: Layout, model: ModelConfig) -> str:
     return f"shared, {samples}: {cost:.2f} of the multiplications of padded rows"
 
 
-def warnings(config: RunConfig, prompts: Prompts) -> list[str]:
-    """What is allowed and yet seldom meant: responses too short for the answers, and rates that undo a pretraining.
+def find_warnings(config: RunConfig, prompts: Prompts) -> list[str]:
+    """Settings that are allowed but rarely intended: too short responses, and rates that undo a pretraining.
 
     Args:
         config, prompts: those of the run.

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The policy of a run: its model, its tokenizer, and the tables that connect them. Weights are built last."""
 
-import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +11,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from ntl_jax.config import RunConfig
+from ntl_jax.config import RunConfig, named
 from ntl_jax.data import load_tokenizer
 from ntl_jax.data.tokenizer import Tokenizer
 from ntl_jax.models import (
@@ -81,7 +80,7 @@ def build_policy(config: RunConfig, tokenizer: Tokenizer | None = None) -> Polic
         ValueError: for an unusable tokenizer, checkpoint or mesh, a tokenizer with more ids than the checkpoint
             embeds, or weights that do not fit in memory.
     """
-    with _given_as("model.path", config.model.path):
+    with named("model.path", config.model.path):
         checkpoint = None if config.model.path is None else hf_folder(config.model.path)
         stored = None if checkpoint is None else _stored(config, checkpoint)
     if tokenizer is None and config.data.tokenizer is None and checkpoint is not None:
@@ -94,9 +93,7 @@ def build_policy(config: RunConfig, tokenizer: Tokenizer | None = None) -> Polic
     _check_attention(model, mesh.devices.flat[0].platform)
     check_parameters(config, model, mesh)
     from_checkpoint = config.data.tokenizer is None and checkpoint is not None
-    with _given_as(
-        *(("model.path", config.model.path) if from_checkpoint else ("data.tokenizer", config.data.tokenizer))
-    ):
+    with named(*(("model.path", config.model.path) if from_checkpoint else ("data.tokenizer", config.data.tokenizer))):
         digits = NumberTable.from_tokenizer(tokenizer, vocab_size=model.vocab_size)
     return Policy(
         model=model,
@@ -121,17 +118,8 @@ def check_checkpoint(config: RunConfig, policy: Policy) -> None:
         ValueError: as in `ntl_jax.models.check_weights`.
     """
     if policy.checkpoint is not None:
-        with _given_as("model.path", config.model.path):
+        with named("model.path", config.model.path):
             check_weights(policy.checkpoint, policy.model)
-
-
-@contextlib.contextmanager
-def _given_as(setting: str, value: str | None) -> Iterator[None]:
-    """Errors within this context name the setting."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{setting}={value!r}: {error}") from error
 
 
 def build_params(policy: Policy, *, seed: int) -> Params:

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run's training prompts, held-out prompts and reference solutions, as ids of the policy's tokenizer."""
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from ntl_jax.config import DataSection, RunConfig
+from ntl_jax.config import DataSection, RunConfig, named
 from ntl_jax.data import Problem, encode_prompts, encode_solutions, plain_problems
 from ntl_jax.data.tokenizer import Tokenizer
 from ntl_jax.records import Prompt
@@ -53,13 +52,13 @@ def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer) -> Prompt
     """
     data = config.data
     encoding = {"render": task.render, "max_tokens": data.max_prompt_tokens, "on_long": data.on_long_row}
-    with _of_file("data.train", data.train):
+    with named("data.train", data.train):
         train, skipped_train = _problems(task, "train", tokenizer, data)
         train_prompts, long_prompts = encode_prompts(train, tokenizer, **encoding)
         examples, long_solutions = encode_solutions(
             train_prompts, tokenizer, max_tokens=data.max_solution_tokens, on_long=data.on_long_row
         )
-    with _of_file("data.eval", data.eval):
+    with named("data.eval", data.eval):
         held_out, skipped_held_out = _problems(task, "held_out", tokenizer, data)
         asked = held_out[: config.trainer.eval_problems]
         held_out_prompts, long_held_out = encode_prompts(asked, tokenizer, **encoding)
@@ -70,17 +69,6 @@ def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer) -> Prompt
     }
     source = _source(data, train_prompts, held_out_prompts, skipped)
     return Prompts(train_prompts, held_out_prompts, examples, source)
-
-
-@contextlib.contextmanager
-def _of_file(setting: str, path: str | None) -> Iterator[None]:
-    """Errors within this context name the setting and its file, if there is one."""
-    try:
-        yield
-    except ValueError as error:
-        if path is None or str(error).startswith(f"{setting}="):
-            raise
-        raise ValueError(f"{setting}={path}: {error}") from error
 
 
 def _problems(task: Task, split: Split, tokenizer: Tokenizer, data: DataSection) -> tuple[list[Problem], int]:

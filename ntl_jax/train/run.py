@@ -28,7 +28,7 @@ from ntl_jax.train.factory import (
     supervised_trainer,
     supervised_update,
 )
-from ntl_jax.train.header import describe, warnings, write_provenance
+from ntl_jax.train.header import describe, find_warnings, write_provenance
 from ntl_jax.train.journal.journal import Journal
 from ntl_jax.train.policy import build_params, build_policy, check_checkpoint
 from ntl_jax.train.prompts import build_prompts
@@ -93,7 +93,7 @@ def _train(
         saved = _saved(workdir) if resume else None
         if saved is not None and not changed_schedule:
             check_schedule(config, *saved)
-        task, policy = build_task(config), build_policy(config)
+        task, policy = build_task(config, new=not resume), build_policy(config)
         check_checkpoint(config, policy)
         prompts = build_prompts(config, task, policy.tokenizer)
         scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
@@ -115,7 +115,7 @@ def _train(
         stack.enter_context(contextlib.closing(engine))
         write_provenance(config, workdir)
         print_header(describe(config, policy, prompts, scorer.reward.spec, workdir), console=console)
-        for warning in warnings(config, prompts):
+        for warning in find_warnings(config, prompts):
             console.print(printable(f"warning: {warning}"), style="yellow", soft_wrap=True, markup=False)
         if saved is not None and FINGERPRINTS not in saved[1]:
             console.print("the newest checkpoint has no fingerprints: the data are not checked for changes")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ntl_jax.config import printable, read_escapes, several_in_one, write_escapes
+from ntl_jax.config import from_home, printable, read_escapes, several_in_one, write_escapes
 
 
 @pytest.mark.parametrize(
@@ -92,3 +92,11 @@ def test_a_terminal_gets_only_characters_that_it_prints_and_the_same_lines(text)
 def test_a_line_of_a_megabyte_is_cut_and_keeps_its_end():
     shown = printable("x" * 10**6 + ": give a shorter one")
     assert len(shown) < 2100 and shown.endswith(": give a shorter one") and "1,000,020 characters" in shown
+
+
+def test_the_home_folder_is_found_at_the_start_alone_and_a_missing_one_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert from_home("~/a/b") == tmp_path / "a" / "b" and from_home("~") == tmp_path
+    assert [str(from_home(text)) for text in ("a/~", "./~", "a b")] == ["a/~", "~", "a b"]
+    with pytest.raises(ValueError, match="~nobody_here/a cannot be found: there is no home folder ~nobody_here; write"):
+        from_home("~nobody_here/a")

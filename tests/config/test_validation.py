@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ntl_jax.config import DataSection, NTLSection, RolloutSection, RunConfig, flatten
-from ntl_jax.config.validation import find_problems
+from ntl_jax.config.validation import find_problems, named
 from ntl_jax.tasks.arithmetic.generator import generate_problems
 
 DEFAULTS = flatten(RunConfig())
@@ -226,3 +226,18 @@ def test_the_least_max_number_is_the_generators():
     assert len(generate_problems(3, seed=0, max_number=smallest)) == 3
     with pytest.raises(ValueError, match="max_number"):
         generate_problems(3, seed=0, max_number=smallest - 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "answer"),
+    [
+        ("a", "a does not exist", "data.train='a' does not exist"),
+        ("a", "ab does not exist", "data.train='a': ab does not exist"),
+        ("a", "data.train='b': is wrong", "data.train='b': is wrong"),
+        (None, "is wrong", "is wrong"),
+    ],
+)
+def test_an_error_is_named_by_its_setting_once(value, text, answer):
+    with pytest.raises(ValueError) as error, named("data.train", value):
+        raise ValueError(text)
+    assert str(error.value) == answer

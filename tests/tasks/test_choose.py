@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The data section chooses the task."""
 
+import pytest
+
 from ntl_jax.config import DataSection
-from ntl_jax.tasks import Arithmetic, Gsm8k, TwoSources, choose_task
+from ntl_jax.tasks import Arithmetic, Gsm8k, TwoSources, check_apart, choose_task
 
 
 def test_the_data_section_chooses_generator_files_or_both(tmp_path):
@@ -21,3 +23,16 @@ def test_the_data_section_chooses_generator_files_or_both(tmp_path):
         assert type(task) is kind
         counts[kind] = [(len(problems), skipped) for problems, skipped in map(task.load, ("train", "held_out"))]
     assert counts == {Arithmetic: [(4, 0), (3, 0)], Gsm8k: [(2, 0), (2, 0)], TwoSources: [(4, 0), (2, 0)]}
+
+
+def test_one_file_for_training_and_evaluation_is_refused_by_whatever_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.jsonl").touch()
+    (tmp_path / "b.jsonl").touch()
+    (tmp_path / "link.jsonl").symlink_to("a.jsonl")
+    train = str(tmp_path / "a.jsonl")
+    for same in (train, "~/a.jsonl", str(tmp_path / "link.jsonl")):
+        with pytest.raises(ValueError, match=rf"data.eval='{same}' is the file of data.train"):
+            check_apart(DataSection(train=train, eval=same))
+    for other in ("~/b.jsonl", "~/none.jsonl"):
+        check_apart(DataSection(train=train, eval=other))

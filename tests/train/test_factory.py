@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from ntl_jax.config import KLSection, NTLSection, RewardSection
+from ntl_jax.config import DataSection, KLSection, NTLSection, RewardSection
 from ntl_jax.data import load_tokenizer
 from ntl_jax.rollout import JaxEngine
 from ntl_jax.train.engines import build_engine
@@ -50,6 +50,15 @@ def test_references_are_numbers_unless_the_reward_function_is_ones_own(setup, tm
     assert problem.ground_truth == "Paris"
     with pytest.raises(ValueError, match="must be a number, is 'Paris'"):
         build_task(dataclasses.replace(config, reward=RewardSection())).load("train")
+
+
+def test_a_run_that_is_resumed_may_keep_one_file_for_training_and_evaluation(setup, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"question": "2+3?", "answer": "#### 5"}\n')
+    config = dataclasses.replace(setup.config, data=DataSection(train=str(path), eval=str(path)))
+    with pytest.raises(ValueError, match=r"data.eval=.* is the file of data.train"):
+        build_task(config)
+    assert len(build_task(config, new=False).load("train")[0]) == 1
 
 
 def test_what_captures_nothing_and_computes_nothing_is_refused_for_tokens_of_several_digits(setup):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ntl_jax.config import ModelSection, NTLSection, stored_config
-from ntl_jax.train.header import describe, describe_evaluation, warnings, write_provenance
+from ntl_jax.train.header import describe, describe_evaluation, find_warnings, write_provenance
 
 
 def rows_of(setup, folder, **sections) -> dict[str, str]:
@@ -70,7 +70,7 @@ def test_solutions_that_do_not_fit_are_warned_of_with_their_lengths_and_the_reme
     prompt = setup.prompts.train[0]
     lengths = [8] * (100 - num_long) + [120] * num_long
     prompts = dataclasses.replace(setup.prompts, examples=[(prompt, np.zeros(n, np.int32)) for n in lengths])
-    found = warnings(setup.config, prompts)
+    found = find_warnings(setup.config, prompts)
     assert len(found) == warned
     if warned:
         assert found[0].startswith(f"{num_long}% of the reference solutions do not fit in rollout.max_tokens=24")
@@ -79,13 +79,13 @@ def test_solutions_that_do_not_fit_are_warned_of_with_their_lengths_and_the_reme
 
 def test_rates_for_a_policy_from_scratch_are_warned_of_where_weights_are_loaded(setup):
     config = dataclasses.replace(setup.config, rollout=dataclasses.replace(setup.config.rollout, max_tokens=64))
-    assert warnings(config, setup.prompts) == []
+    assert find_warnings(config, setup.prompts) == []
     loaded = dataclasses.replace(config, model=ModelSection(path="a/model"))
-    assert [text.partition("=")[0] for text in warnings(loaded, setup.prompts)] == [
+    assert [text.partition("=")[0] for text in find_warnings(loaded, setup.prompts)] == [
         "warm_start.optimizer.learning_rate",
         "algorithm.optimizer.learning_rate",
     ]
     gentle = dataclasses.replace(loaded.algorithm.optimizer, learning_rate=1e-6)
     algorithm = dataclasses.replace(loaded.algorithm, optimizer=gentle)
     skipped = dataclasses.replace(loaded.warm_start, steps=0)
-    assert warnings(dataclasses.replace(loaded, algorithm=algorithm, warm_start=skipped), setup.prompts) == []
+    assert find_warnings(dataclasses.replace(loaded, algorithm=algorithm, warm_start=skipped), setup.prompts) == []

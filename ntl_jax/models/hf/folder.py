@@ -3,16 +3,15 @@
 
 import difflib
 import pathlib
-import re
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError
 
+from ntl_jax.config import HUB_NAME, from_home
 from ntl_jax.models.hf.end_tokens import CONFIG
 from ntl_jax.models.hf.files import INDEX, SINGLE_FILE
 from ntl_jax.models.hf.json_object import read_object
 
-HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
 WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # from the hub: no other weight formats
 ALLOWED = f"give a folder with {CONFIG}, safetensors and tokenizer, or a name on the hub"
 FORMATS = {
@@ -51,7 +50,7 @@ def hf_folder(path_or_hub_id: str | pathlib.Path) -> pathlib.Path:
     name = str(path_or_hub_id)
     if not name.strip():
         raise ValueError(f"{name!r} is empty: {ALLOWED}")
-    path = pathlib.Path(name).expanduser() if name.startswith("~") else pathlib.Path(name)
+    path = from_home(name)
     if path.is_dir():
         _check_is_model(path)
         return path.absolute()

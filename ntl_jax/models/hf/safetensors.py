@@ -17,8 +17,9 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from ntl_jax.config import LFS_POINTER
+
 DTYPES = ("F32", "F16", "BF16")
-LFS_POINTER = b"version https://git-lfs"
 METADATA = {"format": "pt"}  # transformers refuses files that do not name their framework
 
 

@@ -92,6 +92,7 @@ class CacheSettings(NamedTuple):
     slots: str = "slots"
     max_tokens: str = "max_tokens"
     max_prompt_tokens: str = "max_prompt_tokens"
+    slots_given: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,11 +144,15 @@ def check_memory(prompts: CacheShape, own: CacheShape, *, available: int, settin
     if needed <= available:
         return
     fitting = own.num_rows * available // needed
-    fewer = f"{settings.slots}, " if fitting else ""
+    lower = f"lower {settings.max_tokens} or {settings.max_prompt_tokens}"
+    if fitting and settings.slots_given:
+        lower = f"lower {settings.slots}, {settings.max_tokens} or {settings.max_prompt_tokens}"
+    elif fitting:
+        lower = f"set {settings.slots} to at most {fitting}, or {lower}"
     raise ValueError(
         f"the cache does not fit: responses {own.arithmetic}; prompts {prompts.arithmetic}; together "
         f"{needed / 2**30:.2f} GiB of {available / 2**30:.2f} GiB available, in which {fitting} rows of responses fit: "
-        f"lower {fewer}{settings.max_tokens} or {settings.max_prompt_tokens}"
+        f"{lower}"
     )
 
 

@@ -15,13 +15,23 @@ GOOD = "\n".join(json.dumps(ROW | {"question": f"{number}?"}) for number in rang
 LIGHT = "\n".join(GOOD.splitlines()[:3])
 TRAIN = ("--config.data.train={folder}/train.jsonl", "--config.data.eval={folder}/eval.jsonl")
 SKIP = "--config.data.on_bad_row=skip"
+NO_HOME = (
+    ("--workdir", "--workdir", ""),
+    ("--config", "--config", ".py"),
+    ("--config.data.eval", "data.eval", ".jsonl"),
+    ("--config.data.tokenizer", "data.tokenizer", ""),
+    ("--config.model.path", "model.path", ""),
+    ("--config.trainer.compilation_cache", "trainer.compilation_cache", ""),
+    ("--config.reward.function", "reward.function", ".py:score"),
+)
+"""Options of paths, the settings that answers name and the ends of the paths."""
 CSV = 'question,answer\n"2+3?","#### 5"\n'
 
 
 def of_kind(name: str, content: str | bytes, *says: str) -> BadInput:
     """A training file that holds something else than JSON lines."""
     return BadInput(
-        name, TRAIN, ("data.train={folder}/train.jsonl", *says), {"train.jsonl": content, "eval.jsonl": GOOD}
+        name, TRAIN, ("data.train='{folder}/train.jsonl'", *says), {"train.jsonl": content, "eval.jsonl": GOOD}
     )
 
 
@@ -30,7 +40,7 @@ def of_row(name: str, row: object, *says: str) -> BadInput:
     line = row if isinstance(row, str) else json.dumps(row)
     content = f"{LINE}\n{line}\n{LINE}\n"
     fault = (
-        "data.train={folder}/train.jsonl: 1 of 3 rows are malformed",
+        "data.train='{folder}/train.jsonl': 1 of 3 rows are malformed",
         "{folder}/train.jsonl:2",
         "data.on_bad_row=skip",
         *says,
@@ -87,15 +97,15 @@ CASES = [
     of_kind("a file of blank lines", "\n \n", "is empty"),
     of_kind("terminal escapes in a text", "\x1b]0;owned\x07 \x1b[2J\n", r"\x1b]0;owned\x07"),
     BadInput("a file without a good row", TRAIN,
-             ("data.train={folder}/train.jsonl: 2 of 2 rows are malformed:\n", "an empty object"),
+             ("data.train='{folder}/train.jsonl': 2 of 2 rows are malformed:\n", "an empty object"),
              {"train.jsonl": "{}\n{}", "eval.jsonl": GOOD}),
     BadInput("the same advice twice", (*TRAIN, SKIP),
-             ("data.train={folder}/train.jsonl: 2 of 2 rows are malformed:\n",),
+             ("data.train='{folder}/train.jsonl': 2 of 2 rows are malformed:\n",),
              {"train.jsonl": "{}\n{}", "eval.jsonl": GOOD}),
-    BadInput("a held-out file that is gzip", TRAIN, ("data.eval={folder}/eval.jsonl", "gunzip"),
+    BadInput("a held-out file that is gzip", TRAIN, ("data.eval='{folder}/eval.jsonl'", "gunzip"),
              {"train.jsonl": GOOD, "eval.jsonl": gzip.compress(b"")}),
     BadInput("a held-out row that is malformed", TRAIN,
-             ("data.eval={folder}/eval.jsonl: 1 of 2 rows", "{folder}/eval.jsonl:1: no `answer`"),
+             ("data.eval='{folder}/eval.jsonl': 1 of 2 rows", "{folder}/eval.jsonl:1: no `answer`"),
              {"train.jsonl": GOOD, "eval.jsonl": f'{{"question": "1"}}\n{LINE}'}),
     BadInput("gzip with rows to skip", (*TRAIN, SKIP), ("gunzip",), {"train.jsonl": b"\x1f\x8b", "eval.jsonl": GOOD}),
     # Rows
@@ -112,7 +122,7 @@ CASES = [
     of_row("an answer of a million digits", ROW | {"answer": "#### " + "9" * 10**6}, "1,000,000 characters", "300"),
     of_row("half a character", '{"question": "\\ud800", "answer": "#### 1"}', "surrogate"),
     BadInput("a question with a special token", TRAIN,
-             ("data.train={folder}/train.jsonl: 1 of 41", "'<|endoftext|>'"),
+             ("data.train='{folder}/train.jsonl': 1 of 41", "'<|endoftext|>'"),
              {"train.jsonl": f"{GOOD}\n" + LINE.replace("2+3?", "<|endoftext|>"), "eval.jsonl": GOOD}),
     of_row("a row with terminal escapes", ROW | {"answer": "\x1b[2J\u202e\n#### \x1b[31m5"}, r"\x1b[31m5"),
     of_row("a key with terminal escapes", {"\x1b[2J": 1}, r"`\x1b[2J`"),
@@ -120,16 +130,16 @@ CASES = [
     of_row("brackets without an end", "[" * 10**5, "bad JSON"),
     of_row("a script", ROW | {"answer": "<script>alert(1)</script>"}, "`answer` has no line"),
     # Paths
-    of_path("a file that does not exist", "{folder}/none.jsonl", "{folder}/none.jsonl does not exist"),
+    of_path("a file that does not exist", "{folder}/none.jsonl", "{folder}/none.jsonl' does not exist"),
     of_path("a name with a slip", "{folder}/trian.jsonl", "did you mean {folder}/train.jsonl?"),
-    of_path("a folder", "{folder}/more", "{folder}/more is a folder, with test.jsonl"),
-    of_path("a file below the home folder", "~/none/eval.jsonl", "~/none/eval.jsonl does not exist"),
+    of_path("a folder", "{folder}/more", "{folder}/more' is a folder, with test.jsonl"),
+    of_path("a file below the home folder", "~/none/eval.jsonl", "'~/none/eval.jsonl' does not exist"),
     of_path("an address as the file", "https://example.org/a.jsonl", "is an address", "download it first"),
-    of_path("a name of the hub", "openai/gsm8k", "openai/gsm8k does not exist"),
+    of_path("a name of the hub", "openai/gsm8k", "'openai/gsm8k' does not exist"),
     of_path("a device", "/dev/null", "is no regular file"),
-    of_path("a path with terminal escapes", "{folder}/\x1b[2J\u202e.jsonl", r"\x1b[2J\u202e.jsonl does not exist"),
+    of_path("a path with terminal escapes", "{folder}/\x1b[2J\u202e.jsonl", r"\x1b[2J\u202e.jsonl' does not exist"),
     of_path("a path of a megabyte", "x" * 10**6, "characters"),
-    of_path("a path with a zero byte", "a\0b", r"a\x00b does not exist"),
+    of_path("a path with a zero byte", "a\0b", r"a\x00b' does not exist"),
     BadInput("a pipe that nobody writes to", (TRAIN[0], "--config.data.eval={folder}/pipe.jsonl"),
              ("data.eval", "is no regular file"), {"train.jsonl": GOOD}, prepare=pipe),
     BadInput("no held-out file", TRAIN[:1], ("data.eval=None", "held-out"), {"train.jsonl": GOOD}),
@@ -137,17 +147,20 @@ CASES = [
              ("data.eval='{folder}/train.jsonl'", "data.train", "other problems"), {"train.jsonl": GOOD}),
     BadInput("one file by two names", TRAIN, ("data.eval", "is the file of data.train"), {"train.jsonl": GOOD},
              prepare=link),
-    BadInput("an empty training file name", ("--config.data.train=",), ("--config.data.train= has nothing behind it",)),
-    BadInput("an empty held-out file name", ("--config.data.eval=",), ("--config.data.eval= has nothing behind it",)),
-    BadInput("an empty template", ("--config.data.template=",), ("--config.data.template= has nothing behind it",)),
+    *(BadInput(f"a home folder that is not there: {option}", (f"{option}=~nobody_here/x{end}",),
+               (f"{setting}='~nobody_here/x{end}' cannot be found", "no home folder ~nobody_here", "the whole path"))
+      for option, setting, end in NO_HOME),
+    BadInput("an empty training file name", ("--config.data.train=",), ("--config.data.train is empty",)),
+    BadInput("an empty held-out file name", ("--config.data.eval=",), ("--config.data.eval is empty",)),
+    BadInput("an empty template", ("--config.data.template=",), ("--config.data.template is empty",)),
     BadInput("too few problems", TRAIN, ("rollout.prompts_per_step=32", "3 training prompts"),
              {"train.jsonl": LIGHT, "eval.jsonl": GOOD}),
     BadInput("prompts that are all too long", (*TRAIN, "--config.data.max_prompt_tokens=1"),
              ("data.train=", "data.max_prompt_tokens=1", "raise data.max_prompt_tokens"), {"train.jsonl": GOOD,
              "eval.jsonl": GOOD + " "}),
     # Folders
-    BadInput("an empty run folder name", ("--workdir=",), ("--workdir= has nothing behind it", "leave the option out")),
-    BadInput("a blank run folder name", ("--workdir= ",), ("--workdir is empty: give a value",)),
+    BadInput("an empty run folder name", ("--workdir=",), ("--workdir is empty", "leave it out")),
+    BadInput("a blank run folder name", ("--workdir= ",), ("--workdir is empty", "leave it out")),
     BadInput("a run folder that is a file", ("--workdir={folder}/notes",), ("--workdir={folder}/notes is a file",),
              {"notes": ""}),
     BadInput("a foreign folder as run folder", ("--workdir={folder}/thesis",), ("holds 'thesis.tex'", "empty folder"),
@@ -163,10 +176,10 @@ CASES = [
     BadInput("a run name of a megabyte", ("--config.name=" + "x" * 10**6,), ("of 1 to 100 printable",)),
     # Evaluation
     BadInput("gzip to evaluate on", ("{folder}/none", "--data={folder}/a.jsonl"),
-             ("--data={folder}/a.jsonl", "gunzip"),
+             ("--data='{folder}/a.jsonl'", "gunzip"),
              {"a.jsonl": b"\x1f\x8b"}, command="eval"),
-    BadInput("an empty file name to evaluate on", ("{folder}/none", "--data="), ("--data= has nothing behind it",),
+    BadInput("an empty file name to evaluate on", ("{folder}/none", "--data="), ("--data is empty",),
              command="eval"),
-    BadInput("an empty output folder", ("{folder}/none", "--output="), ("--output", "has nothing behind it",),
+    BadInput("an empty output folder", ("{folder}/none", "--output="), ("--output is empty: give a value",),
              command="eval"),
 ]  # fmt: skip

@@ -164,9 +164,9 @@ FOR_THE_MACHINE = {
     ),
     "training problems that are not there": (
         ("data.train=no/such.jsonl", "data.eval=no/such.jsonl", "model.path=no/such/model"),
-        ("data.train=no/such.jsonl does not exist", "give a jsonl file"),
+        ("data.train='no/such.jsonl' does not exist", "give a jsonl file"),
     ),
-    "a folder as held-out problems": (("data.eval=.",), ("data.eval=. is a folder", "give a jsonl file")),
+    "a folder as held-out problems": (("data.eval=.",), ("data.eval='.' is a folder", "give a jsonl file")),
     "a tokenizer that is not there": (("data.tokenizer=no/such/tokenizer",), ("no/such/tokenizer",)),
 }
 """Settings that are allowed, and do not fit the machine or the data."""

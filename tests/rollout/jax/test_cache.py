@@ -60,3 +60,5 @@ def test_a_cache_larger_than_memory_is_refused_with_the_arithmetic():
     message = str(error.value)
     assert "64 rows x 96 positions x 2 (keys, values) x 2 layers x 2 heads x 16 x 4 bytes" in message
     assert "in which 24 rows of responses fit: lower rollout.slots, rollout.max_tokens=96 or max_prompt" in message
+    with pytest.raises(ValueError, match=r"set rollout.slots to at most 24, or lower rollout.max_tokens=96 or max"):
+        check_memory(prompts, own, available=own.num_bytes // 2, settings=settings._replace(slots_given=False))

@@ -36,7 +36,7 @@ def test_a_mistake_that_the_run_finds_prints_a_message_and_leaves_the_folder_emp
 
 def test_an_error_of_a_library_leaves_its_traceback_in_a_folder_that_was_new(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "a run"
-    monkeypatch.setattr("ntl_jax.train.run.check_packages", lambda _: int("x"))
+    monkeypatch.setattr(sys.modules["ntl_jax.train.run"], "check_packages", lambda _: int("x"))
     assert train.main([NAME, f"--workdir={folder}"]) == 1
     assert "traceback: " in capsys.readouterr().err and "ValueError" in (folder / "error.txt").read_text()
     assert [path.name for path in folder.iterdir()] == ["error.txt"]

@@ -51,7 +51,7 @@ class Answer(NamedTuple):
     Args:
         code: its exit code.
         seconds: until it ended.
-        num_errors: lines that begin with "error: ".
+        num_errors: how often it says "error: ".
         missing: what the answer should name, and does not.
         text: what it wrote to standard error.
     """

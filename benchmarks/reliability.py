@@ -34,9 +34,9 @@ from ntl_jax.train.policy import build_policy
 
 LIVES = 5
 """Harms in a row before a run is left to end."""
-SAID = {"no space": "no space left", "not writable": "Permission denied"}
+SAID = {"no space": "larger than allowed", "not writable": "Permission denied"}
 EARLY, LATE = 0.2, 1.0
-"""Parts of a long run whose memory is compared: around the first, and at the end."""
+"""Parts of a long run whose memory is compared: the tenth of it that ends at each."""
 
 
 def harms(count: int, rng: np.random.Generator) -> Iterator[Harm]:
@@ -98,7 +98,7 @@ def damages(count: int, whole: pathlib.Path, folder: pathlib.Path) -> dict[str, 
 
 
 def resumed_after_damage(whole: pathlib.Path, folder: pathlib.Path, ends: dict[str, Any]) -> bool:
-    """Whether a run whose newest checkpoint is cut goes on from the one before to the same end."""
+    """Whether a run whose newest checkpoint has an empty manifest goes on from the one before to the same end."""
     copy = pathlib.Path(shutil.copytree(whole, folder / "resumed"))
     newest = max((copy / "checkpoints" / "ppo").iterdir(), key=lambda path: int(path.name))
     (newest / "manifest.json").write_text("{}")
@@ -146,8 +146,10 @@ def _called_after_steps(look: Any) -> Iterator[None]:
         return result
 
     PPOTrainer.step = looking
-    yield
-    PPOTrainer.step = step
+    try:
+        yield
+    finally:
+        PPOTrainer.step = step
 
 
 def _children() -> list[str]:

@@ -37,7 +37,7 @@ SETTINGS = {
     "trainer.steps": 5, "trainer.eval_every": 2, "trainer.eval_problems": 8, "trainer.save_every": 1,
 }  # fmt: skip
 UNEQUAL = ("timing_s", "perf")
-"""How the names of metrics begin that no two runs have in common."""
+"""Prefixes of metrics that differ between any two runs."""
 NOBODY = 65534
 CODES = {"killed": -9, "SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129, "no space": 1, "not writable": 1}
 """Kinds of harm, with the exit code that each must lead to."""
@@ -150,7 +150,8 @@ def left_by(folder: pathlib.Path) -> dict[str, Any]:
         for line in read_lines(folder / "metrics.jsonl")
     ]
     files = [folder / "samples.jsonl", folder / "reward_errors.jsonl", *sorted((folder / "evaluations").iterdir())]
-    newest = max((folder / "checkpoints" / "ppo").glob("[0-9]*"), key=lambda path: int(path.stem))
+    written = [path for path in (folder / "checkpoints" / "ppo").iterdir() if path.name.isdigit()]
+    newest = max(written, key=lambda path: int(path.name))
     digest = hashlib.sha256()
     with ocp.PyTreeCheckpointer() as reader:
         for array in jax.tree.leaves(reader.restore(newest / "state")):

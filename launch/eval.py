@@ -20,6 +20,7 @@ import pathlib
 import re
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ntl_jax.command_line import Once, PathOnce, announce, check_unused, parse_once
 from ntl_jax.config import (
@@ -34,6 +35,9 @@ from ntl_jax.config import (
 )
 from ntl_jax.config.serialization import AnySection
 from ntl_jax.run_folder import new_folder
+
+if TYPE_CHECKING:
+    from ntl_jax.train.evaluation import Evaluation
 
 MODEL_DEFAULTS = RunConfig(rollout=RolloutSection(max_tokens=512))
 """Defaults for a Hugging Face model: long responses, which GSM8K's solutions need."""
@@ -58,9 +62,13 @@ def main(argv: Sequence[str]) -> int:
     args = parse_once(_parser(), argv)
     try:
         print(printable(f"written to {evaluate(args)}"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
+        from ntl_jax.train import RewardError, WorkersLostError  # loaded by now, if it is one of them
+
+        if not isinstance(error, ValueError | OSError | RewardError | WorkersLostError):
+            raise
         message = _with_options(explain(error, args.output or pathlib.Path("runs"), "evaluate again"), args.source)
-        return leave(f"error: {printable(message)}", code=1)
+        return leave(f"error: {message}", code=1)
     return 0
 
 
@@ -83,13 +91,30 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     config = _settings(args, base)
     config.validate(base)
     announce(f"evaluating {args.source}")
+    about, evaluation = _evaluation(args, config, is_run=is_run)
+    from ntl_jax.metrics import finite, print_comparison, write_rows, write_whole
+    from ntl_jax.train.evaluation import evaluation_metrics, examples, unrewarded
+
+    metrics = evaluation_metrics(evaluation)
+    print_comparison(("value",), {name: (f"{value:.4g}",) for name, value in metrics.items()})
+    folder = args.output or new_folder(f"eval-{config.name}")
+    write_rows(folder / "examples.jsonl", examples(evaluation))
+    summary = about | {"metrics": finite(metrics), "config": dataclasses.asdict(config)}
+    write_whole(folder / "metrics.json", json.dumps(summary, indent=1) + "\n")
+    if said := unrewarded(evaluation):
+        warn(f"{said}; {folder / 'examples.jsonl'} holds every reason")
+    return folder
+
+
+def _evaluation(args: argparse.Namespace, config: RunConfig, *, is_run: bool) -> tuple[dict[str, str], "Evaluation"]:
+    """What was evaluated how, for people, and the responses."""
     # Imported here: importing JAX would make --help take seconds.
     from ntl_jax.compilation_cache import keep_programs
-    from ntl_jax.metrics import finite, print_comparison, print_header, write_rows, write_whole
+    from ntl_jax.data import encode_solutions
+    from ntl_jax.metrics import print_header
     from ntl_jax.records import Version, Weights
     from ntl_jax.train.checkpoints.checkpointer import restore_policy
     from ntl_jax.train.engines import build_engine, check_cache, check_packages
-    from ntl_jax.train.evaluation import evaluation_metrics, examples
     from ntl_jax.train.factory import build_evaluator, build_scoring, build_task, check_lengths
     from ntl_jax.train.header import describe_evaluation, describe_prompt
     from ntl_jax.train.policy import build_params, build_policy, check_checkpoint
@@ -103,30 +128,29 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     prompts = build_prompts(config, task, policy.tokenizer)
     check_lengths(config, policy, prompts)
     check_cache(config, policy, max_prompt_tokens=prompts.longest, num_held_out=len(prompts.held_out))
-    scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
-    if is_run:
-        which = args.checkpoint or "newest"
-        stage, step, params = restore_policy(source, policy.shapes(), which, warn)
-        name = f"{args.source} after step {step} of stage {stage}"
-    else:
-        params = build_params(policy, seed=config.seed)
-    about = {
-        "policy": name,
-        "first prompt": describe_prompt(prompts.held_out[0], policy.tokenizer),
-        "evaluation": describe_evaluation(config, len(prompts.held_out)),
-    }
-    print_header(about)
-    print("compiling and sampling", flush=True)
-    with contextlib.closing(build_engine(config, policy, max_prompt_tokens=prompts.longest)) as engine:
+    with contextlib.ExitStack() as stack:
+        scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
+        stack.callback(scorer.close)
+        ((first, solution_ids),), _ = encode_solutions(prompts.held_out[:1], policy.tokenizer, max_tokens=sys.maxsize)
+        scorer.try_out(first, solution_ids)
+        if is_run:
+            which = args.checkpoint or "newest"
+            stage, step, params = restore_policy(from_home(args.source), policy.shapes(), which, warn)
+            name = f"{args.source} after step {step} of stage {stage}"
+        else:
+            params = build_params(policy, seed=config.seed)
+        about = {
+            "policy": name,
+            "first prompt": describe_prompt(first, policy.tokenizer),
+            "evaluation": describe_evaluation(config, len(prompts.held_out)),
+        }
+        print_header(about)
+        print("compiling and sampling", flush=True)
+        engine = stack.enter_context(
+            contextlib.closing(build_engine(config, policy, max_prompt_tokens=prompts.longest))
+        )
         evaluator = build_evaluator(config, policy, prompts, engine, scorer, digits)
-        evaluation = evaluator(Weights(Version(0), params))
-    metrics = evaluation_metrics(evaluation)
-    print_comparison(("value",), {name: (f"{value:.4g}",) for name, value in metrics.items()})
-    folder = args.output or new_folder(f"eval-{config.name}")
-    write_rows(folder / "examples.jsonl", examples(evaluation))
-    summary = about | {"metrics": finite(metrics), "config": dataclasses.asdict(config)}
-    write_whole(folder / "metrics.json", json.dumps(summary, indent=1) + "\n")
-    return folder
+        return about, evaluator(Weights(Version(0), params))
 
 
 def _parser() -> argparse.ArgumentParser:

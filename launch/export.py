@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         print(printable(export(args.run, args.folder, args.checkpoint)))
     except (ValueError, OSError) as error:
-        return leave(f"error: {printable(explain(error, args.folder, 'export again'))}", code=1)
+        return leave(f"error: {explain(error, args.folder, 'export again')}", code=1)
     return 0
 
 

@@ -5,7 +5,7 @@ Resume a run with --workdir=DIR --resume; it keeps its settings and data. Only t
 model.scan_layers changed.
 """
 
-from ntl_jax.ending import end_at_signals, explain, keep_traceback, leave
+from ntl_jax.ending import end_at_signals, explain, leave
 
 if __name__ == "__main__":
     end_at_signals()  # before the other imports, which take a second
@@ -30,7 +30,6 @@ from ntl_jax.config import (
     flatten,
     from_home,
     named,
-    printable,
     read_escapes,
     several_in_one,
     stored_config,
@@ -38,7 +37,7 @@ from ntl_jax.config import (
 )
 from ntl_jax.config.serialization import leaves
 from ntl_jax.host_memory import keep_freed_memory
-from ntl_jax.run_folder import TakenError, check_free, new_folder
+from ntl_jax.run_folder import check_free, new_folder
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "configs"
 SPELLINGS = {"true": True, "false": False}
@@ -74,9 +73,9 @@ def main(argv: Sequence[str]) -> int:
     try:
         args = parse_args(argv)
     except (ValueError, OSError) as error:  # such as a name that is too long for the file system
-        return leave(f"error: {printable(str(error))}", code=2)
+        return leave(f"error: {error}", code=2)
     assert args.workdir is not None
-    again = f"python launch/train.py --workdir={args.workdir} --resume"
+    again = f"python launch/train.py --workdir={shlex.quote(str(args.workdir))} --resume"
     announce(f"{args.config.name}: starting, run folder {args.workdir}")
     # Imported here: importing JAX would make --help take seconds.
     from ntl_jax.train import NonFiniteError, RewardError, Terminated, WorkersLostError, run
@@ -89,12 +88,9 @@ def main(argv: Sequence[str]) -> int:
             allow_changed_schedule=args.allow_changed_schedule,
             allow_changed_data=args.allow_changed_data,
         )
-    except TakenError as error:
-        return leave(f"error: {printable(str(error))}", code=1)
     except (ValueError, OSError, NonFiniteError, RewardError, WorkersLostError) as error:
-        keep_traceback(args.workdir)
         remedy = f"continue with: {again}" if os.path.exists(args.workdir / CONFIG_FILE) else "start again"
-        return leave(f"error: {printable(explain(error, args.workdir, remedy))}", code=1)
+        return leave(f"error: {explain(error, args.workdir, remedy)}", code=1)
     except Terminated as stop:
         return leave(f"\n{stop}; continue with: {again}", code=stop.code)
     except KeyboardInterrupt:

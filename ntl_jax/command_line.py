@@ -19,7 +19,7 @@ from argparse import Action, ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from typing import get_args, get_origin
 
-from ntl_jax.config import EMPTY, RunConfig, from_home
+from ntl_jax.config import EMPTY, RunConfig, from_home, printable
 
 SWITCH = None
 """The kind of an option that takes no value."""
@@ -43,7 +43,7 @@ def announce(text: str) -> None:
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # it would miss PyTorch, which nothing here needs
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    print(text, flush=True)
+    print(printable(text), flush=True)
 
 
 def given_options(argv: Sequence[str], kinds: Mapping[str, object]) -> dict[str, list[str]]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a command ends before it is done: by a signal, or by an error that it explains. Loads nothing."""
+"""How a command ends before it is done: by a signal, or by an error that it explains. Loads nothing heavy."""
 
 import contextlib
 import errno
@@ -8,32 +8,47 @@ import pathlib
 import signal
 import stat
 import sys
+import threading
 import traceback
+
+from ntl_jax.config.escapes import printable
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What asks a process to end."""
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-NO_SPACE_TEXTS = tuple(os.strerror(number) for number in NO_SPACE)
-"""As in the messages of libraries that write files themselves."""
+NO_SPACE, TOO_LARGE = (errno.ENOSPC, errno.EDQUOT), (errno.EFBIG,)
 TRACEBACK_FILE = "error.txt"
 
 
 def end_at_signals() -> None:
     """From now on SIGINT, SIGTERM and SIGHUP end the process at once, in one line, with exit code 128 + signal.
 
-    An exception would not do: imports, callbacks and destructors swallow it, and threads are waited for. A signal that
-    is ignored, as by nohup, stays ignored.
+    An exception would not do: imports, callbacks and destructors swallow it, and threads are waited for. Nor would the
+    handler alone: Python calls it when the main thread is back from native code, which a compilation keeps for minutes
+    and a collective that hangs for ever. So a thread is told of signals too. Where another handler is in place, the
+    thread leaves it the first signal and ends the process at the second. A signal that is ignored, as by nohup, stays
+    ignored.
     """
+    once = threading.RLock()  # whoever is first says it; the handler may interrupt itself
 
-    def end(number: int, _: object) -> None:
-        if number == signal.SIGHUP:
-            leave_terminal()
-        tell(f"ended by {signal.Signals(number).name}")
-        os._exit(128 + number)
+    def end(number: int, _: object = None) -> None:
+        with once:
+            if number == signal.SIGHUP:
+                leave_terminal()
+            tell(f"ended by {signal.Signals(number).name}")
+            os._exit(128 + number)
+
+    def watch() -> None:
+        for count, number in enumerate(iter(lambda: os.read(told, 1)[0], None)):
+            if number in SIGNALS and (count or signal.getsignal(number) is end):
+                end(number)
 
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, end)
+    told, tells = os.pipe()
+    os.set_blocking(tells, False)
+    signal.set_wakeup_fd(tells, warn_on_full_buffer=False)
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def leave_terminal() -> None:
@@ -53,26 +68,36 @@ def tell(line: str) -> None:
 
 
 def explain(error: BaseException, folder: pathlib.Path, remedy: str) -> str:
-    """The error's message; if there is no space left on a disk, this first, and what to do.
+    """The error's message; if a disk is full or a file would be too large, this first, and what to do.
 
     Args:
         error: what ended the command.
         folder: where it writes.
-        remedy: what to do when there is space again.
+        remedy: what to do when that is mended.
 
     Example:
         >>> explain(OSError(errno.ENOSPC, "No space left on device"), pathlib.Path("runs"), "start again")
         'no space left for runs ([Errno 28] No space left on device): free some (df -h shows where), then start again'
     """
-    if not _is_no_space(error):
-        return str(error)
-    return f"no space left for {folder} ({error}): free some (df -h shows where), then {remedy}"
+    if _is_of(error, NO_SPACE):
+        return f"no space left for {folder} ({error}): free some (df -h shows where), then {remedy}"
+    if _is_of(error, TOO_LARGE):
+        return (
+            f"a file in {folder} would be larger than allowed ({error}): raise the limit (ulimit -f), or use a file "
+            f"system with larger files, then {remedy}"
+        )
+    return str(error)
 
 
 def leave(message: str, *, code: int) -> int:
-    """Prints the message to standard error, if that can be written; returns the exit code."""
+    """Prints the message to standard error, if that can be written; returns the exit code.
+
+    Args:
+        message: any text; what would upset a terminal is shown as escapes.
+        code: to return.
+    """
     with contextlib.suppress(OSError):
-        print(message, file=sys.stderr, flush=True)
+        print(printable(message), file=sys.stderr, flush=True)
     return code
 
 
@@ -81,24 +106,33 @@ def warn(line: str) -> None:
     leave(f"warning: {line}", code=0)
 
 
-def keep_traceback(folder: pathlib.Path) -> None:
-    """Writes the traceback of the current exception to a folder that exists, and prints where; or why it cannot."""
+def keep_traceback(folder: pathlib.Path, error: BaseException) -> None:
+    """Writes an error's traceback to a folder that is ours, and prints where; or why it cannot.
+
+    A folder in which nothing is written yet stays empty if the error comes from this package: its message says it all.
+    """
     path = folder / TRACEBACK_FILE
-    if not os.path.isdir(folder):  # a Path asks with an error where it may not look
-        return
-    with contextlib.suppress(OSError):
-        try:
-            path.write_text(traceback.format_exc(), encoding="utf-8")
-            print(f"traceback: {path}", file=sys.stderr, flush=True)
-        except OSError as error:
-            print(f"no traceback: {path} cannot be written ({error.strerror})", file=sys.stderr, flush=True)
+    try:
+        is_begun = any(not name.startswith(".") for name in os.listdir(folder))
+        if is_begun or not _is_ours(error):
+            path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+            leave(f"traceback: {path}", code=0)
+    except OSError as failed:
+        leave(f"no traceback: {path} cannot be written ({failed.strerror})", code=0)
 
 
-def _is_no_space(error: BaseException | None) -> bool:
+def _is_ours(error: BaseException) -> bool:
+    frames = traceback.extract_tb(error.__traceback__)
+    return not frames or pathlib.Path(frames[-1].filename).is_relative_to(pathlib.Path(__file__).parent)
+
+
+def _is_of(error: BaseException | None, numbers: tuple[int, ...]) -> bool:
+    """Whether an error, or what caused it, is of these numbers of the system, or says so in a library's words."""
+    texts = tuple(os.strerror(number) for number in numbers)
     while error is not None:
-        if isinstance(error, OSError) and error.errno in NO_SPACE:
+        if isinstance(error, OSError) and error.errno in numbers:
             return True
-        if any(text in str(error) for text in NO_SPACE_TEXTS):
+        if any(text in str(error) for text in texts):
             return True
         error = error.__cause__ or error.__context__
     return False

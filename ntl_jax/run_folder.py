@@ -11,7 +11,7 @@ import secrets
 import socket
 from collections.abc import Iterator
 
-from ntl_jax.config import CONFIG_FILE
+from ntl_jax.config import CONFIG_FILE, EMPTY
 from ntl_jax.ending import TRACEBACK_FILE
 
 LOCK = ".lock"
@@ -20,12 +20,16 @@ WITHOUT_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 """Errors of file systems that have no locks: a run there goes without."""
 
 
-class TakenError(ValueError):
-    """The run folder belongs to another process or another run."""
+class InUseError(ValueError):
+    """Another process writes to the run folder."""
+
+
+class HoldsRunError(ValueError):
+    """The run folder holds another run."""
 
 
 def new_folder(name: str) -> pathlib.Path:
-    """The path of a folder of its own for what a command writes: ``runs/NAME-TIME-SUFFIX``. It is not made.
+    """A new path for a command's output, ``runs/NAME-TIME-SUFFIX``; the folder is not created.
 
     Args:
         name: of the run or the evaluation.
@@ -41,15 +45,13 @@ def check_free(folder: pathlib.Path) -> None:
     """Raises unless a new run can write to the folder.
 
     Raises:
-        TakenError: if it already holds a run.
+        HoldsRunError: if it already holds a run.
         ValueError: if it is a file, or holds files that no run has written.
     """
     if os.path.exists(folder / CONFIG_FILE):
-        raise TakenError(f"--workdir={folder} already holds a run: add --resume, or name another folder")
+        raise HoldsRunError(f"--workdir={folder} already holds a run: add --resume, or name another folder")
     if not str(folder).strip():
-        raise ValueError(
-            f"--workdir={str(folder)!r} is blank: name a folder, or leave it out for runs/NAME-TIME-SUFFIX"
-        )
+        raise ValueError(f"--workdir {EMPTY}")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--workdir={folder} is a file: name a new or an empty folder")
     foreign = sorted(path.name for path in folder.glob("*") if path.name != TRACEBACK_FILE and path.name[0] != ".")
@@ -59,16 +61,18 @@ def check_free(folder: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def claimed(folder: pathlib.Path, *, resume: bool = False) -> Iterator[None]:
-    """Within this context the folder exists, and no other process gets it; it is removed if nothing is in it.
+    """Within this context the folder exists, and no other process gets it.
 
-    The claim ends with the process, however that ends.
+    On exit, a folder that this call created is removed if it is empty. The claim ends with the process, however that
+    ends.
 
     Args:
         folder: the run folder.
         resume: whether it may hold a run.
 
     Raises:
-        TakenError: if another process has claimed it, or it holds a run that is not resumed.
+        InUseError: if another process has claimed it.
+        HoldsRunError: if it holds a run that is not resumed.
         ValueError: if it cannot be made or written.
 
     Example:
@@ -78,11 +82,10 @@ def claimed(folder: pathlib.Path, *, resume: bool = False) -> Iterator[None]:
         ...     pass
         Traceback (most recent call last):
         ...
-        ntl_jax.run_folder.TakenError: ... is in use by process ...
+        ntl_jax.run_folder.InUseError: ... is in use by process ...
     """
     made = not os.path.exists(folder)  # a Path asks with an error where it may not look
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         lock = _locked(folder / LOCK)
     except OSError as error:
         raise ValueError(
@@ -102,15 +105,21 @@ def claimed(folder: pathlib.Path, *, resume: bool = False) -> Iterator[None]:
 
 
 def _locked(path: pathlib.Path) -> int:
-    """Descriptor of the locked file, which names this process."""
+    """Descriptor of the locked file, which names this process; its folder is made."""
     while True:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:
+            if path.parent.exists():
+                raise
+            continue  # a process that ends has just removed the folder
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.read(lock, 200).decode(errors="replace") or "another process"
             os.close(lock)
-            raise TakenError(
+            raise InUseError(
                 f"{path.parent} is in use by {holder}: wait until it ends, or end it (it saves its step at SIGTERM), "
                 "or name another folder with --workdir=DIR"
             ) from None
@@ -118,7 +127,7 @@ def _locked(path: pathlib.Path) -> int:
             if error.errno not in WITHOUT_LOCKS:
                 os.close(lock)
                 raise
-        if path.exists() and os.path.samestat(os.fstat(lock), path.stat()):
+        if _is_at(path, lock):
             break
         os.close(lock)  # its holder has just removed it
     try:
@@ -128,3 +137,10 @@ def _locked(path: pathlib.Path) -> int:
         os.close(lock)
         raise
     return lock
+
+
+def _is_at(path: pathlib.Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

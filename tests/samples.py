@@ -101,6 +101,17 @@ def lose(prompt: Prompt, sample: int = 0, *, digits: bool = True) -> Trajectory:
     )
 
 
+class AsSampled:
+    """A digit source where the engine captured everything."""
+
+    passes = False
+
+    def __call__(
+        self, policy: object, prompts: Sequence[Prompt], trajectories: Sequence[Trajectory], temperature: float
+    ) -> Sequence[Trajectory]:
+        return trajectories
+
+
 def answering(answer: Callable[[Request, int], str]) -> FakeEngine:
     """An engine whose responses have the texts that ``answer(request, sample index)`` returns, and sure digits."""
     return FakeEngine(lambda request, index: respond(request.prompt, answer(request, index), index, sure=True))

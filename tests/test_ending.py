@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from ntl_jax.ending import explain, keep_traceback, leave
+from ntl_jax.run_folder import check_free
 
 ROOT = pathlib.Path(__file__).parents[1]
 ENDS = """
@@ -39,6 +40,28 @@ def test_a_signal_that_was_ignored_stays_ignored():
     assert (ended.returncode, ended.stdout) == (0, "went on\n")
 
 
+STUCK = """
+import ctypes, os, signal, sys, threading, time
+from ntl_jax.ending import SIGNALS, end_at_signals
+end_at_signals()
+if sys.argv[1] == "2":
+    signal.signal(signal.SIGTERM, lambda *_: None)
+signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the main thread is in native code, which no signal interrupts
+def kill():
+    for _ in range(int(sys.argv[1])):
+        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=kill, daemon=True).start()
+ctypes.CDLL(None).sleep(20)
+"""
+
+
+@pytest.mark.parametrize("signals", [1, 2], ids=["the first, where nothing else handles it", "else the second"])
+def test_a_signal_ends_the_process_while_its_main_thread_is_stuck_in_native_code(signals):
+    ended = run(STUCK, str(signals))
+    assert (ended.returncode, ended.stderr) == (143, "\nended by SIGTERM\n")
+
+
 def no_space(cause: BaseException | None) -> OSError:
     error = OSError("the checkpoint is not written")
     error.__cause__ = cause
@@ -50,13 +73,17 @@ def no_space(cause: BaseException | None) -> OSError:
     [
         OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
         OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)),
-        no_space(OSError(errno.EFBIG, os.strerror(errno.EFBIG))),
         no_space(ValueError("RESOURCE_EXHAUSTED: writing failed: No space left on device [code 28]")),
     ],
 )
 def test_a_full_disk_is_named_first_with_the_remedy(error):
     text = explain(error, pathlib.Path("runs/mine"), "start again")
     assert text.startswith("no space left for runs/mine") and text.endswith("then start again")
+
+
+def test_a_file_that_is_too_large_has_a_remedy_of_its_own():
+    text = explain(no_space(OSError(errno.EFBIG, os.strerror(errno.EFBIG))), pathlib.Path("runs/mine"), "start again")
+    assert "larger than allowed" in text and "ulimit -f" in text and text.endswith("then start again")
 
 
 def test_other_errors_keep_their_text():
@@ -74,12 +101,33 @@ def test_keeping_a_traceback_never_fails(place, tmp_path, capsys):
         (folder / "error.txt").symlink_to("/dev/full")
     try:
         raise ValueError("wrong")
-    except ValueError:
-        keep_traceback(folder)
+    except ValueError as error:
+        keep_traceback(folder, error)
     shown = capsys.readouterr().err
     written = place == "a folder" and "ValueError: wrong" in (folder / "error.txt").read_text()
-    expected = {"a folder": "traceback: ", "a file in its place": "Is a directory", "a full disk": "No space"}
+    expected = {
+        "a folder": "traceback: ",
+        "no folder": "No such file",
+        "a file in its place": "Is a directory",
+        "a full disk": "No space",
+    }
     assert expected.get(place, "") in shown and written == (place == "a folder")
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_error_of_this_package_leaves_an_empty_folder_empty(begun, tmp_path, capsys):
+    (tmp_path / ".lock").touch()
+    if begun:
+        (tmp_path / "config.json").touch()
+    with pytest.raises(ValueError, match="is empty") as raised:
+        check_free(pathlib.Path(" "))
+    keep_traceback(tmp_path, raised.value)
+    assert (tmp_path / "error.txt").exists() == begun == ("traceback: " in capsys.readouterr().err)
+
+
+def test_a_message_shows_no_control_characters(capsys):
+    leave("error: \x1b[31mred\nnext", code=1)
+    assert capsys.readouterr().err == "error: \\x1b[31mred\nnext\n"
 
 
 def test_a_message_that_cannot_be_printed_does_not_hide_the_exit_code(monkeypatch):

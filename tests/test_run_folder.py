@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from ntl_jax.run_folder import LOCK, TakenError, claimed, new_folder
+from ntl_jax.run_folder import LOCK, HoldsRunError, InUseError, claimed, new_folder
 
 ROOT = pathlib.Path(__file__).parents[1]
 HOLDS = """
@@ -24,7 +24,7 @@ def test_a_folder_is_made_claimed_and_left_without_a_trace(tmp_path):
     folder = tmp_path / "runs" / "mine"
     with claimed(folder):
         assert folder.is_dir() and (folder / LOCK).read_text().startswith(f"process {os.getpid()} on ")
-        with pytest.raises(TakenError, match=f"in use by process {os.getpid()} on .*--workdir=DIR"), claimed(folder):
+        with pytest.raises(InUseError, match=f"in use by process {os.getpid()} on .*--workdir=DIR"), claimed(folder):
             pass
         assert (folder / LOCK).exists()
     assert not folder.exists()
@@ -40,7 +40,7 @@ def test_what_was_there_or_has_been_written_stays(tmp_path):
 
 def test_a_finished_run_is_claimed_to_be_resumed_only(tmp_path):
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(TakenError, match="already holds a run: add --resume"), claimed(tmp_path):
+    with pytest.raises(HoldsRunError, match="already holds a run: add --resume"), claimed(tmp_path):
         pass
     with claimed(tmp_path, resume=True):
         pass
@@ -50,7 +50,7 @@ def test_a_finished_run_is_claimed_to_be_resumed_only(tmp_path):
 def test_a_claim_of_another_process_is_noticed_and_ends_with_it(tmp_path):
     holder = subprocess.Popen([sys.executable, "-c", HOLDS, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None and holder.stdout.readline() == "claimed\n"
-    with pytest.raises(TakenError, match=f"in use by process {holder.pid} on"), claimed(tmp_path, resume=True):
+    with pytest.raises(InUseError, match=f"in use by process {holder.pid} on"), claimed(tmp_path, resume=True):
         pass
     holder.kill()
     holder.communicate()
@@ -80,6 +80,21 @@ def test_a_lock_that_its_holder_removes_meanwhile_is_not_taken_for_the_folders(t
     monkeypatch.setattr("fcntl.flock", remove_then_lock)
     with claimed(tmp_path):
         assert (tmp_path / LOCK).exists()
+
+
+def test_a_folder_that_its_holder_removes_meanwhile_is_made_again(tmp_path, monkeypatch):
+    """The folder is gone between its making and the opening of its lock."""
+    opened, removed = os.open, []
+
+    def remove_then_open(path, *rest):
+        if not removed:
+            pathlib.Path(path).parent.rmdir()
+            removed.append(path)
+        return opened(path, *rest)
+
+    monkeypatch.setattr("os.open", remove_then_open)
+    with claimed(tmp_path / "mine"):
+        assert (tmp_path / "mine" / LOCK).exists() and removed
 
 
 def test_new_folders_differ_within_a_second():

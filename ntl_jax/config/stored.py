@@ -10,12 +10,13 @@ from ntl_jax.config.serialization import from_dict
 
 CONFIG_FILE = "config.json"
 """File in a run folder with the resolved configuration and the folder's format."""
-FORMAT = 3
-"""Format version of run folders: of ``config.json`` and everything else that a resumed run, an evaluation or an export
-reads. Raise it whenever a setting is added, removed, renamed or changes its meaning, or when a checkpoint's layout
-changes. Then either make `stored_config` convert older folders, with a test on a folder of each older format, or leave
-older folders refused and say so in the changelog. Folders from format 3 on stay readable: the tests hold one. The
-manifest of a checkpoint needs no other format, since the checkpoint's meta says whether it has one."""
+OLDEST, FORMAT = 3, 4
+"""Format versions of run folders: the oldest that is read, and the one that is written. They cover ``config.json``
+and everything else that a resumed run, an evaluation or an export reads. Raise `FORMAT` whenever a setting is added,
+removed, renamed or changes its meaning, or when a checkpoint's layout changes, and have `stored_config` convert older
+folders: the tests hold one of format 3. A checkpoint's meta says whether it has a manifest."""
+_ADDED: dict[int, dict[str, dict[str, object]]] = {4: {"reward": {"timeout_s": 60.0, "workers": 4}}}
+"""By format: the settings that it added, by section, with the values with which older runs go on."""
 
 
 def config_to_json(config: RunConfig) -> str:
@@ -93,9 +94,14 @@ def _settings(contents: object) -> dict[str, object]:
     if "model_type" in contents or "architectures" in contents:
         raise ValueError("it is that of a Hugging Face model, not of a run: give a folder that launch/train.py made")
     given = contents.get("format")
-    if type(given) is not int or given != FORMAT:
+    if type(given) is not int or not OLDEST <= given <= FORMAT:
         raise ValueError(
-            f"the run has format {'none' if given is None else repr(given)}, and this version of ntl_jax reads format "
-            f"{FORMAT}: use the version that made the run (environment.json names it), or train again"
+            f"the run has format {'none' if given is None else repr(given)}, and this version of ntl_jax reads formats "
+            f"{OLDEST} to {FORMAT}: use the version that made the run (environment.json names it), or train again"
         )
-    return {name: value for name, value in contents.items() if name != "format"}
+    settings = {name: value for name, value in contents.items() if name != "format"}
+    for version in range(given + 1, FORMAT + 1):
+        for section, added in _ADDED[version].items():
+            if isinstance(stored := settings.get(section), dict):
+                settings[section] = added | stored
+    return settings

@@ -11,6 +11,9 @@ from collections.abc import Iterable, Mapping
 def write_whole(path: pathlib.Path, text: str) -> None:
     """Writes a text to a temporary file, which then replaces the file.
 
+    Raises:
+        OSError: if it cannot be written; nothing of it is left then.
+
     Example:
         >>> import tempfile
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "config.json"
@@ -19,8 +22,12 @@ def write_whole(path: pathlib.Path, text: str) -> None:
         ('{}', ['config.json'])
     """
     part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def write_rows(path: pathlib.Path, rows: Iterable[Mapping[str, object]]) -> None:

@@ -2,19 +2,18 @@
 """Drives the stages of a run: when they are evaluated, saved and ended, and where they go on."""
 
 import contextlib
-import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from ntl_jax.config import RunConfig
+from ntl_jax.config import RunConfig, printable
 from ntl_jax.experience.scored import Scored
 from ntl_jax.metrics import STAGES, ProgressView
 from ntl_jax.rollout.engine import WorkersLostError
 from ntl_jax.train.checkpoints.resume import FINGERPRINTS, record
-from ntl_jax.train.evaluation import Evaluator, evaluation_metrics
+from ntl_jax.train.evaluation import Evaluator, evaluation_metrics, unrewarded
 from ntl_jax.train.journal.journal import Journal
 from ntl_jax.train.stages.stage import Stage
 from ntl_jax.train.stops import Terminated, Termination, half_unrewarded, stop_if_not_finite, stop_if_unrewarded
@@ -67,7 +66,7 @@ class Driver:
         self._config, self._folder, self._journal, self._console = config, folder, journal, console
         self._termination, self._data, self._newest = termination, data, newest
         self._evaluator, self._settings = evaluate, config.trainer
-        self._said_unrewarded = False
+        self._said_unrewarded = self._said_evaluation = False
         self._done: list[str] = []
         """The stages that have ended."""
         self._held_out: dict[str, float] = {}
@@ -81,6 +80,7 @@ class Driver:
         with contextlib.closing(Checkpointer(self._folder, stage.name, keep_last=keep_last)) as checkpoints:
             step = self._begin(stage, checkpoints)
             finished = step == stage.total or self._target_reached(stage)
+            self._end_if_asked(stage, step, checkpoints, finished=finished)
             with ProgressView(stage.name, stage.total, start=step, console=self._console) as view:
                 while not finished:
                     step += 1
@@ -94,15 +94,25 @@ class Driver:
                         with self._saved_if_workers_are_lost(stage, step, checkpoints):
                             stage.wait()
                         self._save(stage, step, stage.position(), checkpoints)
-                    if ends and not finished:
-                        checkpoints.wait()
-                        number = self._termination.requested or signal.SIGTERM
-                        text = f"{number.name}: terminated after step {step} of stage {stage.name}, which is saved"
-                        raise Terminated(text, number)
+                    if ends:
+                        self._end_if_asked(stage, step, checkpoints, finished=finished)
         if step < stage.total:
-            self._console.print(f"{stage.name} ends after step {step}: trainer.target_accuracy is reached")
+            self._say(f"{stage.name} ends after step {step}: trainer.target_accuracy is reached")
         self._done.append(stage.name)
         return stage
+
+    def _end_if_asked(self, stage: Stage, step: int, checkpoints: "Checkpointer", *, finished: bool) -> None:
+        """Raises Terminated if a signal asked for it and training is left; the step is saved, or none is done."""
+        number, is_last = self._termination.requested, stage.name == STAGES[-1] or not self._settings.steps
+        if number is None or (finished and is_last):
+            return
+        checkpoints.wait()
+        where = (
+            f"after step {step} of stage {stage.name}, which is saved"
+            if step
+            else f"before step 1 of stage {stage.name}"
+        )
+        raise Terminated(f"{number.name}: terminated {where}", number)
 
     def _begin(self, stage: Stage, checkpoints: "Checkpointer") -> int:
         """The step to continue from. The initial policy of a stage may use the held-out metrics of the stage before."""
@@ -125,11 +135,13 @@ class Driver:
 
     def _restored(self, stage: Stage, checkpoints: "Checkpointer") -> "Restored | None":
         """The newest intact checkpoint; None if there is none and the stage can begin again as it began before."""
+        from ntl_jax.train.checkpoints.checkpoint import DamagedError  # orbax, as in `train`
+
         if checkpoints.latest_step() is None:
             return None
         try:
             return checkpoints.restore(stage.state, self._say)
-        except ValueError as error:
+        except DamagedError as error:
             if not self._is_past(stage) and not self._done:
                 raise
             self._say(f"{error}; stage {stage.name} begins again")
@@ -141,7 +153,7 @@ class Driver:
         return self._newest is not None and STAGES.index(stage.name) < STAGES.index(self._newest)
 
     def _say(self, line: str) -> None:
-        self._console.print(line, soft_wrap=True, markup=False)
+        self._console.print(printable(line), soft_wrap=True, markup=False)
 
     def _save(self, stage: Stage, step: int, position: Mapping[str, Any], checkpoints: "Checkpointer") -> None:
         meta = {**position, **record(self._config, stage.name, self._data)}
@@ -179,6 +191,9 @@ class Driver:
         stage.wait()
         evaluation = self._evaluator(stage.weights())
         self._journal.write_evaluation(stage.name, step, evaluation)
+        if not self._said_evaluation and (said := unrewarded(evaluation)):
+            self._say(f"{stage.name} step {step}: {said}; evaluations/ holds every reason")
+            self._said_evaluation = True
         return evaluation_metrics(evaluation)
 
     def _target_reached(self, stage: Stage) -> bool:

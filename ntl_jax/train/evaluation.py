@@ -40,6 +40,7 @@ class Response(TypedDict):
     extracted_answer: str | None
     correct: bool
     score: float | None
+    error: str | None
     num_tokens: int
     finish_reason: str
 
@@ -119,6 +120,16 @@ def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
     return metrics
 
 
+def unrewarded(evaluation: Evaluation) -> str | None:
+    """How many responses have no reward, and why the first has none; None if all have one."""
+    outcomes = [outcome for scored in evaluation if scored is not None for outcome in scored.outcomes]
+    reasons = [outcome.error for outcome in outcomes if outcome.error is not None]
+    if not reasons:
+        return None
+    reason = reasons[0].strip().splitlines()[-1]
+    return f"{len(reasons)} of {len(outcomes)} responses of the evaluation have no reward; the first: {reason}"
+
+
 def examples(evaluation: Evaluation) -> Iterator[Example]:
     """One row per problem, as plain Python values."""
     greedy, sampled = evaluation
@@ -140,6 +151,7 @@ def _response(scored: Scored, row: int) -> Response:
         "extracted_answer": _text(reading),
         "correct": reading.exact_match,
         "score": float(outcome.score) if outcome.valid else None,
+        "error": outcome.error,
         "num_tokens": len(trajectory.response_ids),
         "finish_reason": trajectory.finish_reason,
     }

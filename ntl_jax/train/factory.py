@@ -150,6 +150,7 @@ def ppo_trainer(
         "builder": builder,
         "layout": layout,
         "engine": engine,
+        "scorer": scorer,
     }
     return PPOTrainer(config, policy, params, critic=critic, **parts)
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ntl_jax.compilation_cache import keep_programs
 from ntl_jax.config import RunConfig, printable
+from ntl_jax.ending import TRACEBACK_FILE, keep_traceback
 from ntl_jax.experience.scorer import LOGGER
 from ntl_jax.metrics import check_installed, print_comparison, print_header, read_lines
 from ntl_jax.metrics.log_file import log_to_file
@@ -31,7 +32,7 @@ from ntl_jax.train.header import describe, find_warnings, write_provenance
 from ntl_jax.train.journal.journal import Journal
 from ntl_jax.train.policy import build_params, build_policy, check_checkpoint
 from ntl_jax.train.prompts import build_prompts
-from ntl_jax.train.stops import noticing_signals
+from ntl_jax.train.stops import Terminated, noticing_signals
 
 
 def run(
@@ -65,14 +66,32 @@ def run(
         WorkersLostError: when a pool has lost too many workers; the stage is saved.
         Terminated: after SIGTERM, SIGINT or SIGHUP, once the step is done and saved.
     """
+    console = Console(highlight=False)
+    with claimed(workdir, resume=resume):  # first: whatever is written from here on goes to a folder of this process
+        try:
+            _train(config, workdir, console, resume, allow_changed_schedule, allow_changed_data)
+        except Terminated:
+            raise
+        except (ValueError, OSError, RuntimeError) as error:
+            keep_traceback(workdir, error)
+            raise
+        from ntl_jax.metrics.curves import plot_curves  # imported last: it needs matplotlib
+
+        plot_curves(workdir / "metrics.jsonl", workdir / "curves.png")
+    return report(workdir, console)
+
+
+def _train(
+    config: RunConfig, workdir: Path, console: Console, resume: bool, changed_schedule: bool, changed_data: bool
+) -> None:
+    """Runs the stages in a folder that is claimed; the last two allow what `run` says."""
     check_installed(config.tracking.backends)
     check_packages(config)
     config.validate(base=config)
     keep_programs(config.trainer.compilation_cache)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(claimed(workdir, resume=resume))
         saved = _saved(workdir) if resume else None
-        if saved is not None and not allow_changed_schedule:
+        if saved is not None and not changed_schedule:
             check_schedule(config, *saved)
         task, policy = build_task(config, new=not resume), build_policy(config)
         check_checkpoint(config, policy)
@@ -84,19 +103,20 @@ def run(
         background = stack.enter_context(ThreadPoolExecutor(2))  # everything is checked: from here on XLA compiles
         drawn = background.submit(build_params, policy, seed=config.seed)
         update = supervised_update(config, policy, prompts) if config.warm_start.steps else None
-        if update is not None and (saved is None or saved[0] == "warm_start"):
+        if update is not None and saved is None:
             update.compile_ahead(background)
         params = drawn.result()
         data = fingerprints(policy, params, prompts, scorer.reward)
-        if saved is not None and not allow_changed_data:
-            check_data(config, data, saved[1])
+        if saved is not None and not changed_data:
+            check_data(config, data, saved[1])  # before anything compiles, for which a refusal would wait
+        if update is not None and saved is not None and saved[0] == "warm_start":
+            update.compile_ahead(background)
         engine = build_engine(config, policy, max_prompt_tokens=prompts.longest)
         stack.enter_context(contextlib.closing(engine))
         write_provenance(config, workdir)
-        console = Console(highlight=False)
         print_header(describe(config, policy, prompts, scorer.reward.spec, workdir), console=console)
         for warning in find_warnings(config, prompts):
-            console.print(f"warning: {warning}", style="yellow", soft_wrap=True, markup=False)
+            console.print(printable(f"warning: {warning}"), style="yellow", soft_wrap=True, markup=False)
         if saved is not None and FINGERPRINTS not in saved[1]:
             console.print("the newest checkpoint has no fingerprints: the data are not checked for changes")
         evaluate = build_evaluator(config, policy, prompts, engine, scorer, digits)
@@ -105,6 +125,8 @@ def run(
         stack.enter_context(log_to_file(logging.getLogger("ntl_jax.pool"), workdir / "pool.log"))
         journal = stack.enter_context(Journal(config, workdir))
         termination = stack.enter_context(noticing_signals(workdir))
+        with contextlib.suppress(OSError):
+            (workdir / TRACEBACK_FILE).unlink()  # of what has been mended
         newest = saved and saved[0]
         driver = Driver(config, workdir, journal, termination, console, evaluate=evaluate, data=data, newest=newest)
         if update is not None:
@@ -112,10 +134,6 @@ def run(
             params = driver.train(supervised_trainer(config, update, params)).weights().params
         if config.trainer.steps:
             driver.train(ppo_trainer(config, policy, params, prompts, engine, scorer, digits))
-    from ntl_jax.metrics.curves import plot_curves  # imported last: it needs matplotlib
-
-    plot_curves(workdir / "metrics.jsonl", workdir / "curves.png")
-    return report(workdir, console)
 
 
 def _saved(workdir: Path) -> tuple[str, dict[str, Any]] | None:

@@ -41,7 +41,9 @@ class Termination:
 
 @contextlib.contextmanager
 def noticing_signals(folder: pathlib.Path) -> Iterator[Termination]:
-    """Within this context a first SIGINT, SIGTERM or SIGHUP only sets ``requested``; a second one ends the process.
+    """Within this context a first SIGINT, SIGTERM or SIGHUP only sets ``requested``; the next one ends the process.
+
+    The system itself does that: Python would first wait for native code, such as a collective that hangs.
 
     Schedulers send SIGTERM some time before they kill a process; Ctrl-C sends SIGINT, a terminal that closes SIGHUP. A
     signal that is ignored, as by nohup, stays ignored. Outside the main thread, where Python handles no signals, they
@@ -65,22 +67,20 @@ def noticing_signals(folder: pathlib.Path) -> Iterator[Termination]:
         termination.requested = signal.Signals(number)
         if number == signal.SIGHUP:
             leave_terminal()
-        restore()
+        for other in before:
+            signal.signal(other, signal.SIG_DFL)
         tell(f"{termination.requested.name}: ends when this step is done and saved in {folder}; again: at once")
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
     before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
     for number in before:
         signal.signal(number, notice)
     try:
         yield termination
     finally:
-        restore()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def stop_if_unrewarded(stage: str, step: int, scored: Scored, folder: pathlib.Path) -> None:

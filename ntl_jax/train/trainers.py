@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """PPO trainers from a configuration, with or without Number Token Loss: one class, different settings."""
 
+import contextlib
 import dataclasses
 import difflib
 from collections.abc import Mapping
@@ -35,6 +36,8 @@ def create_ppo_trainer(
 ) -> PPOTrainer:
     """A PPO trainer from a configuration; ``use_ntl`` overrides whether it uses NTL.
 
+    Its ``close()`` ends the rollout engine and the reward function's processes.
+
     Args:
         config: any ``RunConfig``; ``config.model`` defines the policy.
         tokenizer: used instead of ``config.data.tokenizer`` or the tokenizer of ``config.model.path``.
@@ -67,11 +70,16 @@ def create_ppo_trainer(
     config.validate(base)
     task, policy = build_task(config), build_policy(config, tokenizer)
     prompts = build_prompts(config, task, policy.tokenizer)
-    scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
-    check_run(config, policy, prompts)
-    params = build_params(policy, seed=config.seed)
-    engine = build_engine(config, policy, max_prompt_tokens=prompts.longest)
-    return ppo_trainer(config, policy, params, prompts, engine, scorer, digits)
+    with contextlib.ExitStack() as undo:
+        scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
+        undo.callback(scorer.close)
+        check_run(config, policy, prompts)
+        params = build_params(policy, seed=config.seed)
+        engine = build_engine(config, policy, max_prompt_tokens=prompts.longest)
+        undo.callback(engine.close)
+        trainer = ppo_trainer(config, policy, params, prompts, engine, scorer, digits)
+        undo.pop_all()
+    return trainer
 
 
 def create_standard_trainer(

@@ -17,19 +17,30 @@ def test_the_stored_configuration_is_the_one_that_was_written(tmp_path):
     assert stored_config(tmp_path) == config and holds_run(tmp_path)
 
 
-@pytest.mark.parametrize("given", [None, FORMAT + 1, FORMAT - 1, str(FORMAT), True, float(FORMAT)], ids=repr)
+@pytest.mark.parametrize("given", [None, FORMAT + 1, 2, str(FORMAT), True, float(FORMAT)], ids=repr)
 def test_another_format_is_refused_by_every_reader_in_one_line_with_both_versions(tmp_path, capsys, given):
     contents = json.loads(config_to_json(RunConfig())) | {"format": given}
     if given is None:
         del contents["format"]
     (tmp_path / CONFIG_FILE).write_text(json.dumps(contents))
     of_run = "none" if given is None else repr(given)
-    named = f"the run has format {of_run}, and this version of ntl_jax reads format {FORMAT}"
+    named = f"the run has format {of_run}, and this version of ntl_jax reads formats 3 to {FORMAT}"
     assert train.main([f"--workdir={tmp_path}", "--resume"]) == 2
     assert evaluation.main([str(tmp_path)]) == 1
     assert export.main([str(tmp_path), str(tmp_path / "model")]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3 and all(named in line and str(tmp_path) in line for line in lines)
+
+
+def test_settings_that_a_format_added_have_the_values_with_which_older_runs_go_on(tmp_path):
+    contents = json.loads(config_to_json(RunConfig(seed=3))) | {"format": 3}
+    for name in ("timeout_s", "workers"):
+        del contents["reward"][name]
+    (tmp_path / CONFIG_FILE).write_text(json.dumps(contents))
+    assert stored_config(tmp_path) == RunConfig(seed=3)
+    (tmp_path / CONFIG_FILE).write_text(json.dumps(contents | {"format": 4}))
+    with pytest.raises(ValueError, match="timeout_s is missing"):
+        stored_config(tmp_path)
 
 
 def test_a_model_folder_holds_no_run(tmp_path):

@@ -3,6 +3,8 @@
 
 import dataclasses
 import json
+import pathlib
+import shutil
 
 import pytest
 
@@ -10,6 +12,7 @@ from launch import eval as evaluation
 from launch import export
 from ntl_jax.config import config_to_json
 from ntl_jax.metrics import read_lines
+from ntl_jax.train import RewardError, WorkersLostError
 
 
 def evaluated(source, folder, *options):
@@ -57,13 +60,40 @@ def test_mistakes_are_named(finished, tmp_path, capsys):
     (tmp_path / "config.json").write_text(config_to_json(finished.config))
     for options, message in [
         ([str(tmp_path / "nowhere")], "is not a folder"),
-        ([str(finished.folder), "--data=nowhere.jsonl"], "nowhere.jsonl does not exist"),
+        ([str(finished.folder), "--data=nowhere.jsonl"], "nowhere.jsonl' does not exist"),
         ([str(finished.folder), "--samples=-1", "--top-p=2"], "2 problems in the configuration"),
         ([str(finished.folder), "--problems=0"], "--problems=0: must be None or lie in [1, 1,000,000]"),
         ([str(tmp_path)], "has no checkpoint yet"),
     ]:
         assert evaluation.main(options) == 1
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [RewardError("the function hangs"), WorkersLostError("0 of 2 workers are left")])
+def test_an_evaluation_that_rewards_or_workers_end_says_so_in_a_line(error, monkeypatch, capsys):
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr(evaluation, "evaluate", fail)
+    assert evaluation.main(["runs/mine"]) == 1
+    assert capsys.readouterr().err == f"error: {error}\n"
+
+
+def test_a_reward_function_that_gives_no_score_is_refused_and_its_processes_end(finished, tmp_path, capsys):
+    function = tmp_path / "mine.py"
+    function.write_text("def score(**_):\n    raise ValueError('no key')\n")
+    reward = dataclasses.replace(finished.config.reward, function=f"{function}:score")
+    run = tmp_path / "run"
+    shutil.copytree(finished.folder, run)
+    (run / "config.json").write_text(config_to_json(dataclasses.replace(finished.config, reward=reward)))
+    before = children()
+    assert evaluation.main([str(run)]) == 1
+    assert "a trial call with the reference solution" in capsys.readouterr().err and children() == before
+
+
+def children() -> set[str]:
+    tasks = pathlib.Path("/proc/self/task").glob("*/children")
+    return {number for path in tasks for number in path.read_text().split()}
 
 
 @pytest.mark.parametrize(

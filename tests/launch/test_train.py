@@ -22,7 +22,7 @@ def test_a_wrong_command_line_prints_one_message_and_exits_with_2(capsys):
     assert shown.startswith("error: --config=gsm8k_ntI") and shown.count("\n") == 1
 
 
-def test_a_mistake_that_the_run_finds_prints_a_message_and_keeps_the_traceback_in_the_folder(tmp_path, capsys):
+def test_a_mistake_that_the_run_finds_prints_a_message_and_leaves_the_folder_empty(tmp_path, capsys):
     problems, folder = tmp_path / "problems.jsonl", tmp_path / "run"
     problems.write_text('{"question": "2+3?"}\n')
     folder.mkdir()
@@ -30,8 +30,25 @@ def test_a_mistake_that_the_run_finds_prints_a_message_and_keeps_the_traceback_i
     assert train.main([NAME, *options]) == 1
     shown = capsys.readouterr().err
     assert "problems.jsonl:1" in shown and "Traceback" not in shown
-    assert "Traceback" in (folder / "error.txt").read_text()
+    assert not list(folder.iterdir())
     assert train.main([NAME, *options]) == 1 and "problems.jsonl:1" in capsys.readouterr().err
+
+
+def test_an_error_of_a_library_leaves_its_traceback_in_a_folder_that_was_new(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "a run"
+    monkeypatch.setattr(sys.modules["ntl_jax.train.run"], "check_packages", lambda _: int("x"))
+    assert train.main([NAME, f"--workdir={folder}"]) == 1
+    assert "traceback: " in capsys.readouterr().err and "ValueError" in (folder / "error.txt").read_text()
+    assert [path.name for path in folder.iterdir()] == ["error.txt"]
+
+
+def test_the_command_to_go_on_is_quoted(tmp_path, monkeypatch, capsys):
+    def run(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ntl_jax.train.run", run)
+    assert train.main([NAME, f"--workdir={tmp_path}/a run"]) == 130
+    assert f"--workdir='{tmp_path}/a run' --resume" in capsys.readouterr().err
 
 
 def test_help_is_fast_and_loads_no_jax():

@@ -43,5 +43,14 @@ def test_any_text_is_one_line_that_reads_back_and_holds_nothing_that_upsets_a_te
     line.encode()
 
 
+def test_a_file_that_finds_no_space_leaves_the_one_before_it_and_nothing_else(tmp_path):
+    path = tmp_path / "metrics.json"
+    write_whole(path, "{}")
+    (tmp_path / ".metrics.json.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(path, "[]")
+    assert path.read_text() == "{}" and [file.name for file in tmp_path.iterdir()] == ["metrics.json"]
+
+
 def test_spaces_and_letters_of_all_scripts_stay_as_they_are():
     assert as_line({"text": "二\u3000個 \u00a0é🍎\U000e0001"}) == '{"text": "二\u3000個 \u00a0é🍎\\udb40\\udc01"}\n'

@@ -3,6 +3,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import io
 import json
 import shutil
@@ -20,7 +21,7 @@ from ntl_jax.train.factory import build_evaluator
 from ntl_jax.train.journal.journal import Journal
 from ntl_jax.train.stops import NonFiniteError, RewardError, Terminated, Termination
 from tests.samples import answering
-from tests.train.hand_made_stages import CountingStage, FirstStage
+from tests.train.hand_made_stages import CountingStage, FirstStage, state_at
 
 
 @pytest.fixture
@@ -31,27 +32,32 @@ def said() -> io.StringIO:
 
 @pytest.fixture
 def drive(setup, tmp_path, said):
-    """Drives stages in one run folder; the policy of a version answers that many of the eight held-out problems."""
+    """Drives stages in one run folder; the policy of a version answers that many of the eight held-out problems.
+
+    A signal comes while the policy of the version ``terminated`` is evaluated.
+    """
 
     @contextlib.contextmanager
-    def driver(*, resume=False, right: Mapping[int, int] | None = None, terminated=False, data=None, **settings):
+    def driver(*, resume=False, right: Mapping[int, int] | None = None, terminated=None, data=None, **settings):
         config = dataclasses.replace(
             setup.config, trainer=dataclasses.replace(setup.config.trainer, **{"save_every": 100} | settings)
         )
 
         def answer(request, _):
             version = engine.published[-1].iteration
+            if version == terminated:
+                termination.requested = signal.SIGINT
             is_right = request.prompt.index < (right or {}).get(version, version)
             return f"#### {request.prompt.ground_truth}" if is_right else "nothing"
 
-        engine, newest = answering(answer), newest_meta(tmp_path) if resume else None
+        engine, newest, termination = answering(answer), newest_meta(tmp_path) if resume else None, Termination()
         evaluate = build_evaluator(config, setup.policy, setup.prompts, engine, setup.scorer, setup.digits)
         with Journal(config, tmp_path) as journal:
             yield Driver(
                 config,
                 tmp_path,
                 journal,
-                Termination(signal.SIGINT if terminated else None),
+                termination,
                 Console(file=said, width=1000),
                 evaluate=evaluate,
                 data={"data.train": "77aa"} if data is None else data,
@@ -159,7 +165,7 @@ def test_a_resumed_stage_goes_on_from_the_newest_intact_checkpoint_says_so_and_k
     damaged = "is damaged: meta/metadata is cut short: 2 of "
     for step in (2, 3):
         line = next(x for x in said.getvalue().splitlines() if f"/{step} {damaged}" in x)
-        assert f"the one after step 1 of ppo is used; the other is renamed to {step}.damaged" in line
+        assert f"the one after step 1 of ppo is used; the damaged one is renamed to {step}.damaged" in line
         assert (tmp_path / "checkpoints" / "ppo" / f"{step}.damaged").is_dir()
     assert lines_of(tmp_path) == [("ppo", step) for step in (1, 2, 3, 4)]
 
@@ -193,6 +199,24 @@ def test_a_stage_without_an_intact_checkpoint_begins_again_after_the_one_before_
     assert "ppo/2 is damaged" in said.getvalue() and "stage ppo begins again" in said.getvalue()
 
 
+def test_a_checkpoint_that_does_not_fit_or_cannot_be_read_is_not_taken_for_damage(drive, tmp_path, monkeypatch):
+    drive(CountingStage(2), save_every=1, keep_last=100)
+    stage = CountingStage(3)
+    stage.state = state_at(0, 0.0)
+    with pytest.raises(ValueError, match=r"/2 does not fit this run's policy and optimizer"):
+        drive(stage, resume=True)
+
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ntl_jax.train.checkpoints.manifest._sha256", fail)
+        with pytest.raises(ValueError, match=r"cannot be read: .*Input/output error.*: make it readable, or move it"):
+            drive(CountingStage(3), resume=True)
+    assert {path.name for path in (tmp_path / "checkpoints" / "ppo").iterdir()} == {"1", "2"}
+    drive(CountingStage(3), resume=True)
+
+
 def test_a_resumed_cursor_has_as_many_rows_as_there_are_now(drive, tmp_path):
     """Changes of the data are refused before this, unless they are allowed."""
     drive(CountingStage(1))
@@ -211,16 +235,32 @@ def test_a_checkpoint_records_position_fingerprints_and_planned_updates(drive, t
 
 def test_a_terminated_stage_finishes_its_step_saves_it_and_says_so(drive, saved):
     with pytest.raises(Terminated, match="SIGINT: terminated after step 1 of stage ppo, which is saved") as stop:
-        drive(CountingStage(3), terminated=True)
+        drive(CountingStage(3, 1), terminated=1)
     assert stop.value.code == 130
     assert saved() == {1}
     stage = drive(CountingStage(3), resume=True)
     assert stage.position()["count"] == 3
 
 
-def test_termination_in_the_last_step_ends_the_stage_as_usual(drive, saved):
-    drive(CountingStage(1), terminated=True)
+def test_termination_in_the_last_step_of_the_run_ends_it_as_usual(drive, saved):
+    drive(CountingStage(1), terminated=1)
     assert saved() == {1}
+
+
+def test_termination_in_the_last_step_of_a_stage_keeps_the_next_from_beginning(drive, tmp_path):
+    with pytest.raises(Terminated, match="terminated after step 2 of stage warm_start, which is saved"):
+        drive(FirstStage(2), CountingStage(1), terminated=2)
+    assert lines_of(tmp_path) == [("warm_start", 1), ("warm_start", 2)]
+    drive(FirstStage(2), CountingStage(1), resume=True)
+    assert lines_of(tmp_path) == [("warm_start", 1), ("warm_start", 2), ("ppo", 1)]
+
+
+def test_termination_in_the_evaluation_before_the_first_step_ends_the_run_before_it(drive, accuracies):
+    with pytest.raises(Terminated, match="terminated before step 1 of stage ppo"):
+        drive(CountingStage(2, 1), terminated=0)
+    assert list(accuracies()) == [0]
+    drive(CountingStage(2, 1), resume=True)
+    assert list(accuracies()) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(("step", "arrived"), [(1, 1), (2, 2), (3, 2)])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ntl_jax.records import Version, Weights
-from ntl_jax.train.evaluation import Evaluation, Evaluator, evaluation_metrics, examples
+from ntl_jax.train.evaluation import Evaluation, Evaluator, evaluation_metrics, examples, unrewarded
 from ntl_jax.train.factory import build_evaluator
 from tests.engines import FakeEngine
 from tests.samples import answering, lose, respond
@@ -102,5 +102,9 @@ def test_a_problem_whose_reward_fails_has_no_score_in_the_examples(setup):
     greedy, _ = evaluator(setup, engine)(Weights(Version(0), setup.initial))
     failed = greedy.outcomes[0].failed("no reward")
     evaluation = Evaluation(greedy._replace(outcomes=[failed, *greedy.outcomes[1:]]), None)
-    assert next(examples(evaluation))["score"] is None
+    row = next(examples(evaluation))
+    assert row["score"] is None and row["error"] == "no reward"
+    count = len(greedy.outcomes)
+    assert unrewarded(evaluation) == f"1 of {count} responses of the evaluation have no reward; the first: no reward"
+    assert unrewarded(Evaluation(greedy, None)) is None
     assert evaluation_metrics(evaluation)["val/score/mean"] == pytest.approx(greedy.scores[1:].mean())

@@ -100,6 +100,7 @@ def trained(small, samples):
         builder=builder,
         layout=layout,
         engine=small.engine,
+        scorer=small.scorer,
     )
     return trainer, source, trainer.step()[0]
 

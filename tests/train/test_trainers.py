@@ -13,8 +13,10 @@ from transformers import PreTrainedTokenizerFast
 from ntl_jax.config import NTLSection
 from ntl_jax.experience.builder import ExperienceBuilder
 from ntl_jax.experience.collector import Samples
+from ntl_jax.experience.scorer import Scorer
 from ntl_jax.metrics import Clock
 from ntl_jax.records import Batch, Experience, Rows, Targets, TokenWeights
+from ntl_jax.rollout.jax.engine import JaxEngine
 from ntl_jax.rows.layout import Layout
 from ntl_jax.rows.padding import RowShape
 from ntl_jax.train import (
@@ -170,3 +172,11 @@ def test_tokens_of_several_digits_train_in_the_same_way(smallest):
     )
     chex.assert_tree_all_finite(gradient)
     assert 0 < metrics.to_dict()["actor/ntl_loss"] <= 9
+
+
+def test_a_trainer_that_is_closed_ends_its_engine_and_its_rewards(smallest, monkeypatch):
+    closed: list[str] = []
+    for owner in (JaxEngine, Scorer):
+        monkeypatch.setattr(owner, "close", lambda self: closed.append(type(self).__name__))
+    create_ppo_trainer(smallest).close()
+    assert closed == ["JaxEngine", "Scorer"]

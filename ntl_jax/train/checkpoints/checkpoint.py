@@ -28,7 +28,11 @@ SEALED = "sealed"
 
 
 class UnusableError(ValueError):
-    """A checkpoint that is damaged, or does not fit; the message goes on after its path."""
+    """A checkpoint that is damaged, cannot be read, or does not fit; the message goes on after its path."""
+
+
+class DamagedError(UnusableError):
+    """A checkpoint whose contents are not what was written."""
 
 
 class MisfitError(UnusableError):
@@ -70,14 +74,18 @@ class Checkpoint:
         """Compares all files with the manifest, if there is one; of those of the state perhaps only the lengths.
 
         Raises:
-            UnusableError: saying which file is damaged and how.
+            DamagedError: saying which file is damaged and how.
+            UnusableError: if a file cannot be read, which may pass.
         """
         if self.is_sealed:
-            damage = damage_of(self.folder, without=STATE if without_state else None)
+            try:
+                damage = damage_of(self.folder, without=STATE if without_state else None)
+            except OSError as error:
+                raise _unreadable(Path(error.filename or self.folder).name, error) from error
         else:
             damage = f"{MANIFEST} is missing" if SEALED in self._json(META) else None
         if damage:
-            raise UnusableError(f"is damaged: {damage}")
+            raise DamagedError(f"is damaged: {damage}")
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -126,7 +134,7 @@ class Checkpoint:
             stored = self._stored_tree()["models"]["policy"]
             name = "params" if stored["average"] is None else "average"
         except (KeyError, TypeError) as error:
-            raise UnusableError(f"is damaged: its state holds no policy ({error})") from error
+            raise DamagedError(f"is damaged: its state holds no policy ({error})") from error
 
         def read(params: Params) -> Params:
             item = {"models": {"policy": {name: params}}}
@@ -151,18 +159,23 @@ class Checkpoint:
 
         try:
             return restore_as(jax.tree.map(ocp.utils.to_shape_dtype_struct, like), stored, read_fitting)
-        except (ValueError, KeyError, TypeError, OSError) as error:
+        except OSError as error:
+            raise _unreadable(STATE, error) from error
+        except (ValueError, KeyError, TypeError) as error:
             if isinstance(error, MisfitError):
                 raise
             if not self.is_sealed:
-                raise UnusableError(f"is damaged, or {MISFIT}") from error
+                raise DamagedError(f"is damaged, or {MISFIT}") from error
             raise MisfitError(MISFIT) from error
 
     def _arrived(self) -> FlatTrajectories:
         if not (self.folder / ARRIVED).exists():
             return {}
-        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
-            arrays = checkpointer.restore(self.folder / ARRIVED, args=ocp.args.StandardRestore())
+        try:
+            with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+                arrays = checkpointer.restore(self.folder / ARRIVED, args=ocp.args.StandardRestore())
+        except (ValueError, KeyError, AttributeError, OSError) as error:
+            raise _unreadable(ARRIVED, error) from error
         return {name: np.asarray(array)[:-1] for name, array in arrays.items()}
 
     def _stored_tree(self) -> dict[str, Any]:
@@ -171,15 +184,15 @@ class Checkpoint:
             with ocp.PyTreeCheckpointer() as checkpointer:
                 return checkpointer.metadata(self.folder / STATE).item_metadata.tree
         except (ValueError, KeyError, AttributeError, OSError) as error:
-            raise UnusableError(f"is damaged: {STATE} cannot be read ({_first_line(error)})") from error
+            raise _unreadable(STATE, error) from error
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
             found = json.loads((self.folder / name).read_bytes())
         except (ValueError, OSError) as error:
-            raise UnusableError(f"is damaged: {name} cannot be read ({_first_line(error)})") from error
+            raise _unreadable(name, error) from error
         if not isinstance(found, dict) or (name == META and not found):
-            raise UnusableError(f"is damaged: {name} holds {found!r:.40}")
+            raise DamagedError(f"is damaged: {name} holds {found!r:.40}")
         return found
 
 
@@ -224,12 +237,19 @@ def commit(part: Path, folder: Path) -> None:
 def _check_finite(params: PyTree) -> None:
     finite = jax.tree.leaves_with_path(_finite(params))
     if names := [jax.tree_util.keystr(path) for path, is_finite in finite if not is_finite]:
-        raise UnusableError(f"is damaged: {len(names)} of its weights are not finite, the first of them {names[0]}")
+        raise DamagedError(f"is damaged: {len(names)} of its weights are not finite, the first of them {names[0]}")
 
 
 @jax.jit
 def _finite(params: PyTree) -> PyTree:
     return jax.tree.map(lambda x: jnp.isfinite(x).all(), params)
+
+
+def _unreadable(name: str, error: BaseException) -> UnusableError:
+    """Damage, or where the system does not let a file be read, what may pass."""
+    if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+        return UnusableError(f"cannot be read: {name} ({_first_line(error)})")
+    return DamagedError(f"is damaged: {name} cannot be read ({_first_line(error)})")
 
 
 def _first_line(error: BaseException) -> str:

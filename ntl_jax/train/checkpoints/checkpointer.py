@@ -13,6 +13,7 @@ from ntl_jax.records import Params
 from ntl_jax.rollout.flat_trajectories import FlatTrajectories
 from ntl_jax.train.checkpoints.checkpoint import (
     Checkpoint,
+    DamagedError,
     MisfitError,
     Restored,
     UnusableError,
@@ -104,10 +105,11 @@ class Checkpointer:
 
         Args:
             like: shapes and placement of the state. Layers may be stacked in one of them.
-            say: is told of newer ones that are damaged or do not fit, which are renamed, and of those without manifest.
+            say: is told of newer ones that are damaged, which are renamed, and of those without manifest.
 
         Raises:
-            UnusableError: if none is intact.
+            DamagedError: if none is intact.
+            UnusableError: if the newest that is not damaged does not fit, or cannot be read; nothing is renamed then.
         """
         self.wait()
         checkpoints = _written(self._run, self._stage)
@@ -169,10 +171,12 @@ def restore_policy(run: Path, like: Params, which: Which = "newest", say: Say = 
 
 
 def newest_meta(run: Path) -> tuple[str, dict[str, Any]] | None:
-    """Stage and meta of a run's newest checkpoint of which all but the arrays is checked; None if there is none at all.
+    """Stage and meta of the newest checkpoint that passes all checks except those of the arrays' contents.
+
+    None if the run has no checkpoint at all.
 
     Raises:
-        UnusableError: if there are checkpoints, and none of them is intact.
+        UnusableError: if there are checkpoints, and none of them can be used.
     """
 
     def read(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -188,28 +192,35 @@ def newest_meta(run: Path) -> tuple[str, dict[str, Any]] | None:
 def _first_usable(
     checkpoints: Iterable[Checkpoint], read: Callable[[Checkpoint], Result], say: Say, *, aside: bool = False
 ) -> tuple[Checkpoint, Result]:
-    """The first checkpoint that can be read, and what is read of it; with ``aside``, those before it are renamed."""
+    """The first checkpoint that can be read, and what is read of it.
+
+    With ``aside`` those before it are renamed, which must be damaged: the others would be in the way of new ones.
+    """
     unusable: list[tuple[Checkpoint, UnusableError]] = []
     for checkpoint in checkpoints:
         try:
             result = read(checkpoint)
         except UnusableError as error:
             unusable.append((checkpoint, error))
+            if aside and not isinstance(error, DamagedError):
+                break
             continue
         for other, error in unusable:
-            renamed = f"; the other is renamed to {_set_aside(other).name}" if aside else ""
+            renamed = f"; the damaged one is renamed to {_set_aside(other).name}" if aside else ""
             say(f"{other.folder} {error}: the one after step {checkpoint.step} of {checkpoint.stage} is used{renamed}")
         if not checkpoint.is_sealed:
             say(f"{checkpoint.folder} has no manifest, since an older version wrote it: its files are not verified")
         return checkpoint, result
-    if all(isinstance(error, MisfitError) for _, error in unusable):
-        newest, error = unusable[0]
-        raise MisfitError(
-            f"{newest.folder} {error}: resume with the model, tokenizer and optimizer that the run began with, "
-            "or start a new run"
-        ) from error
+    for other, error in unusable:
+        if isinstance(error, MisfitError):
+            raise MisfitError(
+                f"{other.folder} {error}: resume with the model, tokenizer and optimizer that the run began with, "
+                "or start a new run"
+            ) from error
+        if not isinstance(error, DamagedError):
+            raise UnusableError(f"{other.folder} {error}: make it readable, or move it away") from error
     reasons = "; ".join(f"{other.folder} {error}" for other, error in unusable)
-    raise UnusableError(f"no checkpoint is intact: {reasons}: restore the files from a copy, or start a new run")
+    raise DamagedError(f"no checkpoint is intact: {reasons}: restore the files from a copy, or start a new run")
 
 
 def _set_aside(checkpoint: Checkpoint) -> Path:

@@ -18,6 +18,7 @@ from ntl_jax.config import AlgorithmSection, RunConfig
 from ntl_jax.experience.builder import ExperienceBuilder
 from ntl_jax.experience.collector import STREAM
 from ntl_jax.experience.scored import Scored
+from ntl_jax.experience.scorer import Scorer
 from ntl_jax.losses import AdaptiveKLController, FixedKLController
 from ntl_jax.metrics import Clock, MetricSums
 from ntl_jax.models import batch_sharding, num_row_shards, shardings
@@ -51,6 +52,7 @@ class PPOTrainer(Stage):
         builder: builds experience from the samples.
         layout: layout of the rows that the builder builds.
         engine: the rollout engine; no update runs while weights are lent to it.
+        scorer: scores the samples.
     """
 
     name, section = "ppo", "algorithm"
@@ -67,8 +69,9 @@ class PPOTrainer(Stage):
         builder: ExperienceBuilder,
         layout: Layout,
         engine: RolloutEngine,
+        scorer: Scorer,
     ):
-        self.config, self.policy, self.engine = config, policy, engine
+        self.config, self.policy, self.engine, self._scorer = config, policy, engine, scorer
         self.iteration = 0
         self.total, self.eval_every = config.trainer.steps, config.trainer.eval_every
         self._source, self._build, self._layout, self._terms = source, builder, layout, terms
@@ -98,6 +101,11 @@ class PPOTrainer(Stage):
         rest = learners, self.config.trainer.max_tokens_per_micro_batch, shardings(self.state, mesh)
         self._step = make_step(self._terms.of_update(), *rest)
         self._warmup_step = make_step(self._terms.of_warmup(), *rest) if algorithm.warmup_iterations else self._step
+
+    def close(self) -> None:
+        """Ends the rollout engine and the reward function's processes; a run ends its own."""
+        self.engine.close()
+        self._scorer.close()
 
     def step(self) -> tuple[dict[str, float], Scored]:
         """One iteration; returns its metrics and its scored samples."""

@@ -82,7 +82,9 @@ CASES = [
     BadInput("a run in use, resumed", RESUMES, ("in use by process 77 on another", "--workdir=DIR"), prepare=in_use),
     BadInput("a folder in use", (), ("{folder}/run is in use by process 77", "--workdir=DIR"), prepare=new_in_use),
     BadInput("a finished run as a new one", (), ("already holds a run", "--resume"), prepare=finished),
-    BadInput("a file as run folder", ("--workdir={folder}/file",), ("{folder}/file", "--workdir=DIR"), {"file": "1"}),
+    BadInput(
+        "a file as run folder", ("--workdir={folder}/file",), ("{folder}/file is a file", "name a new"), {"file": "1"}
+    ),
     BadInput("below a file", ("--workdir={folder}/file/a",), ("{folder}/file/a", "--workdir=DIR"), {"file": "1"}),
     BadInput("a folder that cannot be made", ("--workdir=/proc/run",), ("/proc/run", "--workdir=DIR")),
     BadInput("nothing to resume", RESUMES, ("{folder}/run holds no run", "launch/train.py")),

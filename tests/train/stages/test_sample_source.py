@@ -11,18 +11,11 @@ import pytest
 from ntl_jax.config import AlgorithmSection, NTLSection, RolloutSection, RunConfig
 from ntl_jax.experience.collector import Collector, Samples
 from ntl_jax.metrics import Clock
-from ntl_jax.records import Params, Prompt, Sampling, Trajectory, Version, Weights
+from ntl_jax.records import Sampling, Version, Weights
 from ntl_jax.rollout.engine import WorkersLostError
 from ntl_jax.train.stages.sample_source import FixedLag, Lockstep, SampleSource
 from tests.engines import FakeEngine
-from tests.samples import ask, make_scorer, respond
-
-
-def as_sampled(
-    policy: Params, prompts: list[Prompt], trajectories: list[Trajectory], temperature: float
-) -> list[Trajectory]:
-    """For a digit source: the engine captured everything."""
-    return trajectories
+from tests.samples import AsSampled, ask, make_scorer, respond
 
 
 @pytest.fixture
@@ -39,7 +32,7 @@ def make():
             **settings,
         )
         prompts, sampling = [ask(i) for i in range(5)], Sampling(num_samples=2, max_tokens=12)
-        collector = Collector(config, prompts, engine, as_sampled, make_scorer(), sampling)  # pyright: ignore
+        collector = Collector(config, prompts, engine, AsSampled(), make_scorer(), sampling)  # pyright: ignore
         if lag is None:
             return Lockstep(engine, collector), engine
         return FixedLag(engine, collector, max_staleness=lag, num_iterations=num_iterations), engine

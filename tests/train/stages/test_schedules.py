@@ -4,6 +4,7 @@ samples what is never lost, doubled or sampled by another version than the lag a
 """
 
 import json
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from ntl_jax.config import NTLSection, RolloutSection, RunConfig
 from ntl_jax.experience.collector import Collector, Samples
+from ntl_jax.experience.reader import Reading
 from ntl_jax.experience.scored import Scored
 from ntl_jax.metrics import Clock
 from ntl_jax.records import Prompt, Sampling, Version
@@ -19,6 +21,7 @@ from ntl_jax.rollout import RolloutEngine
 from ntl_jax.train.stages.sample_source import FixedLag
 from tests.engines import FakeEngine
 from tests.rollout.pool.requests import respond
+from tests.samples import AsSampled
 from tests.train.stages.simulated_pool import Chance, SimulatedPool
 
 NUM_SCHEDULES = 2000
@@ -26,12 +29,13 @@ SHARDS = 4
 PROMPTS = [Prompt(i, np.array([i], np.int32), "", "") for i in range(11)]
 
 
-def as_sampled(policy: Any, prompts: Any, trajectories: Any, temperature: float) -> Any:
-    return trajectories
+class Unscored:
+    """A scorer that gives every sample the same score."""
 
-
-def unscored(prompts: Any, trajectories: Any, tau: float) -> Scored:
-    return Scored(prompts, trajectories, [], None, [RewardOutcome.of(0.0)] * len(trajectories), tau, {}, [])
+    def begin(self, prompts: Any, trajectories: Any, tau: float) -> Callable[[], Scored]:
+        count = len(trajectories)
+        outcomes, readings = [RewardOutcome.of(0.0)] * count, [Reading("", None, False, None)] * count
+        return lambda: Scored(prompts, trajectories, readings, None, outcomes, tau, {}, [])
 
 
 class Shape(NamedTuple):
@@ -47,7 +51,7 @@ def source_of(shape: Shape, engine: RolloutEngine) -> FixedLag:
     rollout = RolloutSection(prompts_per_step=shape.num_prompts, num_samples=shape.num_samples, max_tokens=6)
     config = RunConfig(ntl=NTLSection(enabled=False), rollout=rollout)
     sampling = Sampling(shape.num_samples, max_tokens=6)
-    collector = Collector(config, PROMPTS, engine, as_sampled, unscored, sampling)  # pyright: ignore
+    collector = Collector(config, PROMPTS, engine, AsSampled(), Unscored(), sampling)  # pyright: ignore
     return FixedLag(engine, collector, max_staleness=shape.lag, num_iterations=shape.num_iterations)
 
 

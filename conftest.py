@@ -5,6 +5,7 @@ import importlib.metadata
 import importlib.util
 import os
 import pathlib
+import signal
 
 # A test of the arithmetic must not depend on the accelerator at hand; JAX_PLATFORMS=cuda,cpu runs the suite on a GPU.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -18,6 +19,9 @@ if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1":
     if importlib.metadata.version("jaxlib").startswith("0.10."):
         flags.append("--xla_cpu_use_fusion_emitters=false")
     os.environ["XLA_FLAGS"] = " ".join(flags)
+# What a shell runs in the background ignores SIGINT, and so would processes that tests start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # No test reaches for the hub; a name that is not cached is answered at once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 

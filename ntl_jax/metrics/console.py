@@ -71,7 +71,7 @@ class ProgressView:
         ...     view.update(2, {"reward": 0.5, "tokens/s": 12000.0})
         >>> print(log.file.getvalue())
         ppo   0/2   compiling
-        ppo   1/2   0:00 gone   reward 0.25   tokens/s 12,346
+        ppo   1/2   0:00 elapsed   reward 0.25   tokens/s 12,346
         ppo   2/2   ...   reward 0.5   tokens/s 12,000
     """
 
@@ -111,7 +111,7 @@ class ProgressView:
         text = "   ".join(f"{name} {_short(value)}" for name, value in metrics.items())
         now = self._clock()
         self._first = self._first or (step, now)
-        times = ", ".join([f"{_minutes(now - self._began)} gone", *self._time_left(step, now)])
+        times = ", ".join([f"{_minutes(now - self._began)} elapsed", *self._time_left(step, now)])
         self._bars.update(self._task, completed=step, times=times, metrics=text)
         ends = step in (self._start + 1, self._total)
         if not self._console.is_terminal and (ends or now - self._last_line >= SECONDS_BETWEEN_LINES):

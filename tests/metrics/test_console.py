@@ -69,7 +69,7 @@ def test_the_time_left_is_not_guessed_from_the_first_step_which_compiles(log):
     with ProgressView("ppo", total=62, console=log, clock=at_seconds(0, 100, 106)) as view:
         for step in (1, 3):
             view.update(step, {})
-    assert [line.split("   ")[2] for line in lines_of(log)] == ["compiling", "1:40 gone", "1:46 gone, 2:57 left"]
+    assert [line.split("   ")[2] for line in lines_of(log)] == ["compiling", "1:40 elapsed", "1:46 elapsed, 2:57 left"]
 
 
 def test_a_stage_that_is_done_prints_nothing(log):

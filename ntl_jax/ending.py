@@ -38,8 +38,9 @@ def end_at_signals() -> None:
             os._exit(128 + number)
 
     def watch() -> None:
-        for count, number in enumerate(iter(lambda: os.read(told, 1)[0], None)):
-            if number in SIGNALS and (count or signal.getsignal(number) is end):
+        numbers = iter(lambda: os.read(told, 1)[0], None)
+        for count, number in enumerate(number for number in numbers if number in SIGNALS):
+            if count or signal.getsignal(number) is end:
                 end(number)
 
     for number in SIGNALS:

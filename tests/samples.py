@@ -16,7 +16,7 @@ from ntl_jax.experience.scored import Scored
 from ntl_jax.experience.scorer import Scorer
 from ntl_jax.numerals import NumberTable, sampled_numbers
 from ntl_jax.records import Prompt, Request, Trajectory, Version, VersionSpan
-from ntl_jax.reward_calls import RewardOutcome
+from ntl_jax.rewards import RewardOutcome
 from ntl_jax.tasks import Gsm8k, Task
 from tests.engines import FakeEngine
 

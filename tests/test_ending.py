@@ -62,6 +62,21 @@ def test_a_signal_ends_the_process_while_its_main_thread_is_stuck_in_native_code
     assert (ended.returncode, ended.stderr) == (143, "\nended by SIGTERM\n")
 
 
+def test_a_signal_of_another_kind_is_not_counted_as_a_first_one():
+    script = """
+import os, signal, time
+from ntl_jax.ending import end_at_signals
+end_at_signals()
+signal.signal(signal.SIGUSR1, lambda *_: None)
+signal.signal(signal.SIGTERM, lambda *_: print("noticed"))
+for number in (signal.SIGUSR1, signal.SIGTERM):
+    os.kill(os.getpid(), number)
+    time.sleep(0.2)
+"""
+    ended = run(script)
+    assert (ended.returncode, ended.stdout) == (0, "noticed\n")
+
+
 def no_space(cause: BaseException | None) -> OSError:
     error = OSError("the checkpoint is not written")
     error.__cause__ = cause

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from ntl_jax.experience.reader import Reading
 from ntl_jax.records import NTLInfo, Prompt, Trajectory
-from ntl_jax.reward_calls import RewardOutcome
+from ntl_jax.rewards import RewardOutcome
 
 Sample = TypeVar("Sample")
 

@@ -13,7 +13,7 @@ from ntl_jax.experience.reader import Reader, Reading
 from ntl_jax.experience.scored import Scored
 from ntl_jax.numerals import DigitLabels
 from ntl_jax.records import NTLInfo, NumberReadings, Prompt, Trajectory, Version, VersionSpan
-from ntl_jax.reward_calls import CALL, EXTRAS, JUDGED, RewardFunction, RewardOutcome, is_built_in
+from ntl_jax.rewards import CALL, EXTRAS, JUDGED, RewardFunction, RewardOutcome, is_built_in
 from ntl_jax.tasks import Task
 
 LOGGER = logging.getLogger("ntl")

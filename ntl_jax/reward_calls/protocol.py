@@ -153,7 +153,7 @@ def check_call(spec: str, function: Callable[..., object], offered: Sequence[str
     """
     try:
         signature = inspect.signature(function)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"reward.function={spec!r}: {error}; it must be like {SIGNATURE}") from None
     parameters = signature.parameters.values()
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)

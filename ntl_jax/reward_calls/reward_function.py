@@ -2,7 +2,7 @@
 """Calling a reward function without trusting it.
 
 A function that raises, hangs, ends its process or returns no usable number costs its sample, which is marked invalid
-with the reason; it never counts as a score of 0. This is the one place where any exception is caught.
+with the reason; it never counts as a score of 0.
 """
 
 import functools

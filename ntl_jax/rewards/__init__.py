@@ -1,16 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rewards: text and digit probabilities in, numbers out; and the protocol by which they are called."""
 
-from ntl_jax.reward_calls import (
-    CALL,
-    EXTRAS,
-    JUDGED,
-    RewardError,
-    RewardFunction,
-    RewardOutcome,
-    is_built_in,
-    load_reward,
-)
+from ntl_jax.reward_calls.outcome import RewardOutcome
+from ntl_jax.reward_calls.protocol import CALL, EXTRAS, JUDGED, is_built_in, load_reward
+from ntl_jax.reward_calls.reward_function import RewardFunction
+from ntl_jax.reward_calls.workers import RewardError
 from ntl_jax.rewards.answers import extract_answer, is_correct
 from ntl_jax.rewards.bonuses import (
     compute_confidence_reward,

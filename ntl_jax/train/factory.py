@@ -21,7 +21,7 @@ from ntl_jax.experience.scorer import Scorer
 from ntl_jax.host_memory import machine_bytes
 from ntl_jax.models import Critic, num_row_shards, shardings
 from ntl_jax.records import Params, Sampling
-from ntl_jax.reward_calls import is_built_in
+from ntl_jax.rewards import is_built_in
 from ntl_jax.rollout import RolloutEngine
 from ntl_jax.rollout.engine import check_positions
 from ntl_jax.rows.layout import Layout, choose_kind, samples_together

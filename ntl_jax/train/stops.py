@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from ntl_jax.ending import SIGNALS, leave_terminal, tell
 from ntl_jax.experience.scored import Scored
-from ntl_jax.reward_calls import RewardError
+from ntl_jax.rewards import RewardError
 
 
 class NonFiniteError(RuntimeError):

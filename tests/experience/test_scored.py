@@ -9,7 +9,7 @@ import pytest
 
 from ntl_jax.experience.scored import Scored, join_scored
 from ntl_jax.records import NTLInfo
-from ntl_jax.reward_calls import RewardOutcome
+from ntl_jax.rewards import RewardOutcome
 from tests.samples import ask, make_scorer, respond
 
 PROMPTS = [ask(0), ask(1, "12"), ask(2, "7")]

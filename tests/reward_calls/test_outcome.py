@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from ntl_jax.reward_calls import RewardOutcome
+from ntl_jax.rewards import RewardOutcome
 
 
 @pytest.mark.parametrize("score", [1e6, -1e6, 0, np.float16(0.5)])

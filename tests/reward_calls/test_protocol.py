@@ -5,8 +5,7 @@ import pathlib
 
 import pytest
 
-from ntl_jax.reward_calls import EXTRAS, load_reward
-from ntl_jax.rewards import exact_match
+from ntl_jax.rewards import EXTRAS, exact_match, load_reward
 
 FILE = """
 import dataclasses

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from ntl_jax.reward_calls import RewardError, RewardFunction, RewardOutcome
+from ntl_jax.rewards import RewardError, RewardFunction, RewardOutcome
 
 FILE = '''
 import asyncio, decimal, fractions, math, os, re, subprocess, sys, time
@@ -233,7 +233,7 @@ def test_a_function_that_is_an_object_is_called_in_a_thread_and_left_behind_wher
 
 def test_no_process_is_left_where_the_trainer_is_killed(path):
     script = (
-        "import os, signal; from ntl_jax.reward_calls import RewardFunction\n"
+        "import os, signal; from ntl_jax.rewards import RewardFunction\n"
         f"reward = RewardFunction({path + ':score'!r})\n"
         "empty = {'data_source': '', 'ground_truth': '1', 'extra_info': {}}\n"
         "(outcome,) = reward([empty | {'solution_str': 'sleep 0'}]); print(int(outcome.score), flush=True)\n"

@@ -8,7 +8,7 @@ import pytest
 
 from ntl_jax.experience.digits.ntl_info import blank_labels, build_ntl_info
 from ntl_jax.numerals import find_answer, label_response
-from ntl_jax.reward_calls import RewardFunction
+from ntl_jax.rewards import RewardFunction
 from tests.rewards.conftest import TEXT
 
 

@@ -10,8 +10,8 @@ import pytest
 from ntl_jax.experience.digits.ntl_info import blank_labels, build_ntl_info
 from ntl_jax.numerals import find_answer
 from ntl_jax.records import NTLInfo
-from ntl_jax.reward_calls import RewardFunction
 from ntl_jax.rewards import (
+    RewardFunction,
     compute_full_ntl_reward,
     compute_ntl_bonus_all,
     compute_score,

@@ -8,7 +8,7 @@ import pytest
 
 from ntl_jax.data import Problem
 from ntl_jax.numerals import DEFAULT_MARKERS
-from ntl_jax.reward_calls import load_reward
+from ntl_jax.rewards import load_reward
 from ntl_jax.tasks import Arithmetic, Gsm8k, Task, TwoSources
 
 PACKAGE = pathlib.Path(__file__).parents[2] / "ntl_jax"

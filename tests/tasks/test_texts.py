@@ -9,8 +9,7 @@ import pytest
 from ntl_jax.experience.digits.ntl_info import build_ntl_info
 from ntl_jax.numerals import DigitLabels, find_answer, label_response
 from ntl_jax.numerals.labels import Mode
-from ntl_jax.reward_calls import RewardFunction, is_built_in
-from ntl_jax.rewards import exact_match, is_correct
+from ntl_jax.rewards import RewardFunction, exact_match, is_built_in, is_correct
 from ntl_jax.tasks import Gsm8k
 
 TASK = Gsm8k(None, None, numeric=False)

@@ -4,7 +4,7 @@
 import pytest
 
 from ntl_jax.experience.scored import Scored
-from ntl_jax.reward_calls import RewardOutcome
+from ntl_jax.rewards import RewardOutcome
 from tests.samples import respond
 
 TEXTS = ("It is {}.\n#### {}", "#### 7", "I do not know", "#### {}")

@@ -22,7 +22,7 @@ from ntl_jax.config import RunConfig, flatten
 from ntl_jax.models.parameters import parameter_at
 from ntl_jax.models.stacking import unstacked
 from ntl_jax.records import Params, Prompt
-from ntl_jax.reward_calls import RewardFunction
+from ntl_jax.rewards import RewardFunction
 from ntl_jax.train.policy import Policy
 from ntl_jax.train.prompts import Prompts
 from ntl_jax.update.optimizer import optimizers, planned_updates

@@ -8,7 +8,7 @@ import pytest
 
 from ntl_jax.metrics.names import meaning
 from ntl_jax.records import Experience, Targets, Values
-from ntl_jax.reward_calls import RewardOutcome
+from ntl_jax.rewards import RewardOutcome
 from ntl_jax.train.journal.iteration_metrics import iteration_metrics, ntl_metrics, sample_record, shown_rows
 from tests.samples import LIKELY
 

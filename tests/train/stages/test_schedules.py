@@ -16,7 +16,7 @@ from ntl_jax.experience.reader import Reading
 from ntl_jax.experience.scored import Scored
 from ntl_jax.metrics import Clock
 from ntl_jax.records import Prompt, Sampling, Version
-from ntl_jax.reward_calls import RewardOutcome
+from ntl_jax.rewards import RewardOutcome
 from ntl_jax.rollout import RolloutEngine
 from ntl_jax.train.stages.sample_source import FixedLag
 from tests.engines import FakeEngine

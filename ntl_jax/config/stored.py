@@ -5,17 +5,17 @@ import dataclasses
 import json
 import pathlib
 
-from ntl_jax.config.sections import RunConfig
+from ntl_jax.config.sections.run import RunConfig
 from ntl_jax.config.serialization import from_dict
 
 CONFIG_FILE = "config.json"
 """File in a run folder with the resolved configuration and the folder's format."""
-OLDEST, FORMAT = 3, 4
+OLDEST, FORMAT = 3, 5
 """Format versions of run folders: the oldest that is read, and the one that is written. They cover ``config.json``
 and everything else that a resumed run, an evaluation or an export reads. Raise `FORMAT` whenever a setting is added,
 removed, renamed or changes its meaning, or when a checkpoint's layout changes, and have `stored_config` convert older
 folders: the tests hold one of format 3. A checkpoint's meta says whether it has a manifest."""
-_ADDED: dict[int, dict[str, dict[str, object]]] = {4: {"reward": {"timeout_s": 60.0, "workers": 4}}}
+_ADDED: dict[int, dict[str, dict[str, object]]] = {4: {"reward": {"timeout_s": 60.0, "workers": 4}}, 5: {}}
 """By format: the settings that it added, by section, with the values with which older runs go on."""
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What benchmarks of sampling compare: the JAX engine and vLLM, on the same weights and prompts, in alternating turns."""
+"""What benchmarks of sampling compare: the JAX engine and vLLM, on the same weights and prompts, taking turns."""
 
 import contextlib
 import dataclasses

@@ -19,7 +19,7 @@ class Problem:
 
     Args:
         index: identifies the problem in its data set: the row of its file, or its place in the generator's sequence.
-        question: the text that is asked, or the turns of a chat before the response; one turn of a user alone is a text.
+        question: the text that is asked, or the turns of a chat before the response.
         solution: the full reference text, with its answer marked as the task's texts mark it.
         ground_truth: the answer alone, as written (``1,200`` keeps its comma).
         source: where it comes from; rewards receive it as ``data_source``.

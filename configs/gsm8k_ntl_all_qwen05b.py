@@ -34,7 +34,7 @@ def get_config() -> RunConfig:
     return RunConfig(
         name="gsm8k_ntl_all_qwen05b",
         model=ModelSection(path="Qwen/Qwen2.5-0.5B-Instruct", compute_dtype="bfloat16", remat="layer"),
-        data=DataSection(train="gsm8k/train.jsonl", eval="gsm8k/test.jsonl", template=TEMPLATE),
+        data=DataSection(train=("gsm8k/train.jsonl",), eval=("gsm8k/test.jsonl",), template=TEMPLATE),
         warm_start=WarmStartSection(steps=0),
         rollout=RolloutSection(
             engine="vllm",

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from ntl_jax.command_line import Once, PathOnce, announce, check_unused, parse_once
 from ntl_jax.config import (
+    FieldsSection,
     ModelSection,
     RolloutSection,
     RunConfig,
@@ -41,7 +42,9 @@ if TYPE_CHECKING:
 
 MODEL_DEFAULTS = RunConfig(rollout=RolloutSection(max_tokens=512))
 """Defaults for a Hugging Face model: long responses, which GSM8K's solutions need."""
+ROLES = tuple(field.name for field in dataclasses.fields(FieldsSection))
 OPTIONS = {
+    **{f"fields.{role}": f"data.fields.{role}" for role in ROLES},
     "data": "data.eval", "problems": "trainer.eval_problems", "samples": "trainer.eval_samples",
     "temperature": "trainer.eval_temperature", "top_p": "trainer.eval_top_p", "max_tokens": "rollout.max_tokens",
     "template": "data.template", "engine": "rollout.engine", "mesh": "model.mesh",
@@ -160,7 +163,9 @@ def _parser() -> argparse.ArgumentParser:
     add = functools.partial(parser.add_argument, action=Once)
     add("source", metavar=SOURCE, help="run folder, model folder or name on the hub")
     add("--checkpoint", choices=("newest", "best"), help="of a run's last stage, newest by default; best: held-out")
-    add("--data", metavar="FILE", help="whole GSM8K jsonl file instead of the run's held-out problems")
+    add("--data", nargs="+", metavar="SOURCE", help="whole files or data sets instead of the run's held-out problems")
+    for role in ROLES:
+        add(f"--fields.{role}", metavar="NAME", help=f"field of a row that is its {role}; by itself in known files")
     add("--problems", type=int, metavar="N", help="only the first N problems")
     add("--samples", type=int, metavar="K", help="samples per problem, besides the greedy one: mean@K, maj@K, pass@k")
     add("--temperature", type=float, metavar="X", help="of the samples")
@@ -193,8 +198,9 @@ def _settings(args: argparse.Namespace, base: RunConfig) -> RunConfig:
         base,
         model=_changed(base.model, mesh=args.mesh and tuple(args.mesh)),
         data=_changed(
-            dataclasses.replace(base.data, train=None),
-            eval=args.data,
+            dataclasses.replace(base.data, train=(), weights=()),
+            eval=args.data and tuple(args.data),
+            fields=_changed(base.data.fields, **{role: vars(args)[f"fields.{role}"] for role in ROLES}),
             template=args.template,
             num_train=base.rollout.prompts_per_step,
         ),

@@ -15,7 +15,7 @@ from ntl_jax.config.sections.algorithm import (
     OptimizerSection,
     SapoSection,
 )
-from ntl_jax.config.sections.data import HUB_NAME, LFS_POINTER, DataSection
+from ntl_jax.config.sections.data import HUB_NAME, LFS_POINTER, MOST_PROBLEMS, DataSection, FieldsSection
 from ntl_jax.config.sections.engines import PoolSection, VllmSection
 from ntl_jax.config.sections.ntl import NTLSection, RewardSection
 from ntl_jax.config.sections.run import (
@@ -37,11 +37,13 @@ __all__ = [
     "FORMAT",
     "HUB_NAME",
     "LFS_POINTER",
+    "MOST_PROBLEMS",
     "AlgorithmSection",
     "CispoSection",
     "ClippedSection",
     "CorrectionSection",
     "DataSection",
+    "FieldsSection",
     "GspoSection",
     "KLSection",
     "ModelSection",

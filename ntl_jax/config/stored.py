@@ -5,6 +5,7 @@ import dataclasses
 import json
 import pathlib
 
+from ntl_jax.config.sections.data import FieldsSection
 from ntl_jax.config.sections.run import RunConfig
 from ntl_jax.config.serialization import from_dict
 
@@ -15,7 +16,10 @@ OLDEST, FORMAT = 3, 5
 and everything else that a resumed run, an evaluation or an export reads. Raise `FORMAT` whenever a setting is added,
 removed, renamed or changes its meaning, or when a checkpoint's layout changes, and have `stored_config` convert older
 folders: the tests hold one of format 3. A checkpoint's meta says whether it has a manifest."""
-_ADDED: dict[int, dict[str, dict[str, object]]] = {4: {"reward": {"timeout_s": 60.0, "workers": 4}}, 5: {}}
+_ADDED: dict[int, dict[str, dict[str, object]]] = {
+    4: {"reward": {"timeout_s": 60.0, "workers": 4}},
+    5: {"data": {"weights": (), "fields": dataclasses.asdict(FieldsSection())}},
+}
 """By format: the settings that it added, by section, with the values with which older runs go on."""
 
 
@@ -104,4 +108,7 @@ def _settings(contents: object) -> dict[str, object]:
         for section, added in _ADDED[version].items():
             if isinstance(stored := settings.get(section), dict):
                 settings[section] = added | stored
+    if given < 5 and isinstance(data := settings.get("data"), dict):  # one file, or none
+        files = {name: data[name] for name in ("train", "eval") if name in data}
+        settings["data"] = data | {name: () if file is None else (file,) for name, file in files.items()}
     return settings

@@ -4,17 +4,16 @@
 from ntl_jax.tasks.arithmetic.generator import generate_problems
 from ntl_jax.tasks.arithmetic.task import Arithmetic
 from ntl_jax.tasks.choose import TwoSources, check_apart, choose_task
-from ntl_jax.tasks.gsm8k import Gsm8k, load_gsm8k
+from ntl_jax.tasks.files import Files
 from ntl_jax.tasks.task import Split, Task
 
 __all__ = [
     "Arithmetic",
-    "Gsm8k",
+    "Files",
     "Split",
     "Task",
     "TwoSources",
     "check_apart",
     "choose_task",
     "generate_problems",
-    "load_gsm8k",
 ]

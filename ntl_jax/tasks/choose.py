@@ -1,48 +1,63 @@
 # SPDX-License-Identifier: Apache-2.0
 """Chooses the task of a configuration."""
 
+import contextlib
 import os
 
-from ntl_jax.config import DataSection, from_home, named
+from ntl_jax.config import DataSection
 from ntl_jax.data import Message, Problem
+from ntl_jax.data.files import Source, find_source
 from ntl_jax.numerals import Answer, AnswerMarkers
 from ntl_jax.tasks.arithmetic.task import Arithmetic
-from ntl_jax.tasks.gsm8k import Gsm8k
+from ntl_jax.tasks.files import Files
 from ntl_jax.tasks.task import Split, Task
 
 
 def check_apart(data: DataSection) -> None:
-    """Checks that a new run is not evaluated on the file that it is trained on.
+    """Checks that a new run is not evaluated on a source that it is trained on.
 
     Args:
         data: the ``data`` section.
 
     Raises:
-        ValueError: if both settings name one file.
+        ValueError: if both settings name one file, or one split of a data set.
 
     Example:
-        >>> check_apart(DataSection(eval="test.jsonl"))
+        >>> check_apart(DataSection())
     """
-    if data.train is None or data.eval is None:
-        return
-    with named("data.train", data.train):
-        train = from_home(data.train)
-    with named("data.eval", data.eval):
-        held_out = from_home(data.eval)
-    if os.path.exists(train) and os.path.exists(held_out) and os.path.samefile(train, held_out):
-        raise ValueError(
-            f"data.eval={data.eval!r} is the file of data.train: accuracy on problems that the policy was trained on "
-            "says nothing about new ones; give a file with other problems"
-        )
+    train = _sources(data.train)
+    for source in _sources(data.eval):
+        if any(_are_same(source, other) for other in train):
+            raise ValueError(
+                f"data.eval={source.text!r} is a source of data.train too: accuracy on problems that the policy was "
+                "trained on says nothing about new ones; give one with other problems"
+            )
+
+
+def _sources(names: tuple[str, ...]) -> list[Source]:
+    """Those that can be found; the others are named when they are read."""
+    found = []
+    for name in names:
+        with contextlib.suppress(ValueError):
+            found.append(find_source(name))
+    return found
+
+
+def _are_same(held_out: Source, train: Source) -> bool:
+    """Whether both are the same rows; without a split, a data set gives other rows to train on and to hold out."""
+    if held_out.path is None or train.path is None:
+        return held_out.text == train.text and held_out.split is not None
+    same = os.path.samefile(held_out.path, train.path) and held_out.split == train.split
+    return same and (held_out.is_file or held_out.split is not None or not held_out.has_splits)
 
 
 def choose_task(data: DataSection, *, seed: int, num_eval: int | None, numeric: bool) -> Task:
-    """The task of the ``data`` section: files if it names them, else the built-in generator.
+    """The task of the ``data`` section: files and data sets if it names them, else the built-in generator.
 
     Args:
         data: the ``data`` section.
         seed: seed of the generator.
-        num_eval: number of held-out problems from the generator; files are loaded whole.
+        num_eval: number of held-out problems from the generator; sources are loaded whole.
         numeric: whether every reference answer must be a number, as the rewards of `ntl_jax.rewards` require.
 
     Example:
@@ -50,9 +65,10 @@ def choose_task(data: DataSection, *, seed: int, num_eval: int | None, numeric: 
         >>> [len(task.load(split)[0]) for split in ("train", "held_out")]
         [3, 2]
     """
-    assert data.eval is not None or (data.train is None and num_eval is not None), "validate() refuses both"
-    files = Gsm8k(data.train, data.eval, template=data.template, on_bad_row=data.on_bad_row, numeric=numeric)
-    if data.train is not None:
+    assert data.eval or (not data.train and num_eval is not None), "validate() refuses both"
+    reading = {"template": data.template, "on_bad_row": data.on_bad_row, "numeric": numeric}
+    files = Files(data.train, data.eval, fields=data.fields, **reading)
+    if data.train:
         return files
     generated = Arithmetic(
         num_train=data.num_train,
@@ -62,7 +78,7 @@ def choose_task(data: DataSection, *, seed: int, num_eval: int | None, numeric: 
         max_number=data.max_number,
         template=data.template,
     )
-    return generated if data.eval is None else TwoSources(train=generated, held_out=files)
+    return TwoSources(train=generated, held_out=files) if data.eval else generated
 
 
 class TwoSources(Task):
@@ -70,7 +86,7 @@ class TwoSources(Task):
 
     Example:
         >>> generated = choose_task(DataSection(num_train=3), seed=0, num_eval=2, numeric=True)
-        >>> len(TwoSources(train=generated, held_out=Gsm8k(None, None)).load("train")[0])
+        >>> len(TwoSources(train=generated, held_out=Files((), ())).load("train")[0])
         3
     """
 

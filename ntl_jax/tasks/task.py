@@ -14,7 +14,7 @@ Split = Literal["train", "held_out"]
 class Task(abc.ABC):
     """What a policy is trained and evaluated on.
 
-    ``tasks/gsm8k.py`` is an example. A task of your own finds answers with `ntl_jax.numerals.find_answer` (numbers) or
+    ``tasks/files.py`` is an example. A task of your own finds answers with `ntl_jax.numerals.find_answer` (numbers) or
     `find_text_answer` (any text), or builds `Answer` itself.
     """
 

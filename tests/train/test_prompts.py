@@ -22,7 +22,7 @@ def prompts_of(setup, tmp_path):
         paths = {"train": tmp_path / "train.jsonl", "eval": tmp_path / "eval.jsonl"}
         for path in paths.values():
             path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        data = dataclasses.replace(setup.config.data, **{name: str(x) for name, x in paths.items()}, **settings)
+        data = dataclasses.replace(setup.config.data, **{name: (str(x),) for name, x in paths.items()}, **settings)
         trainer = dataclasses.replace(setup.config.trainer, eval_problems=eval_problems)
         config = dataclasses.replace(setup.config, data=data, trainer=trainer)
         return build_prompts(config, build_task(config), setup.policy.tokenizer)

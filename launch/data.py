@@ -77,6 +77,8 @@ def prepare(args: argparse.Namespace) -> list[str]:
     Raises:
         ValueError: for a source or rows that cannot be used, and files that are there or cannot be written.
     """
+    if args.limit is not None and args.limit < 1:
+        raise ValueError(f"--limit={args.limit}: must be at least 1")
     count, other = (0, None) if args.hold_out is None else (_count(args.hold_out[0]), from_home(args.hold_out[1]))
     files = [file for file in (args.out, other) if file is not None]
     for name, file in zip(("OUT", "--hold-out"), files, strict=False):

@@ -51,6 +51,34 @@ def test_rows_that_are_too_long_are_skipped_and_counted_or_stop_the_run(prompts_
         prompts_of(ROW, LONG, max_prompt_tokens=40, on_long_row="error")
 
 
+def test_rows_are_counted_by_source_with_their_shares_of_the_draws(setup, tmp_path):
+    for name, count in {"a.jsonl": 3, "b.jsonl": 1, "c.jsonl": 2, "d.jsonl": 1}.items():
+        rows = [ROW | {"question": f"{name} {i}?", "answer": str(i)} for i in range(count)]
+        (tmp_path / name).write_text("\n".join(map(json.dumps, rows)))
+    sources = [str(tmp_path / f"{name}.jsonl") for name in "abcd"]
+    data = dataclasses.replace(setup.config.data, train=(*sources[:2],), weights=(3.0, 1.0), eval=(*sources[2:],))
+    config = dataclasses.replace(setup.config, data=data)
+    prompts = build_prompts(config, build_task(config), setup.policy.tokenizer)
+    assert prompts.source == (
+        f"{', '.join(sources)}: 4 train (3 of {sources[0]}, 75% of the draws; 1 of {sources[1]}, 25% of the draws), "
+        f"3 held out (2 of {sources[2]}; 1 of {sources[3]})"
+    )
+    assert [prompt.origin for prompt in prompts.train] == [0, 0, 0, 1]
+    assert {prompt.data_source for prompt in prompts.held_out} == {"c", "d"}
+
+
+def test_a_weight_needs_rows_to_draw(setup, tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps(ROW))
+    (tmp_path / "b.jsonl").write_text(json.dumps(LONG))
+    train = (str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl"))
+    limits = {"max_prompt_tokens": 40, "weights": (1.0, 1.0)}
+    config = dataclasses.replace(
+        setup.config, data=dataclasses.replace(setup.config.data, train=train, eval=train, **limits)
+    )
+    with pytest.raises(ValueError, match=r"data\.weights=.*is the share of .*b\.jsonl, all of whose rows are left out"):
+        build_prompts(config, build_task(config, new=False), setup.policy.tokenizer)
+
+
 def test_the_template_is_around_every_question(prompts_of, setup):
     prompts = prompts_of(ROW, template="Q:\t{question}\nA:")
     assert prompts.train[0].text == f"Q:\t{ROW['question']}\nA:"

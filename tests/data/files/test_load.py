@@ -128,7 +128,6 @@ VERL = {
 
 
 def test_a_file_of_verl_is_read_as_it_is(tmp_path):
-    pytest.importorskip("pyarrow")
     (tmp_path / "train.parquet").write_bytes(as_parquet([VERL]))
     (problem,), _ = load_problems([str(tmp_path / "train.parquet")])
     assert (problem.text, problem.ground_truth, problem.solution) == ("2+3?", "5", "2+3=5.\n#### 5")

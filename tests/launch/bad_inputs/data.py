@@ -16,6 +16,7 @@ LINE = json.dumps(ROW)
 GOOD = "\n".join(json.dumps(ROW | {"question": f"{number}?"}) for number in range(40))
 LIGHT = "\n".join(GOOD.splitlines()[:3])
 TRAIN = ("--config.data.train={folder}/train.jsonl", "--config.data.eval={folder}/eval.jsonl")
+PREPARE, SHOW = ("prepare", "{folder}/a.jsonl"), ("show", "{folder}/a.jsonl")
 SKIP = "--config.data.on_bad_row=skip"
 NO_HOME = (
     ("--workdir", "--workdir", ""),
@@ -54,6 +55,11 @@ def of_path(name: str, path: str, *says: str) -> BadInput:
     """A path of held-out problems that is no file of problems, beside train.jsonl."""
     paths = (TRAIN[0], f"--config.data.eval={path}")
     return BadInput(name, paths, ("data.eval=", *says), {"train.jsonl": GOOD, "more/test.jsonl": GOOD})
+
+
+def of_command(name: str, words: tuple[str, ...], *says: str) -> BadInput:
+    """A command line of launch/data.py, beside a file of rows."""
+    return BadInput(f"data: {name}", tuple(filter(None, words)), says, {"a.jsonl": GOOD}, command="data")
 
 
 def link(folder: pathlib.Path) -> None:
@@ -199,6 +205,31 @@ CASES = [
     BadInput("a run name with terminal escapes", ("--config.name=\x1b[2J",), (r"name='\x1b[2J'", "printable")),
     BadInput("a run name that turns the direction", ("--config.name=\u202egpj",), (r"\u202egpj", "printable")),
     BadInput("a run name of a megabyte", ("--config.name=" + "x" * 10**6,), ("of 1 to 100 printable",)),
+    # Preparing and showing
+    of_command("no command", ("",), "a command is missing", "prepare SOURCE OUT"),
+    of_command("a command with a slip", ("prepar", "{folder}/a.jsonl"), "'prepar' is no command", "show SOURCE"),
+    of_command("nowhere to write to", ("prepare", "{folder}/a.jsonl"), "OUT"),
+    of_command("an option with a slip", (*SHOW, "--feilds.answer=x"), "did you mean --fields.answer?"),
+    of_command("a format that is not written", (*PREPARE, "{folder}/b.csv"), "b.csv", "must end in .jsonl or .parquet"),
+    of_command("a file that is there", (*PREPARE, "{folder}/a.jsonl"), "OUT={folder}/a.jsonl already exists"),
+    of_command("a folder to write to that is not there", (*PREPARE, "{folder}/none/b.jsonl"), "make it first"),
+    of_command("a source that is not there", ("prepare", "{folder}/c.jsonl", "{folder}/b.jsonl"),
+               "SOURCE='{folder}/c.jsonl' does not exist; did you mean {folder}/a.jsonl?"),
+    of_command("a field that rows lack", (*PREPARE, "{folder}/b.jsonl", "--fields.answer=anwser"),
+               "did you mean --fields.answer=answer?"),
+    of_command("texts that are not allowed", (*PREPARE, "{folder}/b.jsonl", "--fields.answer=question"), "--texts"),
+    of_command("no number to hold out", (*PREPARE, "{folder}/b.jsonl", "--hold-out", "x", "{folder}/c.jsonl"),
+               "--hold-out=x: must be a whole number"),
+    of_command("all rows to hold out", (*PREPARE, "{folder}/b.jsonl", "--hold-out", "99", "{folder}/c.jsonl"),
+               "--hold-out=99", "lower it"),
+    of_command("rows held out to the same file", (*PREPARE, "{folder}/b.jsonl", "--hold-out", "1", "{folder}/b.jsonl"),
+               "--hold-out names {folder}/b.jsonl", "another file"),
+    of_command("a limit of nothing", (*PREPARE, "{folder}/b.jsonl", "--limit=0"), "--limit=0"),
+    of_command("no rows to show", (*SHOW, "--rows=0"), "--rows=0: must lie in [1, 1,000]"),
+    of_command("a configuration that is not there", (*SHOW, "--config=none"), "--config=none", "configs/ has"),
+    of_command("a model that is not there", (*SHOW, "--model={folder}/none"), "--model='{folder}/none'"),
+    of_command("a tokenizer that is not there to show with", (*SHOW, "--tokenizer={folder}/none"), "--tokenizer="),
+    of_command("a configuration and a model", (*SHOW, "--config=gsm8k_ntl", "--model={folder}"), "give one"),
     # Evaluation
     BadInput("half a gzip file to evaluate on", ("{folder}/none", "--data={folder}/a.jsonl"),
              ("--data='{folder}/a.jsonl'", "cut off"),

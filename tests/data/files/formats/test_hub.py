@@ -3,6 +3,7 @@
 
 import sys
 
+import datasets
 import pytest
 
 from ntl_jax.data.files.formats.hub import data_set_rows
@@ -14,7 +15,6 @@ TRAIN, TEST = [{"question": f"{i}?", "answer": str(i)} for i in range(3)], [{"qu
 @pytest.fixture
 def saved(tmp_path):
     """Folders of data sets: without splits, with two, and with one."""
-    datasets = pytest.importorskip("datasets")
     whole = datasets.Dataset.from_list(TRAIN)
     whole.save_to_disk(tmp_path / "whole")
     pair = {"train": whole, "test": datasets.Dataset.from_list(TEST)}

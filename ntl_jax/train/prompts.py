@@ -64,7 +64,7 @@ def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer) -> Prompt
         _check_weights(data, [prompt for prompt, _ in examples], "solutions")
     with named("data.eval", " ".join(data.eval) or None):
         held_out, skipped_held_out = _problems(task, "held_out", tokenizer, data)
-        asked = held_out[: config.trainer.eval_problems]
+        asked = _first_of_each(held_out, config.trainer.eval_problems)
         held_out_prompts, long_held_out = encode_prompts(asked, tokenizer, **encoding)
     skipped = {
         "malformed rows": skipped_train + skipped_held_out,
@@ -91,6 +91,15 @@ def _problems(task: Task, split: Split, tokenizer: Tokenizer, data: DataSection)
     problems, skipped = task.load(split)
     plain, more = plain_problems(problems, tokenizer, on_bad_row=data.on_bad_row)
     return plain, skipped + more
+
+
+def _first_of_each(problems: Sequence[Problem], most: int | None) -> list[Problem]:
+    """The first problems of each source, from each the same share, in their order; None: all."""
+    sizes, taken, place = collections.Counter(problem.origin for problem in problems), collections.Counter[int](), []
+    for i, problem in enumerate(problems):
+        place.append(((taken[problem.origin] + 0.5) / sizes[problem.origin], i))
+        taken[problem.origin] += 1
+    return [problems[i] for i in sorted(i for _, i in sorted(place)[:most])]
 
 
 def _source(data: DataSection, train: Sequence[Prompt], held_out: Sequence[Prompt], skipped: dict[str, int]) -> str:

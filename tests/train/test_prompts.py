@@ -67,6 +67,18 @@ def test_rows_are_counted_by_source_with_their_shares_of_the_draws(setup, tmp_pa
     assert {prompt.data_source for prompt in prompts.held_out} == {"c", "d"}
 
 
+def test_the_held_out_problems_of_an_evaluation_are_the_first_of_each_source(setup, tmp_path):
+    for name, count in {"a.jsonl": 40, "b.jsonl": 20}.items():
+        rows = [{"question": f"{name} {i}?", "answer": i} for i in range(count)]
+        (tmp_path / name).write_text("\n".join(map(json.dumps, rows)))
+    sources = (str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl"))
+    config = dataclasses.replace(setup.config, data=dataclasses.replace(setup.config.data, eval=sources))
+    asked = build_prompts(config, build_task(config), setup.policy.tokenizer).held_out
+    assert len(asked) == config.trainer.eval_problems == 8
+    assert [prompt.ground_truth for prompt in asked] == ["0", "1", "2", "3", "4", "0", "1", "2"]
+    assert [prompt.origin for prompt in asked] == [0] * 5 + [1] * 3
+
+
 def test_a_weight_needs_rows_to_draw(setup, tmp_path):
     (tmp_path / "a.jsonl").write_text(json.dumps(ROW))
     (tmp_path / "b.jsonl").write_text(json.dumps(LONG))

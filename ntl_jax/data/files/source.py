@@ -2,11 +2,12 @@
 """What a source of problems is: a file, a folder with a data set of Hugging Face, or a data set of its hub."""
 
 import difflib
+import glob
 import pathlib
 import re
 from typing import NamedTuple
 
-from ntl_jax.config import from_home
+from ntl_jax.config import from_home, several_in_one
 
 MOST_NAMED = 5
 """How many files of a folder an error names."""
@@ -112,6 +113,10 @@ def _instead_of_file(path: pathlib.Path) -> str:
         return f"is no regular file: {remedy}"
     if _ADDRESS.match(str(path)):
         return "is an address, which is not fetched: download it first"
+    if parts := several_in_one([str(path).strip("[]()")]):
+        return f"does not exist; several sources have blanks between them: {' '.join(parts)}"
+    if glob.has_magic(str(path)) and glob.glob(str(path)):
+        return "does not exist; a shell fills in * and ? where there is a blank before the name, not a ="
     beside = [file.name for file in path.parent.iterdir() if file.is_file()] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.8)
     return f"does not exist; did you mean {path.parent / near[0]}?" if near else f"does not exist: {remedy}"

@@ -60,6 +60,12 @@ def test_a_saved_data_set_may_have_a_split(tmp_path):
         ("gsm8k", "does not exist: give a file of problems (jsonl, json, csv, tsv, parquet), or a data set of the hub"),
         ("tests/none", "does not exist"),
         ("https://example.org/a.jsonl", "is an address, which is not fetched: download it first"),
+        (
+            "{0}/train.jsonl,{0}/eval.json",
+            "does not exist; several sources have blanks between them: {0}/train.jsonl {0}/ev",
+        ),
+        ("[{0}/train.jsonl, b]", "does not exist; several sources have blanks between them"),
+        ("{}/*.jsonl", "does not exist; a shell fills in * and ? where there is a blank before the name"),
         ("/dev/null", "is no regular file"),
     ],
 )

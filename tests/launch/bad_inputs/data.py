@@ -167,6 +167,8 @@ CASES = [
     of_path("a split of a file", "{folder}/train.jsonl:test", "train.jsonl:test' does not exist"),
     BadInput("a folder of no data set as one of two", (f"{TRAIN[0]}", "--config.data.eval", "{folder}/eval.jsonl", "."),
              ("data.eval='.' is a folder, with eval.jsonl, train.jsonl",), {"train.jsonl": GOOD, "eval.jsonl": GOOD}),
+    of_path("files with a comma between them", "{folder}/train.jsonl,{folder}/more/test.jsonl", "blanks between them"),
+    of_path("files with a star", "{folder}/*.jsonl", "does not exist", "a shell fills in *"),
     of_path("a device", "/dev/null", "is no regular file"),
     of_path("a path with terminal escapes", "{folder}/\x1b[2J\u202e.jsonl", r"\x1b[2J\u202e.jsonl' does not exist"),
     of_path("a path of a megabyte", "x" * 10**6, "characters"),

@@ -37,7 +37,8 @@ def data_set_rows(source: Source, purpose: Literal["train", "held_out"]) -> Iter
             loaded = datasets.load_dataset(source.text.split(":")[0], source.configuration)
     except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
         what = " ".join(str(error).split())
-        raise ValueError(f"cannot be loaded: {type(error).__name__}: {what}") from error
+        form = "" if source.path is not None else "; OWNER/NAME:CONFIGURATION:SPLIT names configuration and split"
+        raise ValueError(f"cannot be loaded: {type(error).__name__}: {what}{form}") from error
     if isinstance(loaded, datasets.DatasetDict):
         loaded = loaded[_split(source, purpose, list(loaded))]
     elif source.split is not None:

@@ -62,7 +62,7 @@ def test_a_saved_data_set_may_have_a_split(tmp_path):
         ("https://example.org/a.jsonl", "is an address, which is not fetched: download it first"),
         (
             "{0}/train.jsonl,{0}/eval.json",
-            "does not exist; several sources have blanks between them: {0}/train.jsonl {0}/ev",
+            "does not exist; several sources have blanks between them: {0}/tr",
         ),
         ("[{0}/train.jsonl, b]", "does not exist; several sources have blanks between them"),
         ("{}/*.jsonl", "does not exist; a shell fills in * and ? where there is a blank before the name"),

@@ -2,13 +2,15 @@
 """Chooses the task of a configuration."""
 
 import os
+from collections.abc import Sequence
 
 from ntl_jax.config import DataSection, from_home, named
-from ntl_jax.data import Problem
+from ntl_jax.data import Message, Problem
 from ntl_jax.numerals import Answer, AnswerMarkers
 from ntl_jax.tasks.arithmetic.task import Arithmetic
+from ntl_jax.tasks.calculations import Calculations
 from ntl_jax.tasks.gsm8k import Gsm8k
-from ntl_jax.tasks.task import Message, Split, Task
+from ntl_jax.tasks.task import Split, Task
 
 
 def check_apart(data: DataSection) -> None:
@@ -37,7 +39,7 @@ def check_apart(data: DataSection) -> None:
 
 
 def choose_task(data: DataSection, *, seed: int, num_eval: int | None, numeric: bool) -> Task:
-    """The task of the ``data`` section: files if it names them, else the built-in generator.
+    """The task of the ``data`` section: files if it names them, else a generator.
 
     Args:
         data: the ``data`` section.
@@ -51,18 +53,23 @@ def choose_task(data: DataSection, *, seed: int, num_eval: int | None, numeric: 
         [3, 2]
     """
     assert data.eval is not None or (data.train is None and num_eval is not None), "validate() refuses both"
-    files = Gsm8k(data.train, data.eval, template=data.template, on_bad_row=data.on_bad_row, numeric=numeric)
+    files = Gsm8k(data.train, data.eval, on_bad_row=data.on_bad_row, numeric=numeric)
     if data.train is not None:
         return files
-    generated = Arithmetic(
-        num_train=data.num_train,
-        num_held_out=num_eval or 0,
-        seed=seed,
-        tiers=data.tiers,
-        max_number=data.max_number,
-        template=data.template,
-    )
+    generated = _generator(data, num_held_out=num_eval or 0, seed=seed)
     return generated if data.eval is None else TwoSources(train=generated, held_out=files)
+
+
+def _generator(data: DataSection, *, num_held_out: int, seed: int) -> Task:
+    settings = {
+        "num_train": data.num_train,
+        "num_held_out": num_held_out,
+        "seed": seed,
+        "max_number": data.max_number,
+    }
+    if data.task == "calculations":
+        return Calculations(**settings, operations=data.operations)
+    return Arithmetic(**settings, tiers=data.tiers)
 
 
 class TwoSources(Task):
@@ -85,7 +92,7 @@ class TwoSources(Task):
     def load(self, split: Split) -> tuple[list[Problem], int]:
         return self._sources[split].load(split)
 
-    def render(self, problem: Problem) -> str | list[Message]:
+    def render(self, problem: Problem) -> str | Sequence[Message]:
         return self._judge.render(problem)
 
     def answer_of(self, text: str) -> Answer | None:

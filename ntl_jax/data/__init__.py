@@ -2,10 +2,10 @@
 """Problems as token ids and batches: tokenizer, prompts, solutions, the order of rows."""
 
 from ntl_jax.data.cursor import DataCursor
-from ntl_jax.data.problems import Problem
+from ntl_jax.data.problems import Message, Problem
 from ntl_jax.data.prompts import encode_prompts, encode_solutions
 from ntl_jax.data.special_tokens import plain_problems, special_tokens
-from ntl_jax.data.template import Message, Template, load_template
+from ntl_jax.data.template import Template, load_template
 from ntl_jax.data.tokenizer import load_tokenizer
 from ntl_jax.data.writer import PromptWriter
 

@@ -33,7 +33,8 @@ def encode_prompts(
     """Tokenizes the prompts, and checks that the special tokens are those of the frame around the question.
 
     Args:
-        problems: what to ask; ``extra_info["solution"]`` of each prompt holds the reference solution.
+        problems: what to ask; ``extra_info`` of each prompt is the problem's, with the reference solution as
+            ``solution``.
         tokenizer: of the policy.
         render: the prompt of a problem, a text with the question in it, such as a `PromptWriter` makes. Special tokens
             around the question are encoded as special tokens.
@@ -60,7 +61,7 @@ def encode_prompts(
     """
     plain_problems(problems, tokenizer)
     texts = [render(problem) for problem in problems]
-    frames = [render(dataclasses.replace(problem, question=QUESTION)) for problem in problems]
+    frames = [render(_framed(problem)) for problem in problems]
     rows, start = _encode(texts, tokenizer), start_tokens(tokenizer) if adds_start else []
     for frame, indices in _places(frames).items():
         prepended, expected = _special_tokens_of(frame, start, tokenizer)
@@ -75,7 +76,8 @@ def encode_prompts(
             text=texts[i],
             ground_truth=problems[i].ground_truth,
             data_source=problems[i].source,
-            extra_info={"solution": problems[i].solution},
+            extra_info={**problems[i].extra_info, "solution": problems[i].solution},
+            origin=problems[i].origin,
         )
         for i in kept
     ]
@@ -125,6 +127,14 @@ def encode_solutions(
     rows = [[*row, end] for row in _encode(texts, tokenizer)]
     kept = _rows_that_fit(rows, max_tokens, on_long, what="solutions", setting="data.max_solution_tokens")
     return [(prompts[i], np.asarray(rows[i], np.int32)) for i in kept], len(prompts) - len(kept)
+
+
+def _framed(problem: Problem) -> Problem:
+    """The problem with a mark in the place of what is asked last."""
+    question = problem.question
+    if not isinstance(question, str):
+        return dataclasses.replace(problem, question=(*question[:-1], {**question[-1], "content": QUESTION}))
+    return dataclasses.replace(problem, question=QUESTION)
 
 
 def _encode(texts: list[str], tokenizer: Tokenizer) -> list[list[int]]:

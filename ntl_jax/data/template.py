@@ -8,15 +8,12 @@ file that knows jinja2.
 import abc
 import contextlib
 import functools
-import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from ntl_jax.config import JINJA, QUESTION, from_home, named
+from ntl_jax.data.problems import Message
 from ntl_jax.data.special_tokens import find_special_tokens
 from ntl_jax.data.tokenizer import Tokenizer
-
-Message = Mapping[str, str]
-"""One turn of a conversation: ``role`` (system, user or assistant) and ``content``."""
 
 PLAIN = "{question}\n"
 """The text template of those who have no other."""
@@ -108,15 +105,15 @@ class ChatTemplate(Template):
         self._cached = functools.lru_cache(maxsize=64)(self._render)  # the frames of a data set are often all the same
         question = [{"role": "user", "content": QUESTION}]
         asked = self(question)
-        if QUESTION not in asked:
-            raise ValueError(
-                f"{self._given}: the chat template leaves out the user's message, and writes {asked!r:.200}: it must "
-                "contain {{ message['content'] }} for each of messages"
-            )
         if unknown := _printed_unknowns(self._source, tokenizer.special_tokens_map):
             raise ValueError(
                 f"{self._given}: the chat template prints {', '.join(unknown)}, which has no value: there are "
                 f"{', '.join(VARIABLES)}"
+            )
+        if QUESTION not in asked:
+            raise ValueError(
+                f"{self._given}: the chat template leaves out or changes the user's message; it writes {asked!r:.200}, "
+                "and must contain {{ message['content'] }} for each of messages"
             )
         if asked == self._cached(_key(question), generation_prompt=False):
             self.about += ", which does not write how the assistant's turn begins (prompt.prefix can)"
@@ -131,7 +128,7 @@ class ChatTemplate(Template):
                 source = self._tokenizer.get_chat_template()
         else:
             with named("prompt.template", file):
-                source = _read(from_home(file))
+                source = _read(file)
         return _with_date(source)
 
     def _render(self, turns: tuple[tuple[str, str], ...], *, generation_prompt: bool) -> str:
@@ -204,11 +201,12 @@ def _key(turns: Sequence[Message]) -> tuple[tuple[str, str], ...]:
     return tuple((turn["role"], turn["content"]) for turn in turns)
 
 
-def _read(path: pathlib.Path) -> str:
+def _read(file: str) -> str:
+    path = from_home(file)
     if not path.is_file():
-        beside = sorted(file.name for file in path.parent.glob(f"*{JINJA}")) if path.parent.is_dir() else []
+        beside = sorted(other.name for other in path.parent.glob(f"*{JINJA}")) if path.parent.is_dir() else []
         has = f"{path.parent} has {', '.join(beside)}" if beside else "give a file with a chat template"
-        raise ValueError(f"{'is a folder' if path.is_dir() else 'does not exist'}: {has}")
+        raise ValueError(f"{file} {'is a folder' if path.is_dir() else 'does not exist'}: {has}")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -233,7 +231,11 @@ def _printed_unknowns(source: str, special: Mapping[str, object]) -> list[str]:
         tree = environment.parse(source)
     except TemplateSyntaxError:  # it has tags that transformers adds, and has read
         return []
-    unset = meta.find_undeclared_variables(tree) - {*special, *VARIABLES}
+    conditions = [node.test for node in tree.find_all((nodes.If, nodes.CondExpr))]
+    tested = {
+        name.name for test in conditions for name in [test, *test.find_all(nodes.Name)] if isinstance(name, nodes.Name)
+    }
+    unset = meta.find_undeclared_variables(tree) - {*special, *VARIABLES, *tested}
     printed: dict[str, None] = {}
     for output in tree.find_all(nodes.Output):
         for node in output.nodes:

@@ -4,8 +4,8 @@
 from collections.abc import Callable, Sequence
 
 from ntl_jax.config import QUESTION, PromptSection
-from ntl_jax.data.problems import Problem
-from ntl_jax.data.template import Message, Template
+from ntl_jax.data.problems import Message, Problem
+from ntl_jax.data.template import Template
 
 
 class PromptWriter:
@@ -82,10 +82,12 @@ class PromptWriter:
 
     def _check(self, given: str, before: Sequence[Message]) -> None:
         """Checks that the template has a place for these turns before a question."""
+        if not before:
+            return
         try:
             text = self._template([*before, {"role": "user", "content": QUESTION}])
         except ValueError as error:
-            raise ValueError(f"{given}: the template takes no such turns: {error}") from error
+            raise ValueError(f"{given}: with it, {error}") from error
         if missing := [turn for turn in before if turn["content"].strip() not in text]:
             turn = missing[0]
             raise ValueError(

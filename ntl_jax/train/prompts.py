@@ -101,7 +101,7 @@ def _different(problems: Sequence[Problem], most: int) -> list[Problem]:
     for problem in problems:
         if len(found) == most:
             break
-        found.setdefault(problem.question, problem)
+        found.setdefault(problem.text, problem)
     return list(found.values())
 
 

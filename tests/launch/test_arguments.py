@@ -73,8 +73,8 @@ def test_escapes_in_a_configuration_file_are_not_interpreted(tmp_path):
     file.write_text(
         "from ntl_jax.config import *\n"
         "def get_config():\n"
-        "    prompt, rollout = PromptSection(template=r'{question} \\n'), RolloutSection(stop_strings=(r'\\n', 'A:,B:'))\n"
-        "    return RunConfig(prompt=prompt, rollout=rollout)\n"
+        "    rollout = RolloutSection(stop_strings=(r'\\n', 'A:,B:'))\n"
+        "    return RunConfig(prompt=PromptSection(template=r'{question} \\n'), rollout=rollout)\n"
     )
     config = train.parse_args([f"--config={file}", "--config.seed=1"]).config
     assert config.prompt.template == r"{question} \n" and config.rollout.stop_strings == (r"\n", "A:,B:")
@@ -82,7 +82,7 @@ def test_escapes_in_a_configuration_file_are_not_interpreted(tmp_path):
 
 def test_a_resumed_run_may_repeat_its_texts(started_run):
     workdir, config = started_run
-    again = [f"--workdir={workdir}", "--resume", r"--config.prompt.template={question}\n"]
+    again = [f"--workdir={workdir}", "--resume", "--config.prompt.template=auto"]
     assert train.parse_args(again).config == config
 
 

@@ -59,6 +59,7 @@ def ours(files: Files) -> Callable[[], Any]:
         DataSection,
         ModelSection,
         OptimizerSection,
+        PromptSection,
         RolloutSection,
         RunConfig,
         TrainerSection,
@@ -70,12 +71,12 @@ def ours(files: Files) -> Callable[[], Any]:
     config = RunConfig(
         model=ModelSection(path=str(files.policy), mesh=(1, 1, 1)),
         data=DataSection(
-            train=str(files.problems),
+            train=(str(files.problems),),
             eval=str(files.problems),
-            template="{question}",
             max_prompt_tokens=work.prompt_tokens,
             on_long_row="error",
         ),
+        prompt=PromptSection(template="{question}"),
         rollout=RolloutSection(prompts_per_step=num_prompts, num_samples=num_samples, max_tokens=max_tokens),
         algorithm=AlgorithmSection(minibatches=1, optimizer=optimizer),
         trainer=TrainerSection(eval_problems=1),

@@ -118,7 +118,7 @@ def show(args: argparse.Namespace) -> list[str]:
     from rich.console import Console
     from rich.text import Text
 
-    from ntl_jax.data import encode_solutions
+    from ntl_jax.data import encode_solutions, load_template
     from ntl_jax.data.marked import mark_tokens
     from ntl_jax.numerals import TokenDecoder, label_response, sampled_numbers
     from ntl_jax.train.factory import build_task
@@ -127,7 +127,8 @@ def show(args: argparse.Namespace) -> list[str]:
 
     task, policy = build_task(config), build_policy(config)
     prompts = build_prompts(config, task, policy.tokenizer)
-    solutions, _ = encode_solutions(prompts.held_out, policy.tokenizer, max_tokens=sys.maxsize)
+    end = load_template(config.prompt.template, policy.tokenizer).end_of_turn
+    solutions, _ = encode_solutions(prompts.held_out, policy.tokenizer, max_tokens=sys.maxsize, end=end)
     console, decode = Console(highlight=False), TokenDecoder(policy.tokenizer)
     values = np.asarray(policy.table.token_values)
 
@@ -222,7 +223,7 @@ def _config(args: argparse.Namespace) -> RunConfig:
         base = stored_config(from_home(args.model)) if is_run else RunConfig(model=ModelSection(path=args.model))
     data = dataclasses.replace(
         base.data,
-        train=(),
+        train=base.data.train if base.prompt.few_shot else (),
         eval=(args.source,),
         weights=(),
         fields=_fields(args, base.data.fields),

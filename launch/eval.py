@@ -47,13 +47,12 @@ OPTIONS = {
     **{f"fields.{role}": f"data.fields.{role}" for role in ROLES},
     "data": "data.eval", "problems": "trainer.eval_problems", "samples": "trainer.eval_samples",
     "temperature": "trainer.eval_temperature", "top_p": "trainer.eval_top_p", "max_tokens": "rollout.max_tokens",
-    "template": "data.template", "engine": "rollout.engine", "mesh": "model.mesh",
+    "task": "data.task", "template": "prompt.template", "system": "prompt.system", "few_shot": "prompt.few_shot",
+    "suffix": "prompt.suffix", "prefix": "prompt.prefix", "engine": "rollout.engine", "mesh": "model.mesh",
 }  # fmt: skip
 """The settings that the options change."""
 SOURCE = "RUN_OR_MODEL"
-TEMPLATE_HELP = (
-    r"the prompt; {question} is replaced by the problem's text, \n \t \r \\ are escapes as in launch/train.py"
-)
+TEMPLATE_HELP = r"auto, none, FILE.jinja or a text with {question}; \n \t \r \\ are escapes as in launch/train.py"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -144,6 +143,7 @@ def _evaluation(args: argparse.Namespace, config: RunConfig, *, is_run: bool) ->
             params = build_params(policy, seed=config.seed)
         about = {
             "policy": name,
+            "prompts": prompts.written,
             "first prompt": describe_prompt(first, policy.tokenizer),
             "evaluation": describe_evaluation(config, len(prompts.held_out)),
         }
@@ -171,7 +171,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--temperature", type=float, metavar="X", help="of the samples")
     add("--top-p", type=float, metavar="X", help="of the samples")
     add("--max-tokens", type=int, metavar="N", help="longest response")
+    add("--task", metavar="NAME", help="generated problems, as data.task names them")
     add("--template", metavar="TEXT", type=read_escapes, help=TEMPLATE_HELP)
+    add("--system", metavar="TEXT", type=read_escapes, help="system message")
+    add("--few-shot", type=int, metavar="N", help="training problems before each question, with their solutions")
+    add("--suffix", metavar="TEXT", type=read_escapes, help="instruction after each question")
+    add("--prefix", metavar="TEXT", type=read_escapes, help="beginning of every response")
     add("--engine", choices=("jax", "vllm", "pool"), help="rollout engine; default: the run's, or jax for a model")
     add("--mesh", type=int, nargs=3, metavar="N", help="devices along data, fsdp and tensor")
     add("--output", action=PathOnce, metavar="DIR", help="folder to write to; by default runs/eval-NAME-TIME-SUFFIX")
@@ -191,19 +196,26 @@ def _model_settings(source: str) -> RunConfig:
 
 
 def _settings(args: argparse.Namespace, base: RunConfig) -> RunConfig:
-    """The settings of the run or model, changed by the options; with few training problems, since none is used."""
+    """The settings of the run or model, changed by the options.
+
+    Training problems are only read where a prompt shows some of them.
+    """
+    prompts = {name: getattr(args, name) for name in ("template", "system", "few_shot", "suffix", "prefix")}
+    prompt = _changed(base.prompt, **prompts)
+    data = base.data if prompt.few_shot else dataclasses.replace(base.data, train=(), weights=())
     standard = base.trainer.eval_problems if args.data is None else None  # a file is used whole
     num_problems = standard if args.problems is None else args.problems
     return dataclasses.replace(
         base,
         model=_changed(base.model, mesh=args.mesh and tuple(args.mesh)),
         data=_changed(
-            dataclasses.replace(base.data, train=(), weights=()),
+            data,
+            task=args.task,
             eval=args.data and tuple(args.data),
             fields=_changed(base.data.fields, **{role: vars(args)[f"fields.{role}"] for role in ROLES}),
-            template=args.template,
-            num_train=base.rollout.prompts_per_step,
+            num_train=max(base.rollout.prompts_per_step, prompt.few_shot + 1),
         ),
+        prompt=prompt,
         rollout=_changed(base.rollout, max_tokens=args.max_tokens, engine=args.engine),
         trainer=_changed(
             dataclasses.replace(base.trainer, eval_problems=num_problems),

@@ -15,9 +15,10 @@ from ntl_jax.config.sections.algorithm import (
     OptimizerSection,
     SapoSection,
 )
-from ntl_jax.config.sections.data import HUB_NAME, LFS_POINTER, MOST_PROBLEMS, DataSection, FieldsSection
+from ntl_jax.config.sections.data import HUB_NAME, LFS_POINTER, MOST_PROBLEMS, DataSection, FieldsSection, Operation
 from ntl_jax.config.sections.engines import PoolSection, VllmSection
 from ntl_jax.config.sections.ntl import NTLSection, RewardSection
+from ntl_jax.config.sections.prompt import JINJA, QUESTION, PromptSection
 from ntl_jax.config.sections.run import (
     ModelSection,
     RolloutSection,
@@ -36,8 +37,10 @@ __all__ = [
     "EMPTY",
     "FORMAT",
     "HUB_NAME",
+    "JINJA",
     "LFS_POINTER",
     "MOST_PROBLEMS",
+    "QUESTION",
     "AlgorithmSection",
     "CispoSection",
     "ClippedSection",
@@ -48,8 +51,10 @@ __all__ = [
     "KLSection",
     "ModelSection",
     "NTLSection",
+    "Operation",
     "OptimizerSection",
     "PoolSection",
+    "PromptSection",
     "RewardSection",
     "RolloutSection",
     "RunConfig",

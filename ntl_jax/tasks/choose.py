@@ -3,12 +3,14 @@
 
 import contextlib
 import os
+from collections.abc import Sequence
 
 from ntl_jax.config import DataSection
 from ntl_jax.data import Message, Problem
 from ntl_jax.data.files import Source, find_source
 from ntl_jax.numerals import Answer, AnswerMarkers
 from ntl_jax.tasks.arithmetic.task import Arithmetic
+from ntl_jax.tasks.calculations import Calculations
 from ntl_jax.tasks.files import Files
 from ntl_jax.tasks.task import Split, Task
 
@@ -52,7 +54,7 @@ def _are_same(held_out: Source, train: Source) -> bool:
 
 
 def choose_task(data: DataSection, *, seed: int, num_eval: int | None, numeric: bool) -> Task:
-    """The task of the ``data`` section: files and data sets if it names them, else the built-in generator.
+    """The task of the ``data`` section: files and data sets if it names them, else a generator.
 
     Args:
         data: the ``data`` section.
@@ -66,19 +68,23 @@ def choose_task(data: DataSection, *, seed: int, num_eval: int | None, numeric: 
         [3, 2]
     """
     assert data.eval or (not data.train and num_eval is not None), "validate() refuses both"
-    reading = {"template": data.template, "on_bad_row": data.on_bad_row, "numeric": numeric}
-    files = Files(data.train, data.eval, fields=data.fields, **reading)
+    files = Files(data.train, data.eval, fields=data.fields, on_bad_row=data.on_bad_row, numeric=numeric)
     if data.train:
         return files
-    generated = Arithmetic(
-        num_train=data.num_train,
-        num_held_out=num_eval or 0,
-        seed=seed,
-        tiers=data.tiers,
-        max_number=data.max_number,
-        template=data.template,
-    )
+    generated = _generator(data, num_held_out=num_eval or 0, seed=seed)
     return TwoSources(train=generated, held_out=files) if data.eval else generated
+
+
+def _generator(data: DataSection, *, num_held_out: int, seed: int) -> Task:
+    settings = {
+        "num_train": data.num_train,
+        "num_held_out": num_held_out,
+        "seed": seed,
+        "max_number": data.max_number,
+    }
+    if data.task == "calculations":
+        return Calculations(**settings, operations=data.operations)
+    return Arithmetic(**settings, tiers=data.tiers)
 
 
 class TwoSources(Task):
@@ -101,7 +107,7 @@ class TwoSources(Task):
     def load(self, split: Split) -> tuple[list[Problem], int]:
         return self._sources[split].load(split)
 
-    def render(self, problem: Problem) -> str | list[Message]:
+    def render(self, problem: Problem) -> str | Sequence[Message]:
         return self._judge.render(problem)
 
     def answer_of(self, text: str) -> Answer | None:

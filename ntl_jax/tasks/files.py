@@ -4,10 +4,10 @@
 from collections.abc import Sequence
 
 from ntl_jax.config import FieldsSection
-from ntl_jax.data import Message, Problem, fill_template
+from ntl_jax.data import Problem
 from ntl_jax.data.files import OnBadRow, load_problems
-from ntl_jax.numerals import DEFAULT_MARKERS, Answer, AnswerMarkers, agrees, find_answer, find_text_answer
-from ntl_jax.tasks.task import Split, Task, numeric_reward
+from ntl_jax.numerals import Answer, find_answer, find_text_answer
+from ntl_jax.tasks.task import Split, Task
 
 SETTINGS: dict[Split, str] = {"train": "data.train", "held_out": "data.eval"}
 """What names the sources of a split."""
@@ -20,7 +20,6 @@ class Files(Task):
         train, held_out: sources of the splits (see `ntl_jax.data.files.load_problems`); empty for a split that is not
             loaded.
         fields: names of the fields; None: those of known data sets.
-        template: text of the prompt, containing ``{question}``.
         on_bad_row: whether malformed rows raise an error, or are left out and counted.
         numeric: whether references and answers must be numbers. If not, they may be texts; numbers are still compared
             as numbers.
@@ -41,11 +40,10 @@ class Files(Task):
         held_out: Sequence[str],
         *,
         fields: FieldsSection | None = None,
-        template: str = "{question}\n",
         on_bad_row: OnBadRow = "error",
         numeric: bool = True,
     ):
-        self._template, self._numeric = template, numeric
+        self._numeric = numeric
         given: dict[Split, Sequence[str]] = {"train": train, "held_out": held_out}
         reading = {"on_bad_row": on_bad_row, "numeric": numeric, "markers": self.markers}
         self._loaded: dict[Split, tuple[list[Problem], int]] = {
@@ -54,25 +52,10 @@ class Files(Task):
             if sources
         }
 
-    @property
-    def markers(self) -> AnswerMarkers:
-        return DEFAULT_MARKERS
-
     def load(self, split: Split) -> tuple[list[Problem], int]:
         if split not in self._loaded:
             raise ValueError(f"no source of the {split} split is given: set {SETTINGS[split]} to a file or a data set")
         return self._loaded[split]
 
-    def render(self, problem: Problem) -> str | list[Message]:
-        if isinstance(problem.question, tuple):
-            return list(problem.question)
-        return fill_template(self._template, problem)
-
     def answer_of(self, text: str) -> Answer | None:
         return find_answer(text, self.markers) if self._numeric else find_text_answer(text, self.markers)
-
-    def is_correct(self, answer: Answer | None, reference: str) -> bool:
-        return agrees(answer, reference, self.markers)
-
-    def default_reward(self, *, ntl: bool) -> str:
-        return numeric_reward(ntl=ntl)

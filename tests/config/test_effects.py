@@ -13,6 +13,7 @@ from ntl_jax.config.validation import find_problems
 DEFAULTS = flatten(RunConfig())
 LEAVES = {leaf.path: leaf for leaf in leaves(RunConfig())}
 TEXTS: dict[str, object] = {
+    "data.task": "calculations",
     "data.weights": (1.0, 3.0),
     "ntl.temperature_schedule": "cosine:1->0.1@5",
     "reward.function": "mine.py:score",
@@ -27,7 +28,8 @@ ON = {
     "model.num_layers": {}, "model.width": {}, "model.num_heads": {}, "model.num_kv_heads": {}, "model.head_dim": {},
     "model.feed_forward": {}, "model.rope_theta": {}, "model.tie_embeddings": {},
     "data.max_solution_tokens": {"data.on_long_row": "error"}, "data.tiers": {}, "data.max_number": {},
-    "data.num_train": {}, "data.weights": FILES | {"data.train": ("a.jsonl", "c.csv")},
+    "data.num_train": {}, "data.task": {}, "data.operations": {"data.task": "calculations"},
+    "data.weights": FILES | {"data.train": ("a.jsonl", "c.csv")},
     **{f"data.fields.{name}": FILES for name in ("question", "answer", "solution", "source")},
     "warm_start.batch_size": {}, "warm_start.ntl_method": {}, "warm_start.ntl_weight": {},
     **{f"warm_start.optimizer.{name}": {} for name in (
@@ -101,7 +103,10 @@ def _changed(section, path, value):
 
 def another(path):
     """A value of the setting that is neither its default nor a problem beside what it needs."""
-    leaf, candidates = LEAVES[path], [TEXTS.get(path, "x"), ("a=1",), (1,), True, False, 0.05, 0.5, 1, 2, 64, -0.1, 30]
+    leaf, candidates = (
+        LEAVES[path],
+        [TEXTS.get(path, "x"), ("a=1",), ("*",), (1,), True, False, 0.05, 0.5, 1, 2, 64, -0.1, 30],
+    )
     words = [
         word for kind in (leaf.kind, *get_args(leaf.kind)) if get_origin(kind) is Literal for word in get_args(kind)
     ]

@@ -33,4 +33,4 @@ def test_turns_of_a_chat_stay_turns(tmp_path):
     turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2+3?"}]
     task = Files(write(tmp_path / "train.jsonl", {"prompt": turns, "answer": 5}), ())
     ((problem,), _) = task.load("train")
-    assert task.render(problem) == turns and problem.text == "Be brief.\n2+3?"
+    assert list(task.render(problem)) == turns and problem.text == "Be brief.\n2+3?"

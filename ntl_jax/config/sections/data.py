@@ -8,7 +8,14 @@ from typing import Literal
 
 from ntl_jax.config.setting import Range, at_least, given, positive, setting, several, when
 
-_GENERATED = when("data.train", ())
+Operation = Literal["+", "-", "*"]
+_NO_FILE = when("data.train", ())
+_WORD_PROBLEMS = (_NO_FILE, when("data.task", None))
+_CALCULATIONS = (_NO_FILE, when("data.task", "calculations"))
+_OPERATIONS: Range[tuple[Operation, ...]] = Range(
+    "be one or more of +, -, *, each once", lambda x: bool(x) and len(set(x)) == len(x)
+)
+_TASK: Range[str | None] = Range("be None or calculations", lambda x: x in (None, "calculations"))
 _SOURCES: Range[tuple[str, ...]] = Range(
     "be files or data sets, each named once and none of them blank or None; for the built-in generator leave it out, "
     "or give the option without a value",
@@ -20,7 +27,6 @@ _WEIGHTS: Range[tuple[float, ...]] = Range(
 _TIERS: Range[tuple[int, ...]] = Range(
     "be one or more of 1, 2, 3, 4", lambda tiers: bool(tiers) and set(tiers) <= {1, 2, 3, 4}
 )
-_TEMPLATE: Range[str] = Range("contain {question}, the place of the problem's text", lambda x: "{question}" in x)
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
 """Names of models and tokenizers on the Hugging Face hub."""
 LFS_POINTER = b"version https://git-lfs"
@@ -50,8 +56,11 @@ class FieldsSection:
 
 @dataclasses.dataclass(frozen=True)
 class DataSection:
-    """Problems to train and evaluate on. Without sources, the built-in generator writes them."""
+    """Problems to train and evaluate on. Without sources, a generator writes them."""
 
+    task: str | None = setting(None, _TASK, needs=[_NO_FILE])
+    """None: the sources below, or the built-in word problems. calculations: "What is 12 + 35?", with operands from 0 to
+    max_number; of every pair of operands, both orders are trained on, or both held out."""
     train: tuple[str, ...] = setting((), _SOURCES)
     """One or several sources, separated by spaces: files (jsonl, json, csv, tsv, parquet, also compressed), saved data
     sets of Hugging Face or their names on the hub, as in openai/gsm8k:main:train (docs/data.md). Empty: built-in
@@ -71,15 +80,14 @@ class DataSection:
         512, at_least(1), needs=[positive("warm_start.steps") | when(".on_long_row", "error")]
     )
     """Longest reference solution in the warm start, in tokens."""
-    template: str = setting("{question}\n", _TEMPLATE)
-    r"""The prompt; {question} is replaced by the problem's text. Special tokens in it are encoded as such; the
-    tokenizer's begin-of-sequence token is prepended unless the template has one. On the command line \n, \t, \r and \\
-    are escapes; every other backslash is kept, including LaTeX commands such as \text."""
     tokenizer: str | None = None
     """Folder or hub name of a tokenizer; None: the one of model.path, or the built-in one with single-digit tokens."""
-    tiers: tuple[int, ...] = setting((1, 2), _TIERS, needs=[_GENERATED])
-    """Generator: numbers of reasoning steps in problems, each from 1 to 4."""
-    max_number: int = setting(40, at_least(5, ": below, some problems have no solution"), needs=[_GENERATED])
-    """Generator: largest number in questions of tiers 1 and 2; tiers 3 and 4 go up to ten times as far."""
-    num_train: int = setting(20_000, PROBLEMS, needs=[_GENERATED])
-    """Generator: number of training problems."""
+    tiers: tuple[int, ...] = setting((1, 2), _TIERS, needs=_WORD_PROBLEMS)
+    """Word problems: numbers of reasoning steps in problems, each from 1 to 4."""
+    max_number: int = setting(40, at_least(5, ": below, some problems have no solution"), needs=[_NO_FILE])
+    """Largest number in questions: of calculations, and of word problems of tiers 1 and 2; tiers 3 and 4 go up to ten
+    times as far."""
+    operations: tuple[Operation, ...] = setting(("+",), _OPERATIONS, needs=_CALCULATIONS)
+    """Calculations: any of + - *, in equal shares."""
+    num_train: int = setting(20_000, PROBLEMS, needs=[_NO_FILE])
+    """Generators: number of training problems; of calculations all, if there are fewer."""

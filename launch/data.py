@@ -148,7 +148,8 @@ def show(args: argparse.Namespace) -> list[str]:
         print_pieces(mark_tokens(prompt.ids, policy.tokenizer, values))
         console.print(Text("solution:", "bold"))
         print_pieces(mark_tokens(ids, policy.tokenizer, values, labels.truth.tolist()))
-    return ["", f"{len(prompts.held_out):,} rows shown"]
+    left_out = prompts.source.partition("; left out: ")[2]
+    return ["", f"{len(prompts.held_out):,} rows shown" + (f"; left out: {left_out}" if left_out else "")]
 
 
 def _parser(command: str) -> argparse.ArgumentParser:

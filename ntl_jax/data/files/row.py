@@ -42,5 +42,7 @@ def type_name(value: object) -> str:
             return "a string"
         case list() | tuple():
             return "a list"
+        case bytes():
+            return "binary data"
         case _:
             return "an object"

@@ -106,6 +106,7 @@ CASES = [
     of_kind("a csv file without rows", CSV.partition("\n")[0], "is empty"),
     of_kind("a csv file in Latin-1", "question,answer\n\xe9?,5\n".encode("latin-1"), "not UTF-8", "iconv"),
     of_kind("a web page", "<!DOCTYPE html>\n<html>", "web page"),
+    of_kind("rows with commas between them", f"{LINE},\n{LINE}\n", "comma after each row", "remove the commas"),
     of_kind("rows that Python has printed", f"{ROW}\n{ROW}\n", "Python dicts", "json.dumps"),
     of_kind("a text", "Two and three?\nFive.\n", "neither JSON nor a table", "'Two and three?'"),
     of_kind("lines that end in carriage returns", GOOD.replace("\n", "\r"), "carriage returns"),

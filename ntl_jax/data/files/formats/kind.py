@@ -114,6 +114,8 @@ def _kind_of_text(text: bytes, first: bytes, suffix: str) -> Kind:
         raise ValueError("is a web page (HTML or XML): download the file itself, with its raw address")
     if text.startswith(b"["):
         raise ValueError(f"is a JSON array that is damaged or cut off ({_fault(text)}): write or download it again")
+    if start.endswith(",") and _is_json(first.strip().rstrip(b",")):
+        raise ValueError("has a comma after each row: remove the commas, or write [ before the rows and ] after them")
     if re.match(rb"\{\s*[\"'}]", text) and not first.rstrip().endswith(b"}"):
         raise ValueError("holds JSON that is spread over several lines: write each row as one line, with jq -c .")
     if re.match(r"\{\s*'", start):

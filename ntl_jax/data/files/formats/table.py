@@ -37,7 +37,7 @@ def table_rows(content: bytes, name: str, suffix: str = "") -> Iterator[Row]:
     csv.field_size_limit(MOST_CHARACTERS)
     first = text.lstrip().partition("\n")[0]
     delimiter = "\t" if suffix == ".tsv" else max(DELIMITERS, key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
         lines = (line for line in reader if any(value.strip() for value in line))
         columns = [column.strip() for column in next(lines, [])]

@@ -65,6 +65,7 @@ def test_an_encoding_is_known_by_its_mark_or_its_zeros(encoding):
         (json.dumps([ROW] * 2, indent=1)[:-9], "JSON array that is damaged or cut off"),
         ("\n".join([json.dumps(ROW, indent=2)] * 2), "spread over several lines"),
         (f'{{"question": "cut\n{LINE}', "several lines"),  # a line that ends within a value
+        (f"{LINE},\n{LINE},\n", "has a comma after each row"),
         ("{'question': '1', 'answer': '#### 1'}", "Python dicts"),
         ("<html><body>404", "web page"),
         (f"{LINE}\r{LINE}\r", "carriage returns"),

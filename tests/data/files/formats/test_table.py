@@ -18,6 +18,11 @@ def test_rows_are_the_same_whatever_separates_them(delimiter, end):
     assert [row.place for row in rows] == ["a.csv:3", "a.csv:4"]
 
 
+def test_blanks_after_a_delimiter_do_not_hide_quotes():
+    (row,) = table_rows(b'question, answer\n"a, b?", "5"\n', "a.csv")
+    assert row.value == {"question": "a, b?", "answer": "5"}
+
+
 def test_the_ending_of_a_files_name_says_that_it_has_tabs():
     assert [row.value for row in table_rows(b"a,b,c\td\n1,2\t3\n", "a.tsv", ".tsv")] == [{"a,b,c": "1,2", "d": "3"}]
 

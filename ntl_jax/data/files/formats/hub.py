@@ -23,6 +23,14 @@ def data_set_rows(source: Source, purpose: Literal["train", "held_out"]) -> Iter
     Raises:
         ValueError: if the data set cannot be loaded, has no such split or too many rows, or if the package is not
             installed, in words that follow the source.
+
+    Example:
+        >>> import datasets, tempfile
+        >>> from ntl_jax.data.files.source import find_source
+        >>> folder = tempfile.mkdtemp()
+        >>> datasets.Dataset.from_list([{"question": "2+3?", "answer": "5"}]).save_to_disk(folder)
+        >>> [row.value for row in data_set_rows(find_source(folder), "train")]
+        [{'question': '2+3?', 'answer': '5'}]
     """
     try:
         import datasets

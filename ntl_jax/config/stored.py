@@ -20,6 +20,7 @@ _ADDED: dict[int, dict[str, dict[str, object]]] = {
     4: {"reward": {"timeout_s": 60.0, "workers": 4}},
     5: {
         "data": {"task": None, "operations": ("+",)},
+        "answer": {"form": "auto", "pattern": None, "tolerance": 0.0, "verifier": "none"},
         "prompt": {"system": None, "few_shot": 0, "suffix": None, "prefix": None},
     },
 }
@@ -112,7 +113,7 @@ def _settings(contents: object) -> dict[str, object]:
     for version in range(given + 1, FORMAT + 1):
         _move(settings, _MOVED.get(version, {}))
         for section, added in _ADDED[version].items():
-            if isinstance(stored := settings.get(section), dict):
+            if isinstance(stored := settings.get(section, {}), dict):
                 settings[section] = added | stored
     return settings
 

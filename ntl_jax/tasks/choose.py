@@ -4,13 +4,17 @@
 import os
 from collections.abc import Sequence
 
-from ntl_jax.config import DataSection, from_home, named
+from ntl_jax.config import AnswerSection, DataSection, from_home, named
 from ntl_jax.data import Message, Problem
 from ntl_jax.numerals import Answer, AnswerMarkers
 from ntl_jax.tasks.arithmetic.task import Arithmetic
 from ntl_jax.tasks.calculations import Calculations
 from ntl_jax.tasks.gsm8k import Gsm8k
+from ntl_jax.tasks.judged import JudgedTask
 from ntl_jax.tasks.task import Split, Task
+
+NO_CHANGE = AnswerSection()
+"""Leaves answers to the task."""
 
 
 def check_apart(data: DataSection) -> None:
@@ -38,11 +42,14 @@ def check_apart(data: DataSection) -> None:
         )
 
 
-def choose_task(data: DataSection, *, seed: int, num_eval: int | None, numeric: bool) -> Task:
+def choose_task(
+    data: DataSection, answer: AnswerSection = NO_CHANGE, *, seed: int, num_eval: int | None, numeric: bool
+) -> Task:
     """The task of the ``data`` section: files if it names them, else a generator.
 
     Args:
         data: the ``data`` section.
+        answer: how answers are found and compared, if not as the task does it.
         seed: seed of the generator.
         num_eval: number of held-out problems from the generator; files are loaded whole.
         numeric: whether every reference answer must be a number, as the rewards of `ntl_jax.rewards` require.
@@ -54,10 +61,11 @@ def choose_task(data: DataSection, *, seed: int, num_eval: int | None, numeric: 
     """
     assert data.eval is not None or (data.train is None and num_eval is not None), "validate() refuses both"
     files = Gsm8k(data.train, data.eval, on_bad_row=data.on_bad_row, numeric=numeric)
-    if data.train is not None:
-        return files
-    generated = _generator(data, num_held_out=num_eval or 0, seed=seed)
-    return generated if data.eval is None else TwoSources(train=generated, held_out=files)
+    task: Task = files
+    if data.train is None:
+        generated = _generator(data, num_held_out=num_eval or 0, seed=seed)
+        task = generated if data.eval is None else TwoSources(train=generated, held_out=files)
+    return task if answer == NO_CHANGE else JudgedTask(task, answer, numeric=numeric)
 
 
 def _generator(data: DataSection, *, num_held_out: int, seed: int) -> Task:
@@ -103,3 +111,7 @@ class TwoSources(Task):
 
     def default_reward(self, *, ntl: bool) -> str:
         return self._judge.default_reward(ntl=ntl)
+
+    def close(self) -> None:
+        for task in self._sources.values():
+            task.close()

@@ -111,6 +111,8 @@ def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
         "val/response_length/mean": float(np.mean([len(t.response_ids) for t in greedy.trajectories])),
         "val/answered": float(np.mean([reading.answer is not None for reading in greedy.readings])),
     }
+    if undecided := sum(reading.undecided for reading in greedy.readings):
+        metrics["val/undecided"] = float(undecided)
     if greedy.ntl_info is not None:
         metrics["val/ntl_loss"] = ntl_metrics(greedy.ntl_info, greedy.tau)["ntl/loss"]
     if sampled is not None:

@@ -15,6 +15,7 @@ from ntl_jax.config.sections.algorithm import (
     OptimizerSection,
     SapoSection,
 )
+from ntl_jax.config.sections.answer import AnswerSection
 from ntl_jax.config.sections.data import HUB_NAME, LFS_POINTER, MOST_PROBLEMS, DataSection, FieldsSection, Operation
 from ntl_jax.config.sections.engines import PoolSection, VllmSection
 from ntl_jax.config.sections.ntl import NTLSection, RewardSection
@@ -42,6 +43,7 @@ __all__ = [
     "MOST_PROBLEMS",
     "QUESTION",
     "AlgorithmSection",
+    "AnswerSection",
     "CispoSection",
     "ClippedSection",
     "CorrectionSection",

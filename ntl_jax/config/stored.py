@@ -21,6 +21,7 @@ _ADDED: dict[int, dict[str, dict[str, object]]] = {
     4: {"reward": {"timeout_s": 60.0, "workers": 4}},
     5: {
         "data": {"task": None, "operations": ("+",), "weights": (), "fields": dataclasses.asdict(FieldsSection())},
+        "answer": {"form": "auto", "pattern": None, "tolerance": 0.0, "verifier": "none"},
         "prompt": {"system": None, "few_shot": 0, "suffix": None, "prefix": None},
     },
 }
@@ -113,7 +114,7 @@ def _settings(contents: object) -> dict[str, object]:
     for version in range(given + 1, FORMAT + 1):
         _move(settings, _MOVED.get(version, {}))
         for section, added in _ADDED[version].items():
-            if isinstance(stored := settings.get(section), dict):
+            if isinstance(stored := settings.get(section, {}), dict):
                 settings[section] = added | stored
     if given < 5 and isinstance(data := settings.get("data"), dict):  # one file, or none
         files = {name: data[name] for name in ("train", "eval") if name in data}

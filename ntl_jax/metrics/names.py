@@ -54,6 +54,8 @@ METRICS = {
     "key has the name of a metric below",
     "reward/accuracy": "fraction of samples whose extracted answer is right",
     "reward/dropped": "samples left out of the update because their reward raised, hung or was not a number",
+    "reward/undecided": "samples whose answer could not be found or compared in time, and counts as wrong; only where "
+    "there are any",
     "reward/overlong_penalty": "mean length penalty added to rewards, at most 0",
     "sampling/refills": "additional engine calls of dynamic sampling",
     "sampling/equal_groups": "prompts left out because all their samples scored the same",
@@ -100,6 +102,7 @@ METRICS = {
     "val/response_length/mean": "tokens per greedy response",
     "val/ntl_loss": "ntl/loss of the greedy responses",
     "val/answered": "fraction of greedy responses from which an answer could be extracted",
+    "val/undecided": "greedy responses whose answer could not be found or compared in time; only where there are any",
     "val/score/mean": "mean reward of the greedy responses",
     "val/mean@": "fraction of n samples per problem that are right, mean over problems",
     "val/maj@": "fraction of problems whose most frequent answer of n samples is right; ties count in part",

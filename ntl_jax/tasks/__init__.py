@@ -6,15 +6,18 @@ from ntl_jax.tasks.arithmetic.task import Arithmetic
 from ntl_jax.tasks.calculations import Calculations
 from ntl_jax.tasks.choose import TwoSources, check_apart, choose_task
 from ntl_jax.tasks.files import Files
-from ntl_jax.tasks.task import Split, Task
+from ntl_jax.tasks.judged import JudgedTask
+from ntl_jax.tasks.task import Split, Task, Undecided
 
 __all__ = [
     "Arithmetic",
     "Calculations",
     "Files",
+    "JudgedTask",
     "Split",
     "Task",
     "TwoSources",
+    "Undecided",
     "check_apart",
     "choose_task",
     "generate_problems",

@@ -5,14 +5,18 @@ import contextlib
 import os
 from collections.abc import Sequence
 
-from ntl_jax.config import DataSection
+from ntl_jax.config import AnswerSection, DataSection
 from ntl_jax.data import Message, Problem
 from ntl_jax.data.files import Source, find_source
 from ntl_jax.numerals import Answer, AnswerMarkers
 from ntl_jax.tasks.arithmetic.task import Arithmetic
 from ntl_jax.tasks.calculations import Calculations
 from ntl_jax.tasks.files import Files
+from ntl_jax.tasks.judged import JudgedTask
 from ntl_jax.tasks.task import Split, Task
+
+NO_CHANGE = AnswerSection()
+"""Leaves answers to the task."""
 
 
 def check_apart(data: DataSection) -> None:
@@ -53,11 +57,14 @@ def _are_same(held_out: Source, train: Source) -> bool:
     return same and (held_out.is_file or held_out.split is not None or not held_out.has_splits)
 
 
-def choose_task(data: DataSection, *, seed: int, num_eval: int | None, numeric: bool) -> Task:
+def choose_task(
+    data: DataSection, answer: AnswerSection = NO_CHANGE, *, seed: int, num_eval: int | None, numeric: bool
+) -> Task:
     """The task of the ``data`` section: files and data sets if it names them, else a generator.
 
     Args:
         data: the ``data`` section.
+        answer: how answers are found and compared, if not as the task does it.
         seed: seed of the generator.
         num_eval: number of held-out problems from the generator; sources are loaded whole.
         numeric: whether every reference answer must be a number, as the rewards of `ntl_jax.rewards` require.
@@ -69,10 +76,11 @@ def choose_task(data: DataSection, *, seed: int, num_eval: int | None, numeric: 
     """
     assert data.eval or (not data.train and num_eval is not None), "validate() refuses both"
     files = Files(data.train, data.eval, fields=data.fields, on_bad_row=data.on_bad_row, numeric=numeric)
-    if data.train:
-        return files
-    generated = _generator(data, num_held_out=num_eval or 0, seed=seed)
-    return TwoSources(train=generated, held_out=files) if data.eval else generated
+    task: Task = files
+    if not data.train:
+        generated = _generator(data, num_held_out=num_eval or 0, seed=seed)
+        task = TwoSources(train=generated, held_out=files) if data.eval else generated
+    return task if answer == NO_CHANGE else JudgedTask(task, answer, numeric=numeric)
 
 
 def _generator(data: DataSection, *, num_held_out: int, seed: int) -> Task:
@@ -118,3 +126,7 @@ class TwoSources(Task):
 
     def default_reward(self, *, ntl: bool) -> str:
         return self._judge.default_reward(ntl=ntl)
+
+    def close(self) -> None:
+        for task in self._sources.values():
+            task.close()

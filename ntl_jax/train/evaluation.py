@@ -112,6 +112,8 @@ def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
         "val/response_length/mean": float(np.mean([len(t.response_ids) for t in greedy.trajectories])),
         "val/answered": float(np.mean([reading.answer is not None for reading in greedy.readings])),
     }
+    if undecided := sum(reading.undecided for reading in greedy.readings):
+        metrics["val/undecided"] = float(undecided)
     names = [prompt.data_source for prompt in greedy.prompts]
     if len({*names}) > 1:
         for name in dict.fromkeys(names):

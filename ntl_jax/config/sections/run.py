@@ -8,6 +8,7 @@ import dataclasses
 from typing import Literal
 
 from ntl_jax.config.sections.algorithm import AlgorithmSection, OptimizerSection
+from ntl_jax.config.sections.answer import AnswerSection
 from ntl_jax.config.sections.data import PROBLEMS, DataSection
 from ntl_jax.config.sections.engines import PoolSection, VllmSection
 from ntl_jax.config.sections.ntl import NTLSection, RewardSection
@@ -201,6 +202,7 @@ class RunConfig:
     model: ModelSection = ModelSection()
     data: DataSection = DataSection()
     prompt: PromptSection = PromptSection()
+    answer: AnswerSection = AnswerSection()
     warm_start: WarmStartSection = setting(WarmStartSection(), needs=[positive("warm_start.steps")])
     rollout: RolloutSection = RolloutSection()
     algorithm: AlgorithmSection = AlgorithmSection()

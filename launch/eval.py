@@ -17,30 +17,18 @@ import dataclasses
 import functools
 import json
 import pathlib
-import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ntl_jax.command_line import Once, PathOnce, announce, check_unused, parse_once
-from ntl_jax.config import (
-    ModelSection,
-    RolloutSection,
-    RunConfig,
-    from_home,
-    holds_run,
-    printable,
-    read_escapes,
-    stored_config,
-)
+from ntl_jax.config import PolicySource, RunConfig, as_options, printable, read_escapes
 from ntl_jax.config.serialization import AnySection
 from ntl_jax.run_folder import new_folder
 
 if TYPE_CHECKING:
     from ntl_jax.train.evaluation import Evaluation
 
-MODEL_DEFAULTS = RunConfig(rollout=RolloutSection(max_tokens=512))
-"""Defaults for a Hugging Face model: long responses, which GSM8K's solutions need."""
 OPTIONS = {
     "data": "data.eval", "problems": "trainer.eval_problems", "samples": "trainer.eval_samples",
     "temperature": "trainer.eval_temperature", "top_p": "trainer.eval_top_p", "max_tokens": "rollout.max_tokens",
@@ -63,10 +51,11 @@ def main(argv: Sequence[str]) -> int:
     try:
         print(printable(f"written to {evaluate(args)}"))
     except (ValueError, OSError, RuntimeError) as error:
-        from ntl_jax.train import RewardError, WorkersLostError  # loaded by now, if it is one of them
+        if isinstance(error, RuntimeError):
+            from ntl_jax.train import RewardError, WorkersLostError  # loaded by now, if it is one of them
 
-        if not isinstance(error, ValueError | OSError | RewardError | WorkersLostError):
-            raise
+            if not isinstance(error, RewardError | WorkersLostError):
+                raise
         message = _with_options(explain(error, args.output or pathlib.Path("runs"), "evaluate again"), args.source)
         return leave(f"error: {message}", code=1)
     return 0
@@ -79,19 +68,12 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
         ValueError: for a source that is neither a run nor a model, a run without a checkpoint, an output folder that
             is in use, or wrong settings.
     """
-    source = from_home(args.source)
-    is_run = holds_run(source)
-    if args.checkpoint is not None and not is_run:
-        raise ValueError(
-            f"--checkpoint={args.checkpoint}: {args.source} is a model, and only run folders have checkpoints: leave "
-            "it out, or give the run folder"
-        )
+    source = PolicySource.of(args.source, args.checkpoint)
     check_unused(args.output, "--output")
-    base = stored_config(source) if is_run else _model_settings(args.source)
-    config = _settings(args, base)
-    config.validate(base)
+    config = _settings(args, source.config)
+    config.validate(source.config)
     announce(f"evaluating {args.source}")
-    about, evaluation = _evaluation(args, config, is_run=is_run)
+    about, evaluation = _evaluation(source, config)
     from ntl_jax.metrics import finite, print_comparison, write_rows, write_whole
     from ntl_jax.train.evaluation import evaluation_metrics, examples, unrewarded
 
@@ -106,25 +88,22 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     return folder
 
 
-def _evaluation(args: argparse.Namespace, config: RunConfig, *, is_run: bool) -> tuple[dict[str, str], "Evaluation"]:
+def _evaluation(source: PolicySource, config: RunConfig) -> tuple[dict[str, str], "Evaluation"]:
     """What was evaluated how, for people, and the responses."""
     # Imported here: importing JAX would make --help take seconds.
     from ntl_jax.compilation_cache import keep_programs
     from ntl_jax.data import encode_solutions
     from ntl_jax.metrics import print_header
     from ntl_jax.records import Version, Weights
-    from ntl_jax.train.checkpoints.checkpointer import restore_policy
+    from ntl_jax.train.asking.source import source_policy, source_weights
     from ntl_jax.train.engines import build_engine, check_cache, check_packages
     from ntl_jax.train.factory import build_evaluator, build_scoring, build_task, check_lengths
     from ntl_jax.train.header import describe_evaluation, describe_prompt
-    from ntl_jax.train.policy import build_params, build_policy, check_checkpoint
     from ntl_jax.train.prompts import build_prompts
 
     check_packages(config)
     keep_programs(config.trainer.compilation_cache)
-    task, policy, name = build_task(config), build_policy(config), args.source
-    if not is_run:
-        check_checkpoint(config, policy)
+    task, policy = build_task(config), source_policy(source, config)
     prompts = build_prompts(config, task, policy.tokenizer)
     check_lengths(config, policy, prompts)
     check_cache(config, policy, max_prompt_tokens=prompts.longest, num_held_out=len(prompts.held_out))
@@ -133,12 +112,7 @@ def _evaluation(args: argparse.Namespace, config: RunConfig, *, is_run: bool) ->
         stack.callback(scorer.close)
         ((first, solution_ids),), _ = encode_solutions(prompts.held_out[:1], policy.tokenizer, max_tokens=sys.maxsize)
         scorer.try_out(first, solution_ids)
-        if is_run:
-            which = args.checkpoint or "newest"
-            stage, step, params = restore_policy(from_home(args.source), policy.shapes(), which, warn)
-            name = f"{args.source} after step {step} of stage {stage}"
-        else:
-            params = build_params(policy, seed=config.seed)
+        name, params = source_weights(source, policy, seed=config.seed)
         about = {
             "policy": name,
             "first prompt": describe_prompt(first, policy.tokenizer),
@@ -175,14 +149,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _with_options(message: str, source: str) -> str:
     """A message about settings with the names of the arguments that set them."""
-    message = message.replace(f"model.path={source!r}", f"{SOURCE}={source!r}")
-    for name, setting in OPTIONS.items():
-        message = re.sub(rf"\b{re.escape(setting)}\b", f"--{name.replace('_', '-')}", message)
-    return message
-
-
-def _model_settings(source: str) -> RunConfig:
-    return dataclasses.replace(MODEL_DEFAULTS, name="model", model=ModelSection(path=source))
+    return as_options(message.replace(f"model.path={source!r}", f"{SOURCE}={source!r}"), OPTIONS)
 
 
 def _settings(args: argparse.Namespace, base: RunConfig) -> RunConfig:

@@ -29,9 +29,9 @@ from ntl_jax.config.sections import (
     WarmStartSection,
 )
 from ntl_jax.config.serialization import flatten, from_dict
-from ntl_jax.config.stored import CONFIG_FILE, FORMAT, config_to_json, holds_run, stored_config
+from ntl_jax.config.stored import CONFIG_FILE, FORMAT, PolicySource, config_to_json, holds_run, stored_config
 from ntl_jax.config.tau_schedule import parse_schedule
-from ntl_jax.config.validation import EMPTY, named
+from ntl_jax.config.validation import EMPTY, as_options, named
 
 __all__ = [
     "CONFIG_FILE",
@@ -49,6 +49,7 @@ __all__ = [
     "ModelSection",
     "NTLSection",
     "OptimizerSection",
+    "PolicySource",
     "PoolSection",
     "RewardSection",
     "RolloutSection",
@@ -58,6 +59,7 @@ __all__ = [
     "TrainerSection",
     "VllmSection",
     "WarmStartSection",
+    "as_options",
     "config_to_json",
     "flatten",
     "from_dict",

@@ -3,7 +3,7 @@
 
 from ntl_jax.tasks.arithmetic.generator import generate_problems
 from ntl_jax.tasks.arithmetic.task import Arithmetic
-from ntl_jax.tasks.choose import TwoSources, check_apart, choose_task
+from ntl_jax.tasks.choose import TwoSources, check_apart, choose_task, without_problems
 from ntl_jax.tasks.gsm8k import Gsm8k, load_gsm8k
 from ntl_jax.tasks.task import Message, Split, Task
 
@@ -18,4 +18,5 @@ __all__ = [
     "choose_task",
     "generate_problems",
     "load_gsm8k",
+    "without_problems",
 ]

@@ -65,6 +65,23 @@ def choose_task(data: DataSection, *, seed: int, num_eval: int | None, numeric: 
     return generated if data.eval is None else TwoSources(train=generated, held_out=files)
 
 
+def without_problems(data: DataSection, *, numeric: bool) -> Task:
+    """The task of the ``data`` section for questions of one's own: it renders and judges, and has no problems.
+
+    Args:
+        data: the ``data`` section; its files are not read.
+        numeric: as in `choose_task`.
+
+    Example:
+        >>> task = without_problems(DataSection(eval="gone.jsonl", template="Q: {question}"), numeric=True)
+        >>> task.render(Problem(0, "2+3?", "", "5", "mine"))
+        'Q: 2+3?'
+    """
+    if data.eval is not None:
+        return Gsm8k(None, None, template=data.template, numeric=numeric)
+    return Arithmetic(num_train=0, num_held_out=0, seed=0, template=data.template)
+
+
 class TwoSources(Task):
     """Training problems of one task and held-out problems of another; the held-out task reads and judges all answers.
 

@@ -27,7 +27,7 @@ import numpy as np
 from flax import nnx
 
 from benchmarks.measure import RESULTS, machine, ratio, write
-from benchmarks.rollout import Ours, make_decoder
+from benchmarks.samplers import Ours, make_decoder
 from benchmarks.shapes import QWEN2_5_0_5B, SMOLLM2_135M
 from benchmarks.step import Case, random_batch, random_params, train_step
 from ntl_jax.host_memory import keep_freed_memory

@@ -19,55 +19,28 @@ from typing import Any
 
 import jax
 import numpy as np
-import optax
 from flax import nnx
 
+from benchmarks.gpu_attention import Found, attention
 from benchmarks.measure import device_peak, machine
 from benchmarks.policy_files import byte_tokenizer
-from benchmarks.rollout import (
-    ON_ACCELERATOR,
-    SHAPES,
-    Ours,
-    compare,
-    digit_table,
-    in_bfloat16,
-    make_decoder,
-    make_prompts,
-    measure_accelerator,
-)
-from benchmarks.shapes import QWEN2_5_0_5B, QWEN2_5_1_5B
-from benchmarks.step import (
-    ON_GPU,
-    TINY,
-    Case,
-    flops,
-    jax_step,
-    median_seconds,
-    random_params,
-    train_step,
-)
+from benchmarks.rollout import ON_ACCELERATOR, measure_accelerator
+from benchmarks.samplers import SHAPES, Ours, compare, digit_table, in_bfloat16, make_decoder, make_prompts
+from benchmarks.step import ON_GPU, TINY, Case, flops, jax_step, median_seconds
 from benchmarks.verdicts import Verdict, at_least, at_most, record
 from ntl_jax.config import RunConfig, VllmSection
 from ntl_jax.host_memory import keep_freed_memory
-from ntl_jax.models import Decoder, ModelConfig, batch_sharding, make_mesh, save_hf
-from ntl_jax.records import Batch, Sampling, Targets, Trajectory, Version, Weights
+from ntl_jax.models import Decoder, make_mesh, save_hf
+from ntl_jax.records import Sampling, Trajectory, Version, Weights
 from ntl_jax.rollout import VllmEngine
-from ntl_jax.rows.packing import pack
 from ntl_jax.rows.padding import RowShape, pad_rows, pad_tokens
 from ntl_jax.rows.passes import RowPass, sampled_log_probs
 from ntl_jax.train import create_ppo_trainer
-from ntl_jax.update.token_weights import supervised_weights
-
-Found = tuple[list[Verdict], dict[str, Any]]
-"""A row's verdicts, and further numbers for its file."""
 
 PRESET = pathlib.Path(__file__).parents[1] / "configs" / "gsm8k_ntl_qwen05b.py"
 LEAST_MFU = {"qwen2.5-0.5b": 0.35, "qwen2.5-1.5b": 0.4}
 LEAST_SHARE = 0.25  # of the tokens/s that reading weights and cache allows
 LEAST_THROUGHPUT = 5_000  # prompt and response tokens/s of a whole iteration of the 0.5B preset
-MOST_VALUE_ERROR = 2e-3  # of a loss in bfloat16, relative
-MOST_OVER_XLA = 1.5  # a kernel's distance from the float32 gradient, over that of XLA's attention in bfloat16
-MOST_DRY_ERROR = 1e-5  # relative, between two paths in float32
 MOST_LOG_PROB_ERROR = {"bfloat16": 0.05, "float32": 1e-4}  # nats, mean over tokens
 MOST_RATIO_DEVIATION = 0.5  # of a token, between a bfloat16 sampler and a bfloat16 trainer
 PEAKED = 4.0  # scale of the embedding: predictions far from uniform, so that wrong weights differ visibly
@@ -86,78 +59,6 @@ def rate(claim: str, value: float, bound: float, dry: bool) -> Verdict:
 
 def has_vllm() -> bool:
     return importlib.util.find_spec("vllm") is not None
-
-
-# Attention in the train step.
-
-
-def half_rows(num_rows: int, longest: int) -> Batch[Targets]:
-    """Sequences of different lengths, padded to the longest."""
-    rng = np.random.default_rng(0)
-    lengths = [longest, *rng.integers(longest // 2, longest, num_rows - 1).tolist()]
-    rows = [rng.integers(0, TINY.vocab_size, length).astype(np.int32) for length in lengths]
-    nothing = [np.full(length - 1, np.nan, np.float32) for length in lengths]
-    shape = RowShape(longest, longest - 1)
-    padded, targets = pad_rows([row[:1] for row in rows], [row[1:] for row in rows], shape, numbers=nothing)
-    return Batch(padded, targets, supervised_weights(targets))
-
-
-def packed(batch: Batch[Targets], row_size: int) -> Batch[Targets]:
-    """The same sequences, several to a row."""
-    wide = jax.tree.map(lambda x: np.pad(x, ((0, 0), (0, row_size - batch.rows.shape[1]))), batch)
-    return pack(wide)
-
-
-def loss_and_gradient(model: ModelConfig, batch: Batch[Targets]) -> tuple[float, list[np.ndarray]]:
-    """Of one train step; momentum of decay 0 is the gradient."""
-    case = Case(model, *batch.rows.shape)
-    mesh = make_mesh((-1, 1, 1), jax.devices()[:1])
-    step, begin = train_step(case, mesh, optax.sgd(0.0, momentum=0.0))
-    state, metrics, _ = step(begin(random_params(case, mesh)), jax.device_put(batch, batch_sharding(mesh)))
-    gradient = [np.asarray(x, np.float32) for x in jax.tree.leaves(state.policy.opt_state)]
-    return metrics.to_dict()["step/loss"], gradient
-
-
-def distance(gradient: Sequence[np.ndarray], truth: Sequence[np.ndarray]) -> float:
-    """Norm of the difference over that of the truth."""
-    differences = [a - b for a, b in zip(gradient, truth, strict=True)]
-    difference, whole = (sum(np.sum(x**2, dtype=np.float64) for x in xs) for xs in (differences, truth))
-    return float(np.sqrt(difference / whole))
-
-
-def attention(dry: bool) -> Found:
-    """cuDNN's attention beside XLA's: loss and gradient of a step on padded and on packed rows."""
-    if dry:
-        return attention_on_cpu()
-    verdicts, details = [], {}
-    for name, shape in {"heads of 64": QWEN2_5_0_5B, "heads of 128": QWEN2_5_1_5B}.items():
-        model = dataclasses.replace(shape, num_layers=4, vocab_size=8192, compute_dtype="bfloat16", attention="xla")
-        padded = half_rows(32, 512)
-        with jax.default_matmul_precision("highest"):
-            true_loss, truth = loss_and_gradient(dataclasses.replace(model, compute_dtype="float32"), padded)
-        of_xla = distance(loss_and_gradient(model, padded)[1], truth)
-        for layout, batch in {"padded": padded, "packed": packed(padded, 1024)}.items():
-            loss, gradient = loss_and_gradient(dataclasses.replace(model, attention="cudnn"), batch)
-            error, over = abs(loss - true_loss) / true_loss, distance(gradient, truth) / of_xla
-            where = f"cuDNN, {name}, {layout} rows"
-            verdicts.append(at_most(f"{where}: relative error of the loss", error, MOST_VALUE_ERROR))
-            verdicts.append(at_most(f"{where}: gradient's error over that of XLA's attention", over, MOST_OVER_XLA))
-        details[f"{name}: error of the gradient with XLA's attention"] = of_xla
-    return verdicts, details
-
-
-def attention_on_cpu() -> Found:
-    """There is no cuDNN: XLA's dense scores beside XLA's blocks, which rows of more than 1024 positions take."""
-    model = dataclasses.replace(TINY, attention="xla")
-    padded = half_rows(4, 520)
-    loss, gradient = loss_and_gradient(model, packed(padded, 1040))
-    true_loss, truth = loss_and_gradient(model, padded)
-    where = "dry: no cuDNN; XLA's blocks on packed rows beside its dense scores on padded rows"
-    error = abs(loss - true_loss) / true_loss
-    return [
-        at_most(f"{where}: relative error of the loss", error, MOST_DRY_ERROR),
-        at_most(f"{where}: of the gradient", distance(gradient, truth), MOST_DRY_ERROR),
-    ], {}
 
 
 # Rates.

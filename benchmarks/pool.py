@@ -28,7 +28,8 @@ from flax import nnx
 
 from benchmarks import pool_faults, pool_overlap, pool_trajectories, pool_weights
 from benchmarks.measure import RESULTS, machine, write
-from benchmarks.rollout import PROMPT_TOKENS, SHAPES, WORKLOADS, Ours, compare, digit_table, make_decoder, make_prompts
+from benchmarks.rollout import WORKLOADS
+from benchmarks.samplers import PROMPT_TOKENS, SHAPES, Ours, compare, digit_table, make_decoder, make_prompts
 from ntl_jax.host_memory import keep_freed_memory
 from ntl_jax.models import make_mesh
 from ntl_jax.records import Sampling, Version, Weights
@@ -38,7 +39,7 @@ REPEATS, ROUNDS, NUM_FAULTS = 9, 5, 100
 
 
 def make_engine(slots: int) -> JaxEngine:
-    """A worker's engine for the small shape of `benchmarks.rollout`."""
+    """A worker's engine for the small shape of `benchmarks.samplers`."""
     config, mesh = SHAPES["small"], make_mesh((1, 1, 1), jax.devices()[:1])
     return JaxEngine(config, digit_table(config), mesh=mesh, slots=slots, max_prompt_tokens=PROMPT_TOKENS)
 

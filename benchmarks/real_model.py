@@ -32,7 +32,7 @@ from benchmarks.measure import RESULTS, machine, versions, write
 from benchmarks.peer import VLLM_ENVIRONMENT, Peer, requests, vllm_python
 from benchmarks.policy_files import Files, Workload, write_files
 from benchmarks.ppo_step import LEARNING_RATE, SETTINGS, answer_seconds, measure, peer_of, reward
-from benchmarks.rollout import VLLM_SETTINGS
+from benchmarks.samplers import VLLM_SETTINGS
 from benchmarks.shapes import SMOLLM2_135M
 
 TINY = dataclasses.replace(

@@ -20,8 +20,9 @@ from typing import Any
 import jax
 
 from benchmarks.measure import RESULTS, machine, write
-from benchmarks.rollout import ENDING_MAX_TOKENS, FIRST_STOP_ID, SHAPES, WORKLOADS, Ours, compare, make_decoder
-from benchmarks.rollout import stop_ids as ending_ids
+from benchmarks.rollout import WORKLOADS
+from benchmarks.samplers import ENDING_MAX_TOKENS, FIRST_STOP_ID, SHAPES, Ours, compare, make_decoder
+from benchmarks.samplers import stop_ids as ending_ids
 from ntl_jax.host_memory import keep_freed_memory
 
 ONE, TILES = "one program", "tiles"

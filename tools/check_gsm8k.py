@@ -66,7 +66,7 @@ def find_changed(problems: Sequence[Problem]) -> Iterator[str]:
     """Texts that the built-in tokenizer does not decode unchanged."""
     tokenizer = load_tokenizer()
     for problem in problems:
-        for text in (problem.question, problem.solution):
+        for text in (problem.text, problem.solution):
             if tokenizer.decode(tokenizer(text)["input_ids"]) != text:
                 yield f"row {problem.index}: {text!r} does not come back from the tokenizer"
 

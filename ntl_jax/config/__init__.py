@@ -4,7 +4,9 @@
 Files in ``configs/`` build a ``RunConfig``; ``--config.section.field=value`` overrides a field.
 """
 
-from ntl_jax.config.algorithm import (
+from ntl_jax.config.escapes import from_home, printable, read_escapes, several_in_one, write_escapes
+from ntl_jax.config.policy_source import PolicySource
+from ntl_jax.config.sections.algorithm import (
     AlgorithmSection,
     CispoSection,
     ClippedSection,
@@ -14,13 +16,10 @@ from ntl_jax.config.algorithm import (
     OptimizerSection,
     SapoSection,
 )
-from ntl_jax.config.engines import PoolSection, VllmSection
-from ntl_jax.config.escapes import from_home, printable, read_escapes, several_in_one, write_escapes
-from ntl_jax.config.ntl import NTLSection, RewardSection
-from ntl_jax.config.sections import (
-    HUB_NAME,
-    LFS_POINTER,
-    DataSection,
+from ntl_jax.config.sections.data import HUB_NAME, LFS_POINTER, DataSection
+from ntl_jax.config.sections.engines import PoolSection, VllmSection
+from ntl_jax.config.sections.ntl import NTLSection, RewardSection
+from ntl_jax.config.sections.run import (
     ModelSection,
     RolloutSection,
     RunConfig,
@@ -29,7 +28,7 @@ from ntl_jax.config.sections import (
     WarmStartSection,
 )
 from ntl_jax.config.serialization import flatten, from_dict
-from ntl_jax.config.stored import CONFIG_FILE, FORMAT, PolicySource, config_to_json, holds_run, stored_config
+from ntl_jax.config.stored import CONFIG_FILE, FORMAT, config_to_json, holds_run, stored_config
 from ntl_jax.config.tau_schedule import parse_schedule
 from ntl_jax.config.validation import EMPTY, as_options, named
 

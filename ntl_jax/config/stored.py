@@ -1,69 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The configuration that a run folder was made with, the version of the folder's format, and what names a policy."""
+"""The configuration that a run folder was made with, and the version of the folder's format."""
 
 import dataclasses
 import json
 import pathlib
-from typing import Literal, NamedTuple
 
-from ntl_jax.config.escapes import from_home
-from ntl_jax.config.sections import ModelSection, RolloutSection, RunConfig
+from ntl_jax.config.sections.run import RunConfig
 from ntl_jax.config.serialization import from_dict
 
 CONFIG_FILE = "config.json"
 """File in a run folder with the resolved configuration and the folder's format."""
-OLDEST, FORMAT = 3, 4
+OLDEST, FORMAT = 3, 5
 """Format versions of run folders: the oldest that is read, and the one that is written. They cover ``config.json``
 and everything else that a resumed run, an evaluation or an export reads. Raise `FORMAT` whenever a setting is added,
 removed, renamed or changes its meaning, or when a checkpoint's layout changes, and have `stored_config` convert older
 folders: the tests hold one of format 3. A checkpoint's meta says whether it has a manifest."""
-_ADDED: dict[int, dict[str, dict[str, object]]] = {4: {"reward": {"timeout_s": 60.0, "workers": 4}}}
+_ADDED: dict[int, dict[str, dict[str, object]]] = {4: {"reward": {"timeout_s": 60.0, "workers": 4}}, 5: {}}
 """By format: the settings that it added, by section, with the values with which older runs go on."""
-
-MODEL_TOKENS = 512
-"""Longest response of a Hugging Face model, unless an option says otherwise: GSM8K's solutions need as much."""
-
-
-class PolicySource(NamedTuple):
-    """A trained policy, as a command names it.
-
-    Args:
-        given: a run folder, the folder of a Hugging Face model, or a name on the hub.
-        is_run: whether it is a run folder.
-        checkpoint: which of a run's.
-        config: the run's settings, or the defaults with ``model.path``.
-    """
-
-    given: str
-    is_run: bool
-    checkpoint: Literal["newest", "best"]
-    config: RunConfig
-
-    @classmethod
-    def of(cls, given: str, checkpoint: Literal["newest", "best"] | None) -> "PolicySource":
-        """What a command line names.
-
-        Args:
-            given: its argument.
-            checkpoint: its option; None: not given.
-
-        Raises:
-            ValueError: for a checkpoint of a model, and as `stored_config`.
-
-        Example:
-            >>> PolicySource.of("HuggingFaceTB/SmolLM2-135M-Instruct", None).config.rollout.max_tokens
-            512
-        """
-        folder = from_home(given)
-        if holds_run(folder):
-            return cls(given, True, checkpoint or "newest", stored_config(folder))
-        if checkpoint is not None:
-            raise ValueError(
-                f"--checkpoint={checkpoint}: {given} is a model, and only run folders have checkpoints: leave it out, "
-                "or give the run folder"
-            )
-        rollout = RolloutSection(max_tokens=MODEL_TOKENS)
-        return cls(given, False, "newest", RunConfig(name="model", model=ModelSection(path=given), rollout=rollout))
 
 
 def config_to_json(config: RunConfig) -> str:

@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import get_args, get_origin
 
-from ntl_jax.config.engines import TEMPERATURES
+from ntl_jax.config.sections.engines import TEMPERATURES
 from ntl_jax.config.serialization import Leaf, Section, flatten, leaves
 from ntl_jax.config.setting import Need
 

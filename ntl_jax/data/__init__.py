@@ -2,13 +2,14 @@
 """Problems as token ids and batches: tokenizer, prompts, solutions, the order of rows."""
 
 from ntl_jax.data.cursor import DataCursor
-from ntl_jax.data.problems import Problem
+from ntl_jax.data.problems import Message, Problem
 from ntl_jax.data.prompts import encode_prompts, encode_solutions, fill_template
 from ntl_jax.data.special_tokens import plain_problems, special_tokens
 from ntl_jax.data.tokenizer import load_tokenizer
 
 __all__ = [
     "DataCursor",
+    "Message",
     "Problem",
     "encode_prompts",
     "encode_solutions",

@@ -2,9 +2,11 @@
 """What every source of problems delivers: a question, its reference solution and the true answer."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
+Message = dict[str, str]
+"""One turn of a chat: ``role`` and ``content``."""
 MOST_LISTED = 20
 """How many faults an error lists."""
 MOST_PLACES = 3
@@ -17,10 +19,12 @@ class Problem:
 
     Args:
         index: identifies the problem in its data set: the row of its file, or its place in the generator's sequence.
-        question: the text that is asked.
+        question: the text that is asked, or the turns of a chat before the response.
         solution: the full reference text, with its answer marked as the task's texts mark it.
         ground_truth: the answer alone, as written (``1,200`` keeps its comma).
         source: where it comes from; rewards receive it as ``data_source``.
+        extra_info: further data of the row, for rewards.
+        origin: which of the sources that a setting names it comes from, counted from 0.
 
     Example:
         >>> Problem(0, "2+3?", "2+3=<<2+3=5>>5.\\nAnswer: 5", "5", "mine").ground_truth
@@ -28,10 +32,23 @@ class Problem:
     """
 
     index: int
-    question: str
+    question: str | tuple[Message, ...]
     solution: str
     ground_truth: str
     source: str
+    extra_info: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    origin: int = 0
+
+    @property
+    def text(self) -> str:
+        """Everything that is asked, in one text.
+
+        Example:
+            >>> turns = {"role": "system", "content": "Be brief."}, {"role": "user", "content": "2+3?"}
+            >>> Problem(0, turns, "5", "5", "mine").text
+            'Be brief.\\n2+3?'
+        """
+        return self.question if isinstance(self.question, str) else "\n".join(turn["content"] for turn in self.question)
 
 
 def check_faults(faults: Sequence[tuple[str, str]], num_good: int, on_bad_row: Literal["error", "skip"]) -> None:

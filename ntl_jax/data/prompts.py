@@ -23,12 +23,13 @@ QUESTION = "{question}"
 
 
 def fill_template(template: str, problem: Problem) -> str:
-    """The prompt of a problem: the template with its question.
+    """The prompt of a problem: the template with its question, which is a text.
 
     Example:
         >>> fill_template("Q: {question}", Problem(0, "2+3?", "", "5", "mine"))
         'Q: 2+3?'
     """
+    assert isinstance(problem.question, str), "turns of a chat fill no template"
     return template.replace(QUESTION, problem.question)
 
 
@@ -43,7 +44,8 @@ def encode_prompts(
     """Tokenizes the prompts, and checks that the special tokens are those of the template around the question.
 
     Args:
-        problems: what to ask; ``extra_info["solution"]`` of each prompt holds the reference solution.
+        problems: what to ask; ``extra_info`` of each prompt is the problem's, with the reference solution as
+            ``solution``.
         tokenizer: of the policy.
         render: the prompt of a problem, a text with the question in it; messages are refused. Special tokens around the
             question are encoded as special tokens; those that the tokenizer prepends (begin-of-sequence) are prepended
@@ -84,7 +86,8 @@ def encode_prompts(
             text=texts[i],
             ground_truth=problems[i].ground_truth,
             data_source=problems[i].source,
-            extra_info={"solution": problems[i].solution},
+            extra_info={**problems[i].extra_info, "solution": problems[i].solution},
+            origin=problems[i].origin,
         )
         for i in kept
     ]

@@ -81,7 +81,7 @@ def plain_problems(
     pattern = _pattern(special_tokens(tokenizer))
     plain, faults = [], []
     for problem in problems:
-        texts = {"question": problem.question, "solution": problem.solution}
+        texts = {"question": problem.text, "solution": problem.solution}
         if fault := _fault(texts.items(), pattern):
             faults.append((f"problem {problem.index}", fault))
         else:

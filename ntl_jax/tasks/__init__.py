@@ -5,12 +5,11 @@ from ntl_jax.tasks.arithmetic.generator import generate_problems
 from ntl_jax.tasks.arithmetic.task import Arithmetic
 from ntl_jax.tasks.choose import TwoSources, check_apart, choose_task, without_problems
 from ntl_jax.tasks.gsm8k import Gsm8k, load_gsm8k
-from ntl_jax.tasks.task import Message, Split, Task
+from ntl_jax.tasks.task import Split, Task
 
 __all__ = [
     "Arithmetic",
     "Gsm8k",
-    "Message",
     "Split",
     "Task",
     "TwoSources",

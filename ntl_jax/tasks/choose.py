@@ -4,11 +4,11 @@
 import os
 
 from ntl_jax.config import DataSection, from_home, named
-from ntl_jax.data import Problem
+from ntl_jax.data import Message, Problem
 from ntl_jax.numerals import Answer, AnswerMarkers
 from ntl_jax.tasks.arithmetic.task import Arithmetic
 from ntl_jax.tasks.gsm8k import Gsm8k
-from ntl_jax.tasks.task import Message, Split, Task
+from ntl_jax.tasks.task import Split, Task
 
 
 def check_apart(data: DataSection) -> None:

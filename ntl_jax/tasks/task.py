@@ -4,14 +4,11 @@
 import abc
 from typing import Literal
 
-from ntl_jax.data import Problem
+from ntl_jax.data import Message, Problem
 from ntl_jax.numerals import Answer, AnswerMarkers
 
 Split = Literal["train", "held_out"]
 """Problems to learn from, or to evaluate on."""
-
-Message = dict[str, str]
-"""One turn of a chat: ``role`` and ``content``."""
 
 
 class Task(abc.ABC):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Problems become prompts and solutions: complete, in order, and joined as ids."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -34,6 +35,18 @@ def test_a_prompt_carries_everything_of_its_problem(tokenizer):
     assert prompt.ids.dtype == np.int32
 
 
+def test_what_else_a_row_holds_travels_to_rewards_beside_the_solution(tokenizer):
+    problem = dataclasses.replace(SHORT, extra_info={"split": "test", "solution": "none"}, origin=2)
+    (prompt,), _ = encode_prompts([problem], tokenizer, render=template("{question}"), max_tokens=50)
+    assert (prompt.extra_info, prompt.origin) == ({"split": "test", "solution": SHORT.solution}, 2)
+
+
+def test_special_tokens_are_found_in_every_turn_of_a_chat(tokenizer):
+    turns = {"role": "system", "content": "<|endoftext|>"}, {"role": "user", "content": "2+3?"}
+    with pytest.raises(ValueError, match="endoftext"):
+        encode_prompts([dataclasses.replace(SHORT, question=turns)], tokenizer, render=str, max_tokens=50)
+
+
 def test_braces_in_a_question_or_a_template_are_only_text(tokenizer):
     problem = Problem(0, "What is {x} in {question}?", "#### 1", "1", "mine")
     (prompt,), _ = encode_prompts([problem], tokenizer, render=template("{a} {question}"), max_tokens=50)
@@ -50,7 +63,7 @@ def test_a_solution_is_tokenised_on_its_own_and_ends_in_eos(tokenizer):
 
 
 def test_long_prompts_are_an_error_that_says_how_many_how_long_and_what_to_raise(tokenizer):
-    longest = len(tokenizer(LONG.question)["input_ids"])
+    longest = len(tokenizer(LONG.text)["input_ids"])
     with pytest.raises(ValueError, match=rf"2 of 3 prompts .*data\.max_prompt_tokens=5 .* has {longest}: raise"):
         encode_prompts([SHORT, LONG, LONG], tokenizer, render=template("{question}"), max_tokens=5)
 

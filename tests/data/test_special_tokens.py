@@ -124,7 +124,7 @@ def test_data_in_which_every_row_is_malformed_cannot_be_skipped(tokenizers):
 def test_text_that_resembles_a_special_token_is_text(tokenizers):
     problem = Problem(7, "Is 1 < s> 2, <S>, or <|im_start| >?", "[INST] #### 5", "5", "mine")
     prompt = encoded(tokenizers["nothing"], PLAIN, problem)
-    assert tokenizers["nothing"].decode(prompt.ids) == problem.question + "\n"
+    assert tokenizers["nothing"].decode(prompt.ids) == problem.text + "\n"
 
 
 def test_special_tokens_that_a_tokenizer_does_not_read_in_text_are_refused(tokenizers, tmp_path):

@@ -51,7 +51,7 @@ def test_digits_are_single_tokens_and_no_token_holds_more_than_one(tokenizer):
 def test_every_word_of_the_generators_texts_is_one_token(tokenizer):
     pieces = tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str
     for problem in generate_problems(1_000, seed=1, tiers=(1, 2, 3, 4)):
-        for text in (problem.question + "\n", problem.solution):
+        for text in (problem.text + "\n", problem.solution):
             assert tokenizer.tokenize(text) == [piece for piece, _ in pieces(text)]
 
 
@@ -76,14 +76,14 @@ def test_any_text_comes_back_exactly(text):
 
 def test_the_texts_of_gsm8k_come_back_exactly(tokenizer):
     problems, _ = load_gsm8k(GSM8K)
-    texts = [text for problem in problems for text in (problem.question, problem.solution)]
+    texts = [text for problem in problems for text in (problem.text, problem.solution)]
     assert tokenizer.batch_decode(tokenizer(texts)["input_ids"]) == texts
 
 
 @pytest.mark.parametrize(("tier", "question", "solution"), [(1, 22, 30), (2, 34, 58), (3, 48, 110), (4, 56, 150)])
 def test_texts_of_a_tier_are_short(tokenizer, tier, question, solution):
     problems = generate_problems(300, seed=0, tiers=(tier,))
-    assert max(len(row) for row in tokenizer([p.question for p in problems])["input_ids"]) <= question
+    assert max(len(row) for row in tokenizer([p.text for p in problems])["input_ids"]) <= question
     assert max(len(row) for row in tokenizer([p.solution for p in problems])["input_ids"]) <= solution
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ntl_jax.config.engines import TEMPERATURES
+from ntl_jax.config.sections.engines import TEMPERATURES
 from ntl_jax.numerals import NumberTable, TokenDecoder
 from ntl_jax.records import Request, Sampling, Trajectory, Version, VersionSpan
 from ntl_jax.rollout.stopping import length_to_stop

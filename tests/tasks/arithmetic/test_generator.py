@@ -30,7 +30,7 @@ def test_every_equation_holds_and_the_last_one_gives_the_answer(tier):
 @pytest.mark.parametrize("tier", [1, 2, 3, 4])
 def test_steps_use_numbers_of_the_question_or_earlier_results(tier):
     for problem in generate_problems(200, seed=tier, tiers=(tier,)):
-        known = {*map(str, numbers(problem.question)), "2", "4"}
+        known = {*map(str, numbers(problem.text)), "2", "4"}
         for left, _, right, result in EQUATION.findall(problem.solution):
             assert {left, right} <= known
             known.add(result)
@@ -43,7 +43,7 @@ def test_the_same_seed_gives_the_same_problems_and_another_seed_others():
 
 def test_the_text_of_a_seed_stays_what_it_was():
     problem = generate_problems(1, seed=0, tiers=(1,))[0]
-    assert problem.question == "Anna has 33 shells. Lily has 27 fewer. How many shells does Lily have?"
+    assert problem.text == "Anna has 33 shells. Lily has 27 fewer. How many shells does Lily have?"
     assert problem.solution == "Lily has 33-27=<<33-27=6>>6.\n#### 6"
 
 
@@ -58,20 +58,20 @@ def test_the_order_of_tiers_means_nothing():
 
 
 def test_no_question_occurs_twice():
-    questions = [problem.question for problem in generate_problems(3_000, seed=0, tiers=(1,), max_number=10)]
+    questions = [problem.text for problem in generate_problems(3_000, seed=0, tiers=(1,), max_number=10)]
     assert len(set(questions)) == len(questions)
 
 
 def test_training_and_held_out_questions_are_disjoint_for_different_and_equal_seeds():
     settings = {"tiers": (1,), "max_number": 5}  # so few that undivided draws would surely meet
-    held_out = {p.question for p in generate_problems(1_500, seed=0, split="held_out", **settings)}
+    held_out = {p.text for p in generate_problems(1_500, seed=0, split="held_out", **settings)}
     for seed in (0, 1):
-        assert held_out.isdisjoint(p.question for p in generate_problems(4_500, seed=seed, **settings))
+        assert held_out.isdisjoint(p.text for p in generate_problems(4_500, seed=seed, **settings))
 
 
 def test_numbers_of_the_low_tiers_stay_in_range():
     problems = generate_problems(1_000, seed=0, tiers=(1, 2), max_number=30)
-    assert max(max(numbers(p.question)) for p in problems) == 30
+    assert max(max(numbers(p.text)) for p in problems) == 30
     assert max(max(numbers(p.solution)) for p in problems) <= 90
     assert all(int(p.ground_truth) >= 2 for p in problems)
 

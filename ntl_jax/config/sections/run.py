@@ -5,17 +5,16 @@ The text below a field is its ``--help`` text.
 """
 
 import dataclasses
-import re
 from typing import Literal
 
-from ntl_jax.config.algorithm import AlgorithmSection, OptimizerSection
-from ntl_jax.config.engines import PoolSection, VllmSection
-from ntl_jax.config.ntl import NTLSection, RewardSection
+from ntl_jax.config.sections.algorithm import AlgorithmSection, OptimizerSection
+from ntl_jax.config.sections.data import PROBLEMS, DataSection
+from ntl_jax.config.sections.engines import PoolSection, VllmSection
+from ntl_jax.config.sections.ntl import NTLSection, RewardSection
 from ntl_jax.config.setting import FRACTION, SHARE, Range, above, at_least, includes, or_none, positive, setting, when
 from ntl_jax.config.validation import find_problems
 
 _FROM_SCRATCH = when("model.path", None)
-_GENERATED = when("data.train", None)
 _POOL = when("rollout.engine", "pool")
 _JAX_ENGINE = [
     when("rollout.engine", "jax", "pool", hint="; with 'vllm' set rollout.vllm.max_num_seqs"),
@@ -30,21 +29,10 @@ _MESH: Range[tuple[int, int, int]] = Range(
     "be positive sizes, at most one of them -1",
     lambda mesh: all(size == -1 or size >= 1 for size in mesh) and mesh.count(-1) <= 1,
 )
-_TIERS: Range[tuple[int, ...]] = Range(
-    "be one or more of 1, 2, 3, 4", lambda tiers: bool(tiers) and set(tiers) <= {1, 2, 3, 4}
-)
-_TEMPLATE: Range[str] = Range("contain {question}, the place of the problem's text", lambda x: "{question}" in x)
 _FOLDER: Range[str] = Range(
     "be the name of a folder of 1 to 100 printable characters, without / and \\, and not . or ..",
     lambda x: 1 <= len(x) <= 100 and x.isprintable() and not set(x) & set("/\\") and x not in (".", ".."),
 )
-HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
-"""Names of models and tokenizers on the Hugging Face hub."""
-LFS_POINTER = b"version https://git-lfs"
-"""How a file starts that git-lfs has left in the place of the one that a setting names."""
-MOST_PROBLEMS = 1_000_000
-"""A run makes or reads all of them, and keeps them in memory, before it starts."""
-_PROBLEMS: Range[int] = Range(f"lie in [1, {MOST_PROBLEMS:,}]", lambda x: 1 <= x <= MOST_PROBLEMS)
 
 
 def _are_indices(devices: tuple[int, ...]) -> bool:
@@ -87,38 +75,6 @@ class ModelSection:
     depth; auto: from 12 layers. Checkpoints of either kind restore into the other."""
     mesh: tuple[int, int, int] = setting((-1, 1, 1), _MESH)
     """Devices along the axes data, fsdp, tensor; one entry may be -1: all remaining devices."""
-
-
-@dataclasses.dataclass(frozen=True)
-class DataSection:
-    """Problems to train and evaluate on. Without paths, the built-in generator writes them."""
-
-    train: str | None = None
-    """GSM8K jsonl file with `question` and `answer`; None: built-in generator."""
-    eval: str | None = None
-    """Held-out jsonl file; None: the generator's held-out split (an error if `train` is a file)."""
-    on_bad_row: Literal["error", "skip"] = "error"
-    """A malformed row stops the run, or is skipped and counted. Text with a special token is malformed."""
-    on_long_row: Literal["error", "skip"] = "skip"
-    """A prompt or solution longer than the limits below stops the run, or is skipped and counted."""
-    max_prompt_tokens: int = setting(384, at_least(1))
-    """Longest prompt to use, in tokens."""
-    max_solution_tokens: int = setting(
-        512, at_least(1), needs=[positive("warm_start.steps") | when(".on_long_row", "error")]
-    )
-    """Longest reference solution in the warm start, in tokens."""
-    template: str = setting("{question}\n", _TEMPLATE)
-    r"""The prompt; {question} is replaced by the problem's text. Special tokens in it are encoded as such; the
-    tokenizer's begin-of-sequence token is prepended unless the template has one. On the command line \n, \t, \r and \\
-    are escapes; every other backslash is kept, including LaTeX commands such as \text."""
-    tokenizer: str | None = None
-    """Folder or hub name of a tokenizer; None: the one of model.path, or the built-in one with single-digit tokens."""
-    tiers: tuple[int, ...] = setting((1, 2), _TIERS, needs=[_GENERATED])
-    """Generator: numbers of reasoning steps in problems, each from 1 to 4."""
-    max_number: int = setting(40, at_least(5, ": below, some problems have no solution"), needs=[_GENERATED])
-    """Generator: largest number in questions of tiers 1 and 2; tiers 3 and 4 go up to ten times as far."""
-    num_train: int = setting(20_000, _PROBLEMS, needs=[_GENERATED])
-    """Generator: number of training problems."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,7 +140,7 @@ class TrainerSection:
     """Number of PPO iterations; 0 stops after the warm start."""
     eval_every: int = setting(40, at_least(1))
     """PPO iterations between evaluations; there is always one before the first and after the last iteration."""
-    eval_problems: int | None = setting(512, or_none(_PROBLEMS))
+    eval_problems: int | None = setting(512, or_none(PROBLEMS))
     """Held-out problems per evaluation (all, if the file has fewer); None: all of data.eval."""
     eval_samples: int = setting(0, at_least(0))
     """Samples per held-out problem in addition to the greedy response, for mean@k, pass@k, maj@k; 0: greedy only."""

@@ -5,6 +5,7 @@ import argparse
 import dataclasses
 import doctest
 import importlib.util
+import itertools
 import pathlib
 import re
 import shlex
@@ -140,9 +141,11 @@ def test_the_examples_of_a_page_print_what_the_page_says(page):
 
 def commands(code: str) -> list[list[str]]:
     """The words of each command, without comments and variables before it."""
-    lines = code.replace("\\\n", " ").splitlines()
-    words = [shlex.split(line, comments=True) for line in lines]
-    return [[w for i, w in enumerate(line) if i or not re.match(r"[A-Z_]+=", w)] for line in words if line]
+    kept = []
+    for line in code.replace("\\\n", " ").splitlines():
+        words = itertools.takewhile(lambda word: word not in ("<", ">", "|"), shlex.split(line, comments=True))
+        kept.append(list(itertools.dropwhile(lambda word: re.match(r"[A-Z_]+=", word), words)))
+    return [words for words in kept if words]
 
 
 COMMANDS = [

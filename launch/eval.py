@@ -22,8 +22,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ntl_jax.command_line import Once, PathOnce, announce, check_unused, parse_once
-from ntl_jax.config import PolicySource, RunConfig, as_options, printable, read_escapes
-from ntl_jax.config.serialization import AnySection
+from ntl_jax.config import PolicySource, RunConfig, as_options, changed, printable, read_escapes
 from ntl_jax.run_folder import new_folder
 
 if TYPE_CHECKING:
@@ -158,28 +157,23 @@ def _settings(args: argparse.Namespace, base: RunConfig) -> RunConfig:
     num_problems = standard if args.problems is None else args.problems
     return dataclasses.replace(
         base,
-        model=_changed(base.model, mesh=args.mesh and tuple(args.mesh)),
-        data=_changed(
+        model=changed(base.model, mesh=args.mesh and tuple(args.mesh)),
+        data=changed(
             dataclasses.replace(base.data, train=None),
             eval=args.data,
             template=args.template,
             num_train=base.rollout.prompts_per_step,
         ),
-        rollout=_changed(base.rollout, max_tokens=args.max_tokens, engine=args.engine),
-        trainer=_changed(
+        rollout=changed(base.rollout, max_tokens=args.max_tokens, engine=args.engine),
+        trainer=changed(
             dataclasses.replace(base.trainer, eval_problems=num_problems),
             eval_samples=args.samples,
             eval_temperature=args.temperature,
             eval_top_p=args.top_p,
         ),
         # Reference solutions need not fit.
-        warm_start=_changed(base.warm_start, steps=0 if base.trainer.steps else None),
+        warm_start=changed(base.warm_start, steps=0 if base.trainer.steps else None),
     )
-
-
-def _changed(section: AnySection, **settings: object) -> AnySection:
-    """The section with the given settings changed."""
-    return dataclasses.replace(section, **{name: value for name, value in settings.items() if value is not None})
 
 
 if __name__ == "__main__":

@@ -23,17 +23,20 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ntl_jax.command_line import Once, announce, parse_once
-from ntl_jax.config import PolicySource, RunConfig, as_options, printable
+from ntl_jax.config import PolicySource, RunConfig, as_options, changed, printable
 
 if TYPE_CHECKING:
     from ntl_jax.train.asking.asker import Asker, Sample
 
 SOURCE = "RUN_OR_MODEL"
 OPTIONS = {
-    "max_tokens": "rollout.max_tokens", "seed": "seed", "engine": "rollout.engine", "n": "rollout.num_samples",
+    "max_tokens": "rollout.max_tokens", "max_prompt_tokens": "data.max_prompt_tokens", "seed": "seed",
+    "engine": "rollout.engine", "mesh": "model.mesh", "n": "rollout.num_samples",
 }  # fmt: skip
 """The settings that the options change."""
 MOST_SAMPLES = 10_000
+LONGEST_PROMPT = 2048
+"""Tokens of a prompt to a model, unless an option says otherwise."""
 AT_ONCE = 256
 """Questions whose responses are waited for together."""
 
@@ -69,7 +72,7 @@ def sample(args: argparse.Namespace) -> None:
             asked, or wrong settings.
     """
     source = PolicySource.of(args.source, args.checkpoint)
-    config, temperature = _settings(args, source.config), _temperature(args, source.config)
+    config, temperature = _settings(args, source), _temperature(args, source.config)
     config.validate(source.config)
     questions = _questions(args)
     announce(f"asking {args.source}", file=sys.stderr)
@@ -82,9 +85,10 @@ def sample(args: argparse.Namespace) -> None:
         print(f"{printable(asker.load())}, {how}; compiling and sampling", file=sys.stderr, flush=True)
         if questions is None:
             _answer_typed(asker, args)
+            return
         for first in range(0, len(prompts), AT_ONCE):
-            asked = prompts[first : first + AT_ONCE]
-            for question, samples in zip(questions[first:], asker(asked), strict=False):
+            part = slice(first, first + AT_ONCE)
+            for question, samples in zip(questions[part], asker(prompts[part]), strict=True):
                 _show(question, samples, args, titled=len(prompts) > 1)
 
 
@@ -144,13 +148,18 @@ def _typed() -> Iterator[str]:
                 yield question
 
 
-def _settings(args: argparse.Namespace, base: RunConfig) -> RunConfig:
+def _settings(args: argparse.Namespace, source: PolicySource) -> RunConfig:
     """The settings of the run or model, changed by the options; responses may be shorter than a penalty's tail."""
-    rollout = {name: value for name in ("max_tokens", "engine") if (value := getattr(args, name)) is not None}
+    base = source.config
+    longest = None if source.is_run else LONGEST_PROMPT
     return dataclasses.replace(
         base,
         seed=base.seed if args.seed is None else args.seed,
-        rollout=dataclasses.replace(base.rollout, **rollout),
+        model=changed(base.model, mesh=args.mesh and tuple(args.mesh)),
+        data=changed(
+            base.data, max_prompt_tokens=longest if args.max_prompt_tokens is None else args.max_prompt_tokens
+        ),
+        rollout=changed(base.rollout, max_tokens=args.max_tokens, engine=args.engine),
         algorithm=dataclasses.replace(base.algorithm, overlong="keep"),
     )
 
@@ -180,8 +189,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--truth", metavar="ANSWER", help="the true answer: responses are judged and rewarded")
     add("--temperature", type=float, metavar="X", help="0: greedy, the default for one response; else the run's")
     add("--max-tokens", type=int, metavar="N", help="longest response; default: the run's, or 512 for a model")
+    add(
+        "--max-prompt-tokens",
+        type=int,
+        metavar="N",
+        help=f"longest prompt; the run's, or {LONGEST_PROMPT:,} for a model",
+    )
     add("--seed", type=int, metavar="N", help="of sampling; default: the run's")
     add("--engine", choices=("jax", "vllm", "pool"), help="rollout engine; default: the run's, or jax for a model")
+    add("--mesh", type=int, nargs=3, metavar="N", help="devices along data, fsdp and tensor")
     parser.add_argument("--json", action="store_true", help="one JSON object a response, with its ids and log-probs")
     return parser
 

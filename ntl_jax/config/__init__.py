@@ -27,7 +27,7 @@ from ntl_jax.config.sections.run import (
     TrainerSection,
     WarmStartSection,
 )
-from ntl_jax.config.serialization import flatten, from_dict
+from ntl_jax.config.serialization import changed, flatten, from_dict
 from ntl_jax.config.stored import CONFIG_FILE, FORMAT, config_to_json, holds_run, stored_config
 from ntl_jax.config.tau_schedule import parse_schedule
 from ntl_jax.config.validation import EMPTY, as_options, named
@@ -59,6 +59,7 @@ __all__ = [
     "VllmSection",
     "WarmStartSection",
     "as_options",
+    "changed",
     "config_to_json",
     "flatten",
     "from_dict",

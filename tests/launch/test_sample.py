@@ -45,7 +45,7 @@ def test_a_group_with_its_truth_is_sampled_at_the_runs_temperature_and_judged(fi
     assert command.main([str(finished.folder), QUESTION, "--n=8", "--truth=7", SHORT, "--seed=3"]) == 0
     shown = capsys.readouterr()
     assert "temperature 1;" in shown.err
-    assert "sample 7 (" in shown.out and "answer\tsamples\tright\treward\tNTL loss" in shown.out
+    assert "sample 7 (" in shown.out and "answer  samples  right  reward" in shown.out
     assert "mean@8 " in shown.out and "pass@8 " in shown.out
 
 

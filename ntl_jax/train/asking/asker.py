@@ -2,7 +2,6 @@
 """Answers of a trained policy to questions: its responses with their digits and, where the truth is known, judged."""
 
 import dataclasses
-import sys
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
@@ -104,7 +103,7 @@ class Asker:
         self._scoring: tuple[Scorer, DigitSource] | None = None
 
     def encode(self, questions: Sequence[str], truth: str = "") -> list[Prompt]:
-        """The prompts of questions, as the task writes them.
+        """The prompts of questions, as the task writes them; ``data.max_prompt_tokens`` bounds them.
 
         Args:
             questions: texts.
@@ -127,12 +126,13 @@ class Asker:
         first = self._asked
         self._asked += len(questions)
         problems = [Problem(first + i, question, "", truth, "gsm8k") for i, question in enumerate(questions)]
-        prompts, _ = encode_prompts(problems, self.policy.tokenizer, render=self._task.render, max_tokens=sys.maxsize)
-        longest = max((len(prompt.ids) for prompt in prompts), default=0)
-        names = {"setting": "--max-tokens", "prompt_setting": "the question's length"}
-        check_positions(longest, self._sampling.max_tokens, self.policy.model.max_positions, **names)
-        if not prompts:
+        if not problems:
             return []
+        most, render = self._config.data.max_prompt_tokens, self._task.render
+        prompts, _ = encode_prompts(problems, self.policy.tokenizer, render=render, max_tokens=most)
+        longest = max(len(prompt.ids) for prompt in prompts)
+        names = {"setting": "rollout.max_tokens", "prompt_setting": "the length of the question"}
+        check_positions(longest, self._sampling.max_tokens, self.policy.model.max_positions, **names)
         check_cache(self._settings(len(prompts)), self.policy, max_prompt_tokens=longest, num_held_out=0)
         self._longest = max(longest, self._longest)
         if truth:
@@ -194,7 +194,7 @@ class Asker:
         return self._engine
 
     def _verdicts(self, prompts: Sequence[Prompt], trajectories: Sequence[Trajectory]) -> Sequence[Verdict | None]:
-        if self._scoring is None:
+        if self._scoring is None or not prompts[0].ground_truth:
             return [None] * len(prompts)
         scorer, digits = self._scoring
         assert self._weights is not None

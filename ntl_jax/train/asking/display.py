@@ -147,8 +147,9 @@ def _print_group(samples: Sequence[Sample], console: Console) -> None:
             table.add_row(*(Text(cell) for cell in row))
         console.print(table)
     else:
+        widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
         for row in (columns, *rows):
-            _say(console, "\t".join(row))
+            _say(console, "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     if not judged:
         return
     correct = np.array([[sample.verdict is not None and sample.verdict.correct for sample in samples]])

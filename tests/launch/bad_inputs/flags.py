@@ -153,6 +153,12 @@ ASKED = {
         ("{folder}", "2+2?<|endoftext|>"),
         ("'2+2?<|endoftext|>'", "special token '<|endoftext|>'", "leave it out"),
     ),
+    "a question that is too long": (
+        ("{folder}", "1 + " * 300),
+        ("longer than --max-prompt-tokens=384 tokens", "raise --max-prompt-tokens"),
+    ),
+    "no prompts": (("{folder}", "2+2?", "--max-prompt-tokens=0"), ("--max-prompt-tokens=0", "at least 1")),
+    "a mesh of more devices to ask": (("{folder}", "2+2?", "--mesh", "64", "1", "1"), ("'data': 64", "at most 8")),
     "a truth that is no number": (("{folder}", "2+2?", "--truth=four"), ("--truth='four'", "must be a number")),
     "an empty truth": (("{folder}", "2+2?", "--truth="), ("--truth is empty",)),
     "responses beyond memory": (

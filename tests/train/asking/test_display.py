@@ -15,9 +15,9 @@ from ntl_jax.train.asking.display import as_rows, digit_lines, print_samples
 from tests.samples import ask, respond, table, tokenizer
 
 
-def sample(text: str = "so 3 + 4 = 7\n#### 7", verdict: Verdict | None = None, finish="stop", index: int = 0) -> Sample:
+def sample(text: str = "so 3 + 4 = 7\n#### 7", verdict: Verdict | None = None, *, cut: bool = False) -> Sample:
     """A response whose digits have probability 0.9."""
-    trajectory = respond(ask(), text, index, sure=True, finish=finish)
+    trajectory = respond(ask(), text, sure=True, finish="length" if cut else "stop")
     read, starts = TokenDecoder(tokenizer())(trajectory.response_ids)
     digits = sampled_numbers(trajectory.response_ids, np.asarray(table().token_values))
     return Sample(read, "7", starts, digits, trajectory, verdict)
@@ -47,8 +47,8 @@ def test_bars_are_as_long_as_the_probabilities_and_the_sampled_digit_is_marked_w
     (line,) = digit_lines(one_digit(7, SEVEN), console(width=100))
     cells = line.plain[14:]
     assert [cells[i * 8 : i * 8 + 2] for i in range(10)] == [">7" if d == 7 else f" {d}" for d in range(10)]
-    bars = [cells[i * 8 + 2 : i * 8 + 8].count("█") for i in range(10)]
-    assert bars == [0, 3, 0, 0, 0, 0, 0, 1, 1, 0]
+    bars = [len(cells[i * 8 + 2 : i * 8 + 8].strip()) for i in range(10)]
+    assert bars == [0, 3, 0, 0, 0, 0, 0, 2, 2, 0]
     assert len(line.plain) <= 100
 
 
@@ -66,7 +66,7 @@ def test_a_narrow_terminal_shows_the_likeliest_digits_in_numbers_the_sampled_one
 
 @pytest.mark.parametrize("where", [console(terminal=False), console(_environ={"TERM": "dumb"})], ids=["pipe", "dumb"])
 def test_where_nothing_can_be_drawn_a_digit_is_a_plain_line(where):
-    shown = printed([sample(finish="length")], where)
+    shown = printed([sample(cut=True)], where)
     lines = shown.splitlines()
     assert lines[:2] == ["so 3 + 4 = 7", "#### 7"] and "\x1b" not in shown and "█" not in shown
     assert lines[2].startswith("digit 3 after 'so ': 0=0.011 1=0.011 2=0.011 >3=0.900 4=0.011")
@@ -89,7 +89,8 @@ def test_a_group_shows_how_often_each_answer_came_and_what_it_earned():
     verdicts = [right, wrong, failed, right]
     samples = [sample(verdict=verdict)._replace(answer="7" if verdict.correct else None) for verdict in verdicts]
     shown = printed(samples, console(terminal=False))
-    assert "answer\tsamples\tright\treward\tNTL loss\n7\t3\tyes\t1\t0.5\nnone\t1\tno\t0.25\tinf\n" in shown
+    rows = [" ".join(line.split()) for line in shown.splitlines()]
+    assert {"answer samples right reward NTL loss", "7 3 yes 1 0.5", "none 1 no 0.25 inf"} <= set(rows)
     assert "mean@4 0.750, maj@4 1.000, pass@2 1.000, pass@4 1.000" in shown
     assert shown.endswith("1 of 4 have no reward; the first: KeyError: 'x'\n")
     on_terminal = printed(samples, console(60))
@@ -103,8 +104,8 @@ def test_one_response_says_whether_it_is_right_and_why_it_has_no_reward():
 
 def test_rows_for_programs_hold_texts_ids_and_the_log_probs_of_tokens_and_digits():
     verdict = Verdict(False, None, float("inf"), "why")
-    (row,) = as_rows("3 + 4?", [sample(verdict=verdict)], "8")
-    assert json.loads(json.dumps(row, allow_nan=False)) == row
+    (written,) = as_rows("3 + 4?", [sample(verdict=verdict)], "8")
+    row = json.loads(json.dumps(written, allow_nan=False))
     assert row["text"] == "so 3 + 4 = 7\n#### 7" and row["answer"] == "7" and row["finish_reason"] == "stop"
     assert len(row["token_ids"]) == len(row["log_probs"])
     assert len(row["digit_positions"]) == len(row["digit_log_probs"]) == 4 and len(row["digit_log_probs"][0]) == 10

@@ -35,8 +35,6 @@ OPTIONS = {
 }  # fmt: skip
 """The settings that the options change."""
 MOST_SAMPLES = 10_000
-LONGEST_PROMPT = 2048
-"""Tokens of a prompt to a model, unless an option says otherwise."""
 AT_ONCE = 256
 """Questions whose responses are waited for together."""
 
@@ -72,7 +70,7 @@ def sample(args: argparse.Namespace) -> None:
             asked, or wrong settings.
     """
     source = PolicySource.of(args.source, args.checkpoint)
-    config, temperature = _settings(args, source), _temperature(args, source.config)
+    config, temperature = _settings(args, source.config), _temperature(args, source.config)
     config.validate(source.config)
     questions = _questions(args)
     announce(f"asking {args.source}", file=sys.stderr)
@@ -148,17 +146,13 @@ def _typed() -> Iterator[str]:
                 yield question
 
 
-def _settings(args: argparse.Namespace, source: PolicySource) -> RunConfig:
+def _settings(args: argparse.Namespace, base: RunConfig) -> RunConfig:
     """The settings of the run or model, changed by the options; responses may be shorter than a penalty's tail."""
-    base = source.config
-    longest = None if source.is_run else LONGEST_PROMPT
     return dataclasses.replace(
         base,
         seed=base.seed if args.seed is None else args.seed,
         model=changed(base.model, mesh=args.mesh and tuple(args.mesh)),
-        data=changed(
-            base.data, max_prompt_tokens=longest if args.max_prompt_tokens is None else args.max_prompt_tokens
-        ),
+        data=changed(base.data, max_prompt_tokens=args.max_prompt_tokens),
         rollout=changed(base.rollout, max_tokens=args.max_tokens, engine=args.engine),
         algorithm=dataclasses.replace(base.algorithm, overlong="keep"),
     )

@@ -4,11 +4,13 @@
 from typing import Literal, NamedTuple
 
 from ntl_jax.config.escapes import from_home
+from ntl_jax.config.sections.data import DataSection
 from ntl_jax.config.sections.run import ModelSection, RolloutSection, RunConfig
 from ntl_jax.config.stored import holds_run, stored_config
 
-MODEL_TOKENS = 512
-"""Longest response of a Hugging Face model, unless an option says otherwise: GSM8K's solutions need as much."""
+MODEL_DATA = DataSection(max_prompt_tokens=2048)
+MODEL_ROLLOUT = RolloutSection(max_tokens=512)
+"""Of a Hugging Face model, unless an option says otherwise: GSM8K's solutions need as much."""
 
 
 class PolicySource(NamedTuple):
@@ -49,5 +51,5 @@ class PolicySource(NamedTuple):
                 f"--checkpoint={checkpoint}: {given} is a model, and only run folders have checkpoints: leave it out, "
                 "or give the run folder"
             )
-        rollout = RolloutSection(max_tokens=MODEL_TOKENS)
-        return cls(given, False, "newest", RunConfig(name="model", model=ModelSection(path=given), rollout=rollout))
+        config = RunConfig(name="model", model=ModelSection(path=given), data=MODEL_DATA, rollout=MODEL_ROLLOUT)
+        return cls(given, False, "newest", config)

@@ -211,8 +211,7 @@ def read(command: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) ->
         if command in ("eval", "sample"):
             args = ended.value.args[0]
             source = PolicySource.of(args.source, args.checkpoint)
-            given = source if command == "sample" else source.config
-            module._settings(args, given).validate(source.config)
+            module._settings(args, source.config).validate(source.config)
 
 
 @pytest.mark.parametrize("page", TEXTS)

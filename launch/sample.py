@@ -183,12 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--truth", metavar="ANSWER", help="the true answer: responses are judged and rewarded")
     add("--temperature", type=float, metavar="X", help="0: greedy, the default for one response; else the run's")
     add("--max-tokens", type=int, metavar="N", help="longest response; default: the run's, or 512 for a model")
-    add(
-        "--max-prompt-tokens",
-        type=int,
-        metavar="N",
-        help=f"longest prompt; the run's, or {LONGEST_PROMPT:,} for a model",
-    )
+    add("--max-prompt-tokens", type=int, metavar="N", help="longest prompt; default: the run's, or 2048 for a model")
     add("--seed", type=int, metavar="N", help="of sampling; default: the run's")
     add("--engine", choices=("jax", "vllm", "pool"), help="rollout engine; default: the run's, or jax for a model")
     add("--mesh", type=int, nargs=3, metavar="N", help="devices along data, fsdp and tensor")

@@ -17,6 +17,7 @@ from ntl_jax.config import (
     ModelSection,
     NTLSection,
     OptimizerSection,
+    PromptSection,
     RolloutSection,
     RunConfig,
     TrainerSection,
@@ -24,17 +25,13 @@ from ntl_jax.config import (
     WarmStartSection,
 )
 
-TEMPLATE = (
-    "<|im_start|>user\n{question} Think step by step and give the final answer after ####.<|im_end|>\n"
-    "<|im_start|>assistant\n"
-)
-
 
 def get_config() -> RunConfig:
     return RunConfig(
         name="gsm8k_ntl_qwen1_5b",
         model=ModelSection(path="Qwen/Qwen2.5-1.5B-Instruct", compute_dtype="bfloat16", remat="layer"),
-        data=DataSection(train="gsm8k/train.jsonl", eval="gsm8k/test.jsonl", template=TEMPLATE),
+        data=DataSection(train="gsm8k/train.jsonl", eval="gsm8k/test.jsonl"),
+        prompt=PromptSection(suffix="Think step by step and give the final answer after ####."),
         warm_start=WarmStartSection(steps=0),
         rollout=RolloutSection(
             engine="vllm",

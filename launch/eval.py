@@ -22,7 +22,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ntl_jax.command_line import Once, PathOnce, announce, check_unused, parse_once
-from ntl_jax.config import PolicySource, RunConfig, as_options, changed, printable, read_escapes
+from ntl_jax.config import RunConfig, changed, printable
+from ntl_jax.policy_options import PolicySource, add_policy_options, as_options, policy_settings
 from ntl_jax.run_folder import new_folder
 
 if TYPE_CHECKING:
@@ -30,14 +31,9 @@ if TYPE_CHECKING:
 
 OPTIONS = {
     "data": "data.eval", "problems": "trainer.eval_problems", "samples": "trainer.eval_samples",
-    "temperature": "trainer.eval_temperature", "top_p": "trainer.eval_top_p", "max_tokens": "rollout.max_tokens",
-    "template": "data.template", "engine": "rollout.engine", "mesh": "model.mesh",
+    "temperature": "trainer.eval_temperature", "top_p": "trainer.eval_top_p",
 }  # fmt: skip
-"""The settings that the options change."""
-SOURCE = "RUN_OR_MODEL"
-TEMPLATE_HELP = (
-    r"the prompt; {question} is replaced by the problem's text, \n \t \r \\ are escapes as in launch/train.py"
-)
+"""The settings that the options change, besides those of `ntl_jax.policy_options`."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -55,8 +51,8 @@ def main(argv: Sequence[str]) -> int:
 
             if not isinstance(error, RewardError | WorkersLostError):
                 raise
-        message = _with_options(explain(error, args.output or pathlib.Path("runs"), "evaluate again"), args.source)
-        return leave(f"error: {message}", code=1)
+        message = explain(error, args.output or pathlib.Path("runs"), "evaluate again")
+        return leave(f"error: {as_options(message, args.source, OPTIONS)}", code=1)
     return 0
 
 
@@ -67,7 +63,7 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
         ValueError: for a source that is neither a run nor a model, a run without a checkpoint, an output folder that
             is in use, or wrong settings.
     """
-    source = PolicySource.of(args.source, args.checkpoint)
+    source = PolicySource.of(args)
     check_unused(args.output, "--output")
     config = _settings(args, source.config)
     config.validate(source.config)
@@ -114,6 +110,7 @@ def _evaluation(source: PolicySource, config: RunConfig) -> tuple[dict[str, str]
         name, params = source_weights(source, policy, seed=config.seed)
         about = {
             "policy": name,
+            "prompts": prompts.written,
             "first prompt": describe_prompt(first, policy.tokenizer),
             "evaluation": describe_evaluation(config, len(prompts.held_out)),
         }
@@ -130,41 +127,30 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="launch/eval.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_policy_options(parser)
     add = functools.partial(parser.add_argument, action=Once)
-    add("source", metavar=SOURCE, help="run folder, model folder or name on the hub")
-    add("--checkpoint", choices=("newest", "best"), help="of a run's last stage, newest by default; best: held-out")
     add("--data", metavar="FILE", help="whole GSM8K jsonl file instead of the run's held-out problems")
     add("--problems", type=int, metavar="N", help="only the first N problems")
     add("--samples", type=int, metavar="K", help="samples per problem, besides the greedy one: mean@K, maj@K, pass@k")
     add("--temperature", type=float, metavar="X", help="of the samples")
     add("--top-p", type=float, metavar="X", help="of the samples")
-    add("--max-tokens", type=int, metavar="N", help="longest response")
-    add("--template", metavar="TEXT", type=read_escapes, help=TEMPLATE_HELP)
-    add("--engine", choices=("jax", "vllm", "pool"), help="rollout engine; default: the run's, or jax for a model")
-    add("--mesh", type=int, nargs=3, metavar="N", help="devices along data, fsdp and tensor")
     add("--output", action=PathOnce, metavar="DIR", help="folder to write to; by default runs/eval-NAME-TIME-SUFFIX")
     return parser
 
 
-def _with_options(message: str, source: str) -> str:
-    """A message about settings with the names of the arguments that set them."""
-    return as_options(message.replace(f"model.path={source!r}", f"{SOURCE}={source!r}"), OPTIONS)
-
-
 def _settings(args: argparse.Namespace, base: RunConfig) -> RunConfig:
-    """The settings of the run or model, changed by the options; with few training problems, since none is used."""
+    """The settings of the run or model, changed by the options.
+
+    Training problems are only read where a prompt shows some of them.
+    """
+    config = policy_settings(args, base)
+    few_shot = config.prompt.few_shot
+    data = config.data if few_shot else dataclasses.replace(config.data, train=None)
     standard = base.trainer.eval_problems if args.data is None else None  # a file is used whole
     num_problems = standard if args.problems is None else args.problems
     return dataclasses.replace(
-        base,
-        model=changed(base.model, mesh=args.mesh and tuple(args.mesh)),
-        data=changed(
-            dataclasses.replace(base.data, train=None),
-            eval=args.data,
-            template=args.template,
-            num_train=base.rollout.prompts_per_step,
-        ),
-        rollout=changed(base.rollout, max_tokens=args.max_tokens, engine=args.engine),
+        config,
+        data=changed(data, eval=args.data, num_train=max(base.rollout.prompts_per_step, few_shot + 1)),
         trainer=changed(
             dataclasses.replace(base.trainer, eval_problems=num_problems),
             eval_samples=args.samples,

@@ -3,7 +3,8 @@
 
 RUN_OR_MODEL is a run folder of launch/train.py, or a Hugging Face model (a folder, or a name on the hub). Without a
 question, questions are read from standard input, one a line. Prints the response and, for each digit in it, the
-probabilities of all ten digits. With --truth the response is judged and rewarded as in training.
+probabilities of all ten digits. With --truth the response is judged and rewarded as in training. Settings are those of
+the run, or the defaults; the options below override them.
 """
 
 from ntl_jax.ending import end_at_signals, explain, leave
@@ -13,27 +14,25 @@ if __name__ == "__main__":
 
 import argparse
 import contextlib
-import dataclasses
 import functools
+import itertools
 import math
 import os
 import pathlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ntl_jax.command_line import Once, announce, parse_once
-from ntl_jax.config import PolicySource, RunConfig, as_options, changed, printable
+from ntl_jax.config import RunConfig, changed, printable
+from ntl_jax.policy_options import PolicySource, add_policy_options, as_options, policy_settings
 
 if TYPE_CHECKING:
+    from ntl_jax.data import Message
     from ntl_jax.train.asking.asker import Asker, Sample
 
-SOURCE = "RUN_OR_MODEL"
-OPTIONS = {
-    "max_tokens": "rollout.max_tokens", "max_prompt_tokens": "data.max_prompt_tokens", "seed": "seed",
-    "engine": "rollout.engine", "mesh": "model.mesh", "n": "rollout.num_samples",
-}  # fmt: skip
-"""The settings that the options change."""
+OPTIONS = {"seed": "seed", "n": "rollout.num_samples"}
+"""The settings that the options change, besides those of `ntl_jax.policy_options`."""
 MOST_SAMPLES = 10_000
 AT_ONCE = 256
 """Questions whose responses are waited for together."""
@@ -57,8 +56,7 @@ def main(argv: Sequence[str]) -> int:
             if not isinstance(error, RewardError | WorkersLostError):
                 raise
         message = explain(error, pathlib.Path("standard output"), "ask again")
-        named = message.replace(f"model.path={args.source!r}", f"{SOURCE}={args.source!r}")
-        return leave(f"error: {as_options(named, OPTIONS)}", code=1)
+        return leave(f"error: {as_options(message, args.source, OPTIONS)}", code=1)
     return 0
 
 
@@ -69,20 +67,25 @@ def sample(args: argparse.Namespace) -> None:
         ValueError: for a source that is neither a run nor a model, a run without a checkpoint, questions that cannot be
             asked, or wrong settings.
     """
-    source = PolicySource.of(args.source, args.checkpoint)
-    config, temperature = _settings(args, source.config), _temperature(args, source.config)
+    source = PolicySource.of(args)
+    config = changed(policy_settings(args, source.config), seed=args.seed)
+    temperature = _temperature(args, source.config)
     config.validate(source.config)
     questions = _questions(args)
+    if args.chat and (args.n > 1 or args.truth is not None):
+        raise ValueError("--chat goes on with its one answer: leave out --n and --truth, or --chat")
     announce(f"asking {args.source}", file=sys.stderr)
     # Imported here: importing JAX would make --help take seconds.
     from ntl_jax.train.asking.asker import Asker
 
     with contextlib.closing(Asker(source, config, num_samples=args.n, temperature=temperature)) as asker:
-        prompts = asker.encode(questions or [], args.truth or "")
+        if args.chat:
+            asker.check_chat()
+        prompts = [] if args.chat else asker.encode(questions or [], args.truth or "")
         how = "greedy" if temperature == 0 else f"temperature {temperature:g}"
         print(f"{printable(asker.load())}, {how}; compiling and sampling", file=sys.stderr, flush=True)
-        if questions is None:
-            _answer_typed(asker, args)
+        if args.chat or questions is None:
+            _answer_one_by_one(asker, itertools.chain(questions or [], _typed()), args)
             return
         for first in range(0, len(prompts), AT_ONCE):
             part = slice(first, first + AT_ONCE)
@@ -90,15 +93,25 @@ def sample(args: argparse.Namespace) -> None:
                 _show(question, samples, args, titled=len(prompts) > 1)
 
 
-def _answer_typed(asker: "Asker", args: argparse.Namespace) -> None:
-    """Answers what is typed at a terminal, until the end of the input; a question that cannot be asked is named."""
-    for question in _typed():
+def _answer_one_by_one(asker: "Asker", questions: Iterable[str], args: argparse.Namespace) -> None:
+    """Answers questions as they come, with --chat as turns of one conversation.
+
+    Raises:
+        ValueError: for a question that cannot be asked; who types is told, and goes on.
+    """
+    turns: list[Message] = []  # what the template writes before the next question
+    for question in questions:
+        asked = [*turns, {"role": "user", "content": question}]
         try:
-            (prompt,) = asker.encode([question])
+            (prompt,) = asker.encode([asked if args.chat else question])
         except ValueError as error:
-            leave(f"error: {as_options(str(error), OPTIONS)}", code=1)
+            if not _is_typed():
+                raise
+            leave(f"error: {as_options(str(error), args.source, OPTIONS)}", code=1)
             continue
-        _show(question, asker([prompt])[0], args, titled=False)
+        samples = asker([prompt])[0]
+        _show(question, samples, args, titled=False)
+        turns = [*asked, {"role": "assistant", "content": samples[0].text}]
 
 
 def _show(question: str, samples: Sequence["Sample"], args: argparse.Namespace, *, titled: bool) -> None:
@@ -122,7 +135,7 @@ def _questions(args: argparse.Namespace) -> list[str] | None:
         return [args.question]
     if sys.stdin is None:
         raise ValueError("standard input is closed: give the question as an argument, in quotes")
-    if sys.stdin.isatty():
+    if _is_typed():
         if args.truth is not None:
             raise ValueError(f"--truth={args.truth} is the answer to one question: give it as an argument, in quotes")
         return None
@@ -137,25 +150,20 @@ def _questions(args: argparse.Namespace) -> list[str] | None:
     return questions
 
 
+def _is_typed() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def _typed() -> Iterator[str]:
+    """What is typed at a terminal, until the end of the input."""
+    if not _is_typed():
+        return
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401  lets a line be edited
     with contextlib.suppress(EOFError):
         while True:
             if question := input("question: ").strip():
                 yield question
-
-
-def _settings(args: argparse.Namespace, base: RunConfig) -> RunConfig:
-    """The settings of the run or model, changed by the options; responses may be shorter than a penalty's tail."""
-    return dataclasses.replace(
-        base,
-        seed=base.seed if args.seed is None else args.seed,
-        model=changed(base.model, mesh=args.mesh and tuple(args.mesh)),
-        data=changed(base.data, max_prompt_tokens=args.max_prompt_tokens),
-        rollout=changed(base.rollout, max_tokens=args.max_tokens, engine=args.engine),
-        algorithm=dataclasses.replace(base.algorithm, overlong="keep"),
-    )
 
 
 def _temperature(args: argparse.Namespace, base: RunConfig) -> float:
@@ -175,18 +183,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="launch/sample.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_policy_options(parser)
     add = functools.partial(parser.add_argument, action=Once)
-    add("source", metavar=SOURCE, help="run folder, model folder or name on the hub")
     add("question", metavar="QUESTION", nargs="?", help="in quotes; by default, standard input has one a line")
-    add("--checkpoint", choices=("newest", "best"), help="of a run's last stage, newest by default; best: held-out")
     add("--n", type=int, default=1, metavar="N", help="responses to a question; for several, how often which answer")
     add("--truth", metavar="ANSWER", help="the true answer: responses are judged and rewarded")
     add("--temperature", type=float, metavar="X", help="0: greedy, the default for one response; else the run's")
-    add("--max-tokens", type=int, metavar="N", help="longest response; default: the run's, or 512 for a model")
-    add("--max-prompt-tokens", type=int, metavar="N", help="longest prompt; default: the run's, or 2048 for a model")
     add("--seed", type=int, metavar="N", help="of sampling; default: the run's")
-    add("--engine", choices=("jax", "vllm", "pool"), help="rollout engine; default: the run's, or jax for a model")
-    add("--mesh", type=int, nargs=3, metavar="N", help="devices along data, fsdp and tensor")
+    parser.add_argument("--chat", action="store_true", help="questions are turns of one conversation")
     parser.add_argument("--json", action="store_true", help="one JSON object a response, with its ids and log-probs")
     return parser
 

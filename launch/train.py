@@ -181,15 +181,16 @@ def _parsed(argv: Sequence[str], base: RunConfig, given: Mapping[str, Sequence[s
 
 def _read_texts(config: RunConfig, given: Container[str]) -> RunConfig:
     """The configuration with escapes interpreted in texts that were given as options."""
-    data, rollout = config.data, config.rollout
-    if "--config.data.template" in given:
-        data = dataclasses.replace(data, template=read_escapes(data.template))
+    rollout = config.rollout
+    texts = {name: value for name, value in vars(config.prompt).items() if f"--config.prompt.{name}" in given}
+    read = {name: read_escapes(value) for name, value in texts.items() if isinstance(value, str)}
+    prompt = dataclasses.replace(config.prompt, **read)
     if (option := "--config.rollout.stop_strings") in given:
         rollout = dataclasses.replace(rollout, stop_strings=tuple(map(read_escapes, rollout.stop_strings)))
         if parts := several_in_one(rollout.stop_strings):
             one, several = rollout.stop_strings[0], shlex.join(map(write_escapes, parts))
             print(f"note: {one!r} is one stop string; for several, write {option} {several}", file=sys.stderr)
-    return dataclasses.replace(config, data=data, rollout=rollout)
+    return dataclasses.replace(config, prompt=prompt, rollout=rollout)
 
 
 def _values() -> tyro.constructors.ConstructorRegistry:

@@ -5,7 +5,6 @@ Files in ``configs/`` build a ``RunConfig``; ``--config.section.field=value`` ov
 """
 
 from ntl_jax.config.escapes import from_home, printable, read_escapes, several_in_one, write_escapes
-from ntl_jax.config.policy_source import PolicySource
 from ntl_jax.config.sections.algorithm import (
     AlgorithmSection,
     CispoSection,
@@ -16,9 +15,10 @@ from ntl_jax.config.sections.algorithm import (
     OptimizerSection,
     SapoSection,
 )
-from ntl_jax.config.sections.data import HUB_NAME, LFS_POINTER, DataSection
+from ntl_jax.config.sections.data import HUB_NAME, LFS_POINTER, DataSection, Operation
 from ntl_jax.config.sections.engines import PoolSection, VllmSection
 from ntl_jax.config.sections.ntl import NTLSection, RewardSection
+from ntl_jax.config.sections.prompt import JINJA, QUESTION, PromptSection
 from ntl_jax.config.sections.run import (
     ModelSection,
     RolloutSection,
@@ -30,14 +30,16 @@ from ntl_jax.config.sections.run import (
 from ntl_jax.config.serialization import changed, flatten, from_dict
 from ntl_jax.config.stored import CONFIG_FILE, FORMAT, config_to_json, holds_run, stored_config
 from ntl_jax.config.tau_schedule import parse_schedule
-from ntl_jax.config.validation import EMPTY, as_options, named
+from ntl_jax.config.validation import EMPTY, named
 
 __all__ = [
     "CONFIG_FILE",
     "EMPTY",
     "FORMAT",
     "HUB_NAME",
+    "JINJA",
     "LFS_POINTER",
+    "QUESTION",
     "AlgorithmSection",
     "CispoSection",
     "ClippedSection",
@@ -47,9 +49,10 @@ __all__ = [
     "KLSection",
     "ModelSection",
     "NTLSection",
+    "Operation",
     "OptimizerSection",
-    "PolicySource",
     "PoolSection",
+    "PromptSection",
     "RewardSection",
     "RolloutSection",
     "RunConfig",
@@ -58,7 +61,6 @@ __all__ = [
     "TrainerSection",
     "VllmSection",
     "WarmStartSection",
-    "as_options",
     "changed",
     "config_to_json",
     "flatten",

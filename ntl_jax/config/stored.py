@@ -4,6 +4,7 @@
 import dataclasses
 import json
 import pathlib
+from collections.abc import Mapping
 
 from ntl_jax.config.sections.run import RunConfig
 from ntl_jax.config.serialization import from_dict
@@ -15,8 +16,16 @@ OLDEST, FORMAT = 3, 5
 and everything else that a resumed run, an evaluation or an export reads. Raise `FORMAT` whenever a setting is added,
 removed, renamed or changes its meaning, or when a checkpoint's layout changes, and have `stored_config` convert older
 folders: the tests hold one of format 3. A checkpoint's meta says whether it has a manifest."""
-_ADDED: dict[int, dict[str, dict[str, object]]] = {4: {"reward": {"timeout_s": 60.0, "workers": 4}}, 5: {}}
+_ADDED: dict[int, dict[str, dict[str, object]]] = {
+    4: {"reward": {"timeout_s": 60.0, "workers": 4}},
+    5: {
+        "data": {"task": None, "operations": ("+",)},
+        "prompt": {"system": None, "few_shot": 0, "suffix": None, "prefix": None},
+    },
+}
 """By format: the settings that it added, by section, with the values with which older runs go on."""
+_MOVED: dict[int, dict[tuple[str, str], tuple[str, str]]] = {5: {("data", "template"): ("prompt", "template")}}
+"""By format: the sections and names of settings that it moved, and where to."""
 
 
 def config_to_json(config: RunConfig) -> str:
@@ -101,7 +110,17 @@ def _settings(contents: object) -> dict[str, object]:
         )
     settings = {name: value for name, value in contents.items() if name != "format"}
     for version in range(given + 1, FORMAT + 1):
+        _move(settings, _MOVED.get(version, {}))
         for section, added in _ADDED[version].items():
             if isinstance(stored := settings.get(section), dict):
                 settings[section] = added | stored
     return settings
+
+
+def _move(settings: dict[str, object], moved: Mapping[tuple[str, str], tuple[str, str]]) -> None:
+    """Moves settings to other sections, which are made where they are missing."""
+    for (section, name), (new_section, new_name) in moved.items():
+        stored, target = settings.get(section), settings.get(new_section, {})
+        if isinstance(stored, dict) and name in stored and isinstance(target, dict):
+            settings[section] = {key: value for key, value in stored.items() if key != name}
+            settings[new_section] = target | {new_name: stored[name]}

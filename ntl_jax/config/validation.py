@@ -7,7 +7,6 @@ skipped only if one of its settings already has a wrong type or range.
 
 import contextlib
 import difflib
-import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -148,22 +147,6 @@ def named(setting: str, value: str | None) -> Iterator[None]:
         again = f"{value} "  # the value is not said twice
         what = f" {text.removeprefix(again)}" if text.startswith(again) else f": {text}"
         raise ValueError(f"{setting}={value!r}{what}") from error
-
-
-def as_options(message: str, options: Mapping[str, str]) -> str:
-    """A message about settings that names the options of a command which set them.
-
-    Args:
-        message: any text.
-        options: the setting of each option, without its dashes.
-
-    Example:
-        >>> as_options("rollout.max_tokens=0: must be at least 1", {"max_tokens": "rollout.max_tokens"})
-        '--max-tokens=0: must be at least 1'
-    """
-    for name, path in options.items():
-        message = re.sub(rf"\b{re.escape(path)}\b", f"--{name.replace('_', '-')}", message)
-    return message
 
 
 def _first_unmet(leaf: Leaf, sound: Mapping[str, object]) -> tuple[Need, ...]:

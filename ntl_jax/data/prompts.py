@@ -2,8 +2,9 @@
 """Problems as token ids: prompts for both stages, and reference solutions for the supervised one.
 
 A prompt and its response are tokenized separately and joined as ids, exactly as when the policy samples. A prompt
-contains the special tokens of its template and no others, except for the tokenizer's begin-of-sequence token, which is
-prepended unless the template contains it. Nothing is appended, because sampling starts at the end.
+contains the special tokens of its template and no others. Where the template is a text, the tokenizer's
+begin-of-sequence token is prepended unless the text contains it. Nothing is appended, because sampling starts at the
+end.
 """
 
 import dataclasses
@@ -13,52 +14,41 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int
 
+from ntl_jax.config import QUESTION
 from ntl_jax.data.problems import Problem
 from ntl_jax.data.special_tokens import find_special_tokens, plain_problems, special_tokens, start_tokens
 from ntl_jax.data.tokenizer import Tokenizer
 from ntl_jax.records import Prompt
-
-QUESTION = "{question}"
-"""Stands for the problem's text in a prompt template; the rest of the template is the frame around it."""
-
-
-def fill_template(template: str, problem: Problem) -> str:
-    """The prompt of a problem: the template with its question, which is a text.
-
-    Example:
-        >>> fill_template("Q: {question}", Problem(0, "2+3?", "", "5", "mine"))
-        'Q: 2+3?'
-    """
-    assert isinstance(problem.question, str), "turns of a chat fill no template"
-    return template.replace(QUESTION, problem.question)
 
 
 def encode_prompts(
     problems: Sequence[Problem],
     tokenizer: Tokenizer,
     *,
-    render: Callable[[Problem], str | list[dict[str, str]]],
+    render: Callable[[Problem], str],
     max_tokens: int,
     on_long: Literal["error", "skip"] = "error",
+    adds_start: bool = True,
 ) -> tuple[list[Prompt], int]:
-    """Tokenizes the prompts, and checks that the special tokens are those of the template around the question.
+    """Tokenizes the prompts, and checks that the special tokens are those of the frame around the question.
 
     Args:
         problems: what to ask; ``extra_info`` of each prompt is the problem's, with the reference solution as
             ``solution``.
         tokenizer: of the policy.
-        render: the prompt of a problem, a text with the question in it; messages are refused. Special tokens around the
-            question are encoded as special tokens; those that the tokenizer prepends (begin-of-sequence) are prepended
-            unless the text has them.
+        render: the prompt of a problem, a text with the question in it, such as a `PromptWriter` makes. Special tokens
+            around the question are encoded as special tokens.
         max_tokens: longest prompt that is used.
         on_long: longer prompts raise, or are left out and counted.
+        adds_start: whether the tokens that the tokenizer prepends (begin-of-sequence) are prepended, unless the text
+            has them.
 
     Returns:
         The prompts in the order of the problems, and how many were left out.
 
     Raises:
         ValueError: for a prompt without the question, a question or solution with a special token, special tokens
-            around the question that the tokenizer does not encode as such, messages, long prompts, or if none remains.
+            around the question that the tokenizer does not encode as such, long prompts, or if none remains.
 
     Example:
         >>> from ntl_jax.tasks import Arithmetic
@@ -66,13 +56,13 @@ def encode_prompts(
         >>> task = Arithmetic(num_train=2, num_held_out=0, seed=0)
         >>> problems, _ = task.load("train")
         >>> prompts, skipped = encode_prompts(problems, load_tokenizer(), render=task.render, max_tokens=64)
-        >>> len(prompts), skipped, prompts[0].text == problems[0].question + "\\n"
+        >>> len(prompts), skipped, prompts[0].text == problems[0].question
         (2, 0, True)
     """
     plain_problems(problems, tokenizer)
-    texts = [_as_text(render(problem)) for problem in problems]
-    frames = [_as_text(render(dataclasses.replace(problem, question=QUESTION))) for problem in problems]
-    rows, start = _encode(texts, tokenizer), start_tokens(tokenizer)
+    texts = [render(problem) for problem in problems]
+    frames = [render(_framed(problem)) for problem in problems]
+    rows, start = _encode(texts, tokenizer), start_tokens(tokenizer) if adds_start else []
     for frame, indices in _places(frames).items():
         prepended, expected = _special_tokens_of(frame, start, tokenizer)
         for i in indices:
@@ -100,14 +90,18 @@ def encode_solutions(
     *,
     max_tokens: int,
     on_long: Literal["error", "skip"] = "error",
+    end: int | None = None,
+    gap: str = "",
 ) -> tuple[list[tuple[Prompt, Int[np.ndarray, "T"]]], int]:
-    """Tokenizes the reference solutions on their own, each with the end-of-sequence token after it.
+    """Tokenizes the reference solutions on their own, each with the token after it that ends a response.
 
     Args:
         prompts: what ``encode_prompts`` returned.
         tokenizer: of the policy.
-        max_tokens: longest solution that is used, with its end-of-sequence token.
+        max_tokens: longest solution that is used, with its end token.
         on_long: longer solutions raise, or are left out with their prompts and counted.
+        end: the end token; None: the tokenizer's end-of-sequence token.
+        gap: text before each solution, as `PromptWriter.gap` says.
 
     Returns:
         Pairs of a prompt and the ids of its solution, and how many were left out.
@@ -123,15 +117,24 @@ def encode_solutions(
         >>> tokenizer.decode(pairs[0][1])
         'It is 5<|endoftext|>'
     """
-    texts = [str(prompt.extra_info["solution"]) for prompt in prompts]
+    texts = [f"{gap}{prompt.extra_info['solution']}" for prompt in prompts]
     if special := find_special_tokens("\n".join(texts), tokenizer):
         raise ValueError(
             f"solutions must contain no special tokens, given {', '.join(dict.fromkeys(special))}: the end token "
             "is appended to each; use plain_problems to list the problems, or to leave them out"
         )
-    rows = [[*row, tokenizer.eos_token_id] for row in _encode(texts, tokenizer)]
+    end = tokenizer.eos_token_id if end is None else end
+    rows = [[*row, end] for row in _encode(texts, tokenizer)]
     kept = _rows_that_fit(rows, max_tokens, on_long, what="solutions", setting="data.max_solution_tokens")
     return [(prompts[i], np.asarray(rows[i], np.int32)) for i in kept], len(prompts) - len(kept)
+
+
+def _framed(problem: Problem) -> Problem:
+    """The problem with a mark in the place of what is asked last."""
+    question = problem.question
+    if not isinstance(question, str):
+        return dataclasses.replace(problem, question=(*question[:-1], {**question[-1], "content": QUESTION}))
+    return dataclasses.replace(problem, question=QUESTION)
 
 
 def _encode(texts: list[str], tokenizer: Tokenizer) -> list[list[int]]:
@@ -139,15 +142,6 @@ def _encode(texts: list[str], tokenizer: Tokenizer) -> list[list[int]]:
     if not texts:
         return []
     return tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
-
-
-def _as_text(prompt: str | list[dict[str, str]]) -> str:
-    if not isinstance(prompt, str):
-        raise ValueError(
-            "the task renders its prompts as messages, which only a chat template could write: let `render` return "
-            "text, with the special tokens of the turns in it"
-        )
-    return prompt
 
 
 def _places(values: Sequence[str]) -> dict[str, list[int]]:
@@ -161,7 +155,7 @@ def _places(values: Sequence[str]) -> dict[str, list[int]]:
 def _special_tokens_of(frame: str, start: list[int], tokenizer: Tokenizer) -> tuple[list[int], list[str]]:
     """What is prepended to a prompt with this frame, and all of its special tokens."""
     if QUESTION not in frame:
-        raise ValueError(f"data.template={frame!r} must contain {QUESTION}, which stands for the problem's text")
+        raise ValueError(f"a prompt must contain the problem's question unchanged; around it there is {frame!r}")
     written, names = find_special_tokens(frame, tokenizer), tokenizer.convert_ids_to_tokens(start)
     return ([], written) if set(names) & set(written) else (start, [*names, *written])
 
@@ -175,8 +169,9 @@ def _check_special_tokens(rows: list[list[int]], expected: list[str], tokenizer:
         found = [names[i] for i in row if i in names]
         if found != expected:
             raise ValueError(
-                f"data.template={frame!r} asks for the special tokens {expected}, but the tokenizer reads {found}: "
-                "use a tokenizer that reads them in text, such as one with a tokenizer.json, or leave them out"
+                f"the prompt {frame!r} of prompt.template asks for the special tokens {expected}, but the tokenizer "
+                f"reads {found}: use a tokenizer that reads them in text, such as one with a tokenizer.json, or leave "
+                "them out"
             )
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Special tokens of a tokenizer: listing them, those it prepends to a text, and checking that data has none.
 
-Only the prompt's template may contain special tokens. Questions and solutions are plain text: the tokenizer would
+Only the text around a question may contain special tokens. Questions and solutions are plain text: the tokenizer would
 encode a name such as ``<|im_end|>`` in them as the special token, so such a row is malformed.
 """
 
@@ -99,5 +99,7 @@ def _fault(texts: Iterable[tuple[str, str]], pattern: re.Pattern[str]) -> str | 
     for name, text in texts:
         if match := pattern.search(text):
             excerpt = text[max(0, match.start() - EXCERPT) : match.end() + EXCERPT]
-            return f"its {name} has the special token {match[0]!r}, which only data.template may: ...{excerpt!r}..."
+            return (
+                f"its {name} has the special token {match[0]!r}, which only the section prompt may: ...{excerpt!r}..."
+            )
     return None

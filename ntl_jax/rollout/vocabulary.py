@@ -18,8 +18,8 @@ class Vocabulary:
     Args:
         num_tokens: the tokenizer's largest id + 1; larger ids of the policy have probability 0.
         num_holes: number of unused ids below ``num_tokens``. They can be sampled and decode to no text.
-        stop_token_ids: ids that end a response: those of the tokenizer, of the checkpoint, and special tokens in
-            ``rollout.stop_strings``.
+        stop_token_ids: ids that end a response: those of the tokenizer, the checkpoint and the template, and special
+            tokens in ``rollout.stop_strings``.
     """
 
     num_tokens: int
@@ -28,7 +28,10 @@ class Vocabulary:
 
 
 def agree(
-    tokenizer: PreTrainedTokenizerBase, checkpoint: pathlib.Path | None, stop_strings: Sequence[str]
+    tokenizer: PreTrainedTokenizerBase,
+    checkpoint: pathlib.Path | None,
+    stop_strings: Sequence[str],
+    end_of_turn: int | None = None,
 ) -> Vocabulary:
     """Reads the ids from the tokenizer and the checkpoint.
 
@@ -36,6 +39,7 @@ def agree(
         tokenizer: the tokenizer of prompts and responses.
         checkpoint: folder of the policy; None: from scratch.
         stop_strings: ``rollout.stop_strings``.
+        end_of_turn: the token that ends the assistant's turn in the chat template, if there is one.
 
     Raises:
         ValueError: if a checkpoint file has end tokens that are not ids, or a stop string combines a special token with
@@ -46,7 +50,8 @@ def agree(
         >>> agree(load_tokenizer(), None, ["\\n\\n"])
         Vocabulary(num_tokens=492, num_holes=0, stop_token_ids=(1,))
     """
-    ends = [*end_token_ids(checkpoint, tokenizer), *special_stops(stop_strings, tokenizer).values()]
+    turn = [] if end_of_turn is None else [end_of_turn]
+    ends = [*end_token_ids(checkpoint, tokenizer), *turn, *special_stops(stop_strings, tokenizer).values()]
     ids = set(tokenizer.get_vocab().values())
     num_tokens = max(len(tokenizer), max(ids) + 1)
     known = max(len(tokenizer), len(ids))  # tekken.json vocabularies list several non-text byte tokens as one

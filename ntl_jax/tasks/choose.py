@@ -2,11 +2,13 @@
 """Chooses the task of a configuration."""
 
 import os
+from collections.abc import Sequence
 
 from ntl_jax.config import DataSection, from_home, named
 from ntl_jax.data import Message, Problem
 from ntl_jax.numerals import Answer, AnswerMarkers
 from ntl_jax.tasks.arithmetic.task import Arithmetic
+from ntl_jax.tasks.calculations import Calculations
 from ntl_jax.tasks.gsm8k import Gsm8k
 from ntl_jax.tasks.task import Split, Task
 
@@ -37,7 +39,7 @@ def check_apart(data: DataSection) -> None:
 
 
 def choose_task(data: DataSection, *, seed: int, num_eval: int | None, numeric: bool) -> Task:
-    """The task of the ``data`` section: files if it names them, else the built-in generator.
+    """The task of the ``data`` section: files if it names them, else a generator.
 
     Args:
         data: the ``data`` section.
@@ -51,35 +53,40 @@ def choose_task(data: DataSection, *, seed: int, num_eval: int | None, numeric: 
         [3, 2]
     """
     assert data.eval is not None or (data.train is None and num_eval is not None), "validate() refuses both"
-    files = Gsm8k(data.train, data.eval, template=data.template, on_bad_row=data.on_bad_row, numeric=numeric)
+    files = Gsm8k(data.train, data.eval, on_bad_row=data.on_bad_row, numeric=numeric)
     if data.train is not None:
         return files
-    generated = Arithmetic(
-        num_train=data.num_train,
-        num_held_out=num_eval or 0,
-        seed=seed,
-        tiers=data.tiers,
-        max_number=data.max_number,
-        template=data.template,
-    )
+    generated = _generator(data, num_held_out=num_eval or 0, seed=seed)
     return generated if data.eval is None else TwoSources(train=generated, held_out=files)
 
 
 def without_problems(data: DataSection, *, numeric: bool) -> Task:
-    """The task of the ``data`` section for questions of one's own: it renders and judges, and has no problems.
+    """The task of the ``data`` section for questions of one's own: it finds and judges answers, and has no problems.
 
     Args:
         data: the ``data`` section; its files are not read.
         numeric: as in `choose_task`.
 
     Example:
-        >>> task = without_problems(DataSection(eval="gone.jsonl", template="Q: {question}"), numeric=True)
-        >>> task.render(Problem(0, "2+3?", "", "5", "mine"))
-        'Q: 2+3?'
+        >>> task = without_problems(DataSection(eval="gone.jsonl"), numeric=False)
+        >>> task.answer_of("#### Paris").text
+        'Paris'
     """
     if data.eval is not None:
-        return Gsm8k(None, None, template=data.template, numeric=numeric)
-    return Arithmetic(num_train=0, num_held_out=0, seed=0, template=data.template)
+        return Gsm8k(None, None, numeric=numeric)
+    return _generator(data, num_held_out=0, seed=0)
+
+
+def _generator(data: DataSection, *, num_held_out: int, seed: int) -> Task:
+    settings = {
+        "num_train": data.num_train,
+        "num_held_out": num_held_out,
+        "seed": seed,
+        "max_number": data.max_number,
+    }
+    if data.task == "calculations":
+        return Calculations(**settings, operations=data.operations)
+    return Arithmetic(**settings, tiers=data.tiers)
 
 
 class TwoSources(Task):
@@ -102,7 +109,7 @@ class TwoSources(Task):
     def load(self, split: Split) -> tuple[list[Problem], int]:
         return self._sources[split].load(split)
 
-    def render(self, problem: Problem) -> str | list[Message]:
+    def render(self, problem: Problem) -> str | Sequence[Message]:
         return self._judge.render(problem)
 
     def answer_of(self, text: str) -> Answer | None:

@@ -13,11 +13,11 @@ import re
 from typing import Literal
 
 from ntl_jax.config import from_home, named
-from ntl_jax.data import Problem, fill_template
+from ntl_jax.data import Problem
 from ntl_jax.data.file_kind import other_kind
 from ntl_jax.data.problems import check_faults
-from ntl_jax.numerals import DEFAULT_MARKERS, Answer, AnswerMarkers, agrees, find_answer, find_text_answer
-from ntl_jax.tasks.task import Split, Task, numeric_reward
+from ntl_jax.numerals import Answer, find_answer, find_text_answer
+from ntl_jax.tasks.task import Split, Task
 
 _NUMBER = re.compile(r"[-+]?\$?([0-9]{1,3}(,[0-9]{3})+|[0-9]+)(\.[0-9]+)?%?|[-+]?[0-9]+/0*[1-9][0-9]*")
 
@@ -34,7 +34,6 @@ class Gsm8k(Task):
 
     Args:
         train, held_out: files of the splits; None for a split that is not loaded.
-        template: text of the prompt, containing ``{question}``.
         on_bad_row: see `load_gsm8k`.
         numeric: whether references and answers must be numbers. If not, they may be texts; numbers are still compared
             as numbers.
@@ -54,11 +53,10 @@ class Gsm8k(Task):
         train: str | os.PathLike[str] | None,
         held_out: str | os.PathLike[str] | None,
         *,
-        template: str = "{question}\n",
         on_bad_row: OnBadRow = "error",
         numeric: bool = True,
     ):
-        self._template, self._numeric = template, numeric
+        self._numeric = numeric
         given: dict[Split, str | os.PathLike[str] | None] = {"train": train, "held_out": held_out}
         self._loaded: dict[Split, tuple[list[Problem], int]] = {}
         for split, path in given.items():
@@ -66,26 +64,13 @@ class Gsm8k(Task):
                 with named(_SETTINGS[split], str(path)):
                     self._loaded[split] = load_gsm8k(path, on_bad_row=on_bad_row, numeric=numeric)
 
-    @property
-    def markers(self) -> AnswerMarkers:
-        return DEFAULT_MARKERS
-
     def load(self, split: Split) -> tuple[list[Problem], int]:
         if split not in self._loaded:
             raise ValueError(f"no file of the {split} split is given: set {_SETTINGS[split]} to a jsonl file")
         return self._loaded[split]
 
-    def render(self, problem: Problem) -> str:
-        return fill_template(self._template, problem)
-
     def answer_of(self, text: str) -> Answer | None:
         return find_answer(text, self.markers) if self._numeric else find_text_answer(text, self.markers)
-
-    def is_correct(self, answer: Answer | None, reference: str) -> bool:
-        return agrees(answer, reference, self.markers)
-
-    def default_reward(self, *, ntl: bool) -> str:
-        return numeric_reward(ntl=ntl)
 
 
 def load_gsm8k(

@@ -56,6 +56,7 @@ def describe(config: RunConfig, policy: Policy, prompts: Prompts, reward: str, w
         f"{model.num_params / 1e6:.2f}M parameters, {source or 'from scratch'}",
         "tokenizer": f"{config.data.tokenizer or source or 'built-in'}, {describe_ids(policy)}; {numbers}",
         "data": prompts.source,
+        "prompts": prompts.written,
         "first prompt": describe_prompt(prompts.train[0], policy.tokenizer),
         "rollout": f"{describe_engine(rollout)}, {rollout.prompts_per_step} prompts x {rollout.num_samples} samples, "
         f"up to {rollout.max_tokens} tokens, temperature {rollout.temperature}",
@@ -171,7 +172,7 @@ def find_warnings(config: RunConfig, prompts: Prompts) -> list[str]:
 
 def describe_evaluation(config: RunConfig, num_problems: int) -> str:
     """The problems of an evaluation and how they are sampled."""
-    trainer, source = config.trainer, config.data.eval or "the built-in generator"
+    trainer, source = config.trainer, config.data.eval or (config.data.task or "the built-in generator")
     sampled = (
         f", and {trainer.eval_samples} samples of each at temperature {trainer.eval_temperature}, "
         f"top_p {trainer.eval_top_p}"

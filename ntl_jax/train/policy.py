@@ -12,7 +12,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from ntl_jax.config import RunConfig, named
-from ntl_jax.data import load_tokenizer
+from ntl_jax.data import load_template, load_tokenizer
 from ntl_jax.data.tokenizer import Tokenizer
 from ntl_jax.models import (
     Decoder,
@@ -73,12 +73,12 @@ def build_policy(config: RunConfig, tokenizer: Tokenizer | None = None) -> Polic
     """The policy that the configuration names; no weights are loaded.
 
     Args:
-        config: its ``model``, ``data.tokenizer`` and ``rollout.stop_strings``.
+        config: its ``model``, ``data.tokenizer``, ``prompt.template`` and ``rollout.stop_strings``.
         tokenizer: used instead of ``config.data.tokenizer`` or the tokenizer of ``config.model.path``.
 
     Raises:
-        ValueError: for an unusable tokenizer, checkpoint or mesh, a tokenizer with more ids than the checkpoint
-            embeds, or weights that do not fit in memory.
+        ValueError: for an unusable tokenizer, template, checkpoint or mesh, a tokenizer with more ids than the
+            checkpoint embeds, or weights that do not fit in memory.
     """
     with named("model.path", config.model.path):
         checkpoint = None if config.model.path is None else hf_folder(config.model.path)
@@ -87,7 +87,8 @@ def build_policy(config: RunConfig, tokenizer: Tokenizer | None = None) -> Polic
         tokenizer = load_tokenizer(str(checkpoint), given_as="model.path")
     elif tokenizer is None:
         tokenizer = load_tokenizer(config.data.tokenizer)
-    vocabulary = agree(tokenizer, checkpoint, config.rollout.stop_strings)
+    template = load_template(config.prompt.template, tokenizer)
+    vocabulary = agree(tokenizer, checkpoint, config.rollout.stop_strings, template.end_of_turn)
     model = _model(config, vocabulary.num_tokens, stored)
     mesh = make_mesh(config.model.mesh, _training_devices(config.trainer.devices))
     _check_attention(model, mesh.devices.flat[0].platform)

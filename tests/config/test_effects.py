@@ -12,7 +12,7 @@ from ntl_jax.config.validation import find_problems
 
 DEFAULTS = flatten(RunConfig())
 LEAVES = {leaf.path: leaf for leaf in leaves(RunConfig())}
-TEXTS = {"ntl.temperature_schedule": "cosine:1->0.1@5", "reward.function": "mine.py:score"}
+TEXTS = {"data.task": "calculations", "ntl.temperature_schedule": "cosine:1->0.1@5", "reward.function": "mine.py:score"}
 # For each setting that needs others: what must be set, beside it, for it to have an effect.
 RECOMPUTE = {"algorithm.old_log_probs": "recompute"}
 GAE = {"algorithm.advantage": "gae"}
@@ -23,7 +23,7 @@ ON = {
     "model.num_layers": {}, "model.width": {}, "model.num_heads": {}, "model.num_kv_heads": {}, "model.head_dim": {},
     "model.feed_forward": {}, "model.rope_theta": {}, "model.tie_embeddings": {},
     "data.max_solution_tokens": {"data.on_long_row": "error"}, "data.tiers": {}, "data.max_number": {},
-    "data.num_train": {},
+    "data.num_train": {}, "data.task": {}, "data.operations": {"data.task": "calculations"},
     "warm_start.batch_size": {}, "warm_start.ntl_method": {}, "warm_start.ntl_weight": {},
     **{f"warm_start.optimizer.{name}": {} for name in (
         "name", "learning_rate", "warmup_steps", "schedule", "weight_decay", "b1", "b2", "max_grad_norm", "ema_decay")},
@@ -95,7 +95,10 @@ def _changed(section, path, value):
 
 def another(path):
     """A value of the setting that is neither its default nor a problem beside what it needs."""
-    leaf, candidates = LEAVES[path], [TEXTS.get(path, "x"), ("a=1",), (1,), True, False, 0.05, 0.5, 1, 2, 64, -0.1, 30]
+    leaf, candidates = (
+        LEAVES[path],
+        [TEXTS.get(path, "x"), ("a=1",), ("*",), (1,), True, False, 0.05, 0.5, 1, 2, 64, -0.1, 30],
+    )
     words = [
         word for kind in (leaf.kind, *get_args(leaf.kind)) if get_origin(kind) is Literal for word in get_args(kind)
     ]

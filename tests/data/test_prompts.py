@@ -2,14 +2,16 @@
 """Problems become prompts and solutions: complete, in order, and joined as ids."""
 
 import dataclasses
-import functools
 
 import numpy as np
 import pytest
 
+from ntl_jax.config import PromptSection
 from ntl_jax.data.problems import Problem
-from ntl_jax.data.prompts import encode_prompts, encode_solutions, fill_template
+from ntl_jax.data.prompts import encode_prompts, encode_solutions
+from ntl_jax.data.template import TextTemplate
 from ntl_jax.data.tokenizer import load_tokenizer
+from ntl_jax.data.writer import PromptWriter
 from ntl_jax.tasks.arithmetic.generator import generate_problems
 
 SHORT = Problem(4, "2+3?", "2+3=<<2+3=5>>5.\n#### 5", "5", "gsm8k")
@@ -17,7 +19,7 @@ LONG = Problem(9, "one two three four five six?", "Count" + " on" * 30 + ".\n###
 
 
 def template(text: str):
-    return functools.partial(fill_template, text)
+    return PromptWriter(PromptSection(), TextTemplate(text), lambda problem: problem.question)
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +96,8 @@ def test_skipping_everything_is_an_error(tokenizer):
         encode_prompts([SHORT, LONG], tokenizer, render=template("{question}"), max_tokens=1, on_long="skip")
 
 
-def test_a_template_without_the_question_is_an_error(tokenizer):
-    with pytest.raises(ValueError, match=r"must contain \{question\}"):
+def test_a_prompt_without_the_question_is_an_error(tokenizer):
+    with pytest.raises(ValueError, match=r"must contain the problem's question unchanged"):
         encode_prompts([SHORT], tokenizer, render=template("Solve it."), max_tokens=50)
 
 
@@ -110,14 +112,6 @@ def test_many_problems_are_encoded_as_one_at_a_time(tokenizer):
     for problem, prompt in zip(problems, together, strict=True):
         (alone,), _ = encode_prompts([problem], tokenizer, render=template("{question}\n"), max_tokens=99)
         assert prompt.ids.tolist() == alone.ids.tolist()
-
-
-def test_messages_are_refused_with_what_to_return_instead(tokenizer):
-    def render(problem):
-        return [{"role": "user", "content": problem.question}]
-
-    with pytest.raises(ValueError, match=r"as messages.*: let `render` return text"):
-        encode_prompts([SHORT], tokenizer, render=render, max_tokens=50)
 
 
 def test_prompts_may_differ_in_the_text_around_their_questions(tokenizer):

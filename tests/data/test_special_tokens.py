@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prompts have exactly the special tokens of their template, for any tokenizer; data has none."""
 
-import functools
 import json
 import shutil
 
@@ -10,11 +9,13 @@ import pytest
 from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 
-from ntl_jax.config import RunConfig
+from ntl_jax.config import PromptSection
 from ntl_jax.data.problems import Problem
-from ntl_jax.data.prompts import encode_prompts, encode_solutions, fill_template
+from ntl_jax.data.prompts import encode_prompts, encode_solutions
 from ntl_jax.data.special_tokens import find_special_tokens, plain_problems, start_tokens
+from ntl_jax.data.template import PLAIN, TextTemplate
 from ntl_jax.data.tokenizer import BUILT_IN, load_tokenizer
+from ntl_jax.data.writer import PromptWriter
 from ntl_jax.records import Prompt
 from ntl_jax.tasks.arithmetic.generator import generate_problems
 from ntl_jax.train.header import describe_prompt
@@ -27,7 +28,6 @@ PUTS_AROUND = {
     "both": "<s> $A </s>",
     "two starts": "<|im_start|> <s> $A",
 }
-PLAIN = "{question}\n"
 TURNS = "<|im_start|>{question}<|im_end|>\n<|im_start|>"
 PROBLEM = Problem(4, "2+3?", "2+3=5.\n#### 5", "5", "mine")
 
@@ -51,10 +51,12 @@ def tokenizers(tmp_path_factory):
     return made
 
 
+def template_of(text):
+    return PromptWriter(PromptSection(), TextTemplate(text), lambda problem: problem.question)
+
+
 def encoded(tokenizer, template, problem=PROBLEM):
-    (prompt,), _ = encode_prompts(
-        [problem], tokenizer, render=functools.partial(fill_template, template), max_tokens=99
-    )
+    (prompt,), _ = encode_prompts([problem], tokenizer, render=template_of(template), max_tokens=99)
     return prompt
 
 
@@ -110,7 +112,7 @@ def test_data_with_special_tokens_is_refused_by_name_or_skipped(tokenizers, temp
     tokenizer, bad = tokenizers["both"], Problem(7, question, solution, "5", "mine")
     token = find_special_tokens(question + solution, tokenizer)[0]
     with pytest.raises(ValueError, match=r"1 of 2 rows.*\n.*problem 7: its (question|solution) has .*") as refusal:
-        encode_prompts([PROBLEM, bad], tokenizer, render=functools.partial(fill_template, template), max_tokens=99)
+        encode_prompts([PROBLEM, bad], tokenizer, render=template_of(template), max_tokens=99)
     assert repr(token) in str(refusal.value)
     assert plain_problems([PROBLEM, bad], tokenizer, on_bad_row="skip") == ([PROBLEM], 1)
 
@@ -167,7 +169,7 @@ def test_the_start_tokens_are_those_that_the_tokenizer_prepends(tokenizers):
 def test_the_prompts_of_the_default_run_keep_their_ids():
     tokenizer = load_tokenizer()
     (problem,) = generate_problems(1, seed=0, tiers=(1,), max_number=10)
-    prompt = encoded(tokenizer, RunConfig().data.template, problem)
+    prompt = encoded(tokenizer, PLAIN, problem)
     assert prompt.text == "Anna has 7 shells. Lily has 5 fewer. How many shells does Lily have?\n"
     assert prompt.ids.tolist() == [
         356, 264, 222, 24, 414, 15, 435, 264, 222, 22, 485, 15, 285, 288, 414, 325, 435, 282, 283,

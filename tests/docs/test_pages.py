@@ -20,9 +20,10 @@ import pytest
 from flax import nnx
 
 from ntl_jax.command_line import parse_once
-from ntl_jax.config import PolicySource, RunConfig, config_to_json
+from ntl_jax.config import RunConfig, config_to_json
 from ntl_jax.config.serialization import leaves
 from ntl_jax.models import Decoder, ModelConfig, make_mesh
+from ntl_jax.policy_options import PolicySource, policy_settings
 from ntl_jax.rewards import CALL, EXTRAS, RewardFunction
 from tests.samples import ask, make_scorer, respond, table, tokenizer
 
@@ -210,8 +211,9 @@ def read(command: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) ->
             module.main(arguments)
         if command in ("eval", "sample"):
             args = ended.value.args[0]
-            source = PolicySource.of(args.source, args.checkpoint)
-            module._settings(args, source.config).validate(source.config)
+            base = PolicySource.of(args).config
+            config = module._settings(args, base) if command == "eval" else policy_settings(args, base)
+            config.validate(base)
 
 
 @pytest.mark.parametrize("page", TEXTS)

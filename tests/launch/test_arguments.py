@@ -61,9 +61,9 @@ def test_hyphens_and_underscores_are_the_same():
 def test_escapes_in_texts_from_the_shell_are_read():
     template, stops = r"Q:\t{question}\nPut it in \boxed{}:", [r"--config.rollout.stop-strings=\n\n", r"\\n"]
     files = [r"--config.data.train=C:\new\train.jsonl", "--config.data.eval=test.jsonl"]
-    for option in ([f"--config.data.template={template}"], ["--config.data.template", template]):
+    for option in ([f"--config.prompt.template={template}"], ["--config.prompt.template", template]):
         config = train.parse_args([NAME, *option, *stops, *files]).config
-        assert config.data.template == "Q:\t{question}\nPut it in \\boxed{}:"
+        assert config.prompt.template == "Q:\t{question}\nPut it in \\boxed{}:"
         assert config.rollout.stop_strings == ("\n\n", r"\n")
         assert config.data.train == r"C:\new\train.jsonl"
 
@@ -73,16 +73,16 @@ def test_escapes_in_a_configuration_file_are_not_interpreted(tmp_path):
     file.write_text(
         "from ntl_jax.config import *\n"
         "def get_config():\n"
-        "    data, rollout = DataSection(template=r'{question} \\n'), RolloutSection(stop_strings=(r'\\n', 'A:,B:'))\n"
-        "    return RunConfig(data=data, rollout=rollout)\n"
+        "    rollout = RolloutSection(stop_strings=(r'\\n', 'A:,B:'))\n"
+        "    return RunConfig(prompt=PromptSection(template=r'{question} \\n'), rollout=rollout)\n"
     )
     config = train.parse_args([f"--config={file}", "--config.seed=1"]).config
-    assert config.data.template == r"{question} \n" and config.rollout.stop_strings == (r"\n", "A:,B:")
+    assert config.prompt.template == r"{question} \n" and config.rollout.stop_strings == (r"\n", "A:,B:")
 
 
 def test_a_resumed_run_may_repeat_its_texts(started_run):
     workdir, config = started_run
-    again = [f"--workdir={workdir}", "--resume", r"--config.data.template={question}\n"]
+    again = [f"--workdir={workdir}", "--resume", "--config.prompt.template=auto"]
     assert train.parse_args(again).config == config
 
 

@@ -11,6 +11,7 @@ import pytest
 from launch import export
 from launch import sample as command
 from ntl_jax.config import RunConfig, config_to_json
+from ntl_jax.train.asking.asker import Asker
 
 QUESTION = "Tom has 3 apples and buys 4 more. How many has he?"
 SHORT = "--max-tokens=4"
@@ -65,7 +66,8 @@ def test_typed_questions_are_answered_one_by_one_and_a_bad_one_ends_nothing(fini
         raise EOFError
 
     monkeypatch.setattr("builtins.input", line)
-    monkeypatch.setattr(command, "_questions", lambda _: None)
+    monkeypatch.setattr(command, "_is_typed", lambda: True)
+    typed(monkeypatch, "")
     assert command.main([str(finished.folder), SHORT]) == 0
     shown = capsys.readouterr()
     assert shown.out.count("answer: ") == 2
@@ -82,6 +84,25 @@ def test_typed_questions_are_answered_one_by_one_and_a_bad_one_ends_nothing(fini
         ("1+1?\n2+2?\n", ["--truth=2"], "--truth=2 is the answer to one question, and there are 2"),
     ],
 )
+def test_a_conversation_goes_on_with_the_answers_and_needs_a_chat_template(finished, monkeypatch, capsys, tmp_path):
+    template = tmp_path / "turns.jinja"
+    template.write_text("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}")
+    asked = []
+    encode = Asker.encode
+    monkeypatch.setattr(Asker, "encode", lambda *args: asked.extend(prompts := encode(*args)) or prompts)
+    typed(monkeypatch, "1+1?\n2+2?\n")
+    assert command.main([str(finished.folder), "--chat", f"--template={template}", SHORT, "--json"]) == 0
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert [prompt.text for prompt in asked] == [
+        "user: 1+1?\n",
+        f"user: 1+1?\nassistant: {first['text']}\nuser: 2+2?\n",
+    ]
+    assert second["question"] == "2+2?"
+    typed(monkeypatch, "1+1?\n")
+    assert command.main([str(finished.folder), "--chat", SHORT]) == 1
+    assert "--chat needs a chat template" in capsys.readouterr().err
+
+
 def test_a_standard_input_that_holds_no_questions_is_answered_in_a_line(
     empty_run, monkeypatch, capsys, stdin, options, message
 ):

@@ -24,7 +24,7 @@ TASKS = {
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 def test_a_task_shows_a_question_and_judges_an_answer(task: Task):
-    assert task.render(Problem(0, "2+3?", "#### 5", "5", "mine")) == "2+3?\n"
+    assert task.render(Problem(0, "2+3?", "#### 5", "5", "mine")) == "2+3?"
     assert task.markers == DEFAULT_MARKERS
     answer = task.answer_of("It is 5.\n#### 5.0")
     assert answer is not None and (answer.text, answer.value, answer.marked) == ("5", 5, True)

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from ntl_jax.config import PromptSection
 from ntl_jax.train.factory import build_task
 from ntl_jax.train.prompts import Prompts, build_prompts
 
@@ -18,13 +19,13 @@ LONG = {"question": "Tom has 2 cups and buys 3 more. " * 8, "answer": "#### 5"}
 def prompts_of(setup, tmp_path):
     """The prompts of two files with the same rows, to train and to evaluate on."""
 
-    def build(*rows: dict[str, str], eval_problems: int | None = 8, **settings) -> Prompts:
+    def build(*rows: dict[str, str], eval_problems: int | None = 8, prompt=None, **settings) -> Prompts:
         paths = {"train": tmp_path / "train.jsonl", "eval": tmp_path / "eval.jsonl"}
         for path in paths.values():
             path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         data = dataclasses.replace(setup.config.data, **{name: str(x) for name, x in paths.items()}, **settings)
         trainer = dataclasses.replace(setup.config.trainer, eval_problems=eval_problems)
-        config = dataclasses.replace(setup.config, data=data, trainer=trainer)
+        config = dataclasses.replace(setup.config, data=data, prompt=PromptSection(**prompt or {}), trainer=trainer)
         return build_prompts(config, build_task(config), setup.policy.tokenizer)
 
     return build
@@ -52,7 +53,7 @@ def test_rows_that_are_too_long_are_skipped_and_counted_or_stop_the_run(prompts_
 
 
 def test_the_template_is_around_every_question(prompts_of, setup):
-    prompts = prompts_of(ROW, template="Q:\t{question}\nA:")
+    prompts = prompts_of(ROW, prompt={"template": "Q:\t{question}\nA:"})
     assert prompts.train[0].text == f"Q:\t{ROW['question']}\nA:"
     assert setup.policy.tokenizer.decode(prompts.train[0].ids) == prompts.train[0].text
 

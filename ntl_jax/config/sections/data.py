@@ -7,11 +7,17 @@ from typing import Literal
 
 from ntl_jax.config.setting import Range, at_least, positive, setting, when
 
-_GENERATED = when("data.train", None)
+Operation = Literal["+", "-", "*"]
+_NO_FILE = when("data.train", None)
+_WORD_PROBLEMS = (_NO_FILE, when("data.task", None))
+_CALCULATIONS = (_NO_FILE, when("data.task", "calculations"))
+_OPERATIONS: Range[tuple[Operation, ...]] = Range(
+    "be one or more of +, -, *, each once", lambda x: bool(x) and len(set(x)) == len(x)
+)
+_TASK: Range[str | None] = Range("be None or calculations", lambda x: x in (None, "calculations"))
 _TIERS: Range[tuple[int, ...]] = Range(
     "be one or more of 1, 2, 3, 4", lambda tiers: bool(tiers) and set(tiers) <= {1, 2, 3, 4}
 )
-_TEMPLATE: Range[str] = Range("contain {question}, the place of the problem's text", lambda x: "{question}" in x)
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
 """Names of models and tokenizers on the Hugging Face hub."""
 LFS_POINTER = b"version https://git-lfs"
@@ -23,8 +29,11 @@ PROBLEMS: Range[int] = Range(f"lie in [1, {MOST_PROBLEMS:,}]", lambda x: 1 <= x 
 
 @dataclasses.dataclass(frozen=True)
 class DataSection:
-    """Problems to train and evaluate on. Without paths, the built-in generator writes them."""
+    """Problems to train and evaluate on. Without paths, a generator writes them."""
 
+    task: str | None = setting(None, _TASK, needs=[_NO_FILE])
+    """None: the files below, or the built-in word problems. calculations: "What is 12 + 35?", with operands from 0 to
+    max_number; of every pair of operands, both orders are trained on, or both held out."""
     train: str | None = None
     """GSM8K jsonl file with `question` and `answer`; None: built-in generator."""
     eval: str | None = None
@@ -39,15 +48,14 @@ class DataSection:
         512, at_least(1), needs=[positive("warm_start.steps") | when(".on_long_row", "error")]
     )
     """Longest reference solution in the warm start, in tokens."""
-    template: str = setting("{question}\n", _TEMPLATE)
-    r"""The prompt; {question} is replaced by the problem's text. Special tokens in it are encoded as such; the
-    tokenizer's begin-of-sequence token is prepended unless the template has one. On the command line \n, \t, \r and \\
-    are escapes; every other backslash is kept, including LaTeX commands such as \text."""
     tokenizer: str | None = None
     """Folder or hub name of a tokenizer; None: the one of model.path, or the built-in one with single-digit tokens."""
-    tiers: tuple[int, ...] = setting((1, 2), _TIERS, needs=[_GENERATED])
-    """Generator: numbers of reasoning steps in problems, each from 1 to 4."""
-    max_number: int = setting(40, at_least(5, ": below, some problems have no solution"), needs=[_GENERATED])
-    """Generator: largest number in questions of tiers 1 and 2; tiers 3 and 4 go up to ten times as far."""
-    num_train: int = setting(20_000, PROBLEMS, needs=[_GENERATED])
-    """Generator: number of training problems."""
+    tiers: tuple[int, ...] = setting((1, 2), _TIERS, needs=_WORD_PROBLEMS)
+    """Word problems: numbers of reasoning steps in problems, each from 1 to 4."""
+    max_number: int = setting(40, at_least(5, ": below, some problems have no solution"), needs=[_NO_FILE])
+    """Largest number in questions: of calculations, and of word problems of tiers 1 and 2; tiers 3 and 4 go up to ten
+    times as far."""
+    operations: tuple[Operation, ...] = setting(("+",), _OPERATIONS, needs=_CALCULATIONS)
+    """Calculations: any of + - *, in equal shares."""
+    num_train: int = setting(20_000, PROBLEMS, needs=[_NO_FILE])
+    """Generators: number of training problems; of calculations all, if there are fewer."""

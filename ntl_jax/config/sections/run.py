@@ -11,6 +11,7 @@ from ntl_jax.config.sections.algorithm import AlgorithmSection, OptimizerSection
 from ntl_jax.config.sections.data import PROBLEMS, DataSection
 from ntl_jax.config.sections.engines import PoolSection, VllmSection
 from ntl_jax.config.sections.ntl import NTLSection, RewardSection
+from ntl_jax.config.sections.prompt import PromptSection
 from ntl_jax.config.setting import FRACTION, SHARE, Range, above, at_least, includes, or_none, positive, setting, when
 from ntl_jax.config.validation import find_problems
 
@@ -118,7 +119,7 @@ class RolloutSection:
     stop_strings: tuple[str, ...] = setting((), Range("be texts, none of them empty", all))
     """A response ends with the token that completes one of these strings or is one of them (special tokens, such as
     <|im_end|>), in addition to the end tokens of tokenizer and checkpoint. Separate several strings by spaces, as in
-    --config.rollout.stop_strings A: B:; escapes are as in data.template."""
+    --config.rollout.stop_strings A: B:; escapes are as in the section prompt."""
     slots: int | None = setting(None, or_none(at_least(1)), needs=_JAX_ENGINE)
     """JAX: samples in flight, in each engine; None: all samples of an iteration, in a pool an equal
     share of them. On GPU and TPU, a quarter of them is faster if lengths
@@ -199,6 +200,7 @@ class RunConfig:
     """None follows ntl.enabled; a value that contradicts ntl.enabled is an error."""
     model: ModelSection = ModelSection()
     data: DataSection = DataSection()
+    prompt: PromptSection = PromptSection()
     warm_start: WarmStartSection = setting(WarmStartSection(), needs=[positive("warm_start.steps")])
     rollout: RolloutSection = RolloutSection()
     algorithm: AlgorithmSection = AlgorithmSection()

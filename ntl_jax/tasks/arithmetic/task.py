@@ -3,10 +3,9 @@
 
 from collections.abc import Sequence
 
-from ntl_jax.data import Problem, fill_template
-from ntl_jax.numerals import DEFAULT_MARKERS, Answer, AnswerMarkers, agrees, find_answer
+from ntl_jax.data import Problem
 from ntl_jax.tasks.arithmetic.generator import generate_problems
-from ntl_jax.tasks.task import Split, Task, numeric_reward
+from ntl_jax.tasks.task import Split, Task
 
 
 class Arithmetic(Task):
@@ -17,7 +16,6 @@ class Arithmetic(Task):
         seed: seed of the random draws.
         tiers: numbers of reasoning steps, each from 1 to 4.
         max_number: largest number in questions of tiers 1 and 2; tiers 3 and 4 go up to ten times as far.
-        template: text of the prompt, containing ``{question}``.
 
     Example:
         >>> task = Arithmetic(num_train=1, num_held_out=1, seed=0, tiers=(1,))
@@ -34,27 +32,10 @@ class Arithmetic(Task):
         seed: int,
         tiers: Sequence[int] = (1, 2),
         max_number: int = 40,
-        template: str = "{question}\n",
     ):
         self._sizes: dict[Split, int] = {"train": num_train, "held_out": num_held_out}
-        self._seed, self._tiers, self._max_number, self._template = seed, tiers, max_number, template
-
-    @property
-    def markers(self) -> AnswerMarkers:
-        return DEFAULT_MARKERS
+        self._seed, self._tiers, self._max_number = seed, tiers, max_number
 
     def load(self, split: Split) -> tuple[list[Problem], int]:
         settings = {"seed": self._seed, "tiers": self._tiers, "max_number": self._max_number}
         return generate_problems(self._sizes[split], split=split, **settings), 0
-
-    def render(self, problem: Problem) -> str:
-        return fill_template(self._template, problem)
-
-    def answer_of(self, text: str) -> Answer | None:
-        return find_answer(text, self.markers)
-
-    def is_correct(self, answer: Answer | None, reference: str) -> bool:
-        return agrees(answer, reference, self.markers)
-
-    def default_reward(self, *, ntl: bool) -> str:
-        return numeric_reward(ntl=ntl)

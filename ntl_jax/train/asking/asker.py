@@ -9,22 +9,25 @@ import numpy as np
 from jaxtyping import Int
 
 from ntl_jax.compilation_cache import keep_programs
-from ntl_jax.config import PolicySource, RunConfig
-from ntl_jax.data import Problem, encode_prompts
+from ntl_jax.config import RunConfig
+from ntl_jax.data import Message, Problem, encode_prompts, load_template
 from ntl_jax.data.special_tokens import find_special_tokens
+from ntl_jax.data.template import ChatTemplate
 from ntl_jax.experience.digits.source import DigitSource
 from ntl_jax.experience.scored import Scored
 from ntl_jax.experience.scorer import Scorer, reward_temperature
 from ntl_jax.numerals import TokenDecoder, reference_number, sampled_numbers
+from ntl_jax.policy_options import PolicySource
 from ntl_jax.records import Prompt, Sampling, Trajectory, Version, Weights
 from ntl_jax.rewards import is_built_in
 from ntl_jax.rollout import RolloutEngine
 from ntl_jax.rollout.engine import check_positions
 from ntl_jax.rows.padding import RowShape
-from ntl_jax.tasks import without_problems
+from ntl_jax.tasks import Task, without_problems
 from ntl_jax.train.asking.source import source_policy, source_weights
 from ntl_jax.train.engines import build_engine, check_cache, check_packages
-from ntl_jax.train.factory import build_scoring
+from ntl_jax.train.factory import build_scoring, build_task
+from ntl_jax.train.prompts import prompt_writer
 
 MOST_SLOTS = 64
 """Samples in flight, unless one question has more: questions of a file need not wait for each other."""
@@ -87,8 +90,10 @@ class Asker:
         check_packages(config)
         keep_programs(config.trainer.compilation_cache)
         self._source, self._config = source, config
-        self._task = without_problems(config.data, numeric=is_built_in(config.reward.function))
+        self._task, train = _task(config)
         self.policy = policy = source_policy(source, config)
+        self._template = load_template(config.prompt.template, policy.tokenizer)
+        self._write = prompt_writer(config.prompt, self._template, self._task, train)
         self._decode, self._values = TokenDecoder(policy.tokenizer), np.asarray(policy.digits.token_values)
         self._sampling = Sampling(
             num_samples=num_samples,
@@ -102,34 +107,45 @@ class Asker:
         self._weights: Weights | None = None
         self._scoring: tuple[Scorer, DigitSource] | None = None
 
-    def encode(self, questions: Sequence[str], truth: str = "") -> list[Prompt]:
+    def check_chat(self) -> None:
+        """Raises a ValueError if prompts have no place for earlier turns."""
+        if not isinstance(self._template, ChatTemplate):
+            raise ValueError(
+                f"--chat needs a chat template, and prompts are written by {self._template.about}: name a file with "
+                "--template=FILE.jinja, or ask questions one by one"
+            )
+
+    def encode(self, questions: Sequence[str | Sequence[Message]], truth: str = "") -> list[Prompt]:
         """The prompts of questions, as the task writes them; ``data.max_prompt_tokens`` bounds them.
 
         Args:
-            questions: texts.
+            questions: texts, or the turns of a conversation of which the last is the user's.
             truth: the true answer to each; empty if it is not known.
 
         Raises:
             ValueError: for a question with a special token, one that is too long, a truth that is no number where
                 rewards compare numbers, and a reward function that cannot be used.
         """
-        for question in questions:
-            if any("\ud800" <= character <= "\udfff" for character in question):
-                raise ValueError(f"the question {question!r:.80} is not UTF-8 text")
-            if special := find_special_tokens(question, self.policy.tokenizer):
+        first = self._asked
+        self._asked += len(questions)
+        asked = [question if isinstance(question, str) else tuple(question) for question in questions]
+        problems = [Problem(first + i, question, "", truth, "gsm8k") for i, question in enumerate(asked)]
+        for text in (problem.text for problem in problems):
+            if any("\ud800" <= character <= "\udfff" for character in text):
+                raise ValueError(f"the question {text!r:.80} is not UTF-8 text")
+            if special := find_special_tokens(text, self.policy.tokenizer):
                 raise ValueError(
-                    f"the question {question!r:.80} has the special token {special[0]!r}, which would end it or begin "
+                    f"the question {text!r:.80} has the special token {special[0]!r}, which would end it or begin "
                     "another turn: leave it out"
                 )
         if truth and is_built_in(self._config.reward.function) and reference_number(truth) is None:
             raise ValueError(f"--truth={truth!r} must be a number, such as 72, 1,200 or 1/2, which rewards compare")
-        first = self._asked
-        self._asked += len(questions)
-        problems = [Problem(first + i, question, "", truth, "gsm8k") for i, question in enumerate(questions)]
         if not problems:
             return []
-        most, render = self._config.data.max_prompt_tokens, self._task.render
-        prompts, _ = encode_prompts(problems, self.policy.tokenizer, render=render, max_tokens=most)
+        most, starts = self._config.data.max_prompt_tokens, self._template.adds_start
+        prompts, _ = encode_prompts(
+            problems, self.policy.tokenizer, render=self._write, max_tokens=most, adds_start=starts
+        )
         longest = max(len(prompt.ids) for prompt in prompts)
         names = {"setting": "rollout.max_tokens", "prompt_setting": "the length of the question"}
         check_positions(longest, self._sampling.max_tokens, self.policy.model.max_positions, **names)
@@ -206,6 +222,15 @@ class Asker:
         answer = self._task.answer_of(text)
         digits = sampled_numbers(trajectory.response_ids, self._values)
         return Sample(text, None if answer is None else answer.text, starts, digits, trajectory, verdict)
+
+
+def _task(config: RunConfig) -> tuple[Task, Sequence[Problem]]:
+    """The task, and training problems where prompts show some; else no file is read."""
+    if not config.prompt.few_shot:
+        return without_problems(config.data, numeric=is_built_in(config.reward.function)), []
+    few = dataclasses.replace(config.data, num_train=config.prompt.few_shot + 1)
+    task = build_task(dataclasses.replace(config, data=few), new=False)
+    return task, task.load("train")[0]
 
 
 def _judged(scored: Scored) -> list[Verdict]:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The policy that a command names: a run's, from one of its checkpoints, or a Hugging Face model."""
 
-from ntl_jax.config import PolicySource, RunConfig, from_home
+from ntl_jax.config import RunConfig, from_home
 from ntl_jax.ending import warn
+from ntl_jax.policy_options import PolicySource
 from ntl_jax.records import Params
 from ntl_jax.train.checkpoints.checkpointer import restore_policy
 from ntl_jax.train.policy import Policy, build_params, build_policy, check_checkpoint

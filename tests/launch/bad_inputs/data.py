@@ -152,7 +152,7 @@ CASES = [
       for option, setting, end in NO_HOME),
     BadInput("an empty training file name", ("--config.data.train=",), ("--config.data.train is empty",)),
     BadInput("an empty held-out file name", ("--config.data.eval=",), ("--config.data.eval is empty",)),
-    BadInput("an empty template", ("--config.data.template=",), ("--config.data.template is empty",)),
+    BadInput("an empty template", ("--config.prompt.template=",), ("--config.prompt.template is empty",)),
     BadInput("too few problems", TRAIN, ("rollout.prompts_per_step=32", "3 training prompts"),
              {"train.jsonl": LIGHT, "eval.jsonl": GOOD}),
     BadInput("prompts that are all too long", (*TRAIN, "--config.data.max_prompt_tokens=1"),

@@ -159,6 +159,11 @@ ASKED = {
     ),
     "no prompts": (("{folder}", "2+2?", "--max-prompt-tokens=0"), ("--max-prompt-tokens=0", "at least 1")),
     "a mesh of more devices to ask": (("{folder}", "2+2?", "--mesh", "64", "1", "1"), ("'data': 64", "at most 8")),
+    "a conversation without a chat template": (
+        ("{folder}", "2+2?", "--chat"),
+        ("--chat needs a chat template", "--template=FILE.jinja"),
+    ),
+    "a conversation of several answers": (("{folder}", "2+2?", "--chat", "--n=2"), ("--chat", "leave out --n")),
     "a truth that is no number": (("{folder}", "2+2?", "--truth=four"), ("--truth='four'", "must be a number")),
     "an empty truth": (("{folder}", "2+2?", "--truth="), ("--truth is empty",)),
     "responses beyond memory": (

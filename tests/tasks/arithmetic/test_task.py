@@ -3,7 +3,7 @@
 
 from ntl_jax.tasks import Arithmetic
 
-TASK = Arithmetic(num_train=30, num_held_out=10, seed=0, tiers=(1, 2), template="Q: {question}\nA:")
+TASK = Arithmetic(num_train=30, num_held_out=10, seed=0, tiers=(1, 2))
 
 
 def test_splits_have_their_sizes_share_no_question_and_stay_the_same():
@@ -19,8 +19,3 @@ def test_every_solution_is_right_by_the_tasks_own_reading_and_no_other_answer_is
         assert TASK.is_correct(answer, problem.ground_truth)
         assert not TASK.is_correct(answer, f"{problem.ground_truth}1")
         assert not TASK.is_correct(TASK.answer_of("no idea"), problem.ground_truth)
-
-
-def test_a_prompt_is_the_template_with_the_question():
-    (problem, *_), _ = TASK.load("held_out")
-    assert TASK.render(problem) == f"Q: {problem.question}\nA:"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Questions of one's own have the responses that the run's evaluation would have, with their digits, and are judged."""
 
+import argparse
 import contextlib
 import dataclasses
 import json
@@ -8,7 +9,7 @@ import json
 import numpy as np
 import pytest
 
-from ntl_jax.config import PolicySource
+from ntl_jax.policy_options import PolicySource
 from ntl_jax.train.asking.asker import Asker
 
 QUESTION = "Tom has 3 apples and buys 4 more. How many has he?"
@@ -16,7 +17,7 @@ QUESTION = "Tom has 3 apples and buys 4 more. How many has he?"
 
 @pytest.fixture(scope="module")
 def source(finished):
-    return PolicySource.of(str(finished.folder), None)
+    return PolicySource.of(argparse.Namespace(source=str(finished.folder), checkpoint=None))
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import json
 import numpy as np
 import pytest
 
+from ntl_jax.config import PromptSection
 from ntl_jax.policy_options import PolicySource
 from ntl_jax.train.asking.asker import Asker
 
@@ -67,6 +68,14 @@ def test_questions_that_grow_are_asked_with_a_larger_engine(source):
         for question in ("1+1?", "1+1? " * 40, "2+2?"):
             ((sample,),) = asker(asker.encode([question]))
             assert len(sample.trajectory.response_ids) <= 2
+
+
+def test_prompts_are_those_of_the_settings_with_examples_from_the_runs_problems(source, finished):
+    config = dataclasses.replace(source.config, prompt=PromptSection(few_shot=1, suffix="Be brief."))
+    row = json.loads((finished.inputs / "problems.jsonl").read_text().splitlines()[0])
+    with contextlib.closing(Asker(source, config, num_samples=1, temperature=0.0)) as asker:
+        (prompt,) = asker.encode(["1+1?"])
+    assert prompt.text == f"{row['question']} Be brief.\n{row['answer']}\n\n1+1? Be brief.\n"
 
 
 def test_what_cannot_be_asked_is_refused_before_weights_are_loaded(source):

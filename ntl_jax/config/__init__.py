@@ -28,7 +28,7 @@ from ntl_jax.config.sections.run import (
     TrainerSection,
     WarmStartSection,
 )
-from ntl_jax.config.serialization import flatten, from_dict
+from ntl_jax.config.serialization import changed, flatten, from_dict
 from ntl_jax.config.stored import CONFIG_FILE, FORMAT, config_to_json, holds_run, stored_config
 from ntl_jax.config.tau_schedule import parse_schedule
 from ntl_jax.config.validation import EMPTY, named
@@ -65,6 +65,7 @@ __all__ = [
     "TrainerSection",
     "VllmSection",
     "WarmStartSection",
+    "changed",
     "config_to_json",
     "flatten",
     "from_dict",

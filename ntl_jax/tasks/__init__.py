@@ -4,7 +4,7 @@
 from ntl_jax.tasks.arithmetic.generator import generate_problems
 from ntl_jax.tasks.arithmetic.task import Arithmetic
 from ntl_jax.tasks.calculations import Calculations
-from ntl_jax.tasks.choose import TwoSources, check_apart, choose_task
+from ntl_jax.tasks.choose import TwoSources, check_apart, choose_task, without_problems
 from ntl_jax.tasks.files import Files
 from ntl_jax.tasks.judged import JudgedTask
 from ntl_jax.tasks.task import Split, Task, Undecided
@@ -21,4 +21,5 @@ __all__ = [
     "check_apart",
     "choose_task",
     "generate_problems",
+    "without_problems",
 ]

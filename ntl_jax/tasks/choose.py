@@ -83,6 +83,22 @@ def choose_task(
     return task if answer == NO_CHANGE else JudgedTask(task, answer, numeric=numeric)
 
 
+def without_problems(data: DataSection, answer: AnswerSection = NO_CHANGE, *, numeric: bool) -> Task:
+    """The task of the ``data`` section for questions of one's own: it finds and judges answers, and has no problems.
+
+    Args:
+        data: the ``data`` section; its sources are not read.
+        answer, numeric: as in `choose_task`.
+
+    Example:
+        >>> task = without_problems(DataSection(eval=("gone.jsonl",)), numeric=False)
+        >>> task.answer_of("#### Paris").text
+        'Paris'
+    """
+    task = Files((), (), numeric=numeric) if data.eval else _generator(data, num_held_out=0, seed=0)
+    return task if answer == NO_CHANGE else JudgedTask(task, answer, numeric=numeric)
+
+
 def _generator(data: DataSection, *, num_held_out: int, seed: int) -> Task:
     settings = {
         "num_train": data.num_train,

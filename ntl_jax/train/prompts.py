@@ -65,7 +65,7 @@ def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer) -> Prompt
     encoding = {"max_tokens": data.max_prompt_tokens, "on_long": data.on_long_row, "adds_start": template.adds_start}
     with named("data.train", " ".join(data.train) or None):
         train, skipped_train = _problems(task, "train", tokenizer, data)
-        write = PromptWriter(config.prompt, template, task.render, _different(train, config.prompt.few_shot + 1))
+        write = prompt_writer(config.prompt, template, task, train)
         encoding["render"] = write
         train_prompts, long_prompts = encode_prompts(train, tokenizer, **encoding)
         examples, long_solutions = encode_solutions(
@@ -90,6 +90,21 @@ def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer) -> Prompt
     }
     source = _source(data, train_prompts, held_out_prompts, skipped)
     return Prompts(train_prompts, held_out_prompts, examples, source, _written(config.prompt, template))
+
+
+def prompt_writer(section: PromptSection, template: Template, task: Task, train: Sequence[Problem]) -> PromptWriter:
+    """What writes prompts, with the first training problems as examples if there are to be any.
+
+    Args:
+        section: the ``prompt`` section.
+        template: of ``section.template``.
+        task: says what is asked.
+        train: training problems; none are needed where ``section.few_shot`` is 0.
+
+    Raises:
+        ValueError: as in `PromptWriter`.
+    """
+    return PromptWriter(section, template, task.render, _different(train, section.few_shot + 1))
 
 
 def _check_weights(data: DataSection, prompts: Sequence[Prompt], what: str) -> None:

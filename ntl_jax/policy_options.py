@@ -88,7 +88,7 @@ def add_policy_options(parser: argparse.ArgumentParser) -> None:
         64
     """
     add = functools.partial(parser.add_argument, action=Once)
-    add("source", metavar=SOURCE, help="run folder, model folder or name on the hub")
+    add("source", metavar=SOURCE, help="run folder, model folder, GGUF file or name on the hub")
     add("--checkpoint", choices=("newest", "best"), help="of a run's last stage, newest by default; best: held-out")
     add("--task", metavar="NAME", help="generated problems, as data.task names them")
     add("--template", metavar="TEXT", type=read_escapes, help=TEMPLATE)

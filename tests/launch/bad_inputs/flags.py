@@ -48,6 +48,14 @@ TYPED = {
     ),
     "--resume without a folder": (("--resume", "--workdir"), ("--resume needs --workdir=DIR",)),
     "--resume in a folder without a run": (("--resume", "--workdir={folder}"), ("{folder} holds no run",)),
+    "iterations to trace as one number": (("--config=gsm8k_ntl", "--profile=3"), ("--profile='3'", "write 3:3")),
+    "iterations to trace the wrong way round": (("--config=gsm8k_ntl", "--profile=12:10"), ("such as 10:12",)),
+    "iterations to trace from 0": (("--config=gsm8k_ntl", "--profile=0:2"), ("--profile='0:2'", "from 1 on")),
+    "iterations to trace that are none": (("--config=gsm8k_ntl", "--profile="), ("--profile is empty",)),
+    "iterations to trace after the last": (
+        ("--config=gsm8k_ntl", "--profile=9999:10000"),
+        ("--profile=9999:10000", "trainer.steps"),
+    ),
     "a switch of resumed runs": (("--allow-changed-data",), ("--allow-changed-data only applies", "add --resume")),
 }
 """What was typed, and what the answer names."""

@@ -6,6 +6,7 @@ from ntl_jax.tasks.arithmetic.task import Arithmetic
 from ntl_jax.tasks.calculations import Calculations
 from ntl_jax.tasks.choose import TwoSources, check_apart, choose_task
 from ntl_jax.tasks.gsm8k import Gsm8k, load_gsm8k
+from ntl_jax.tasks.gym import ReasoningGym
 from ntl_jax.tasks.judged import JudgedTask
 from ntl_jax.tasks.task import Split, Task, Undecided
 
@@ -14,6 +15,7 @@ __all__ = [
     "Calculations",
     "Gsm8k",
     "JudgedTask",
+    "ReasoningGym",
     "Split",
     "Task",
     "TwoSources",

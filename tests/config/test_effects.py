@@ -24,6 +24,7 @@ ON = {
     "model.feed_forward": {}, "model.rope_theta": {}, "model.tie_embeddings": {},
     "data.max_solution_tokens": {"data.on_long_row": "error"}, "data.tiers": {}, "data.max_number": {},
     "data.num_train": {}, "data.task": {}, "data.operations": {"data.task": "calculations"},
+    "data.task_options": {"data.task": "reasoning_gym:gcd"}, "answer.form": {},
     "warm_start.batch_size": {}, "warm_start.ntl_method": {}, "warm_start.ntl_weight": {},
     **{f"warm_start.optimizer.{name}": {} for name in (
         "name", "learning_rate", "warmup_steps", "schedule", "weight_decay", "b1", "b2", "max_grad_norm", "ema_decay")},
@@ -70,6 +71,7 @@ ON = {
 OFF = {
     "model.": {"model.path": "policy"},
     "data.": FILES,
+    "answer.": {"answer.pattern": "is (.*)"},
     "data.max_solution_tokens": {"warm_start.steps": 0},
     "warm_start.": {"warm_start.steps": 0},
     "rollout.slots": {"rollout.engine": "vllm"},

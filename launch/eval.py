@@ -17,39 +17,25 @@ import dataclasses
 import functools
 import json
 import pathlib
-import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ntl_jax.command_line import Once, PathOnce, announce, check_unused, parse_once
-from ntl_jax.config import (
-    ModelSection,
-    RolloutSection,
-    RunConfig,
-    from_home,
-    holds_run,
-    printable,
-    read_escapes,
-    stored_config,
-)
-from ntl_jax.config.serialization import AnySection
+from ntl_jax.config import FieldsSection, RunConfig, changed, printable
+from ntl_jax.policy_options import PolicySource, add_policy_options, as_options, policy_settings
 from ntl_jax.run_folder import new_folder
 
 if TYPE_CHECKING:
     from ntl_jax.train.evaluation import Evaluation
 
-MODEL_DEFAULTS = RunConfig(rollout=RolloutSection(max_tokens=512))
-"""Defaults for a Hugging Face model: long responses, which GSM8K's solutions need."""
+ROLES = tuple(field.name for field in dataclasses.fields(FieldsSection))
 OPTIONS = {
+    **{f"fields.{role}": f"data.fields.{role}" for role in ROLES},
     "data": "data.eval", "problems": "trainer.eval_problems", "samples": "trainer.eval_samples",
-    "temperature": "trainer.eval_temperature", "top_p": "trainer.eval_top_p", "max_tokens": "rollout.max_tokens",
-    "task": "data.task", "template": "prompt.template", "system": "prompt.system", "few_shot": "prompt.few_shot",
-    "suffix": "prompt.suffix", "prefix": "prompt.prefix", "engine": "rollout.engine", "mesh": "model.mesh",
+    "temperature": "trainer.eval_temperature", "top_p": "trainer.eval_top_p",
 }  # fmt: skip
-"""The settings that the options change."""
-SOURCE = "RUN_OR_MODEL"
-TEMPLATE_HELP = r"auto, none, FILE.jinja or a text with {question}; \n \t \r \\ are escapes as in launch/train.py"
+"""The settings that the options change, besides those of `ntl_jax.policy_options`."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -62,12 +48,13 @@ def main(argv: Sequence[str]) -> int:
     try:
         print(printable(f"written to {evaluate(args)}"))
     except (ValueError, OSError, RuntimeError) as error:
-        from ntl_jax.train import RewardError, WorkersLostError  # loaded by now, if it is one of them
+        if isinstance(error, RuntimeError):
+            from ntl_jax.train import RewardError, WorkersLostError  # loaded by now, if it is one of them
 
-        if not isinstance(error, ValueError | OSError | RewardError | WorkersLostError):
-            raise
-        message = _with_options(explain(error, args.output or pathlib.Path("runs"), "evaluate again"), args.source)
-        return leave(f"error: {message}", code=1)
+            if not isinstance(error, RewardError | WorkersLostError):
+                raise
+        message = explain(error, args.output or pathlib.Path("runs"), "evaluate again")
+        return leave(f"error: {as_options(message, args.source, OPTIONS)}", code=1)
     return 0
 
 
@@ -78,19 +65,12 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
         ValueError: for a source that is neither a run nor a model, a run without a checkpoint, an output folder that
             is in use, or wrong settings.
     """
-    source = from_home(args.source)
-    is_run = holds_run(source)
-    if args.checkpoint is not None and not is_run:
-        raise ValueError(
-            f"--checkpoint={args.checkpoint}: {args.source} is a model, and only run folders have checkpoints: leave "
-            "it out, or give the run folder"
-        )
+    source = PolicySource.of(args)
     check_unused(args.output, "--output")
-    base = stored_config(source) if is_run else _model_settings(args.source)
-    config = _settings(args, base)
-    config.validate(base)
+    config = _settings(args, source.config)
+    config.validate(source.config)
     announce(f"evaluating {args.source}")
-    about, evaluation = _evaluation(args, config, is_run=is_run)
+    about, evaluation = _evaluation(source, config)
     from ntl_jax.metrics import finite, print_comparison, write_rows, write_whole
     from ntl_jax.train.evaluation import evaluation_metrics, examples, unrewarded
 
@@ -105,25 +85,22 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     return folder
 
 
-def _evaluation(args: argparse.Namespace, config: RunConfig, *, is_run: bool) -> tuple[dict[str, str], "Evaluation"]:
+def _evaluation(source: PolicySource, config: RunConfig) -> tuple[dict[str, str], "Evaluation"]:
     """What was evaluated how, for people, and the responses."""
     # Imported here: importing JAX would make --help take seconds.
     from ntl_jax.compilation_cache import keep_programs
     from ntl_jax.data import encode_solutions
     from ntl_jax.metrics import print_header
     from ntl_jax.records import Version, Weights
-    from ntl_jax.train.checkpoints.checkpointer import restore_policy
+    from ntl_jax.train.asking.source import source_policy, source_weights
     from ntl_jax.train.engines import build_engine, check_cache, check_packages
     from ntl_jax.train.factory import build_evaluator, build_scoring, build_task, check_lengths
     from ntl_jax.train.header import describe_evaluation, describe_prompt
-    from ntl_jax.train.policy import build_params, build_policy, check_checkpoint
     from ntl_jax.train.prompts import build_prompts
 
     check_packages(config)
     keep_programs(config.trainer.compilation_cache)
-    task, policy, name = build_task(config), build_policy(config), args.source
-    if not is_run:
-        check_checkpoint(config, policy)
+    task, policy = build_task(config), source_policy(source, config)
     prompts = build_prompts(config, task, policy.tokenizer)
     check_lengths(config, policy, prompts)
     check_cache(config, policy, max_prompt_tokens=prompts.longest, num_held_out=len(prompts.held_out))
@@ -132,12 +109,7 @@ def _evaluation(args: argparse.Namespace, config: RunConfig, *, is_run: bool) ->
         stack.callback(scorer.close)
         ((first, solution_ids),), _ = encode_solutions(prompts.held_out[:1], policy.tokenizer, max_tokens=sys.maxsize)
         scorer.try_out(first, solution_ids)
-        if is_run:
-            which = args.checkpoint or "newest"
-            stage, step, params = restore_policy(from_home(args.source), policy.shapes(), which, warn)
-            name = f"{args.source} after step {step} of stage {stage}"
-        else:
-            params = build_params(policy, seed=config.seed)
+        name, params = source_weights(source, policy, seed=config.seed)
         about = {
             "policy": name,
             "prompts": prompts.written,
@@ -157,37 +129,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="launch/eval.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_policy_options(parser)
     add = functools.partial(parser.add_argument, action=Once)
-    add("source", metavar=SOURCE, help="run folder, model folder or name on the hub")
-    add("--checkpoint", choices=("newest", "best"), help="of a run's last stage, newest by default; best: held-out")
-    add("--data", metavar="FILE", help="whole GSM8K jsonl file instead of the run's held-out problems")
+    add("--data", nargs="+", metavar="SOURCE", help="whole files or data sets instead of the run's held-out problems")
+    for role in ROLES:
+        add(f"--fields.{role}", metavar="NAME", help=f"field of a row that is its {role}; by itself in known files")
     add("--problems", type=int, metavar="N", help="only the first N problems")
     add("--samples", type=int, metavar="K", help="samples per problem, besides the greedy one: mean@K, maj@K, pass@k")
     add("--temperature", type=float, metavar="X", help="of the samples")
     add("--top-p", type=float, metavar="X", help="of the samples")
-    add("--max-tokens", type=int, metavar="N", help="longest response")
-    add("--task", metavar="NAME", help="generated problems, as data.task names them")
-    add("--template", metavar="TEXT", type=read_escapes, help=TEMPLATE_HELP)
-    add("--system", metavar="TEXT", type=read_escapes, help="system message")
-    add("--few-shot", type=int, metavar="N", help="training problems before each question, with their solutions")
-    add("--suffix", metavar="TEXT", type=read_escapes, help="instruction after each question")
-    add("--prefix", metavar="TEXT", type=read_escapes, help="beginning of every response")
-    add("--engine", choices=("jax", "vllm", "pool"), help="rollout engine; default: the run's, or jax for a model")
-    add("--mesh", type=int, nargs=3, metavar="N", help="devices along data, fsdp and tensor")
     add("--output", action=PathOnce, metavar="DIR", help="folder to write to; by default runs/eval-NAME-TIME-SUFFIX")
     return parser
-
-
-def _with_options(message: str, source: str) -> str:
-    """A message about settings with the names of the arguments that set them."""
-    message = message.replace(f"model.path={source!r}", f"{SOURCE}={source!r}")
-    for name, setting in OPTIONS.items():
-        message = re.sub(rf"\b{re.escape(setting)}\b", f"--{name.replace('_', '-')}", message)
-    return message
-
-
-def _model_settings(source: str) -> RunConfig:
-    return dataclasses.replace(MODEL_DEFAULTS, name="model", model=ModelSection(path=source))
 
 
 def _settings(args: argparse.Namespace, base: RunConfig) -> RunConfig:
@@ -195,36 +147,28 @@ def _settings(args: argparse.Namespace, base: RunConfig) -> RunConfig:
 
     Training problems are only read where a prompt shows some of them.
     """
-    prompts = {name: getattr(args, name) for name in ("template", "system", "few_shot", "suffix", "prefix")}
-    prompt = _changed(base.prompt, **prompts)
-    data = base.data if prompt.few_shot else dataclasses.replace(base.data, train=None)
+    config = policy_settings(args, base)
+    few_shot = config.prompt.few_shot
+    data = config.data if few_shot else dataclasses.replace(config.data, train=(), weights=())
     standard = base.trainer.eval_problems if args.data is None else None  # a file is used whole
     num_problems = standard if args.problems is None else args.problems
     return dataclasses.replace(
-        base,
-        model=_changed(base.model, mesh=args.mesh and tuple(args.mesh)),
-        data=_changed(
+        config,
+        data=changed(
             data,
-            task=args.task,
-            eval=args.data,
-            num_train=max(base.rollout.prompts_per_step, prompt.few_shot + 1),
+            eval=args.data and tuple(args.data),
+            fields=changed(base.data.fields, **{role: vars(args)[f"fields.{role}"] for role in ROLES}),
+            num_train=max(base.rollout.prompts_per_step, few_shot + 1),
         ),
-        prompt=prompt,
-        rollout=_changed(base.rollout, max_tokens=args.max_tokens, engine=args.engine),
-        trainer=_changed(
+        trainer=changed(
             dataclasses.replace(base.trainer, eval_problems=num_problems),
             eval_samples=args.samples,
             eval_temperature=args.temperature,
             eval_top_p=args.top_p,
         ),
         # Reference solutions need not fit.
-        warm_start=_changed(base.warm_start, steps=0 if base.trainer.steps else None),
+        warm_start=changed(base.warm_start, steps=0 if base.trainer.steps else None),
     )
-
-
-def _changed(section: AnySection, **settings: object) -> AnySection:
-    """The section with the given settings changed."""
-    return dataclasses.replace(section, **{name: value for name, value in settings.items() if value is not None})
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import types
 import typing
 from argparse import Action, ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
-from typing import get_args, get_origin
+from typing import TextIO, get_args, get_origin
 
 from ntl_jax.config import EMPTY, RunConfig, from_home, printable
 
@@ -28,13 +28,14 @@ _NO_NUMBER = re.compile(r"-[A-Za-z]\S*")
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", pathlib.Path: "a path"}
 
 
-def announce(text: str) -> None:
+def announce(text: str, *, file: TextIO | None = None) -> None:
     """Prints the first line of a command, before imports that take seconds, and keeps these imports quiet.
 
     From then on standard output escapes characters that its encoding does not have, as standard error does.
 
     Args:
         text: what the command is about to do.
+        file: where to print; None: standard output.
 
     Example:
         >>> announce("evaluating runs/mine")
@@ -43,7 +44,7 @@ def announce(text: str) -> None:
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # it would miss PyTorch, which nothing here needs
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    print(printable(text), flush=True)
+    print(printable(text), file=file, flush=True)
 
 
 def given_options(argv: Sequence[str], kinds: Mapping[str, object]) -> dict[str, list[str]]:
@@ -167,7 +168,7 @@ class Once(Action):
         given = vars(namespace).setdefault("given", set())
         if self.dest in given:
             parser.error(f"{name} {_TWICE}: give it once")
-        if isinstance(values, str) and not values.strip():
+        if any(isinstance(x, str) and not x.strip() for x in (values if isinstance(values, list) else [values])):
             parser.error(f"{name} {EMPTY}")
         given.add(self.dest)
         setattr(namespace, self.dest, values)
@@ -187,7 +188,7 @@ class PathOnce(Once):
 
 
 def parse_once(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
-    """``parser.parse_args`` with hints for unknown options, and without abbreviations.
+    """``parser.parse_args`` with hints for unknown options, and without abbreviations; names may have underscores.
 
     Args:
         parser: its options have the action `Once`.
@@ -203,12 +204,15 @@ def parse_once(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
         8
     """
     parser.allow_abbrev = False
-    args, rest = parser.parse_known_args(argv)
+    words = [re.sub(r"^--\w[\w-]*", lambda name: name[0].replace("_", "-"), word) for word in argv]
+    args, rest = parser.parse_known_intermixed_args(words)
     if rest:
-        known = sorted(set(re.findall(r"--[a-z][a-z-]+", parser.format_help())))
+        known = sorted(set(re.findall(r"--[a-z][a-z.-]+", parser.format_help())))
         name = f"--{rest[0].split('=')[0].lstrip('-')}"
+        is_word = name not in known and rest[0].isalnum()
         near = [name] if name in known else difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"the options are {', '.join(known)}"
+        others = f"the options are {', '.join(known)}{'; write a text in quotes' if is_word else ''}"
+        hint = f"did you mean {near[0]}?" if near and not is_word else others
         parser.error(f"{rest[0]!r} is not understood: {hint}")
     return args
 

@@ -13,20 +13,21 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = {
     "config": 0, "numerals": 0, "host_memory": 0, "reward_calls": 0, "ending": 1, "command_line": 1,
-    "compilation_cache": 1, "records": 1, "run_folder": 2, "ops": 1, "losses": 2, "models": 3, "data": 3, "rewards": 3,
-    "metrics": 3, "tasks": 4, "rollout": 4, "rows": 4, "experience": 5, "update": 5, "train": 6,
+    "compilation_cache": 1, "records": 1, "policy_options": 2, "run_folder": 2, "ops": 1, "losses": 2, "models": 3,
+    "data": 3, "rewards": 3, "metrics": 3, "tasks": 4, "rollout": 4, "rows": 4, "experience": 5, "update": 5,
+    "train": 6,
 }  # fmt: skip
 MOST_FILES = 10
 """Of a folder, without its ``__init__``."""
 LIGHT = {"jax", "numpy", "jaxtyping"}
 ONLY_THESE = {
     "config": set[str](), "host_memory": set[str](), "command_line": set[str](), "ending": set[str](),
-    "run_folder": set[str](), "compilation_cache": {"jax", "filelock"}, "reward_calls": {"numpy"}, "records": LIGHT,
-    "numerals": LIGHT, "ops": LIGHT, "losses": LIGHT,
+    "policy_options": set[str](), "run_folder": set[str](), "compilation_cache": {"jax", "filelock"},
+    "reward_calls": {"numpy"}, "records": LIGHT, "numerals": LIGHT, "ops": LIGHT, "losses": LIGHT,
 }  # fmt: skip
 ONLY_FROM = {"losses": {"ops", "numerals"}}
 OWNERS = {
-    "ray": "rollout", "vllm": "rollout", "datasets": "data", "wandb": "metrics", "mlflow": "metrics",
+    "ray": "rollout", "vllm": "rollout", "datasets": "data", "pyarrow": "data", "wandb": "metrics", "mlflow": "metrics",
     "tensorboard": "metrics",
 }  # fmt: skip
 # Checking a user's reward function against its call, and catching what it or a configuration file of the user's own

@@ -16,7 +16,16 @@ from ntl_jax.config.sections.algorithm import (
     SapoSection,
 )
 from ntl_jax.config.sections.answer import AnswerSection
-from ntl_jax.config.sections.data import GYM, HUB_NAME, LFS_POINTER, DataSection, Operation, is_own
+from ntl_jax.config.sections.data import (
+    GYM,
+    HUB_NAME,
+    LFS_POINTER,
+    MOST_PROBLEMS,
+    DataSection,
+    FieldsSection,
+    Operation,
+    is_own,
+)
 from ntl_jax.config.sections.engines import PoolSection, VllmSection
 from ntl_jax.config.sections.ntl import NTLSection, RewardSection
 from ntl_jax.config.sections.prompt import JINJA, QUESTION, PromptSection
@@ -28,7 +37,7 @@ from ntl_jax.config.sections.run import (
     TrainerSection,
     WarmStartSection,
 )
-from ntl_jax.config.serialization import flatten, from_dict
+from ntl_jax.config.serialization import changed, flatten, from_dict
 from ntl_jax.config.stored import CONFIG_FILE, FORMAT, config_to_json, holds_run, stored_config
 from ntl_jax.config.tau_schedule import parse_schedule
 from ntl_jax.config.validation import EMPTY, named
@@ -41,6 +50,7 @@ __all__ = [
     "HUB_NAME",
     "JINJA",
     "LFS_POINTER",
+    "MOST_PROBLEMS",
     "QUESTION",
     "AlgorithmSection",
     "AnswerSection",
@@ -48,6 +58,7 @@ __all__ = [
     "ClippedSection",
     "CorrectionSection",
     "DataSection",
+    "FieldsSection",
     "GspoSection",
     "KLSection",
     "ModelSection",
@@ -64,6 +75,7 @@ __all__ = [
     "TrainerSection",
     "VllmSection",
     "WarmStartSection",
+    "changed",
     "config_to_json",
     "flatten",
     "from_dict",

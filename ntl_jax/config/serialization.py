@@ -62,6 +62,21 @@ def flatten(section: Section) -> dict[str, object]:
     return {leaf.path: leaf.value for leaf in leaves(section)}
 
 
+def changed(section: AnySection, **settings: object) -> AnySection:
+    """The section with settings changed.
+
+    Args:
+        section: any.
+        settings: new values by their names; None: not changed.
+
+    Example:
+        >>> from ntl_jax.config import RunConfig
+        >>> changed(RunConfig(seed=3), name="mine", seed=None).seed
+        3
+    """
+    return dataclasses.replace(section, **{name: value for name, value in settings.items() if value is not None})
+
+
 def from_dict(section: type[AnySection], values: object) -> AnySection:
     """Rebuilds a section from its ``dataclasses.asdict``, possibly read back from JSON. Values are not validated.
 

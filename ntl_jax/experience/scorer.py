@@ -119,7 +119,7 @@ class Scorer:
         ntl_info, fallbacks = self._record(trajectories, readings) if self._ntl.enabled else (None, {})
         calls = [self._call(*sample, ntl_info, tau) for sample in enumerate(zip(prompts, readings, strict=True))]
         lost = {row for row, t in enumerate(trajectories) if t.finish_reason == "lost"}
-        rewards = self._rewards(calls, fallbacks, lost)
+        rewards = self._rewards(calls, [prompt.draw for prompt in prompts], fallbacks, lost)
 
         def scored() -> Scored:
             outcomes = rewards()
@@ -196,11 +196,16 @@ class Scorer:
         return call | {"ntl_info": ntl_info[index : index + 1], "tau": tau} | self._bonus
 
     def _rewards(
-        self, calls: Sequence[Mapping[str, object]], fallbacks: Mapping[int, str], lost: Set[int]
+        self,
+        calls: Sequence[Mapping[str, object]],
+        groups: Sequence[int],
+        fallbacks: Mapping[int, str],
+        lost: Set[int],
     ) -> Callable[[], list[RewardOutcome]]:
         """The reward function's outcomes; if it uses records, a row without one is scored by exact match."""
         plain = set(fallbacks) if "ntl_info" in self.reward.takes else set()
-        waited = self.reward.begin([call for i, call in enumerate(calls) if i not in plain | lost])
+        asked = [i for i in range(len(calls)) if i not in plain | lost]
+        waited = self.reward.begin([calls[i] for i in asked], [groups[i] for i in asked])
         others = self._plain([{name: calls[i][name] for name in (*CALL, *JUDGED)} for i in sorted(plain)])
 
         def outcomes() -> list[RewardOutcome]:

@@ -2,7 +2,8 @@
 """The table of metric names, with meanings and units. Names that verl also uses have verl's meaning.
 
 A name is ``group/name``. A name that ends in ``/`` or ``@`` is a family whose members depend on the run: the keys that
-a reward function returns, the timed parts of an iteration, the numbers of samples.
+a reward function returns, the timed parts of an iteration, the numbers of samples. So is one with ``SOURCE`` in it, the
+name of a source of problems.
 """
 
 STAGES = ("warm_start", "ppo")
@@ -96,6 +97,7 @@ METRICS = {
     "perf/total_num_tokens": "prompt and response tokens of the iteration",
     "timing_s/": "seconds spent in a part of the iteration",
     "val/accuracy": "fraction of held-out problems solved by greedy decoding",
+    "val/SOURCE/accuracy": "the same of the problems of one of several sources",
     "val/num_problems": "held-out problems evaluated",
     "val/response_length/mean": "tokens per greedy response",
     "val/ntl_loss": "ntl/loss of the greedy responses",
@@ -120,9 +122,13 @@ def meaning(name: str) -> str:
         'tokens per response'
         >>> meaning("timing_s/gen")
         'seconds spent in a part of the iteration'
+        >>> meaning("val/gsm8k/accuracy")
+        'the same of the problems of one of several sources'
     """
     if name in METRICS and not name.endswith(("/", "@")):
         return METRICS[name]
+    if name.startswith("val/") and name.endswith("/accuracy") and "SOURCE" not in name:
+        return METRICS["val/SOURCE/accuracy"]
     family = name[: name.index("@") + 1] if "@" in name else name.split("/")[0] + "/"
     if family not in METRICS or name == family:
         raise KeyError(f"{name!r} is not in the table of metric names: add it there with its meaning")

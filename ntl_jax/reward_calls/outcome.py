@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a reward function made of one sample."""
+"""What a reward function made of one sample, or of each sample of a group."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Set
 from typing import NamedTuple, SupportsFloat, SupportsIndex
 
 import numpy as np
@@ -52,6 +52,31 @@ class RewardOutcome(NamedTuple):
     def failed(cls, error: str) -> "RewardOutcome":
         """The outcome of a call that gave no score."""
         return cls(np.float32(np.nan), False, {}, error)
+
+
+def outcomes_of_group(result: object, count: int) -> "list[RewardOutcome] | RewardOutcome":
+    """Reads what a function in batch form returned: a list with a number, or a dict with ``score``, for each sample.
+
+    Args:
+        result: a list, tuple or array.
+        count: number of samples in the call.
+
+    Returns:
+        An outcome per sample; one for all of them if the result cannot be told apart by sample.
+
+    Example:
+        >>> [outcome.valid for outcome in outcomes_of_group([0.5, None, {"score": 1}], 3)]
+        [True, False, True]
+        >>> outcomes_of_group([0.5], 3).error
+        'a result for 3 samples has 1 score: a list with one score per sample is needed'
+    """
+    needed = "a list with one score per sample is needed"
+    if not isinstance(result, Collection) or isinstance(result, str | bytes | Mapping | Set):
+        return RewardOutcome.failed(f"result {result!r:.200} of type {type(result).__name__}: {needed}")
+    if len(result) != count:
+        has, samples = (f"{n} {word}{'s' * (n != 1)}" for n, word in ((len(result), "score"), (count, "sample")))
+        return RewardOutcome.failed(f"a result for {samples} has {has}: {needed}")
+    return [RewardOutcome.of(score) for score in result]
 
 
 def _key(key: object) -> str:

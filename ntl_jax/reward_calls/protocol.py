@@ -6,6 +6,11 @@ Functions that take more, by name or as ``**kwargs``, also get ``answer`` (the r
 or None), ``correct`` (whether the task says that it is right) and, with NTL, ``ntl_info``, ``tau`` and the ``reward``
 section's bonus settings. It returns a number, or a dict whose ``score`` is the number and whose other numbers become
 metrics.
+
+A function that names ``solution_strs`` or another plural of the four gets the samples of a group in one call, the batch
+form: ``compute_score(data_sources=, solution_strs=, ground_truths=, extra_infos=)`` and ``answers``, ``corrects``,
+``ntl_infos`` are lists with an entry per sample; ``tau`` and the bonus settings, which all samples share, stay single
+values. It returns a list with one result per sample.
 """
 
 import difflib
@@ -15,7 +20,7 @@ import inspect
 import pathlib
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 
 CALL = ("data_source", "solution_str", "ground_truth", "extra_info")
@@ -23,6 +28,12 @@ JUDGED = ("answer", "correct")
 """What is offered with or without NTL."""
 EXTRAS = (*JUDGED, "ntl_info", "tau", "use_ntl_bonus", "ntl_bonus_type", "ntl_bonus_weight")
 SIGNATURE = "compute_score(data_source, solution_str, ground_truth, extra_info=None, **kwargs)"
+PLURALS = {
+    "data_source": "data_sources", "solution_str": "solution_strs", "ground_truth": "ground_truths",
+    "extra_info": "extra_infos", "answer": "answers", "correct": "corrects", "ntl_info": "ntl_infos",
+}  # fmt: skip
+"""What the batch form calls the lists of what differs from sample to sample."""
+BATCH_SIGNATURE = "compute_score(data_sources, solution_strs, ground_truths, extra_infos, **kwargs)"
 
 
 def load_reward(spec: str, *, offered: Sequence[str] = EXTRAS) -> tuple[Callable[..., object], frozenset[str]]:
@@ -33,7 +44,7 @@ def load_reward(spec: str, *, offered: Sequence[str] = EXTRAS) -> tuple[Callable
         offered: the keyword arguments beyond verl's four that will be at hand; without NTL there is no ``ntl_info``.
 
     Returns:
-        The function, and which of ``offered`` it takes.
+        The function, and which of ``offered`` it takes, in one form or the other (see `takes_groups`).
 
     Raises:
         ValueError: the file, module or name does not exist, its import fails, or the function does not take the call.
@@ -52,6 +63,29 @@ def load_reward(spec: str, *, offered: Sequence[str] = EXTRAS) -> tuple[Callable
     if not callable(function):
         raise ValueError(f"reward.function={spec!r} is a {type(function).__name__}: a function is needed, {SIGNATURE}")
     return function, check_call(spec, function, offered)
+
+
+def takes_groups(function: Callable[..., object]) -> bool:
+    """Whether a function that `load_reward` accepts has the batch form: one call for the samples of a group.
+
+    Example:
+        >>> def lengths(solution_strs, **kwargs):
+        ...     return [len(text) for text in solution_strs]
+        >>> takes_groups(lengths), takes_groups(load_reward("ntl_jax.rewards:ntl_reward")[0])
+        (True, False)
+    """
+    return _names_a_list(inspect.signature(function))
+
+
+def group_call(calls: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    """The calls of a group's samples as one call of the batch form.
+
+    Example:
+        >>> group_call([{"solution_str": "a", "tau": 0.5}, {"solution_str": "b", "tau": 0.5}])
+        {'solution_strs': ['a', 'b'], 'tau': 0.5}
+    """
+    shared = {name: value for name, value in calls[0].items() if name not in PLURALS}
+    return {PLURALS[name]: [call[name] for call in calls] for name in calls[0] if name in PLURALS} | shared
 
 
 def is_built_in(spec: str | None) -> bool:
@@ -146,7 +180,7 @@ def _why_not_imported(spec: str, error: BaseException) -> str:
 
 
 def check_call(spec: str, function: Callable[..., object], offered: Sequence[str]) -> frozenset[str]:
-    """Which of the offered keyword arguments a function takes.
+    """Which of the offered keyword arguments a function takes; in the batch form, as lists.
 
     Raises:
         ValueError: if it does not take the call, or its signature is unknown.
@@ -157,13 +191,28 @@ def check_call(spec: str, function: Callable[..., object], offered: Sequence[str
         raise ValueError(f"reward.function={spec!r}: {error}; it must be like {SIGNATURE}") from None
     parameters = signature.parameters.values()
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    by_name = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    taken = frozenset(name for name in offered if takes_any or name in by_name)
+    in_groups = _names_a_list(signature)
+    names = {name: PLURALS.get(name, name) if in_groups else name for name in (*CALL, *offered)}
+    taken = frozenset(name for name in offered if takes_any or names[name] in _by_keyword(signature))
     try:
-        signature.bind(**dict.fromkeys([*CALL, *taken]))
+        signature.bind(**dict.fromkeys(names[name] for name in (*CALL, *taken)))
     except TypeError as error:
+        like, one = (BATCH_SIGNATURE, "a group") if in_groups else (SIGNATURE, "a sample")
+        other = f"{SIGNATURE} for a sample" if in_groups else f"{BATCH_SIGNATURE} for a group"
         raise ValueError(
             f"reward.function={spec!r}, whose signature is {signature}, does not take the trainer's call: {error}. It "
-            f"is called with keywords and must be like {SIGNATURE}, where kwargs hold {', '.join(offered) or 'nothing'}"
+            f"is called with keywords for {one} and must be like {like}, where kwargs hold "
+            f"{', '.join(names[name] for name in offered) or 'nothing'}; or like {other}"
         ) from None
     return taken
+
+
+def _names_a_list(signature: inspect.Signature) -> bool:
+    """Whether a parameter has the name of one of the four lists of the batch form."""
+    return not _by_keyword(signature).isdisjoint(PLURALS[name] for name in CALL)
+
+
+def _by_keyword(signature: inspect.Signature) -> set[str]:
+    """The parameters that a keyword can set."""
+    parameters = signature.parameters.values()
+    return {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}

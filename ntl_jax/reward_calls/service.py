@@ -17,11 +17,15 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
-from ntl_jax.reward_calls.outcome import RewardOutcome
-from ntl_jax.reward_calls.protocol import load_reward, source_files
+from ntl_jax.reward_calls.outcome import RewardOutcome, outcomes_of_group
+from ntl_jax.reward_calls.protocol import PLURALS, load_reward, source_files, takes_groups
 
 Numbered = tuple[int, Mapping[str, object]]
 """A call's number, and its keyword arguments."""
+Outcome = RewardOutcome | list[RewardOutcome]
+"""Of a call: for its sample, or for each sample of its group; a call that fails has one, for all of them."""
+TEXTS = PLURALS["solution_str"]
+"""What a call for a group holds, and no other call."""
 # SystemExit and CancelledError are no Exceptions, but user code can raise them and must not end the worker with them.
 ANYTHING = (Exception, SystemExit, asyncio.CancelledError)
 
@@ -41,11 +45,13 @@ class Loaded(NamedTuple):
     Args:
         takes: keyword arguments beyond verl's four that it takes.
         together: whether its calls run together in an event loop.
+        in_groups: whether one call is made for the samples of a group.
         sources: hash of each file that names or defines it.
     """
 
     takes: frozenset[str]
     together: bool
+    in_groups: bool
     sources: Mapping[str, str]
 
     @classmethod
@@ -53,7 +59,8 @@ class Loaded(NamedTuple):
         """Of a function that `load_reward` found."""
         together = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
         files = source_files(spec, function)
-        return cls(takes, together, {str(x): hashlib.sha256(x.read_bytes()).hexdigest() for x in files})
+        hashes = {str(x): hashlib.sha256(x.read_bytes()).hexdigest() for x in files}
+        return cls(takes, together, takes_groups(function), hashes)
 
 
 def serve(
@@ -101,11 +108,17 @@ async def _answer(
         if inspect.isawaitable(result):
             async with limit:
                 result = await result
-        outcome = RewardOutcome.of(result)
+        outcome = read_result(result, call)
     except ANYTHING:
         outcome = timed_out(timeout_s) if limit.expired() else RewardOutcome.failed(traceback.format_exc())
     with contextlib.suppress(OSError):  # the other end is closed: nobody waits for the answer
         connection.send((number, outcome))
+
+
+def read_result(result: object, call: Mapping[str, object]) -> Outcome:
+    """The outcome of a call that has returned."""
+    texts = call.get(TEXTS)
+    return outcomes_of_group(result, len(texts)) if isinstance(texts, list) else RewardOutcome.of(result)
 
 
 def timed_out(timeout_s: float) -> RewardOutcome:

@@ -13,7 +13,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import wait
 
 from ntl_jax.reward_calls.outcome import RewardOutcome
-from ntl_jax.reward_calls.service import Loaded, Numbered, timed_out
+from ntl_jax.reward_calls.service import Loaded, Numbered, Outcome, timed_out
 from ntl_jax.reward_calls.worker import Worker
 
 LOGGER = logging.getLogger("ntl_jax.reward")
@@ -52,7 +52,7 @@ class RewardWorkers:
         self._limit, self._at_once = limit, sys.maxsize if loaded.together else AT_ONCE
         self._timeout_s = timeout_s
         self._waiting: collections.deque[Numbered] = collections.deque()
-        self._outcomes: dict[int, Future[RewardOutcome]] = {}
+        self._outcomes: dict[int, Future[Outcome]] = {}
         self._ended: collections.deque[bool] = collections.deque(maxlen=OF_LAST)
         """Whether each of the last calls ended its worker."""
         self._suspects: set[int] = set()
@@ -64,13 +64,13 @@ class RewardWorkers:
         self._thread = threading.Thread(target=self._run, name="reward workers", daemon=True)
         self._thread.start()
 
-    def submit(self, calls: Sequence[Mapping[str, object]]) -> list[Future[RewardOutcome]]:
+    def submit(self, calls: Sequence[Mapping[str, object]]) -> list[Future[Outcome]]:
         """Has calls made; their outcomes come in any order.
 
         Raises:
             RewardError: once the function is given up; outcomes that have not come raise it too.
         """
-        outcomes = [Future[RewardOutcome]() for _ in calls]
+        outcomes = [Future[Outcome]() for _ in calls]
         numbers = list(itertools.islice(self._numbers, len(calls)))
         with self._lock:
             if self._error is not None:
@@ -182,7 +182,9 @@ class RewardWorkers:
             failed, again = calls[:1], calls[1:]
         self._waiting.extendleft(reversed(again))
         if not any(self._ended):
-            then = "its sample has no reward" if failed else "calls that ran together are made again, each alone"
+            then = "calls that ran together are made again, each alone"
+            if failed:
+                then = f"its {'group' if self._loaded.in_groups else 'sample'} has no reward"
             LOGGER.warning("reward.function=%r: %s; %s", self._name, outcome.error, then)
         self._ended.append(True)
         for number, _ in failed:

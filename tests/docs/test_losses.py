@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Claims about docs/losses.md: all public names are in it, its code runs, its links and its plot are right."""
+"""Claims about docs/losses.md: all public names are in it, and its plot is right."""
 
-import doctest
 import pathlib
 import re
 import runpy
@@ -13,34 +12,13 @@ import ntl_jax.losses
 import ntl_jax.ops
 
 ROOT = pathlib.Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "losses.md"
-TEXT = PAGE.read_text(encoding="utf-8")
-CODE = re.findall(r"^```python\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
+TEXT = (ROOT / "docs" / "losses.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("package", [ntl_jax.losses, ntl_jax.ops], ids=["losses", "ops"])
 def test_every_public_name_is_described(package):
     described = set(re.findall(r"`(\w+)", re.sub(r"^```.*?^```", "", TEXT, flags=re.MULTILINE | re.DOTALL)))
     assert set(package.__all__) - described == set()
-
-
-@pytest.mark.pages
-def test_the_code_of_the_page_prints_what_the_page_says():
-    page = doctest.DocTestParser().get_doctest(TEXT, {}, PAGE.name, str(PAGE), 0)
-    report: list[str] = []
-    with np.printoptions():  # restored afterwards: the page sets its own
-        result = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(page, out=report.append)
-    assert result.failed == 0, "".join(report)
-    assert result.attempted == TEXT.count("\n>>> ") > 50
-    assert all(block.startswith(">>> ") for block in CODE)
-
-
-def test_links_within_the_repository_lead_somewhere():
-    anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^#+ (.*)", TEXT, re.M)}
-    links = re.findall(r"\]\(([^)]+)\)", TEXT)
-    assert len(links) > 10
-    assert [link for link in links if link.startswith("#") and link[1:] not in anchors] == []
-    assert [link for link in links if not link.startswith(("#", "http")) and not (PAGE.parent / link).exists()] == []
 
 
 def test_the_plot_shows_the_losses_of_this_version(tmp_path):

@@ -207,6 +207,24 @@ def test_scores_of_lost_responses_alone_are_all_missing():
     assert not scored.valid.any() and len(scored.reward_errors) == 5
 
 
+def test_a_function_in_batch_form_is_called_once_for_the_samples_of_a_draw_that_have_a_record(tmp_path):
+    reward = with_function(
+        tmp_path / "batch.py",
+        """
+        def score(solution_strs, *, ntl_infos, answers, tau, **kwargs):
+            assert len(solution_strs) == len(ntl_infos) == len(answers) and tau == 0.5
+            scores = range(10 * len(solution_strs), 10 * len(solution_strs) + len(solution_strs))
+            return [{"score": score, "digits": info["total_digits"]} for score, info in zip(scores, ntl_infos)]
+        """,
+    )
+    first, second = ask(draw=3), ask(draw=8)
+    rows = [respond(first, text, i) for i, text in enumerate(("#### 5", "#### 15", "none", "#### 7"))]
+    rows[1] = dataclasses.replace(rows[1], digit_log_probs=None)
+    scored = make_scorer(reward, **ONLY_CAPTURE)([first] * 4 + [second], [*rows, respond(second, "5")], 0.5)
+    assert scored.scores.tolist() == [30, 0, 31, 32, 10] and scored.fallbacks.keys() == {1}
+    assert [outcome.metrics.get("digits") for outcome in scored.outcomes] == [1, None, 0, 1, 1]
+
+
 def test_what_a_reward_function_changes_in_extra_info_stays_its_own(tmp_path):
     reward = with_function(
         tmp_path / "reward.py",

@@ -5,7 +5,8 @@ import pathlib
 
 import pytest
 
-from ntl_jax.rewards import EXTRAS, exact_match, load_reward
+from ntl_jax.reward_calls.protocol import group_call, takes_groups
+from ntl_jax.rewards import CALL, EXTRAS, exact_match, load_reward
 
 FILE = """
 import dataclasses
@@ -42,6 +43,24 @@ def too_many(data_source, solution_str, ground_truth, extra_info, tokenizer):
 
 def by_position(data_source, solution_str, ground_truth, extra_info, /):
     return 1.0
+
+def batch(data_sources, solution_strs, ground_truths, extra_infos, **kwargs):
+    return [1.0 for _ in solution_strs]
+
+async def batch_later(data_sources, solution_strs, ground_truths, extra_infos, *, ntl_infos, tau):
+    return [1.0 for _ in solution_strs]
+
+def batch_of_some(solution_strs, ground_truths, **kwargs):
+    return [1.0 for _ in solution_strs]
+
+def batch_too_few(solution_strs, ground_truths):
+    return [1.0 for _ in solution_strs]
+
+def batch_by_singular(solution_strs, ground_truth, **kwargs):
+    return [1.0 for _ in solution_strs]
+
+def batch_too_many(data_sources, solution_strs, ground_truths, extra_infos, tokenizer):
+    return [1.0 for _ in solution_strs]
 """
 
 
@@ -68,6 +87,9 @@ def test_a_function_is_loaded_from_a_module_or_a_file(path):
         ("open_ended", set(EXTRAS)),
         ("later", {"ntl_info"}),
         ("judge", set()),
+        ("batch", set(EXTRAS)),
+        ("batch_later", {"ntl_info", "tau"}),
+        ("batch_of_some", set(EXTRAS)),
     ],
 )
 def test_only_the_keywords_a_function_takes_are_passed(path, name, takes):
@@ -78,6 +100,30 @@ def test_only_the_keywords_a_function_takes_are_passed(path, name, takes):
 def test_a_function_that_does_not_take_the_call_is_refused_with_the_signature_it_should_have(path, name):
     with pytest.raises(ValueError, match=r"compute_score\(data_source, solution_str, ground_truth, extra_info=None"):
         load_reward(f"{path}:{name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "in_groups"), [("verl", False), ("open_ended", False), ("batch", True), ("batch_of_some", True)]
+)
+def test_a_function_that_names_a_list_gets_the_samples_of_a_group_in_one_call(path, name, in_groups):
+    assert takes_groups(load_reward(f"{path}:{name}")[0]) == in_groups
+
+
+@pytest.mark.parametrize("name", ["batch_too_few", "batch_by_singular", "batch_too_many"])
+def test_a_batch_function_that_does_not_take_the_call_is_refused_with_the_signature_it_should_have(path, name):
+    with pytest.raises(
+        ValueError, match=r"a group and must be like compute_score\(data_sources, solution_strs, .*corrects"
+    ):
+        load_reward(f"{path}:{name}")
+
+
+def test_the_call_of_a_group_holds_lists_of_what_differs_from_sample_to_sample():
+    call = {name: 1 for name in (*CALL, *EXTRAS)}
+    of_group = group_call([call, call | {"solution_str": 2}])
+    shared = {"tau", "use_ntl_bonus", "ntl_bonus_type", "ntl_bonus_weight"}
+    assert {name for name, value in of_group.items() if value == 1} == shared
+    lists = [of_group[name] for name in of_group.keys() - shared]
+    assert of_group["solution_strs"] == [1, 2] and all(value in ([1, 1], [1, 2]) for value in lists)
 
 
 def test_a_reward_that_needs_the_ntl_record_is_refused_where_there_is_none():

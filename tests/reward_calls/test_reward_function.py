@@ -31,6 +31,18 @@ def score(solution_str, **kwargs):
         case ["sleep", seconds]: time.sleep(float(seconds)); return os.getpid()
         case ["return", expression]: return eval(expression)
 
+def batch(solution_strs, **kwargs):
+    """What the first response says is done to the whole group."""
+    match solution_strs[0].split():
+        case ["group", expression]: return eval(expression)
+    return [score(text) for text in solution_strs]
+
+async def batch_later(solution_strs, **kwargs):
+    if solution_strs[0] == "hang":
+        await asyncio.sleep(30)
+    await asyncio.sleep(0.05)
+    return batch(solution_strs)
+
 async def later(solution_str, **kwargs):
     if solution_str == "hang":
         await asyncio.sleep(30)
@@ -55,7 +67,7 @@ def patient(path):
     with contextlib.ExitStack() as stack:
         yield {
             name: stack.enter_context(contextlib.closing(RewardFunction(f"{path}:{name}", timeout_s=30.0)))
-            for name in ("score", "later")
+            for name in ("score", "later", "batch", "batch_later")
         }
 
 
@@ -162,6 +174,54 @@ def test_calls_that_hang_again_and_again_end_the_run(path):
     with pytest.raises(RewardError, match=r"5 of its last 5 calls ended their worker, the last with: no result after"):
         hurry(path, *["hang"] * 64, timeout_s=0.1)
     assert time.monotonic() - start < 30  # one after the other, all would take longer
+
+
+def call_groups(reward: RewardFunction, *groups: list[str]) -> list[list[RewardOutcome]]:
+    texts = [text for group in groups for text in group]
+    calls = [{"data_source": "", "solution_str": text, "ground_truth": "1", "extra_info": {}} for text in texts]
+    outcomes = iter(reward.begin(calls, [i for i, group in enumerate(groups) for _ in group])())
+    return [[next(outcomes) for _ in group] for group in groups]
+
+
+@pytest.mark.parametrize("name", ["batch", "batch_later"])
+def test_a_batch_function_is_called_once_for_each_group(patient, name):
+    outcomes = call_groups(patient[name], ["group [len(solution_strs)]*3", "a", "b"], ["number 2", "number 3"])
+    assert [[o.score for o in group] for group in outcomes] == [[3, 3, 3], [2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("expression", "valid", "reason"),
+    [
+        ("[1,None,{'score':3,'length':4}]", [True, False, True], "score None of type NoneType"),
+        ("(1,math.nan,3)", [True, False, True], "score nan"),
+        ("np.ones(3)", [True, True, True], ""),
+        ("[1,2]", [False] * 3, "a result for 3 samples has 2 scores: a list with one score per sample is needed"),
+        ("[1]*4", [False] * 3, "a result for 3 samples has 4 scores"),
+        ("[]", [False] * 3, "has 0 scores"),
+        ("1.0", [False] * 3, "result 1.0 of type float: a list with one score per sample is needed"),
+        ("None", [False] * 3, "of type NoneType"),
+        ("{'score':[1,2,3]}", [False] * 3, "of type dict"),
+        ("{1,2,3}", [False] * 3, "of type set"),
+        ("'123'", [False] * 3, "of type str"),
+        ("(x/1.0for(x)in(1,2,3))", [False] * 3, "of type generator"),
+        ("np.array(1.0)", [False] * 3, "TypeError"),
+        ("1/0", [False] * 3, "ZeroDivisionError"),
+    ],
+)
+def test_a_result_of_a_batch_function_costs_exactly_the_samples_that_it_gives_no_score(
+    patient, expression, valid, reason
+):
+    group, other = call_groups(patient["batch"], [f"group {expression}", "a", "b"], ["number 1", "number 2"])
+    assert [o.valid for o in group] == valid and [o.score for o in other] == [1, 2]
+    assert all(reason in (o.error or "") for o in group if not o.valid)
+
+
+@pytest.mark.parametrize(("name", "what"), [("batch", "hang"), ("batch", "end"), ("batch_later", "hang")])
+def test_a_batch_call_that_hangs_or_ends_its_process_costs_its_group_and_no_other(path, name, what):
+    with contextlib.closing(RewardFunction(f"{path}:{name}", timeout_s=0.4)) as reward:
+        outcomes = call_groups(reward, ["number 1"], [what, "number 2"], ["number 3", "number 4"])
+    assert [[o.valid for o in group] for group in outcomes] == [[True], [False, False], [True, True]]
+    assert len({o.error for o in outcomes[1]}) == 1
 
 
 def test_slow_calls_are_made_in_several_processes(patient):

@@ -65,10 +65,10 @@ class RewardSection:
     """The reward function."""
 
     function: str | None = None
-    """`path.py:name` or `package.module:name` with verl's compute_score call; None: `ntl_jax.rewards:ntl_reward`
-    with NTL, `ntl_jax.rewards:exact_match` without."""
+    """`path.py:name` or `package.module:name` with verl's compute_score call, for a sample or for the samples of a
+    prompt; None: `ntl_jax.rewards:ntl_reward` with NTL, `ntl_jax.rewards:exact_match` without."""
     timeout_s: float = setting(60.0, above(0), needs=[_USERS])
-    """A call that takes longer is ended, and its sample left out of the update."""
+    """A call that takes longer is ended, and its samples are left out of the update."""
     workers: int = setting(4, at_least(1), needs=[_USERS])
     """Largest number of processes that make calls; more than one start only when calls are slow."""
     use_ntl_bonus: bool = setting(True, needs=_BONUS)

@@ -143,7 +143,7 @@ class TrainerSection:
     eval_every: int = setting(40, at_least(1))
     """PPO iterations between evaluations; there is always one before the first and after the last iteration."""
     eval_problems: int | None = setting(512, or_none(PROBLEMS))
-    """Held-out problems per evaluation (all, if the file has fewer); None: all of data.eval."""
+    """Held-out problems per evaluation, the first of each source (all, if there are fewer); None: all of data.eval."""
     eval_samples: int = setting(0, at_least(0))
     """Samples per held-out problem in addition to the greedy response, for mean@k, pass@k, maj@k; 0: greedy only."""
     eval_temperature: float = setting(1.0, above(0), needs=[positive(".eval_samples")])

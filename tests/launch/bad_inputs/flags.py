@@ -4,7 +4,7 @@
 import json
 from pathlib import Path
 
-from ntl_jax.config import RunConfig, config_to_json
+from ntl_jax.config import RewardSection, RunConfig, config_to_json
 from tests.launch.bad_inputs.case import BadInput
 
 START = "from ntl_jax.config import *\n\n\n"
@@ -136,6 +136,45 @@ EXPORTED = {
 }
 """Arguments of launch/export.py there."""
 
+ASKED = {
+    "no folder": (("no/such", "2+2?"), ("no/such", "is not a folder")),
+    "an empty question": (("{folder}", ""), ("QUESTION is empty",)),
+    "a question without quotes": (("{folder}", "Tom", "has", "3"), ("'has'", "in quotes")),
+    "an option twice": (("{folder}", "2+2?", "--n=2", "--n=4"), ("--n is given twice", "give it once")),
+    "a misspelled option": (("{folder}", "2+2?", "--temprature=1"), ("did you mean --temperature?",)),
+    "no samples": (("{folder}", "2+2?", "--n=0"), ("--n=0", "[1, 10,000]")),
+    "very many samples": (("{folder}", "2+2?", "--n=1000000"), ("--n=1000000", "[1, 10,000]")),
+    "a group of greedy responses": (("{folder}", "2+2?", "--n=4", "--temperature=0"), ("--n=4", "all the same")),
+    "a temperature below 0": (("{folder}", "2+2?", "--temperature=-1"), ("--temperature=-1", "at least 0 (greedy)")),
+    "no number as temperature": (("{folder}", "2+2?", "--temperature=nan"), ("--temperature=nan", "at least 0")),
+    "empty responses": (("{folder}", "2+2?", "--max-tokens=0"), ("--max-tokens=0", "at least 1")),
+    "a negative seed": (("{folder}", "2+2?", "--seed=-1"), ("--seed=-1",)),
+    "a question with a special token": (
+        ("{folder}", "2+2?<|endoftext|>"),
+        ("'2+2?<|endoftext|>'", "special token '<|endoftext|>'", "leave it out"),
+    ),
+    "a question that is too long": (
+        ("{folder}", "1 + " * 300),
+        ("longer than --max-prompt-tokens=384 tokens", "raise --max-prompt-tokens"),
+    ),
+    "no prompts": (("{folder}", "2+2?", "--max-prompt-tokens=0"), ("--max-prompt-tokens=0", "at least 1")),
+    "a mesh of more devices to ask": (("{folder}", "2+2?", "--mesh", "64", "1", "1"), ("'data': 64", "at most 8")),
+    "a conversation without a chat template": (
+        ("{folder}", "2+2?", "--chat"),
+        ("--chat needs a chat template", "--template=FILE.jinja"),
+    ),
+    "a conversation of several answers": (("{folder}", "2+2?", "--chat", "--n=2"), ("--chat", "leave out --n")),
+    "a truth that is no number": (("{folder}", "2+2?", "--truth=four"), ("--truth='four'", "must be a number")),
+    "an empty truth": (("{folder}", "2+2?", "--truth="), ("--truth is empty",)),
+    "responses beyond memory": (
+        ("{folder}", "2+2?", "--max_tokens=1000000000"),
+        ("the cache does not fit", "--max-tokens=1000000000"),
+    ),
+    "vLLM that is not installed": (("{folder}", "2+2?", "--engine=vllm"), ("--engine='vllm' needs the package vllm",)),
+    "a run without a checkpoint": (("{folder}", "2+2?"), ("{folder} has no checkpoint yet",)),
+}
+"""Arguments of launch/sample.py there."""
+
 RUN = {"config.json": config_to_json(RunConfig())}
 MODEL = {"config.json": json.dumps({"architectures": ["Qwen2ForCausalLM"]})}
 
@@ -157,6 +196,21 @@ CASES = [
         for name, (text, says) in WRITTEN.items()
     ),
     *(BadInput(f"eval: {name}", words, says, RUN, command="eval") for name, (words, says) in EVALUATED.items()),
+    *(BadInput(f"sample: {name}", words, says, RUN, command="sample") for name, (words, says) in ASKED.items()),
+    BadInput(
+        "sample: a reward function that is gone",
+        ("{folder}", "2+2?", "--truth=4"),
+        ("reward.function='gone.py:score'", "there is no file"),
+        {"config.json": config_to_json(RunConfig(reward=RewardSection(function="gone.py:score")))},
+        command="sample",
+    ),
+    BadInput(
+        "sample: a checkpoint of a model",
+        ("{folder}", "2+2?", "--checkpoint=best"),
+        ("--checkpoint=best: {folder} is a model", "leave it out"),
+        MODEL,
+        command="sample",
+    ),
     BadInput(
         "eval: a checkpoint of a model",
         ("{folder}", "--checkpoint=best"),

@@ -69,10 +69,11 @@ def of_format(number: object):
 
 
 def of_commands(name: str, says: tuple[str, ...], prepare) -> list[BadInput]:
-    """The same folder resumed, evaluated and exported."""
+    """The same folder resumed, evaluated, asked and exported."""
     return [
         BadInput(f"{name}, resumed", RESUMES, says, prepare=prepare),
         BadInput(f"{name}, evaluated", ("{folder}/run",), says, prepare=prepare, command="eval"),
+        BadInput(f"{name}, asked", ("{folder}/run", "2+2?"), says, prepare=prepare, command="sample"),
         BadInput(f"{name}, exported", ("{folder}/run", "{folder}/model"), says, prepare=prepare, command="export"),
     ]
 

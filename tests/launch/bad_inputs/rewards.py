@@ -3,6 +3,7 @@
 
 from tests.launch.bad_inputs.case import BadInput
 
+LISTS = "data_sources, solution_strs, ground_truths, extra_infos"
 TAKEN = "data_source, solution_str, ground_truth, extra_info=None"
 FUNCTION = ("--config.reward.function={folder}/mine.py:score",)
 
@@ -24,6 +25,12 @@ def case(name: str, source: str | bytes, *says: str, function: str = "score") ->
 def returning(name: str, value: str, *says: str) -> BadInput:
     """A function whose trial call returns this expression."""
     text = f"import math, os, sys\ndef score({TAKEN}, **kwargs):\n    return {value}\n"
+    return case(name, text, "a trial call with the reference solution", *says)
+
+
+def returning_for_group(name: str, value: str, *says: str) -> BadInput:
+    """A function in batch form whose trial call, for a group of one sample, returns this expression."""
+    text = f"def score({LISTS}, **kwargs):\n    return {value}\n"
     return case(name, text, "a trial call with the reference solution", *says)
 
 
@@ -68,5 +75,16 @@ CASES = [
     returning("a dict without score", "{'reward': 1.0}", "a dict without 'score', but with ['reward']"),
     returning("a dict with text", "{'score': 'good'}", "score 'good' of type str"),
     returning("another key of the record", "kwargs['ntl_info']['loss']", "KeyError"),
+    case(
+        "a list beside a single sample", "def score(solution_strs, ground_truth): return [1.0]\n", "for a group", LISTS
+    ),
+    case("too many lists", f"def score({LISTS}, prompts): return [1.0]\n", "does not take", "prompts", "ntl_infos"),
+    case("lists by position", f"def score({LISTS}, /): return [1.0]\n", "does not take the trainer's call"),
+    returning_for_group("a number for a group", "1.0", "result 1.0 of type float: a list with one score per sample"),
+    returning_for_group("too many scores", "[1.0, 2.0]", "a result for 1 sample has 2 scores"),
+    returning_for_group("no scores", "[]", "a result for 1 sample has 0 scores"),
+    returning_for_group("a text in a list", "['good']", "score 'good' of type str"),
+    returning_for_group("a dict of lists", "{'score': [1.0]}", "of type dict: a list with one score per sample"),
+    returning_for_group("a batch that raises", "1 / 0", "ZeroDivisionError"),
     case("a coroutine that raises", f"async def score({TAKEN}):\n    raise OSError('no judge')\n", "OSError: no judge"),
 ]

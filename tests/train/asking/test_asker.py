@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Questions of one's own have the responses that the run's evaluation would have, with their digits, and are judged."""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from ntl_jax.config import PromptSection
+from ntl_jax.policy_options import PolicySource
+from ntl_jax.train.asking.asker import Asker
+
+QUESTION = "Tom has 3 apples and buys 4 more. How many has he?"
+
+
+@pytest.fixture(scope="module")
+def source(finished):
+    return PolicySource.of(argparse.Namespace(source=str(finished.folder), checkpoint=None))
+
+
+@contextlib.contextmanager
+def asking(source, *, num_samples: int = 1, temperature: float = 0.0, **rollout):
+    config = dataclasses.replace(source.config, rollout=dataclasses.replace(source.config.rollout, **rollout))
+    with contextlib.closing(Asker(source, config, num_samples=num_samples, temperature=temperature)) as asker:
+        yield asker
+
+
+def test_a_problem_of_the_evaluation_has_its_response_and_its_digits_their_log_probs(source, finished):
+    examples = (finished.folder / "evaluations" / "ppo-000004.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in examples[:2]]
+    with asking(source) as asker:
+        prompts = asker.encode([row["prompt"].removesuffix("\n") for row in rows])
+        assert asker.load() == f"{finished.folder} after step 4 of stage ppo"
+        answered = asker(prompts)
+    assert [sample.text for (sample,) in answered] == [row["response"] for row in rows]
+    assert [sample.answer for (sample,) in answered] == [row["extracted_answer"] for row in rows]
+    for (sample,) in answered:
+        assert sample.verdict is None and sample.trajectory.digit_log_probs is not None
+        for position in np.flatnonzero(sample.digits >= 0):
+            digit = sample.digits[position]
+            assert sample.text[sample.starts[position]] == str(digit)
+            log_probs = sample.trajectory.digit_log_probs[position], sample.trajectory.rollout_log_probs[position]
+            assert log_probs[0][digit] == pytest.approx(log_probs[1], abs=1e-4)
+
+
+def test_a_group_is_judged_and_rewarded_by_the_runs_function_and_a_second_question_is_another_draw(source):
+    with asking(source, num_samples=4, temperature=1.0, max_tokens=8) as asker:
+        prompts = asker.encode([QUESTION], "7")
+        asker.load()
+        (group,) = asker(prompts)
+        again = asker(asker.encode([QUESTION]))[0]
+    assert len({sample.text for sample in group}) > 1
+    assert [sample.text for sample in again] != [sample.text for sample in group]
+    for sample in group:
+        assert sample.verdict is not None and sample.verdict.ntl_loss is not None
+        failed = len(sample.text) % 7 == 0
+        assert sample.verdict.score == (None if failed else len(sample.text) % 5 / 4)
+        assert ("no reward for this length" in (sample.verdict.error or "")) == failed
+        assert sample.verdict.correct == (sample.answer == "7")
+
+
+def test_questions_that_grow_are_asked_with_a_larger_engine(source):
+    with asking(source, max_tokens=2) as asker:
+        asker.load()
+        for question in ("1+1?", "1+1? " * 40, "2+2?"):
+            ((sample,),) = asker(asker.encode([question]))
+            assert len(sample.trajectory.response_ids) <= 2
+
+
+def test_prompts_are_those_of_the_settings_with_examples_from_the_runs_problems(source, finished):
+    config = dataclasses.replace(source.config, prompt=PromptSection(few_shot=1, suffix="Be brief."))
+    row = json.loads((finished.inputs / "problems.jsonl").read_text().splitlines()[0])
+    with contextlib.closing(Asker(source, config, num_samples=1, temperature=0.0)) as asker:
+        (prompt,) = asker.encode(["1+1?"])
+    assert prompt.text == f"{row['question']} Be brief.\n{row['answer']}\n\n1+1? Be brief.\n"
+
+
+def test_what_cannot_be_asked_is_refused_before_weights_are_loaded(source):
+    numeric = dataclasses.replace(source.config, reward=dataclasses.replace(source.config.reward, function=None))
+    with contextlib.closing(Asker(source, numeric, num_samples=1, temperature=0.0)) as asker:
+        with pytest.raises(ValueError, match=r"special token '<\|endoftext\|>'.*leave it out"):
+            asker.encode(["2+2?", "a <|endoftext|>"])
+        with pytest.raises(ValueError, match="--truth='seven' must be a number"):
+            asker.encode([QUESTION], "seven")
+        with pytest.raises(ValueError, match="is not UTF-8"):
+            asker.encode(["\udcff"])
+        assert asker.encode([]) == []

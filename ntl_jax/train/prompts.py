@@ -32,6 +32,7 @@ class Prompts:
         examples: training prompts with the ids of their solutions.
         source: where they come from, and how many rows were left out and why.
         written: how a question is asked.
+        template: the contents of the file of ``prompt.template``; None if it names none.
     """
 
     train: Sequence[Prompt]
@@ -39,6 +40,7 @@ class Prompts:
     examples: Sequence[tuple[Prompt, np.ndarray]]
     source: str
     written: str
+    template: str | None = None
 
     @property
     def longest(self) -> int:
@@ -89,7 +91,7 @@ def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer) -> Prompt
         "long solutions (warm start)": long_solutions,
     }
     source = _source(data, train_prompts, held_out_prompts, skipped)
-    return Prompts(train_prompts, held_out_prompts, examples, source, _written(config.prompt, template))
+    return Prompts(train_prompts, held_out_prompts, examples, source, _written(config.prompt, template), template.file)
 
 
 def prompt_writer(section: PromptSection, template: Template, task: Task, train: Sequence[Problem]) -> PromptWriter:

@@ -6,7 +6,7 @@ import re
 from math import inf
 from typing import Literal
 
-from ntl_jax.config.setting import Need, Range, at_least, given, positive, setting, several, unless, when
+from ntl_jax.config.setting import Need, Range, at_least, given, positive, setting, several, when
 
 GYM = "reasoning_gym:"
 """How the names of reasoning-gym's generators begin."""
@@ -31,7 +31,10 @@ _WORD_PROBLEMS = (_NO_FILE, when("data.task", None))
 _CALCULATIONS = (_NO_FILE, when("data.task", "calculations"))
 _BUILT_IN = (_NO_FILE, when("data.task", None, "calculations"))
 _MADE = (_NO_FILE, Need("data.task", lambda x: not is_own(x), " to another task: this one has its own number"))
-_TAKES_OPTIONS = (_NO_FILE, unless("data.task", None, instead="reasoning_gym:NAME or PATH.py:Class"))
+_TAKES_OPTIONS = (
+    _NO_FILE,
+    Need("data.task", lambda x: is_own(x) or str(x).startswith(GYM), f" to '{GYM}NAME' or 'PATH.py:Class'"),
+)
 _OPERATIONS: Range[tuple[Operation, ...]] = Range(
     "be one or more of +, -, *, each once", lambda x: bool(x) and len(set(x)) == len(x)
 )

@@ -94,7 +94,10 @@ SETTINGS = {
         ("data.task=reasoning_gym:chain_sum", "data.task_options=terms"),
         ("data.task_options=('terms',)", "NAME=VALUE"),
     ),
-    "options without a task": (("data.task_options=a=1",), ("data.task_options=('a=1',)", "data.task='reasoning_gym")),
+    "options without a task": (
+        ("data.task_options=a=1",),
+        ("data.task_options=('a=1',)", "data.task to 'reasoning_gym:NAME'"),
+    ),
     "operations without their task": (("data.operations=*",), ("data.operations=('*',)", "data.task='calculations'")),
     "an operation that is none": (
         ("data.task=calculations", "data.operations=/"),

@@ -36,6 +36,8 @@ class Template(abc.ABC):
     """What it is, for people."""
     adds_start: bool
     """Whether the tokenizer's begin-of-sequence token belongs in front of what it writes."""
+    file: str | None = None
+    """The contents of the file that it comes from; None: it comes from none."""
     end_of_turn: int | None
     """Id of the token that ends the assistant's turn; None: the tokenizer's end-of-sequence token does."""
 
@@ -102,6 +104,7 @@ class ChatTemplate(Template):
         self._given = f"prompt.template={file or 'auto'!r}"
         self.about = "the tokenizer's chat template" if file is None else f"the chat template {file}"
         self._source = self._source_of(file)
+        self.file = None if file is None else self._source
         self._cached = functools.lru_cache(maxsize=64)(self._render)  # the frames of a data set are often all the same
         question = [{"role": "user", "content": QUESTION}]
         asked = self(question)

@@ -40,6 +40,11 @@ collect_ignore = [
     for package in ("mlflow", "tensorboard", "wandb")
     if importlib.util.find_spec(package) is None
 ]
+collect_ignore += [
+    f"ntl_jax/tasks/{file}.py"
+    for file, package in {"math_equality": "math_verify", "math_verifier": "math_verify"}.items()
+    if importlib.util.find_spec(package) is None
+]
 collect_ignore.append("ntl_jax/rollout/vllm/weight_transfer.py")  # runs inside vLLM, and importing torch warns
 
 ROOT = pathlib.Path(__file__).parent

@@ -158,7 +158,7 @@ def preset_config(folder: pathlib.Path, dry: bool) -> RunConfig:
     return dataclasses.replace(
         preset,
         model=dataclasses.replace(preset.model, path=str(folder / "policy"), mesh=(1, 1, 1)),
-        data=dataclasses.replace(preset.data, train=None, eval=None, num_train=256 if dry else 2048),
+        data=dataclasses.replace(preset.data, train=(), eval=(), num_train=256 if dry else 2048),
         rollout=rollout,
         trainer=dataclasses.replace(trainer, eval_problems=8),
     )

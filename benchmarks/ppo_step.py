@@ -71,8 +71,8 @@ def ours(files: Files) -> Callable[[], Any]:
     config = RunConfig(
         model=ModelSection(path=str(files.policy), mesh=(1, 1, 1)),
         data=DataSection(
-            train=str(files.problems),
-            eval=str(files.problems),
+            train=(str(files.problems),),
+            eval=(str(files.problems),),
             max_prompt_tokens=work.prompt_tokens,
             on_long_row="error",
         ),

@@ -30,7 +30,7 @@ def get_config() -> RunConfig:
     return RunConfig(
         name="gsm8k_ntl_all_qwen05b",
         model=ModelSection(path="Qwen/Qwen2.5-0.5B-Instruct", compute_dtype="bfloat16", remat="layer"),
-        data=DataSection(train="gsm8k/train.jsonl", eval="gsm8k/test.jsonl"),
+        data=DataSection(train=("gsm8k/train.jsonl",), eval=("gsm8k/test.jsonl",)),
         prompt=PromptSection(suffix="Think step by step and give the final answer after ####."),
         warm_start=WarmStartSection(steps=0),
         rollout=RolloutSection(

@@ -22,14 +22,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ntl_jax.command_line import Once, PathOnce, announce, check_unused, parse_once
-from ntl_jax.config import RunConfig, changed, printable
+from ntl_jax.config import FieldsSection, RunConfig, changed, printable
 from ntl_jax.policy_options import PolicySource, add_policy_options, as_options, policy_settings
 from ntl_jax.run_folder import new_folder
 
 if TYPE_CHECKING:
     from ntl_jax.train.evaluation import Evaluation
 
+ROLES = tuple(field.name for field in dataclasses.fields(FieldsSection))
 OPTIONS = {
+    **{f"fields.{role}": f"data.fields.{role}" for role in ROLES},
     "data": "data.eval", "problems": "trainer.eval_problems", "samples": "trainer.eval_samples",
     "temperature": "trainer.eval_temperature", "top_p": "trainer.eval_top_p",
 }  # fmt: skip
@@ -129,7 +131,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_policy_options(parser)
     add = functools.partial(parser.add_argument, action=Once)
-    add("--data", metavar="FILE", help="whole GSM8K jsonl file instead of the run's held-out problems")
+    add("--data", nargs="+", metavar="SOURCE", help="whole files or data sets instead of the run's held-out problems")
+    for role in ROLES:
+        add(f"--fields.{role}", metavar="NAME", help=f"field of a row that is its {role}; by itself in known files")
     add("--problems", type=int, metavar="N", help="only the first N problems")
     add("--samples", type=int, metavar="K", help="samples per problem, besides the greedy one: mean@K, maj@K, pass@k")
     add("--temperature", type=float, metavar="X", help="of the samples")
@@ -145,12 +149,17 @@ def _settings(args: argparse.Namespace, base: RunConfig) -> RunConfig:
     """
     config = policy_settings(args, base)
     few_shot = config.prompt.few_shot
-    data = config.data if few_shot else dataclasses.replace(config.data, train=None)
+    data = config.data if few_shot else dataclasses.replace(config.data, train=(), weights=())
     standard = base.trainer.eval_problems if args.data is None else None  # a file is used whole
     num_problems = standard if args.problems is None else args.problems
     return dataclasses.replace(
         config,
-        data=changed(data, eval=args.data, num_train=max(base.rollout.prompts_per_step, few_shot + 1)),
+        data=changed(
+            data,
+            eval=args.data and tuple(args.data),
+            fields=changed(base.data.fields, **{role: vars(args)[f"fields.{role}"] for role in ROLES}),
+            num_train=max(base.rollout.prompts_per_step, few_shot + 1),
+        ),
         trainer=changed(
             dataclasses.replace(base.trainer, eval_problems=num_problems),
             eval_samples=args.samples,

@@ -168,7 +168,7 @@ class Once(Action):
         given = vars(namespace).setdefault("given", set())
         if self.dest in given:
             parser.error(f"{name} {_TWICE}: give it once")
-        if isinstance(values, str) and not values.strip():
+        if any(isinstance(x, str) and not x.strip() for x in (values if isinstance(values, list) else [values])):
             parser.error(f"{name} {EMPTY}")
         given.add(self.dest)
         setattr(namespace, self.dest, values)
@@ -207,7 +207,7 @@ def parse_once(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
     words = [re.sub(r"^--\w[\w-]*", lambda name: name[0].replace("_", "-"), word) for word in argv]
     args, rest = parser.parse_known_intermixed_args(words)
     if rest:
-        known = sorted(set(re.findall(r"--[a-z][a-z-]+", parser.format_help())))
+        known = sorted(set(re.findall(r"--[a-z][a-z.-]+", parser.format_help())))
         name = f"--{rest[0].split('=')[0].lstrip('-')}"
         is_word = name not in known and rest[0].isalnum()
         near = [name] if name in known else difflib.get_close_matches(name, known, n=1, cutoff=0.5)

@@ -140,7 +140,7 @@ def write_inputs(config: RunConfig, folder: pathlib.Path) -> RunConfig:
     (folder / "reward.py").write_text(REWARD)
     config = dataclasses.replace(
         config,
-        data=DataSection(train=str(problems), eval=str(held_out), max_prompt_tokens=96, max_solution_tokens=96),
+        data=DataSection(train=(str(problems),), eval=(str(held_out),), max_prompt_tokens=96, max_solution_tokens=96),
         reward=RewardSection(function=f"{folder / 'reward.py'}:score"),
     )
     (folder / "config.py").write_text(

@@ -17,10 +17,10 @@ from ntl_jax.experience.scorer import Scorer
 from ntl_jax.numerals import NumberTable, sampled_numbers
 from ntl_jax.records import Prompt, Request, Trajectory, Version, VersionSpan
 from ntl_jax.rewards import RewardOutcome
-from ntl_jax.tasks import Gsm8k, Task
+from ntl_jax.tasks import Files, Task
 from tests.engines import FakeEngine
 
-TASK = Gsm8k(None, None)
+TASK = Files((), ())
 LIKELY = 0.9
 """Probability of the digits that were sampled, in a sure response."""
 

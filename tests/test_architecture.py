@@ -27,7 +27,7 @@ ONLY_THESE = {
 }  # fmt: skip
 ONLY_FROM = {"losses": {"ops", "numerals"}}
 OWNERS = {
-    "ray": "rollout", "vllm": "rollout", "datasets": "data", "wandb": "metrics", "mlflow": "metrics",
+    "ray": "rollout", "vllm": "rollout", "datasets": "data", "pyarrow": "data", "wandb": "metrics", "mlflow": "metrics",
     "tensorboard": "metrics",
 }  # fmt: skip
 # Checking a user's reward function against its call, and catching what it or a configuration file of the user's own

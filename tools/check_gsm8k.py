@@ -12,8 +12,8 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from ntl_jax.data import Problem, load_tokenizer
+from ntl_jax.data.files import load_problems
 from ntl_jax.numerals import find_answer, find_equations
-from ntl_jax.tasks.gsm8k import load_gsm8k
 
 SCORER = re.compile(r"#### (\-?[0-9\.\,]+)")
 WRITTEN = re.compile(r"=\s*\$?[0-9]")
@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("files", metavar="FILE", type=pathlib.Path, nargs="+")
     num_problems = 0
     for file in parser.parse_args(argv).files:
-        problems, _ = load_gsm8k(file)
+        problems, _ = load_problems([str(file)])
         print(f"{file}: {len(problems)} rows")
         for line in [*find_misread(problems), *find_faults(problems), *find_changed(problems)]:
             print(f"  {line}")

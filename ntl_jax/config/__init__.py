@@ -15,7 +15,8 @@ from ntl_jax.config.sections.algorithm import (
     OptimizerSection,
     SapoSection,
 )
-from ntl_jax.config.sections.data import HUB_NAME, LFS_POINTER, DataSection, Operation
+from ntl_jax.config.sections.answer import AnswerSection
+from ntl_jax.config.sections.data import HUB_NAME, LFS_POINTER, MOST_PROBLEMS, DataSection, FieldsSection, Operation
 from ntl_jax.config.sections.engines import PoolSection, VllmSection
 from ntl_jax.config.sections.ntl import NTLSection, RewardSection
 from ntl_jax.config.sections.prompt import JINJA, QUESTION, PromptSection
@@ -39,12 +40,15 @@ __all__ = [
     "HUB_NAME",
     "JINJA",
     "LFS_POINTER",
+    "MOST_PROBLEMS",
     "QUESTION",
     "AlgorithmSection",
+    "AnswerSection",
     "CispoSection",
     "ClippedSection",
     "CorrectionSection",
     "DataSection",
+    "FieldsSection",
     "GspoSection",
     "KLSection",
     "ModelSection",

@@ -122,6 +122,16 @@ def positive(path: str) -> Need:
     return Need(path, lambda x: isinstance(x, int | float) and x > 0, " above 0")
 
 
+def given(path: str) -> Need:
+    """Needs the other setting, a tuple of names, not to be empty."""
+    return Need(path, bool, " to a source")
+
+
+def several(path: str) -> Need:
+    """Needs the other setting, a tuple of names, to have at least two."""
+    return Need(path, lambda x: isinstance(x, tuple) and len(x) > 1, " to at least two sources")
+
+
 def includes(path: str, *words: str) -> Need:
     """Needs the other setting, a tuple, to contain one of these."""
     remedy = f" to include {' or '.join(map(repr, words))}"

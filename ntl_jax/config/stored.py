@@ -6,6 +6,7 @@ import json
 import pathlib
 from collections.abc import Mapping
 
+from ntl_jax.config.sections.data import FieldsSection
 from ntl_jax.config.sections.run import RunConfig
 from ntl_jax.config.serialization import from_dict
 
@@ -19,7 +20,8 @@ folders: the tests hold one of format 3. A checkpoint's meta says whether it has
 _ADDED: dict[int, dict[str, dict[str, object]]] = {
     4: {"reward": {"timeout_s": 60.0, "workers": 4}},
     5: {
-        "data": {"task": None, "operations": ("+",)},
+        "data": {"task": None, "operations": ("+",), "weights": (), "fields": dataclasses.asdict(FieldsSection())},
+        "answer": {"form": "auto", "pattern": None, "tolerance": 0.0, "verifier": "none"},
         "prompt": {"system": None, "few_shot": 0, "suffix": None, "prefix": None},
     },
 }
@@ -112,8 +114,11 @@ def _settings(contents: object) -> dict[str, object]:
     for version in range(given + 1, FORMAT + 1):
         _move(settings, _MOVED.get(version, {}))
         for section, added in _ADDED[version].items():
-            if isinstance(stored := settings.get(section), dict):
+            if isinstance(stored := settings.get(section, {}), dict):
                 settings[section] = added | stored
+    if given < 5 and isinstance(data := settings.get("data"), dict):  # one file, or none
+        files = {name: data[name] for name in ("train", "eval") if name in data}
+        settings["data"] = data | {name: () if file is None else (file,) for name, file in files.items()}
     return settings
 
 

@@ -30,12 +30,14 @@ _COMBINATIONS: tuple[_Check, ...] = (
     ("must be below trainer.steps={1}, or the policy gets no update",
      lambda warmup, iterations, advantage: advantage != "gae" or not iterations or warmup < iterations,
      ("algorithm.critic_warmup", "trainer.steps", "algorithm.advantage")),
-    ("data.train names a file, so the held-out file must be named too",
-     lambda held_out, train: train is None or held_out is not None, ("data.eval", "data.train")),
-    ("needs data.eval, a file: the generator's problems have no end",
-     lambda count, held_out: count is not None or held_out is not None, ("trainer.eval_problems", "data.eval")),
+    ("data.train names a source, so the held-out one must be named too; launch/data.py prepare --hold-out splits one",
+     lambda held_out, train: not train or held_out, ("data.eval", "data.train")),
+    ("needs data.eval, a source: the generator's problems have no end",
+     lambda count, held_out: count is not None or held_out, ("trainer.eval_problems", "data.eval")),
+    ("must have one number for each source of data.train={1}",
+     lambda weights, train: len(weights) in (0, len(train)), ("data.weights", "data.train")),
     ("exceeds the data.num_train={1} problems that the generator makes: lower it, or raise data.num_train",
-     lambda asked, made, train, iterations: train is not None or not iterations or asked <= made,
+     lambda asked, made, train, iterations: train or not iterations or asked <= made,
      ("rollout.prompts_per_step", "data.num_train", "data.train", "trainer.steps")),
     ("the baseline of algorithm.advantage={1} needs at least 2 (or algorithm.advantage='gae')",
      lambda samples, advantage: advantage not in _GROUPED or samples >= 2,
@@ -181,7 +183,8 @@ def _fits(kind: object, value: object) -> bool:
 def _expected(kind: object, value: object) -> str:
     """What the annotation allows; for a Literal, also the nearest choice."""
     if get_origin(kind) is not typing.Literal:
-        return f"must be {kind.__name__ if isinstance(kind, type) else kind}"
+        hint = f", as in ({value!r},)" if get_origin(kind) is tuple and isinstance(value, str) else ""
+        return f"must be {kind.__name__ if isinstance(kind, type) else kind}{hint}"
     near = difflib.get_close_matches(str(value).lower(), map(str, get_args(kind)), n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"must be one of {', '.join(map(repr, get_args(kind)))}{hint}"

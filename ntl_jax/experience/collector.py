@@ -50,7 +50,7 @@ class Collector:
     few prompts teach, others fill the iteration and are left out of the update.
 
     Args:
-        config: its ``algorithm``, ``ntl``, ``rollout`` and ``seed``.
+        config: its ``algorithm``, ``ntl``, ``rollout``, ``seed`` and ``data.weights``.
         prompts: the training prompts.
         engine: samples responses.
         digits: fills in the log-probs of digits.
@@ -72,7 +72,9 @@ class Collector:
         self._digits, self._scorer, self._ntl = digits, scorer, config.ntl
         self._num_prompts = config.rollout.prompts_per_step
         self._draws_per_epoch = 1 + max(prompt.index for prompt in prompts)
-        self.cursor = DataCursor(len(prompts), self._num_prompts, seed=config.seed + STREAM)
+        origins = [prompt.origin for prompt in prompts]
+        order = {"seed": config.seed + STREAM, "origins": origins, "weights": config.data.weights}
+        self.cursor = DataCursor(len(prompts), self._num_prompts, **order)
         self.begun: dict[int, list[Prompt]] = {}
         """Prompts of the iterations whose samples are not collected yet."""
         self._arrived: dict[int, list[Trajectory]] = {}

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads a response once: its text, its answer and the true digits."""
 
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,7 +11,10 @@ from ntl_jax.config import NTLSection
 from ntl_jax.data.tokenizer import Tokenizer
 from ntl_jax.numerals import Answer, DigitLabels, NumberTable, TokenDecoder, label_response, sampled_numbers
 from ntl_jax.records import Prompt, Trajectory
-from ntl_jax.tasks import Task
+from ntl_jax.tasks import Task, Undecided
+
+LOGGER = logging.getLogger("ntl_jax.answers")
+"""The logger of answers that could not be found or compared in time."""
 
 
 class Reading(NamedTuple):
@@ -21,12 +25,14 @@ class Reading(NamedTuple):
         answer: the answer that it gives; None if it gives none.
         exact_match: whether the task judges the answer right.
         labels: true digits; None without NTL.
+        undecided: the answer could not be found or compared in time, and counts as wrong.
     """
 
     text: str
     answer: Answer | None
     exact_match: bool
     labels: DigitLabels | None
+    undecided: bool = False
 
 
 class Reader:
@@ -61,14 +67,26 @@ class Reader:
         labels = []
         for prompt, trajectory in zip(prompts, trajectories, strict=True):
             text, starts = self._decode(trajectory.response_ids)
-            labels.append(self._label(prompt, trajectory, text, starts, self._task.answer_of(text)))
+            labels.append(self._label(prompt, trajectory, text, starts, self._answer(text)))
         return labels
 
     def _read(self, prompt: Prompt, trajectory: Trajectory) -> Reading:
         text, starts = self._decode(trajectory.response_ids)
-        answer = self._task.answer_of(text)
+        answer, exact_match, undecided = None, False, False
+        try:
+            answer = self._task.answer_of(text)
+            exact_match = self._task.is_correct(answer, prompt.ground_truth)
+        except Undecided as error:
+            undecided = True
+            LOGGER.warning("problem %d, sample %d: %s", prompt.index, trajectory.sample_index, error)
         labels = self._label(prompt, trajectory, text, starts, answer) if self._section.enabled else None
-        return Reading(text, answer, self._task.is_correct(answer, prompt.ground_truth), labels)
+        return Reading(text, answer, exact_match, labels, undecided)
+
+    def _answer(self, text: str) -> Answer | None:
+        try:
+            return self._task.answer_of(text)
+        except Undecided:
+            return None
 
     def _label(
         self, prompt: Prompt, trajectory: Trajectory, text: str, starts: np.ndarray, answer: Answer | None

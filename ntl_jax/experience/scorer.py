@@ -51,7 +51,7 @@ class Scorer:
     """
 
     def __init__(self, ntl: NTLSection, reward: RewardSection, task: Task, read: Reader):
-        self._ntl, self._read = ntl, read
+        self._ntl, self._read, self._task = ntl, read, task
         self._passes = ntl.enabled and ntl.pass_to_reward_function
         self._bonus = {
             "use_ntl_bonus": reward.use_ntl_bonus,
@@ -93,8 +93,9 @@ class Scorer:
             ) from RuntimeError(outcome.error)
 
     def close(self) -> None:
-        """Ends the reward function's processes."""
+        """Ends the processes of the reward function and the task."""
         self.reward.close()
+        self._task.close()
 
     def __call__(self, prompts: Sequence[Prompt], trajectories: Sequence[Trajectory], tau: float) -> Scored:
         """Scores samples: `begin`, and waits for the scores."""

@@ -8,8 +8,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 
 
-def write_whole(path: pathlib.Path, text: str) -> None:
-    """Writes a text to a temporary file, which then replaces the file.
+def write_whole(path: pathlib.Path, content: str | bytes) -> None:
+    """Writes a text in UTF-8, or bytes, to a temporary file, which then replaces the file.
 
     Raises:
         OSError: if it cannot be written; nothing of it is left then.
@@ -23,7 +23,7 @@ def write_whole(path: pathlib.Path, text: str) -> None:
     """
     part = path.with_name(f".{path.name}.part")
     try:
-        part.write_text(text, encoding="utf-8")
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
         os.replace(part, path)
     except OSError:
         part.unlink(missing_ok=True)

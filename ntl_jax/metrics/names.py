@@ -2,7 +2,8 @@
 """The table of metric names, with meanings and units. Names that verl also uses have verl's meaning.
 
 A name is ``group/name``. A name that ends in ``/`` or ``@`` is a family whose members depend on the run: the keys that
-a reward function returns, the timed parts of an iteration, the numbers of samples.
+a reward function returns, the timed parts of an iteration, the numbers of samples. So is one with ``SOURCE`` in it, the
+name of a source of problems.
 """
 
 STAGES = ("warm_start", "ppo")
@@ -53,6 +54,8 @@ METRICS = {
     "key has the name of a metric below",
     "reward/accuracy": "fraction of samples whose extracted answer is right",
     "reward/dropped": "samples left out of the update because their reward raised, hung or was not a number",
+    "reward/undecided": "samples whose answer could not be found or compared in time, and counts as wrong; only where "
+    "there are any",
     "reward/overlong_penalty": "mean length penalty added to rewards, at most 0",
     "sampling/refills": "additional engine calls of dynamic sampling",
     "sampling/equal_groups": "prompts left out because all their samples scored the same",
@@ -94,10 +97,12 @@ METRICS = {
     "perf/total_num_tokens": "prompt and response tokens of the iteration",
     "timing_s/": "seconds spent in a part of the iteration",
     "val/accuracy": "fraction of held-out problems solved by greedy decoding",
+    "val/SOURCE/accuracy": "the same of the problems of one of several sources",
     "val/num_problems": "held-out problems evaluated",
     "val/response_length/mean": "tokens per greedy response",
     "val/ntl_loss": "ntl/loss of the greedy responses",
     "val/answered": "fraction of greedy responses from which an answer could be extracted",
+    "val/undecided": "greedy responses whose answer could not be found or compared in time; only where there are any",
     "val/score/mean": "mean reward of the greedy responses",
     "val/mean@": "fraction of n samples per problem that are right, mean over problems",
     "val/maj@": "fraction of problems whose most frequent answer of n samples is right; ties count in part",
@@ -117,9 +122,13 @@ def meaning(name: str) -> str:
         'tokens per response'
         >>> meaning("timing_s/gen")
         'seconds spent in a part of the iteration'
+        >>> meaning("val/gsm8k/accuracy")
+        'the same of the problems of one of several sources'
     """
     if name in METRICS and not name.endswith(("/", "@")):
         return METRICS[name]
+    if name.startswith("val/") and name.endswith("/accuracy") and "SOURCE" not in name:
+        return METRICS["val/SOURCE/accuracy"]
     family = name[: name.index("@") + 1] if "@" in name else name.split("/")[0] + "/"
     if family not in METRICS or name == family:
         raise KeyError(f"{name!r} is not in the table of metric names: add it there with its meaning")

@@ -5,19 +5,21 @@ from ntl_jax.tasks.arithmetic.generator import generate_problems
 from ntl_jax.tasks.arithmetic.task import Arithmetic
 from ntl_jax.tasks.calculations import Calculations
 from ntl_jax.tasks.choose import TwoSources, check_apart, choose_task, without_problems
-from ntl_jax.tasks.gsm8k import Gsm8k, load_gsm8k
-from ntl_jax.tasks.task import Split, Task
+from ntl_jax.tasks.files import Files
+from ntl_jax.tasks.judged import JudgedTask
+from ntl_jax.tasks.task import Split, Task, Undecided
 
 __all__ = [
     "Arithmetic",
     "Calculations",
-    "Gsm8k",
+    "Files",
+    "JudgedTask",
     "Split",
     "Task",
     "TwoSources",
+    "Undecided",
     "check_apart",
     "choose_task",
     "generate_problems",
-    "load_gsm8k",
     "without_problems",
 ]

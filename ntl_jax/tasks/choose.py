@@ -1,50 +1,72 @@
 # SPDX-License-Identifier: Apache-2.0
 """Chooses the task of a configuration."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 
-from ntl_jax.config import DataSection, from_home, named
+from ntl_jax.config import AnswerSection, DataSection
 from ntl_jax.data import Message, Problem
+from ntl_jax.data.files import Source, find_source
 from ntl_jax.numerals import Answer, AnswerMarkers
 from ntl_jax.tasks.arithmetic.task import Arithmetic
 from ntl_jax.tasks.calculations import Calculations
-from ntl_jax.tasks.gsm8k import Gsm8k
+from ntl_jax.tasks.files import Files
+from ntl_jax.tasks.judged import JudgedTask
 from ntl_jax.tasks.task import Split, Task
+
+NO_CHANGE = AnswerSection()
+"""Leaves answers to the task."""
 
 
 def check_apart(data: DataSection) -> None:
-    """Checks that a new run is not evaluated on the file that it is trained on.
+    """Checks that a new run is not evaluated on a source that it is trained on.
 
     Args:
         data: the ``data`` section.
 
     Raises:
-        ValueError: if both settings name one file.
+        ValueError: if both settings name one file, or one split of a data set.
 
     Example:
-        >>> check_apart(DataSection(eval="test.jsonl"))
+        >>> check_apart(DataSection())
     """
-    if data.train is None or data.eval is None:
-        return
-    with named("data.train", data.train):
-        train = from_home(data.train)
-    with named("data.eval", data.eval):
-        held_out = from_home(data.eval)
-    if os.path.exists(train) and os.path.exists(held_out) and os.path.samefile(train, held_out):
-        raise ValueError(
-            f"data.eval={data.eval!r} is the file of data.train: accuracy on problems that the policy was trained on "
-            "says nothing about new ones; give a file with other problems"
-        )
+    train = _sources(data.train)
+    for source in _sources(data.eval):
+        if any(_are_same(source, other) for other in train):
+            raise ValueError(
+                f"data.eval={source.text!r} is a source of data.train too: accuracy on problems that the policy was "
+                "trained on says nothing about new ones; give one with other problems"
+            )
 
 
-def choose_task(data: DataSection, *, seed: int, num_eval: int | None, numeric: bool) -> Task:
-    """The task of the ``data`` section: files if it names them, else a generator.
+def _sources(names: tuple[str, ...]) -> list[Source]:
+    """Those that can be found; the others are named when they are read."""
+    found = []
+    for name in names:
+        with contextlib.suppress(ValueError):
+            found.append(find_source(name))
+    return found
+
+
+def _are_same(held_out: Source, train: Source) -> bool:
+    """Whether both are the same rows; without a split, a data set gives other rows to train on and to hold out."""
+    if held_out.path is None or train.path is None:
+        return held_out.text == train.text and held_out.split is not None
+    same = os.path.samefile(held_out.path, train.path) and held_out.split == train.split
+    return same and (held_out.is_file or held_out.split is not None or not held_out.has_splits)
+
+
+def choose_task(
+    data: DataSection, answer: AnswerSection = NO_CHANGE, *, seed: int, num_eval: int | None, numeric: bool
+) -> Task:
+    """The task of the ``data`` section: files and data sets if it names them, else a generator.
 
     Args:
         data: the ``data`` section.
+        answer: how answers are found and compared, if not as the task does it.
         seed: seed of the generator.
-        num_eval: number of held-out problems from the generator; files are loaded whole.
+        num_eval: number of held-out problems from the generator; sources are loaded whole.
         numeric: whether every reference answer must be a number, as the rewards of `ntl_jax.rewards` require.
 
     Example:
@@ -52,29 +74,29 @@ def choose_task(data: DataSection, *, seed: int, num_eval: int | None, numeric: 
         >>> [len(task.load(split)[0]) for split in ("train", "held_out")]
         [3, 2]
     """
-    assert data.eval is not None or (data.train is None and num_eval is not None), "validate() refuses both"
-    files = Gsm8k(data.train, data.eval, on_bad_row=data.on_bad_row, numeric=numeric)
-    if data.train is not None:
-        return files
-    generated = _generator(data, num_held_out=num_eval or 0, seed=seed)
-    return generated if data.eval is None else TwoSources(train=generated, held_out=files)
+    assert data.eval or (not data.train and num_eval is not None), "validate() refuses both"
+    files = Files(data.train, data.eval, fields=data.fields, on_bad_row=data.on_bad_row, numeric=numeric)
+    task: Task = files
+    if not data.train:
+        generated = _generator(data, num_held_out=num_eval or 0, seed=seed)
+        task = TwoSources(train=generated, held_out=files) if data.eval else generated
+    return task if answer == NO_CHANGE else JudgedTask(task, answer, numeric=numeric)
 
 
-def without_problems(data: DataSection, *, numeric: bool) -> Task:
+def without_problems(data: DataSection, answer: AnswerSection = NO_CHANGE, *, numeric: bool) -> Task:
     """The task of the ``data`` section for questions of one's own: it finds and judges answers, and has no problems.
 
     Args:
-        data: the ``data`` section; its files are not read.
-        numeric: as in `choose_task`.
+        data: the ``data`` section; its sources are not read.
+        answer, numeric: as in `choose_task`.
 
     Example:
-        >>> task = without_problems(DataSection(eval="gone.jsonl"), numeric=False)
+        >>> task = without_problems(DataSection(eval=("gone.jsonl",)), numeric=False)
         >>> task.answer_of("#### Paris").text
         'Paris'
     """
-    if data.eval is not None:
-        return Gsm8k(None, None, numeric=numeric)
-    return _generator(data, num_held_out=0, seed=0)
+    task = Files((), (), numeric=numeric) if data.eval else _generator(data, num_held_out=0, seed=0)
+    return task if answer == NO_CHANGE else JudgedTask(task, answer, numeric=numeric)
 
 
 def _generator(data: DataSection, *, num_held_out: int, seed: int) -> Task:
@@ -94,7 +116,7 @@ class TwoSources(Task):
 
     Example:
         >>> generated = choose_task(DataSection(num_train=3), seed=0, num_eval=2, numeric=True)
-        >>> len(TwoSources(train=generated, held_out=Gsm8k(None, None)).load("train")[0])
+        >>> len(TwoSources(train=generated, held_out=Files((), ())).load("train")[0])
         3
     """
 
@@ -120,3 +142,7 @@ class TwoSources(Task):
 
     def default_reward(self, *, ntl: bool) -> str:
         return self._judge.default_reward(ntl=ntl)
+
+    def close(self) -> None:
+        for task in self._sources.values():
+            task.close()

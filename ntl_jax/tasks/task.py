@@ -12,6 +12,10 @@ Split = Literal["train", "held_out"]
 """Problems to learn from, or to evaluate on."""
 
 
+class Undecided(ValueError):
+    """An answer that could not be found or compared in time: it counts as wrong, and is counted."""
+
+
 class Task(abc.ABC):
     """What a policy is trained and evaluated on.
 
@@ -40,7 +44,11 @@ class Task(abc.ABC):
         return problem.question
 
     def answer_of(self, text: str) -> Answer | None:
-        """The answer in a response; None if there is none. Each response is read once, and the result is passed on."""
+        """The answer in a response; None if there is none. Each response is read once, and the result is passed on.
+
+        Raises:
+            Undecided: if it is not found in time.
+        """
         return find_answer(text, self.markers)
 
     def is_correct(self, answer: Answer | None, reference: str) -> bool:
@@ -49,6 +57,9 @@ class Task(abc.ABC):
         Args:
             answer: the response's answer.
             reference: the problem's ground truth.
+
+        Raises:
+            Undecided: if they are not compared in time.
         """
         return agrees(answer, reference, self.markers)
 
@@ -59,3 +70,6 @@ class Task(abc.ABC):
             ntl: whether the function receives an NTL record.
         """
         return "ntl_jax.rewards:ntl_reward" if ntl else "ntl_jax.rewards:exact_match"
+
+    def close(self) -> None:  # noqa: B027  most tasks start nothing
+        """Ends the processes that the task has started, if any."""

@@ -5,6 +5,7 @@ A run's own evaluations and ``launch/eval.py`` share this code.
 """
 
 import dataclasses
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypedDict
 
@@ -111,6 +112,13 @@ def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
         "val/response_length/mean": float(np.mean([len(t.response_ids) for t in greedy.trajectories])),
         "val/answered": float(np.mean([reading.answer is not None for reading in greedy.readings])),
     }
+    if undecided := sum(reading.undecided for reading in greedy.readings):
+        metrics["val/undecided"] = float(undecided)
+    names = [prompt.data_source for prompt in greedy.prompts]
+    if len({*names}) > 1:
+        for name in dict.fromkeys(names):
+            of_source = np.array([other == name for other in names])
+            metrics[f"val/{_plain(name)}/accuracy"] = float(greedy.exact_match[of_source].mean())
     if greedy.ntl_info is not None:
         metrics["val/ntl_loss"] = ntl_metrics(greedy.ntl_info, greedy.tau)["ntl/loss"]
     if sampled is not None:
@@ -155,6 +163,11 @@ def _response(scored: Scored, row: int) -> Response:
         "num_tokens": len(trajectory.response_ids),
         "finish_reason": trajectory.finish_reason,
     }
+
+
+def _plain(name: str) -> str:
+    """The name of a source as part of a metric's name: trackers take few other characters."""
+    return re.sub(r"[^\w./-]", "_", name, flags=re.ASCII)
 
 
 def _text(reading: Reading) -> str | None:

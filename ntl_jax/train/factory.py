@@ -46,10 +46,10 @@ CRITIC_SEED = 1  # added to the run's seed
 
 
 def build_task(config: RunConfig, *, new: bool = True) -> Task:
-    """The task. Reference answers may be any text if the reward function is the user's own.
+    """The task. Reference answers may be any text if the reward function is the user's own or a verifier compares.
 
     Args:
-        config: its ``data`` section, seed, reward function and number of held-out problems.
+        config: its sections ``data`` and ``answer``, seed, reward function and number of held-out problems.
         new: whether the run starts; a resumed one keeps its files, even one file for training and evaluation.
 
     Raises:
@@ -57,8 +57,10 @@ def build_task(config: RunConfig, *, new: bool = True) -> Task:
     """
     if new:
         check_apart(config.data)
-    numeric = is_built_in(config.reward.function)
-    return choose_task(config.data, seed=config.seed, num_eval=config.trainer.eval_problems, numeric=numeric)
+    numeric = is_built_in(config.reward.function) and config.answer.verifier == "none"
+    return choose_task(
+        config.data, config.answer, seed=config.seed, num_eval=config.trainer.eval_problems, numeric=numeric
+    )
 
 
 def row_layout(config: RunConfig, policy: Policy, shape: RowShape) -> Layout:

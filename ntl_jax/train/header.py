@@ -172,7 +172,7 @@ def find_warnings(config: RunConfig, prompts: Prompts) -> list[str]:
 
 def describe_evaluation(config: RunConfig, num_problems: int) -> str:
     """The problems of an evaluation and how they are sampled."""
-    trainer, source = config.trainer, config.data.eval or (config.data.task or "the built-in generator")
+    trainer, source = config.trainer, ", ".join(config.data.eval) or config.data.task or "the built-in generator"
     sampled = (
         f", and {trainer.eval_samples} samples of each at temperature {trainer.eval_temperature}, "
         f"top_p {trainer.eval_top_p}"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run's training prompts, held-out prompts and reference solutions, as ids of the policy's tokenizer."""
 
+import collections
 import dataclasses
 from collections.abc import Sequence
 
@@ -62,7 +63,7 @@ def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer) -> Prompt
     """
     data, template = config.data, load_template(config.prompt.template, tokenizer)
     encoding = {"max_tokens": data.max_prompt_tokens, "on_long": data.on_long_row, "adds_start": template.adds_start}
-    with named("data.train", data.train):
+    with named("data.train", " ".join(data.train) or None):
         train, skipped_train = _problems(task, "train", tokenizer, data)
         write = prompt_writer(config.prompt, template, task, train)
         encoding["render"] = write
@@ -75,9 +76,12 @@ def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer) -> Prompt
             end=template.end_of_turn,
             gap=write.gap,
         )
-    with named("data.eval", data.eval):
+    _check_weights(data, train_prompts, "prompts")
+    if config.warm_start.steps:
+        _check_weights(data, [prompt for prompt, _ in examples], "solutions")
+    with named("data.eval", " ".join(data.eval) or None):
         held_out, skipped_held_out = _problems(task, "held_out", tokenizer, data)
-        asked = held_out[: config.trainer.eval_problems]
+        asked = _first_of_each(held_out, config.trainer.eval_problems)
         held_out_prompts, long_held_out = encode_prompts(asked, tokenizer, **encoding)
     skipped = {
         "malformed rows": skipped_train + skipped_held_out,
@@ -103,11 +107,31 @@ def prompt_writer(section: PromptSection, template: Template, task: Task, train:
     return PromptWriter(section, template, task.render, _different(train, section.few_shot + 1))
 
 
+def _check_weights(data: DataSection, prompts: Sequence[Prompt], what: str) -> None:
+    """Raises a ValueError if there is nothing to draw from a source that has a weight."""
+    origins = {prompt.origin for prompt in prompts}
+    for origin, (source, weight) in enumerate(zip(data.train, data.weights, strict=False)):
+        if origin not in origins:
+            raise ValueError(
+                f"data.weights={data.weights!r}: {weight:g} is the share of {source}, all of whose rows are left out, "
+                f"since their {what} are too long or malformed: raise the limits of data, or leave the source out"
+            )
+
+
 def _problems(task: Task, split: Split, tokenizer: Tokenizer, data: DataSection) -> tuple[list[Problem], int]:
     """The problems of a split whose texts have no special tokens, and how many malformed rows were left out."""
     problems, skipped = task.load(split)
     plain, more = plain_problems(problems, tokenizer, on_bad_row=data.on_bad_row)
     return plain, skipped + more
+
+
+def _first_of_each(problems: Sequence[Problem], most: int | None) -> list[Problem]:
+    """The first problems of each source, from each the same share, in their order; None: all."""
+    sizes, taken, place = collections.Counter(problem.origin for problem in problems), collections.Counter[int](), []
+    for i, problem in enumerate(problems):
+        place.append(((taken[problem.origin] + 0.5) / sizes[problem.origin], i))
+        taken[problem.origin] += 1
+    return [problems[i] for i in sorted(i for _, i in sorted(place)[:most])]
 
 
 def _different(problems: Sequence[Problem], most: int) -> list[Problem]:
@@ -135,12 +159,23 @@ def _source(data: DataSection, train: Sequence[Prompt], held_out: Sequence[Promp
         if data.task is None
         else f"{data.task} {' '.join(data.operations)}, numbers to {data.max_number}"
     )
-    where = ", ".join(dict.fromkeys([data.train or generator, data.eval or generator]))
+    where = ", ".join(dict.fromkeys([*(data.train or [generator]), *(data.eval or [generator])]))
     left_out = ", ".join(f"{count} {what}" for what, count in skipped.items() if count)
     asked = {prompt.text for prompt in train}
-    shared = 0 if data.train is None else sum(prompt.text in asked for prompt in held_out)
+    shared = sum(prompt.text in asked for prompt in held_out) if data.train else 0
     return (
-        f"{where}: {len(train):,} train, {len(held_out):,} held out"
+        f"{where}: {len(train):,} train{_by_source(data.train, train, data.weights)}, "
+        f"{len(held_out):,} held out{_by_source(data.eval, held_out)}"
         + (f", {shared:,} of them trained on too: their accuracy says little" if shared else "")
         + (f"; left out: {left_out}" if left_out else "")
     )
+
+
+def _by_source(sources: Sequence[str], prompts: Sequence[Prompt], weights: Sequence[float] = ()) -> str:
+    """The number of prompts of each of several sources, with its share of the draws."""
+    if len(sources) < 2:
+        return ""
+    counts = collections.Counter(prompt.origin for prompt in prompts)
+    shares = [f", {weight / sum(weights):.0%} of the draws" for weight in weights] or [""] * len(sources)
+    pairs = enumerate(zip(sources, shares, strict=True))
+    return f" ({'; '.join(f'{counts[i]:,} of {source}{share}' for i, (source, share) in pairs)})"

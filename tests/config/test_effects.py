@@ -12,18 +12,25 @@ from ntl_jax.config.validation import find_problems
 
 DEFAULTS = flatten(RunConfig())
 LEAVES = {leaf.path: leaf for leaf in leaves(RunConfig())}
-TEXTS = {"data.task": "calculations", "ntl.temperature_schedule": "cosine:1->0.1@5", "reward.function": "mine.py:score"}
+TEXTS: dict[str, object] = {
+    "data.task": "calculations",
+    "data.weights": (1.0, 3.0),
+    "ntl.temperature_schedule": "cosine:1->0.1@5",
+    "reward.function": "mine.py:score",
+}
 # For each setting that needs others: what must be set, beside it, for it to have an effect.
 RECOMPUTE = {"algorithm.old_log_probs": "recompute"}
 GAE = {"algorithm.advantage": "gae"}
 KL = {"algorithm.kl.weight": 0.1}
 BONUS = {"reward.function": "mine.py:score"}
-FILES = {"data.train": "a.jsonl", "data.eval": "b.jsonl"}
+FILES = {"data.train": ("a.jsonl",), "data.eval": ("b.jsonl",)}
 ON = {
     "model.num_layers": {}, "model.width": {}, "model.num_heads": {}, "model.num_kv_heads": {}, "model.head_dim": {},
     "model.feed_forward": {}, "model.rope_theta": {}, "model.tie_embeddings": {},
     "data.max_solution_tokens": {"data.on_long_row": "error"}, "data.tiers": {}, "data.max_number": {},
     "data.num_train": {}, "data.task": {}, "data.operations": {"data.task": "calculations"},
+    "data.weights": FILES | {"data.train": ("a.jsonl", "c.csv")},
+    **{f"data.fields.{name}": FILES for name in ("question", "answer", "solution", "source")},
     "warm_start.batch_size": {}, "warm_start.ntl_method": {}, "warm_start.ntl_weight": {},
     **{f"warm_start.optimizer.{name}": {} for name in (
         "name", "learning_rate", "warmup_steps", "schedule", "weight_decay", "b1", "b2", "max_grad_norm", "ema_decay")},
@@ -70,6 +77,7 @@ ON = {
 OFF = {
     "model.": {"model.path": "policy"},
     "data.": FILES,
+    "data.fields.": {"data.train": (), "data.eval": ()},
     "data.max_solution_tokens": {"warm_start.steps": 0},
     "warm_start.": {"warm_start.steps": 0},
     "rollout.slots": {"rollout.engine": "vllm"},

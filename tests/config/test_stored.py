@@ -7,7 +7,7 @@ import pytest
 
 from launch import eval as evaluation
 from launch import export, train
-from ntl_jax.config import CONFIG_FILE, FORMAT, RunConfig, config_to_json, holds_run, stored_config
+from ntl_jax.config import CONFIG_FILE, FORMAT, DataSection, RunConfig, config_to_json, holds_run, stored_config
 
 
 def test_the_stored_configuration_is_the_one_that_was_written(tmp_path):
@@ -36,8 +36,11 @@ def test_settings_that_a_format_added_have_the_values_with_which_older_runs_go_o
     contents = json.loads(config_to_json(RunConfig(seed=3))) | {"format": 3}
     for name in ("timeout_s", "workers"):
         del contents["reward"][name]
+    for name in ("weights", "fields"):
+        del contents["data"][name]
+    contents["data"] |= {"train": None, "eval": "test.jsonl"}
     (tmp_path / CONFIG_FILE).write_text(json.dumps(contents))
-    assert stored_config(tmp_path) == RunConfig(seed=3)
+    assert stored_config(tmp_path) == RunConfig(seed=3, data=DataSection(eval=("test.jsonl",)))
     (tmp_path / CONFIG_FILE).write_text(json.dumps(contents | {"format": 4}))
     with pytest.raises(ValueError, match="timeout_s is missing"):
         stored_config(tmp_path)

@@ -38,7 +38,7 @@ def test_every_problem_is_reported_at_once_with_name_value_and_what_is_allowed()
         "model.num_heads": (3, "model.num_kv_heads=2"),
         "model.head_dim": (5, "even"),
         "model.mesh": ((-1, -1, 1), "at most one of them -1"),
-        "data.eval": (None, "data.train names a file"),
+        "data.eval": ((), "data.train names a source"),
         "data.tiers": ((0, 5), "1, 2, 3, 4"),
         "prompt.template": ("no question", "or a text that contains {question}"),
         "data.max_number": (4, "at least 5"),
@@ -51,14 +51,14 @@ def test_every_problem_is_reported_at_once_with_name_value_and_what_is_allowed()
         "ntl.method": ("wasser", "one of 'mse', 'wasserstein'; did you mean 'wasserstein'?"),
         "use_ntl_trainer": (True, "contradicts ntl.enabled=False"),
         "ntl.temperature_schedule": ("linear:1.0->0@500", "linear:1.0->0.3@500"),
-        "trainer.eval_problems": (None, "needs data.eval, a file"),
+        "trainer.eval_problems": (None, "needs data.eval, a source"),
         "trainer.eval_top_p": (0.0, "(0, 1]"),
         "trainer.target_accuracy": (80.0, "None or lie in (0, 1]"),
         "tracking.backends": (("tensorbord",), "must be tuple"),
         "ntl.reward_mode": ("answer", "one of 'final_answer', 'all_tokens', 'hybrid'"),
     }
     given = {path: value for path, (value, _) in expected.items()}
-    found = problems_of(given | {"data.train": "train.jsonl", "rollout.prompts_per_step": 3, "ntl.enabled": False})
+    found = problems_of(given | {"data.train": ("train.jsonl",), "rollout.prompts_per_step": 3, "ntl.enabled": False})
     assert found.keys() == expected.keys()
     for path, (value, allowed) in expected.items():
         assert found[path].startswith(f"{path}={value!r}: ") and allowed in found[path]
@@ -84,7 +84,8 @@ def test_a_value_of_another_type_is_a_problem_whatever_the_setting(path):
         ("seed", True, "must be int"),
         ("ntl.enabled", 1, "must be bool"),
         ("ntl.weight", "0.1", "must be float"),
-        ("data.train", 3, "must be str | None"),
+        ("data.train", 3, "must be tuple[str, ...]"),
+        ("data.train", "a.jsonl", "must be tuple[str, ...], as in ('a.jsonl',)"),
         ("data.tiers", [1, 2], "must be tuple[int, ...]"),
         ("data.tiers", (1, "2"), "must be tuple[int, ...]"),
         ("model.mesh", (1, 1), "must be tuple[int, int, int]"),
@@ -112,8 +113,8 @@ def test_the_problem_says_what_the_setting_takes(path, value, allowed):
     [
         {"ntl.weight": 1, "rollout.temperature": 2},
         {"algorithm.optimizer.b1": 0.0, "algorithm.advantage": "gae", "algorithm.gamma": 0.0, "algorithm.lam": 0.0},
-        {"data.train": "a.jsonl", "data.eval": "b.jsonl", "model.mesh": (1, -1, 2)},
-        {"data.eval": "b.jsonl", "data.tiers": (4,)},
+        {"data.train": ("a.jsonl",), "data.eval": ("b.jsonl", "c"), "model.mesh": (1, -1, 2)},
+        {"data.eval": ("b.jsonl",), "data.tiers": (4,), "data.fields.question": "prompt"},
         {"prompt.template": "{question} Put it in \\boxed{}.", "seed": 2**31 - 1, "trainer.steps": 0},
         {"warm_start.steps": 0, "trainer.steps": 1},
         {"algorithm.advantage": "gae", "algorithm.critic_warmup": 3, "trainer.steps": 4},
@@ -194,6 +195,13 @@ def test_what_is_allowed_is_no_problem(settings):
             "must be at least 0",
         ),
         ({"algorithm.overlong": "penalty", "rollout.max_tokens": 8}, "algorithm.overlong_buffer", "max_tokens=8"),
+        (
+            {"data.train": ("a", "b"), "data.eval": ("c",), "data.weights": (1.0, 2.0, 3.0)},
+            "data.weights",
+            "one number for each source of data.train=('a', 'b')",
+        ),
+        ({"data.train": ("a", "a"), "data.eval": ("c",)}, "data.train", "each named once"),
+        ({"data.eval": ("None",)}, "data.eval", "give the option without a value"),
         ({"data.num_train": 4}, "rollout.prompts_per_step", "exceeds the data.num_train=4 problems"),
         ({"rollout.engine": "vllm", "rollout.slots": 8}, "rollout.slots", "set rollout.vllm.max_num_seqs"),
         (
@@ -214,7 +222,7 @@ def test_a_wrong_type_or_range_hides_no_other_problem():
         seed="3",  # pyright: ignore[reportArgumentType]
         ntl=NTLSection(temperature=0.0),
         rollout=RolloutSection(num_samples=0, prompts_per_step=3),
-        data=DataSection(train="a.jsonl"),
+        data=DataSection(train=("a.jsonl",)),
     )
     with pytest.raises(ValueError, match="4 problems in the configuration") as error:
         config.validate()

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ntl_jax.data.files import load_problems
 from ntl_jax.data.tokenizer import BUILT_IN, load_tokenizer
 from ntl_jax.numerals import NumberTable, TokenDecoder
 from ntl_jax.tasks.arithmetic.generator import generate_problems
-from ntl_jax.tasks.gsm8k import load_gsm8k
 from tests.small_tokenizers import KINDS, make_tokenizer
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -75,7 +75,7 @@ def test_any_text_comes_back_exactly(text):
 
 
 def test_the_texts_of_gsm8k_come_back_exactly(tokenizer):
-    problems, _ = load_gsm8k(GSM8K)
+    problems, _ = load_problems([str(GSM8K)])
     texts = [text for problem in problems for text in (problem.text, problem.solution)]
     assert tokenizer.batch_decode(tokenizer(texts)["input_ids"]) == texts
 

@@ -8,7 +8,7 @@ from ntl_jax.config import NTLSection
 from ntl_jax.data import load_tokenizer
 from ntl_jax.experience.reader import Reader
 from ntl_jax.numerals import Answer, NumberTable
-from ntl_jax.tasks import Gsm8k
+from ntl_jax.tasks import Files
 from tests.samples import TASK, ask, make_scorer, respond, table, tokenizer
 
 TEXTS = ["2+3=5 #### 5", "#### 7", "5 apples", "no idea"]
@@ -54,7 +54,7 @@ def test_labels_are_left_out_without_ntl_and_given_alone_to_those_who_ask():
     assert alone.truth.tolist() == reading.labels.truth.tolist() and (alone.truth == 5).sum() == 1
 
 
-class CountingTask(Gsm8k):
+class CountingTask(Files):
     """Counts how often it is asked for the answer of a text."""
 
     def __init__(self):
@@ -74,7 +74,7 @@ def test_the_answer_of_a_response_is_asked_for_once_on_the_whole_way_to_its_rewa
 
 
 def test_a_task_may_have_texts_for_answers():
-    readings = read(reader(Gsm8k(None, None, numeric=False)), ["#### Paris", "#### Rome"], truth="Paris")
+    readings = read(reader(Files((), (), numeric=False)), ["#### Paris", "#### Rome"], truth="Paris")
     assert [x.exact_match for x in readings] == [True, False]
     labels = readings[0].labels
     assert labels is not None and (labels.truth == -1).all()

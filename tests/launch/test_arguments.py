@@ -46,12 +46,12 @@ def test_truth_values_are_read_in_any_case(word):
 
 
 def test_tuples_paths_and_none_are_read():
-    options = ["--config.model.mesh", "-1", "2", "1", "--config.data.train=a b.jsonl", "--config.data.eval=None"]
-    with pytest.raises(ValueError, match=r"data\.eval=None: data\.train names a file"):
+    options = ["--config.model.mesh", "-1", "2", "1", "--config.data.train=a b.jsonl", "--config.data.eval"]
+    with pytest.raises(ValueError, match=r"data\.eval=\(\): data\.train names a source"):
         train.parse_args([NAME, *options])
     config = train.parse_args([NAME, *options[:-1], "--config.data.eval=c.jsonl"]).config
     assert config.model.mesh == (-1, 2, 1)
-    assert (config.data.train, config.data.eval) == ("a b.jsonl", "c.jsonl")
+    assert (config.data.train, config.data.eval) == (("a b.jsonl",), ("c.jsonl",))
 
 
 def test_hyphens_and_underscores_are_the_same():
@@ -65,7 +65,7 @@ def test_escapes_in_texts_from_the_shell_are_read():
         config = train.parse_args([NAME, *option, *stops, *files]).config
         assert config.prompt.template == "Q:\t{question}\nPut it in \\boxed{}:"
         assert config.rollout.stop_strings == ("\n\n", r"\n")
-        assert config.data.train == r"C:\new\train.jsonl"
+        assert config.data.train == (r"C:\new\train.jsonl",)
 
 
 def test_escapes_in_a_configuration_file_are_not_interpreted(tmp_path):
@@ -156,7 +156,7 @@ def test_the_commands_of_the_readme_suit_their_data_and_their_weights():
     parsed = [train.parse_args(shlex.split(line)[2:]).config for line in commands if "--help" not in line]
     assert len(parsed) >= 4
     for config in parsed:
-        assert config.data.train is None or (config.model.path and config.rollout.max_tokens >= 300)
+        assert not config.data.train or (config.model.path and config.rollout.max_tokens >= 300)
         for stage in (config.warm_start, config.algorithm):
             assert config.model.path is None or stage.optimizer.learning_rate <= 1e-5
 

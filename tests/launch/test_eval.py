@@ -10,7 +10,7 @@ import pytest
 
 from launch import eval as evaluation
 from launch import export
-from ntl_jax.config import config_to_json
+from ntl_jax.config import FieldsSection, config_to_json
 from ntl_jax.metrics import read_lines
 from ntl_jax.train import RewardError, WorkersLostError
 
@@ -99,7 +99,12 @@ def children() -> set[str]:
 @pytest.mark.parametrize(
     ("options", "section", "expected"),
     [
-        ([], "data", {"train": None, "num_train": 4}),
+        ([], "data", {"train": (), "num_train": 4}),
+        (
+            ["--data", "a.jsonl", "b.csv", "--fields.answer=x"],
+            "data",
+            {"train": (), "num_train": 4, "eval": ("a.jsonl", "b.csv"), "fields": FieldsSection(answer="x")},
+        ),
         (["--mesh", "2", "1", "1"], "model", {"mesh": (2, 1, 1)}),
         ([], "warm_start", {"steps": 0}),
         (["--engine=vllm", "--max-tokens=5"], "rollout", {"engine": "vllm", "max_tokens": 5}),

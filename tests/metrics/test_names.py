@@ -16,7 +16,7 @@ def test_a_familys_members_share_its_meaning_unless_they_have_their_own():
     assert names.meaning("reward/accuracy") != names.METRICS["reward/"]
 
 
-@pytest.mark.parametrize("name", ["reward/", "accuracy", "actor/nonsense", ""])
+@pytest.mark.parametrize("name", ["reward/", "accuracy", "actor/nonsense", "", "val/SOURCE/accuracy"])
 def test_a_name_outside_the_table_is_an_error(name):
     with pytest.raises(KeyError, match="not in the table"):
         names.meaning(name)

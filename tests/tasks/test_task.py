@@ -9,15 +9,15 @@ import pytest
 from ntl_jax.data import Problem
 from ntl_jax.numerals import DEFAULT_MARKERS
 from ntl_jax.rewards import load_reward
-from ntl_jax.tasks import Arithmetic, Gsm8k, Task, TwoSources
+from ntl_jax.tasks import Arithmetic, Files, Task, TwoSources
 
 PACKAGE = pathlib.Path(__file__).parents[2] / "ntl_jax"
 TASKS = {
     "arithmetic": Arithmetic(num_train=4, num_held_out=3, seed=0),
-    "numbers": Gsm8k(None, None),
-    "texts": Gsm8k(None, None, numeric=False),
+    "numbers": Files((), ()),
+    "texts": Files((), (), numeric=False),
     "two sources": TwoSources(
-        train=Arithmetic(num_train=4, num_held_out=3, seed=0), held_out=Gsm8k(None, None, numeric=False)
+        train=Arithmetic(num_train=4, num_held_out=3, seed=0), held_out=Files((), (), numeric=False)
     ),
 }
 
@@ -43,7 +43,7 @@ def test_the_default_reward_is_one_that_takes_what_there_is(task: Task, ntl):
 
 def test_a_split_without_a_file_is_refused_with_the_setting_that_names_it():
     with pytest.raises(ValueError, match=r"no file of the train split is given: set data\.train"):
-        Gsm8k(None, None).load("train")
+        Files((), ()).load("train")
 
 
 def test_only_tasks_and_the_readers_default_know_the_marker():

@@ -10,9 +10,9 @@ from ntl_jax.experience.digits.ntl_info import build_ntl_info
 from ntl_jax.numerals import DigitLabels, find_answer, label_response
 from ntl_jax.numerals.labels import Mode
 from ntl_jax.rewards import RewardFunction, exact_match, is_built_in, is_correct
-from ntl_jax.tasks import Gsm8k
+from ntl_jax.tasks import Files
 
-TASK = Gsm8k(None, None, numeric=False)
+TASK = Files((), (), numeric=False)
 REWARD = """
 def compute_score(data_source, solution_str, ground_truth, extra_info=None, answer=None, correct=None, ntl_info=None):
     return {"score": float(correct), "length": len(answer.text) if answer else 0, "loss": ntl_info["ntl_loss"] < 1e9}
@@ -32,13 +32,13 @@ def labelled(text: str, reference: str, mode: Mode = "final_answer") -> DigitLab
 
 def test_texts_load_for_a_reward_of_ones_own_and_are_refused_for_the_packages(tmp_path):
     path = write(tmp_path / "rows.jsonl", "On the Seine.\n#### Paris", "#### 72", "#### 3:30", "#### x = 4", "#### B")
-    problems, skipped = Gsm8k(path, None, numeric=False).load("train")
+    problems, skipped = Files([path], (), numeric=False).load("train")
     assert ([p.ground_truth for p in problems], skipped) == (["Paris", "72", "3:30", "x = 4", "B"], 0)
     with pytest.raises(
         ValueError, match=r"4 of 5 rows(?s:.*)must be a number, is 'Paris'; texts need a reward\.function"
     ):
-        Gsm8k(path, None).load("train")
-    assert [p.ground_truth for p in Gsm8k(path, None, on_bad_row="skip").load("train")[0]] == ["72"]
+        Files([path], ()).load("train")
+    assert [p.ground_truth for p in Files([path], (), on_bad_row="skip").load("train")[0]] == ["72"]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_texts_load_for_a_reward_of_ones_own_and_are_refused_for_the_packages(tm
 )
 def test_rows_without_an_answer_on_their_last_line_stay_malformed(tmp_path, answer, fault):
     with pytest.raises(ValueError, match=fault):
-        Gsm8k(write(tmp_path / "rows.jsonl", answer), None, numeric=False).load("train")
+        Files([write(tmp_path / "rows.jsonl", answer)], (), numeric=False).load("train")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_answers_are_compared_as_numbers_where_the_reference_is_one_and_else_as_
 )
 def test_numbers_are_judged_and_labelled_alike_whether_or_not_texts_are_allowed(reference, response):
     number, either = find_answer(response), TASK.answer_of(response)
-    numbers_only = Gsm8k(None, None)
+    numbers_only = Files((), ())
     assert numbers_only.is_correct(number, reference) == TASK.is_correct(either, reference)
     digits = np.array([int(c) if c.isdigit() else -1 for c in response], np.int32)
     starts = np.arange(len(response))

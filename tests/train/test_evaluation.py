@@ -6,6 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from ntl_jax.metrics.names import meaning
 from ntl_jax.records import Version, Weights
 from ntl_jax.train.evaluation import Evaluation, Evaluator, evaluation_metrics, examples, unrewarded
 from ntl_jax.train.factory import build_evaluator
@@ -71,6 +72,19 @@ def test_accuracy_and_agreement_are_of_what_was_answered(setup):
     metrics = evaluation_metrics(evaluator(setup, engine, eval_samples=4)(Weights(Version(0), setup.initial)))
     expected = {"val/accuracy": 0.5, "val/answered": 0.5, "val/mean@4": 0.75, "val/maj@4": 1.0, "val/pass@2": 1.0}
     assert {name: metrics[name] for name in expected} == pytest.approx(expected)
+
+
+def test_each_of_several_sources_has_an_accuracy_of_its_own(setup):
+    engine = answering(
+        lambda request, index: f"#### {request.prompt.ground_truth if request.prompt.index % 2 else 'no'}"
+    )
+    evaluation = evaluator(setup, engine)(Weights(Version(0), setup.initial))
+    assert not [name for name in evaluation_metrics(evaluation) if name.count("/") > 1 and name.endswith("/accuracy")]
+    names = {0: "openai/gsm8k", 1: "my sums"}
+    prompts = [dataclasses.replace(p, data_source=names[p.index % 2]) for p in evaluation.greedy.prompts]
+    metrics = evaluation_metrics(Evaluation(evaluation.greedy._replace(prompts=prompts), None))
+    assert (metrics["val/openai/gsm8k/accuracy"], metrics["val/my_sums/accuracy"]) == (0, 1)
+    assert meaning("val/my_sums/accuracy") == meaning("val/openai/gsm8k/accuracy")
 
 
 def test_lost_responses_are_wrong_and_have_no_score(setup):

@@ -43,7 +43,7 @@ def test_references_are_numbers_unless_the_reward_function_is_ones_own(setup, tm
     paths = {"train": tmp_path / "texts.jsonl", "eval": tmp_path / "more_texts.jsonl"}
     for path in paths.values():
         path.write_text('{"question": "Which city?", "answer": "#### Paris"}\n')
-    data = dataclasses.replace(setup.config.data, **{name: str(path) for name, path in paths.items()})
+    data = dataclasses.replace(setup.config.data, **{name: (str(path),) for name, path in paths.items()})
     mine = RewardSection(function="my_reward.py:score")
     config = dataclasses.replace(setup.config, data=data, reward=mine)
     ((problem,), _) = build_task(config).load("train")
@@ -55,8 +55,8 @@ def test_references_are_numbers_unless_the_reward_function_is_ones_own(setup, tm
 def test_a_run_that_is_resumed_may_keep_one_file_for_training_and_evaluation(setup, tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"question": "2+3?", "answer": "#### 5"}\n')
-    config = dataclasses.replace(setup.config, data=DataSection(train=str(path), eval=str(path)))
-    with pytest.raises(ValueError, match=r"data.eval=.* is the file of data.train"):
+    config = dataclasses.replace(setup.config, data=DataSection(train=(str(path),), eval=(str(path),)))
+    with pytest.raises(ValueError, match=r"data.eval=.* is a source of data.train too"):
         build_task(config)
     assert len(build_task(config, new=False).load("train")[0]) == 1
 

@@ -23,7 +23,7 @@ def prompts_of(setup, tmp_path):
         paths = {"train": tmp_path / "train.jsonl", "eval": tmp_path / "eval.jsonl"}
         for path in paths.values():
             path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        data = dataclasses.replace(setup.config.data, **{name: str(x) for name, x in paths.items()}, **settings)
+        data = dataclasses.replace(setup.config.data, **{name: (str(x),) for name, x in paths.items()}, **settings)
         trainer = dataclasses.replace(setup.config.trainer, eval_problems=eval_problems)
         config = dataclasses.replace(setup.config, data=data, prompt=PromptSection(**prompt or {}), trainer=trainer)
         return build_prompts(config, build_task(config), setup.policy.tokenizer)
@@ -50,6 +50,46 @@ def test_rows_that_are_too_long_are_skipped_and_counted_or_stop_the_run(prompts_
     assert prompts.source.endswith("left out: 1 long solutions (warm start)")
     with pytest.raises(ValueError, match="max_prompt_tokens"):
         prompts_of(ROW, LONG, max_prompt_tokens=40, on_long_row="error")
+
+
+def test_rows_are_counted_by_source_with_their_shares_of_the_draws(setup, tmp_path):
+    for name, count in {"a.jsonl": 3, "b.jsonl": 1, "c.jsonl": 2, "d.jsonl": 1}.items():
+        rows = [ROW | {"question": f"{name} {i}?", "answer": str(i)} for i in range(count)]
+        (tmp_path / name).write_text("\n".join(map(json.dumps, rows)))
+    sources = [str(tmp_path / f"{name}.jsonl") for name in "abcd"]
+    data = dataclasses.replace(setup.config.data, train=(*sources[:2],), weights=(3.0, 1.0), eval=(*sources[2:],))
+    config = dataclasses.replace(setup.config, data=data)
+    prompts = build_prompts(config, build_task(config), setup.policy.tokenizer)
+    assert prompts.source == (
+        f"{', '.join(sources)}: 4 train (3 of {sources[0]}, 75% of the draws; 1 of {sources[1]}, 25% of the draws), "
+        f"3 held out (2 of {sources[2]}; 1 of {sources[3]})"
+    )
+    assert [prompt.origin for prompt in prompts.train] == [0, 0, 0, 1]
+    assert {prompt.data_source for prompt in prompts.held_out} == {"c", "d"}
+
+
+def test_the_held_out_problems_of_an_evaluation_are_the_first_of_each_source(setup, tmp_path):
+    for name, count in {"a.jsonl": 40, "b.jsonl": 20}.items():
+        rows = [{"question": f"{name} {i}?", "answer": i} for i in range(count)]
+        (tmp_path / name).write_text("\n".join(map(json.dumps, rows)))
+    sources = (str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl"))
+    config = dataclasses.replace(setup.config, data=dataclasses.replace(setup.config.data, eval=sources))
+    asked = build_prompts(config, build_task(config), setup.policy.tokenizer).held_out
+    assert len(asked) == config.trainer.eval_problems == 8
+    assert [prompt.ground_truth for prompt in asked] == ["0", "1", "2", "3", "4", "0", "1", "2"]
+    assert [prompt.origin for prompt in asked] == [0] * 5 + [1] * 3
+
+
+def test_a_weight_needs_rows_to_draw(setup, tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps(ROW))
+    (tmp_path / "b.jsonl").write_text(json.dumps(LONG))
+    train = (str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl"))
+    limits = {"max_prompt_tokens": 40, "weights": (1.0, 1.0)}
+    config = dataclasses.replace(
+        setup.config, data=dataclasses.replace(setup.config.data, train=train, eval=train, **limits)
+    )
+    with pytest.raises(ValueError, match=r"data\.weights=.*is the share of .*b\.jsonl, all of whose rows are left out"):
+        build_prompts(config, build_task(config, new=False), setup.policy.tokenizer)
 
 
 def test_the_template_is_around_every_question(prompts_of, setup):

@@ -3,18 +3,27 @@
 
 import dataclasses
 import re
+from math import inf
 from typing import Literal
 
-from ntl_jax.config.setting import Range, at_least, positive, setting, when
+from ntl_jax.config.setting import Range, at_least, given, positive, setting, several, when
 
 Operation = Literal["+", "-", "*"]
-_NO_FILE = when("data.train", None)
+_NO_FILE = when("data.train", ())
 _WORD_PROBLEMS = (_NO_FILE, when("data.task", None))
 _CALCULATIONS = (_NO_FILE, when("data.task", "calculations"))
 _OPERATIONS: Range[tuple[Operation, ...]] = Range(
     "be one or more of +, -, *, each once", lambda x: bool(x) and len(set(x)) == len(x)
 )
 _TASK: Range[str | None] = Range("be None or calculations", lambda x: x in (None, "calculations"))
+_SOURCES: Range[tuple[str, ...]] = Range(
+    "be files or data sets, each named once and none of them blank or None; for the built-in generator leave it out, "
+    "or give the option without a value",
+    lambda names: len({*names}) == len(names) and all(name.strip() not in ("", "None") for name in names),
+)
+_WEIGHTS: Range[tuple[float, ...]] = Range(
+    "be finite numbers above 0", lambda weights: all(0 < weight < inf for weight in weights)
+)
 _TIERS: Range[tuple[int, ...]] = Range(
     "be one or more of 1, 2, 3, 4", lambda tiers: bool(tiers) and set(tiers) <= {1, 2, 3, 4}
 )
@@ -28,16 +37,39 @@ PROBLEMS: Range[int] = Range(f"lie in [1, {MOST_PROBLEMS:,}]", lambda x: 1 <= x 
 
 
 @dataclasses.dataclass(frozen=True)
+class FieldsSection:
+    """Which fields of a row are read. A dot leads into a field that holds fields: `reward_model.ground_truth`. None:
+    the first that there is of the names below, which are those of GSM8K, of MATH and of verl's files."""
+
+    question: str | None = None
+    """What is asked, a text or a list of messages; None: `question`, `prompt` or `problem`."""
+    answer: str | None = None
+    """The true answer alone, or a solution that marks it; None: `answer`, `reward_model.ground_truth`, `ground_truth`
+    or `solution`."""
+    solution: str | None = None
+    """The reference solution, for the warm start; None: the answer if it is a solution, else `solution` or
+    `extra_info.answer`, else the answer."""
+    source: str | None = None
+    """The name of the row's data set, for rewards and metrics; None: `data_source`, else the name of the file or data
+    set (gsm8k for a file of solutions that end as GSM8K's do)."""
+
+
+@dataclasses.dataclass(frozen=True)
 class DataSection:
-    """Problems to train and evaluate on. Without paths, a generator writes them."""
+    """Problems to train and evaluate on. Without sources, a generator writes them."""
 
     task: str | None = setting(None, _TASK, needs=[_NO_FILE])
-    """None: the files below, or the built-in word problems. calculations: "What is 12 + 35?", with operands from 0 to
+    """None: the sources below, or the built-in word problems. calculations: "What is 12 + 35?", with operands from 0 to
     max_number; of every pair of operands, both orders are trained on, or both held out."""
-    train: str | None = None
-    """GSM8K jsonl file with `question` and `answer`; None: built-in generator."""
-    eval: str | None = None
-    """Held-out jsonl file; None: the generator's held-out split (an error if `train` is a file)."""
+    train: tuple[str, ...] = setting((), _SOURCES)
+    """One or several sources, separated by spaces: files (jsonl, json, csv, tsv, parquet, also compressed), saved data
+    sets of Hugging Face or their names on the hub, as in openai/gsm8k:main:train (docs/data.md). Empty: built-in
+    generator."""
+    eval: tuple[str, ...] = setting((), _SOURCES)
+    """The same, held out; empty: the generator's held-out split (an error if `train` names sources)."""
+    weights: tuple[float, ...] = setting((), _WEIGHTS, needs=[several("data.train")])
+    """Shares of draws from the sources of `train`, one number each, of any sum; empty: by their numbers of rows."""
+    fields: FieldsSection = setting(FieldsSection(), needs=[given("data.train") | given("data.eval")])
     on_bad_row: Literal["error", "skip"] = "error"
     """A malformed row stops the run, or is skipped and counted. Text with a special token is malformed."""
     on_long_row: Literal["error", "skip"] = "skip"

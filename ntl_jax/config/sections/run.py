@@ -8,6 +8,7 @@ import dataclasses
 from typing import Literal
 
 from ntl_jax.config.sections.algorithm import AlgorithmSection, OptimizerSection
+from ntl_jax.config.sections.answer import AnswerSection
 from ntl_jax.config.sections.data import PROBLEMS, DataSection
 from ntl_jax.config.sections.engines import PoolSection, VllmSection
 from ntl_jax.config.sections.ntl import NTLSection, RewardSection
@@ -142,7 +143,7 @@ class TrainerSection:
     eval_every: int = setting(40, at_least(1))
     """PPO iterations between evaluations; there is always one before the first and after the last iteration."""
     eval_problems: int | None = setting(512, or_none(PROBLEMS))
-    """Held-out problems per evaluation (all, if the file has fewer); None: all of data.eval."""
+    """Held-out problems per evaluation, the first of each source (all, if there are fewer); None: all of data.eval."""
     eval_samples: int = setting(0, at_least(0))
     """Samples per held-out problem in addition to the greedy response, for mean@k, pass@k, maj@k; 0: greedy only."""
     eval_temperature: float = setting(1.0, above(0), needs=[positive(".eval_samples")])
@@ -201,6 +202,7 @@ class RunConfig:
     model: ModelSection = ModelSection()
     data: DataSection = DataSection()
     prompt: PromptSection = PromptSection()
+    answer: AnswerSection = AnswerSection()
     warm_start: WarmStartSection = setting(WarmStartSection(), needs=[positive("warm_start.steps")])
     rollout: RolloutSection = RolloutSection()
     algorithm: AlgorithmSection = AlgorithmSection()

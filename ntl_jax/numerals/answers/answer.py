@@ -116,15 +116,32 @@ def find_text_answer(text: str, markers: AnswerMarkers = DEFAULT_MARKERS) -> Ans
         ('3, 4', '(B)')
     """
     number, span = find_answer(text, markers), _marked_text(text, markers)
+    return number if span is None else _or_text(text, span, number)
+
+
+def answer_at(text: str, start: int, end: int, *, numeric: bool = True) -> Answer | None:
+    """The answer in ``text[start:end]``, read as in a marked line or, where that gives no number, as in a box.
+
+    Args:
+        text: the whole text.
+        start, end: where the answer stands.
+        numeric: whether it must be a number; if not, it may be any text, as in `find_text_answer`.
+
+    Example:
+        >>> text = "The answer is $72, since 2 * 36 = 72."
+        >>> answer_at(text, 13, len(text)).text, answer_at("It is Paris.", 6, 11, numeric=False).text
+        ('72', 'Paris')
+        >>> answer_at("It is Paris.", 6, 11) is None
+        True
+    """
+    span, number = _stripped(text, start, end), None
     if span is None:
-        return number
-    marked = " ".join(text[slice(*span)].split())
-    if number is None:
-        return Answer(marked, None, *span, True)
+        return None
+    until = text[: span[1]]
     with contextlib.suppress(Unreadable):
-        read_reference(marked)
-        return number
-    return number._replace(text=marked)
+        if written := read_field(until, span[0]) or read_box(until, *span):
+            number = _answer(text, written, marked=True)
+    return number if numeric else _or_text(text, span, number)
 
 
 def agrees(answer: Answer | None, reference: str, markers: AnswerMarkers = DEFAULT_MARKERS) -> bool:
@@ -185,6 +202,17 @@ def parse_numeral(text: str, markers: AnswerMarkers = DEFAULT_MARKERS) -> Numera
             f"solution with one after {markers.line or markers.box}"
         )
     return numeral
+
+
+def _or_text(text: str, span: tuple[int, int], number: Answer | None) -> Answer:
+    """The number, if it is all that stands there, else the text there."""
+    marked = " ".join(text[slice(*span)].split())
+    if number is None:
+        return Answer(marked, None, *span, True)
+    with contextlib.suppress(Unreadable):
+        read_reference(marked)
+        return number
+    return number._replace(text=marked)
 
 
 def _answer(text: str, written: Written, *, marked: bool) -> Answer:

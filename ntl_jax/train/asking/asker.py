@@ -227,7 +227,7 @@ class Asker:
 def _task(config: RunConfig) -> tuple[Task, Sequence[Problem]]:
     """The task, and training problems where prompts show some; else no file is read."""
     if not config.prompt.few_shot:
-        return without_problems(config.data, numeric=is_built_in(config.reward.function)), []
+        return without_problems(config.data, config.answer, numeric=is_built_in(config.reward.function)), []
     few = dataclasses.replace(config.data, num_train=config.prompt.few_shot + 1)
     task = build_task(dataclasses.replace(config, data=few), new=False)
     return task, task.load("train")[0]

@@ -36,6 +36,8 @@ def iteration_metrics(
     }
     metrics |= {f"timing_s/{part}": value for part, value in seconds.items()}
     metrics |= _reward_metrics(scored)
+    if undecided := sum(reading.undecided for reading in scored.readings):
+        metrics["reward/undecided"] = float(undecided)
     if experience.values is not None:
         mask = np.asarray(experience.mask)
         metrics |= _critic_metrics(*(np.asarray(x)[mask] for x in experience.values))

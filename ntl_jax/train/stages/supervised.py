@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The supervised stage: cross entropy + Number Token Loss on reference solutions."""
 
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future
@@ -55,7 +56,9 @@ class SupervisedUpdate:
             row=max(len(prompt.ids) + len(solution) for prompt, solution in examples),
             response=max(len(solution) for _, solution in examples),
         )
-        self._cursor = len(examples), section.batch_size, config.seed + STREAM
+        origins = [prompt.origin for prompt, _ in examples]
+        order = {"seed": config.seed + STREAM, "origins": origins, "weights": config.data.weights}
+        self._cursor = functools.partial(DataCursor, len(examples), section.batch_size, **order)
         max_tokens = config.trainer.max_tokens_per_micro_batch
         self._ahead: Future[None] | None = None
         self._step = make_step(
@@ -70,8 +73,7 @@ class SupervisedUpdate:
 
     def cursor(self) -> DataCursor:
         """The order of the examples, at its beginning."""
-        num_rows, batch_size, seed = self._cursor
-        return DataCursor(num_rows, batch_size, seed=seed)
+        return self._cursor()
 
     def batch(self, indices: Int[np.ndarray, "B"]) -> tuple[Batch[Targets], list[Prompt], int]:
         """The batch of some examples on the mesh, their prompts, and their number of tokens."""

@@ -61,11 +61,11 @@ ONE = {
 TOGETHER = {
     "heads that do not divide": (("model.num_heads=3",), ("multiple of model.num_kv_heads=2",)),
     "no steps at all": (("trainer.steps=0", "warm_start.steps=0"), ("set one of them to at least 1",)),
-    "no held-out file": (("data.train=train.jsonl",), ("data.eval=None", "must be named too")),
+    "no held-out file": (("data.train=train.jsonl",), ("data.eval=()", "must be named too", "launch/data.py prepare")),
     "a group of one": (("rollout.num_samples=1", "algorithm.minibatches=1"), ("at least 2", "advantage='gae'")),
     "a setting of the generator with files": (
         ("data.train=a.jsonl", "data.eval=b.jsonl", "data.max_number=20"),
-        ("data.max_number=20", "data.train=None"),
+        ("data.max_number=20", "data.train=()"),
     ),
     "a size of a loaded model": (("model.path=no/such", "model.width=64"), ("model.width=64", "model.path=None")),
     "truncated sampling": (("rollout.top_p=0.9",), ("leave it 1", "algorithm.old_log_probs='recompute'")),
@@ -164,9 +164,9 @@ FOR_THE_MACHINE = {
     ),
     "training problems that are not there": (
         ("data.train=no/such.jsonl", "data.eval=no/such.jsonl", "model.path=no/such/model"),
-        ("data.train='no/such.jsonl' does not exist", "give a jsonl file"),
+        ("data.train='no/such.jsonl' does not exist", "give a file of problems"),
     ),
-    "a folder as held-out problems": (("data.eval=.",), ("data.eval='.' is a folder", "give a jsonl file")),
+    "a folder as held-out problems": (("data.eval=.",), ("data.eval='.' is a folder", "save_to_disk")),
     "a tokenizer that is not there": (("data.tokenizer=no/such/tokenizer",), ("no/such/tokenizer",)),
 }
 """Settings that are allowed, and do not fit the machine or the data."""

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""math-verify compares answers in a process of its own, and what it does not decide does not stop the run."""
+
+import pytest
+
+from ntl_jax.config import AnswerSection
+from ntl_jax.tasks import Calculations, JudgedTask, Undecided
+
+pytest.importorskip("math_verify")
+
+
+@pytest.mark.slow
+def test_answers_are_compared_as_mathematics_and_one_that_takes_too_long_is_undecided():
+    task = JudgedTask(
+        Calculations(num_train=1, num_held_out=1, seed=0),
+        AnswerSection(form="box", verifier="math_verify"),
+        numeric=False,
+    )
+
+    def is_correct(text: str, reference: str) -> bool:
+        return task.is_correct(task.answer_of(text), reference)
+
+    try:
+        assert is_correct("so \\boxed{x + 1}", "1 + x") and is_correct("\\boxed{(1,2)}", "(1, 2)")
+        assert not is_correct("\\boxed{2x}", "x + 1") and not is_correct("no idea", "x")
+        assert is_correct("\\boxed{72}", "72.0")  # needs no process
+        with pytest.raises(Undecided, match=r"math-verify fails: TimeoutError: no result after 3 s"):
+            is_correct("\\boxed{9^{9^{9^9}}}", "5")
+        assert is_correct("\\boxed{\\sqrt{4}}", "2")
+    finally:
+        task.close()

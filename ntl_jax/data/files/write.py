@@ -18,7 +18,7 @@ def problem_row(problem: Problem) -> dict[str, object]:
         {'question': '2+3?', 'answer': '5', 'solution': '2+3=5', 'data_source': 'mine'}
     """
     question = problem.question if isinstance(problem.question, str) else list(problem.question)
-    row = {
+    row: dict[str, object] = {
         "question": question,
         "answer": problem.ground_truth,
         "solution": problem.solution,

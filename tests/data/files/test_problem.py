@@ -10,8 +10,9 @@ from ntl_jax.data.files.problem import Fault, read_problem
 from ntl_jax.data.files.row import Row
 
 
-def read(numeric=True, fields=None, **row):
-    return read_problem(Row(3, "", {"question": "Q?"} | row), fields or FieldsSection(), source="file", numeric=numeric)
+def read(numeric=True, fields=None, **row: object):
+    found = Row(3, "", {"question": "Q?", **row})
+    return read_problem(found, fields or FieldsSection(), source="file", numeric=numeric)
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ def _written(section: PromptSection, template: Template) -> str:
     texts = {"system message": section.system, "instruction": section.suffix, "response begins": section.prefix}
     parts = [f"{name} {text!r}" for name, text in texts.items() if text is not None]
     if section.few_shot:
-        parts.append(f"{section.few_shot} training problems before it with their solutions")
+        parts.append(f"{section.few_shot} training problem{'s' * (section.few_shot > 1)} before it, solved")
     return ", ".join([template.about, *parts])
 
 

@@ -33,7 +33,8 @@ from flax import nnx
 from benchmarks.measure import RESULTS, device_peak, machine, write
 from benchmarks.samplers import ENDING_MAX_TOKENS, SHAPES, Ours, compare, in_bfloat16, make_decoder, stop_ids, vllm_on
 from ntl_jax.host_memory import keep_freed_memory
-from ntl_jax.models import ModelConfig
+from ntl_jax.models import Decoder, ModelConfig
+from ntl_jax.models.hf.names import hf_tensors
 
 # Prompts, samples of each, tokens of a fixed-length response, slots.
 WORKLOADS = {"small": (64, 8, 64, 512), "30M": (16, 8, 32, 128), "135M": (8, 8, 128, 64), "0.5B": (4, 8, 16, 32)}
@@ -51,6 +52,7 @@ def measure_shape(name: str, repeats: int, with_vllm: bool) -> dict[str, Any]:
         "parameters": sum(x.size for x in jax.tree.leaves(nnx.state(decoder))),
         "prompts x samples x tokens": fixed,
         "slots": slots,
+        "tokens/s of the products alone": products_rate(decoder, slots, 10 * repeats),
     }
     if name != "135M":  # takes minutes
         sides = {"ours, no digits": lambda: ours.turn(*fixed, digits=False), "ours": lambda: ours.turn(*fixed)}
@@ -76,6 +78,20 @@ def measure_shape(name: str, repeats: int, with_vllm: bool) -> dict[str, Any]:
                     "slot_use": round(float(ours.engine.slot_use), 3)
                 }
     return result
+
+
+def products_rate(decoder: Decoder, rows: int, repeats: int) -> float:
+    """Tokens/s if a step with so many rows were the products with every weight matrix and nothing else."""
+    # [inputs, outputs]; a tied head is the embedding.
+    matrices = [array.T for _, array in hf_tensors(decoder) if array.ndim == 2]
+    inputs = {size: jnp.ones((rows, size)) for size in {matrix.shape[0] for matrix in matrices}}
+    multiply = jax.jit(lambda inputs, matrices: [inputs[matrix.shape[0]] @ matrix for matrix in matrices])
+    placed, times = [jnp.asarray(np.ascontiguousarray(matrix)) for matrix in matrices], []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        jax.block_until_ready(multiply(inputs, placed))
+        times.append(time.perf_counter() - start)
+    return round(rows / float(np.median(times[1:])), 1)
 
 
 def measure_growth(repeats: int, quick: bool) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 
 import contextlib
 import logging
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -127,10 +128,7 @@ def _train(
         stack.enter_context(contextlib.closing(engine))
         write_provenance(config, workdir)
         print_header(describe(config, policy, prompts, scorer.reward.spec, workdir), console=console)
-        for warning in find_warnings(config, prompts):
-            console.print(printable(f"warning: {warning}"), style="yellow", soft_wrap=True, markup=False)
-        if saved is not None and FINGERPRINTS not in saved[1]:
-            console.print("the newest checkpoint has no fingerprints: the data are not checked for changes")
+        _warn(console, find_warnings(config, prompts, task), saved)
         evaluate = build_evaluator(config, policy, prompts, engine, scorer, digits)
         if config.ntl.debug_mode:
             stack.enter_context(log_to_file(LOGGER, workdir / "ntl_debug.log"))
@@ -149,6 +147,14 @@ def _train(
             params = driver.train(supervised_trainer(config, update, params)).weights().params
         if config.trainer.steps:
             driver.train(ppo_trainer(config, policy, params, prompts, engine, scorer, digits))
+
+
+def _warn(console: Console, warnings: Iterable[str], saved: tuple[str, dict[str, Any]] | None) -> None:
+    """Prints below the header what may be a mistake."""
+    for warning in warnings:
+        console.print(printable(f"warning: {warning}"), style="yellow", soft_wrap=True, markup=False)
+    if saved is not None and FINGERPRINTS not in saved[1]:
+        console.print("the newest checkpoint has no fingerprints: the data are not checked for changes")
 
 
 def _saved(workdir: Path) -> tuple[str, dict[str, Any]] | None:

@@ -26,14 +26,13 @@ def fields_of(tokenizer: Any, kind: str, pre: str | None, **fields: Any) -> dict
     stored = json.loads(tokenizer.backend_tokenizer.to_str())
     by_id = {i: token for token, i in tokenizer.get_vocab().items()}
     added = {token["id"]: 3 if token["special"] else 4 for token in stored["added_tokens"]}
-    num_tokens = max(by_id) + 1
+    num_tokens = max(by_id) + 4  # the embedding has more rows
     merges = [" ".join(merge) for merge in stored["model"]["merges"]]
     return {
         "tokenizer.ggml.model": kind,
         "tokenizer.ggml.pre": pre,
-        "tokenizer.ggml.tokens": [by_id.get(i, f"[PAD{i}]") for i in range(num_tokens)]
-        + [f"[PAD{num_tokens + i}]" for i in range(3)],
-        "tokenizer.ggml.token_type": [added.get(i, 1 if i in by_id else 5) for i in range(num_tokens)] + [5] * 3,
+        "tokenizer.ggml.tokens": [by_id.get(i, f"[PAD{i}]") for i in range(num_tokens)],
+        "tokenizer.ggml.token_type": [added.get(i, 1 if i in by_id else 5) for i in range(num_tokens)],
         "tokenizer.ggml.merges": merges,
         "tokenizer.ggml.eos_token_id": tokenizer.eos_token_id,
         "tokenizer.ggml.padding_token_id": tokenizer.pad_token_id,

@@ -91,7 +91,8 @@ def prepare(args: argparse.Namespace) -> list[str]:
         _write(file, part)
     again = sum(count - 1 for count in collections.Counter(problem.text for problem in problems).values())
     written = " and ".join(f"{len(part):,} to {file}" for file, part in zip(files, parts, strict=True))
-    return [f"{num_rows:,} rows read, {skipped:,} malformed ones left out; {again:,} ask a question again; {written}"]
+    counts = f"{skipped:,} malformed and left out, {again:,} with a question of an earlier row"
+    return [f"read {num_rows:,} rows: {counts}; wrote {written}"]
 
 
 def show(args: argparse.Namespace) -> list[str]:
@@ -141,7 +142,7 @@ def show(args: argparse.Namespace) -> list[str]:
         console.print(Text("solution:", "bold"))
         print_pieces(mark_tokens(ids, policy.tokenizer, values, labels.truth.tolist()))
     left_out = prompts.source.partition("; left out: ")[2]
-    return ["", f"{len(prompts.held_out):,} rows shown" + (f"; left out: {left_out}" if left_out else "")]
+    return ["", f"rows shown: {len(prompts.held_out):,}" + (f"; left out: {left_out}" if left_out else "")]
 
 
 def _parser(command: str) -> argparse.ArgumentParser:

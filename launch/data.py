@@ -116,12 +116,14 @@ def show(args: argparse.Namespace) -> list[str]:
     from ntl_jax.numerals import TokenDecoder, label_response, sampled_numbers
     from ntl_jax.train.factory import build_task
     from ntl_jax.train.policy import build_policy
-    from ntl_jax.train.prompts import build_prompts
+    from ntl_jax.train.prompts import build_prompts, prompt_writer
 
     task, policy = build_task(config), build_policy(config)
     prompts = build_prompts(config, task, policy.tokenizer)
-    end = load_template(config.prompt.template, policy.tokenizer).end_of_turn
-    solutions, _ = encode_solutions(prompts.held_out, policy.tokenizer, max_tokens=sys.maxsize, end=end)
+    template = load_template(config.prompt.template, policy.tokenizer)
+    gap = prompt_writer(dataclasses.replace(config.prompt, few_shot=0), template, task, []).gap
+    form = {"max_tokens": sys.maxsize, "end": template.end_of_turn, "gap": gap}
+    solutions, _ = encode_solutions(prompts.held_out, policy.tokenizer, **form)
     console, decode = Console(highlight=False), TokenDecoder(policy.tokenizer)
     values = np.asarray(policy.table.token_values)
 

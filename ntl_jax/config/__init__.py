@@ -16,7 +16,16 @@ from ntl_jax.config.sections.algorithm import (
     SapoSection,
 )
 from ntl_jax.config.sections.answer import AnswerSection
-from ntl_jax.config.sections.data import HUB_NAME, LFS_POINTER, MOST_PROBLEMS, DataSection, FieldsSection, Operation
+from ntl_jax.config.sections.data import (
+    GYM,
+    HUB_NAME,
+    LFS_POINTER,
+    MOST_PROBLEMS,
+    DataSection,
+    FieldsSection,
+    Operation,
+    is_own,
+)
 from ntl_jax.config.sections.engines import PoolSection, VllmSection
 from ntl_jax.config.sections.ntl import NTLSection, RewardSection
 from ntl_jax.config.sections.prompt import JINJA, QUESTION, PromptSection
@@ -37,6 +46,7 @@ __all__ = [
     "CONFIG_FILE",
     "EMPTY",
     "FORMAT",
+    "GYM",
     "HUB_NAME",
     "JINJA",
     "LFS_POINTER",
@@ -71,6 +81,7 @@ __all__ = [
     "from_dict",
     "from_home",
     "holds_run",
+    "is_own",
     "named",
     "parse_schedule",
     "printable",

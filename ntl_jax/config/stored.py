@@ -20,7 +20,13 @@ folders: the tests hold one of format 3. A checkpoint's meta says whether it has
 _ADDED: dict[int, dict[str, dict[str, object]]] = {
     4: {"reward": {"timeout_s": 60.0, "workers": 4}},
     5: {
-        "data": {"task": None, "operations": ("+",), "weights": (), "fields": dataclasses.asdict(FieldsSection())},
+        "data": {
+            "task": None,
+            "task_options": (),
+            "operations": ("+",),
+            "weights": (),
+            "fields": dataclasses.asdict(FieldsSection()),
+        },
         "answer": {"form": "auto", "pattern": None, "tolerance": 0.0, "verifier": "none"},
         "prompt": {"system": None, "few_shot": 0, "suffix": None, "prefix": None},
     },

@@ -12,6 +12,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import get_args, get_origin
 
+from ntl_jax.config.sections.data import is_own
 from ntl_jax.config.sections.engines import TEMPERATURES
 from ntl_jax.config.serialization import Leaf, Section, flatten, leaves
 from ntl_jax.config.setting import Need
@@ -33,12 +34,13 @@ _COMBINATIONS: tuple[_Check, ...] = (
     ("data.train names a source, so the held-out one must be named too; launch/data.py prepare --hold-out splits one",
      lambda held_out, train: not train or held_out, ("data.eval", "data.train")),
     ("needs data.eval, a source: the generator's problems have no end",
-     lambda count, held_out: count is not None or held_out, ("trainer.eval_problems", "data.eval")),
+     lambda count, held_out, task: count is not None or held_out or is_own(task),
+     ("trainer.eval_problems", "data.eval", "data.task")),
     ("must have one number for each source of data.train={1}",
      lambda weights, train: len(weights) in (0, len(train)), ("data.weights", "data.train")),
     ("exceeds the data.num_train={1} problems that the generator makes: lower it, or raise data.num_train",
-     lambda asked, made, train, iterations: train or not iterations or asked <= made,
-     ("rollout.prompts_per_step", "data.num_train", "data.train", "trainer.steps")),
+     lambda asked, made, train, iterations, task: train or is_own(task) or not iterations or asked <= made,
+     ("rollout.prompts_per_step", "data.num_train", "data.train", "trainer.steps", "data.task")),
     ("the baseline of algorithm.advantage={1} needs at least 2 (or algorithm.advantage='gae')",
      lambda samples, advantage: advantage not in _GROUPED or samples >= 2,
      ("rollout.num_samples", "algorithm.advantage")),

@@ -36,8 +36,12 @@ class Template(abc.ABC):
     """What it is, for people."""
     adds_start: bool
     """Whether the tokenizer's begin-of-sequence token belongs in front of what it writes."""
+    file: str | None = None
+    """The contents of the file that it comes from; None: it comes from none."""
     end_of_turn: int | None
     """Id of the token that ends the assistant's turn; None: the tokenizer's end-of-sequence token does."""
+    gap: str = ""
+    """White space between a prompt and what the assistant says."""
 
     @abc.abstractmethod
     def __call__(self, turns: Sequence[Message]) -> str:
@@ -102,6 +106,7 @@ class ChatTemplate(Template):
         self._given = f"prompt.template={file or 'auto'!r}"
         self.about = "the tokenizer's chat template" if file is None else f"the chat template {file}"
         self._source = self._source_of(file)
+        self.file = None if file is None else self._source
         self._cached = functools.lru_cache(maxsize=64)(self._render)  # the frames of a data set are often all the same
         question = [{"role": "user", "content": QUESTION}]
         asked = self(question)
@@ -117,7 +122,7 @@ class ChatTemplate(Template):
             )
         if asked == self._cached(_key(question), generation_prompt=False):
             self.about += ", which does not write how the assistant's turn begins (prompt.prefix can)"
-        self.end_of_turn = self._end_of_turn()
+        self.gap, self.end_of_turn = self._assistants_turn(asked)
 
     def __call__(self, turns: Sequence[Message]) -> str:
         return self._cached(_key(turns), generation_prompt=True)
@@ -159,15 +164,17 @@ class ChatTemplate(Template):
                 "text with {question}"
             ) from error
 
-    def _end_of_turn(self) -> int | None:
-        """The first special token after what the assistant says."""
+    def _assistants_turn(self, asked: str) -> tuple[str, int | None]:
+        """The white space before what the assistant says, and the first special token after it."""
         turns = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": REPLY}]
         try:
             said = self._cached(_key(turns), generation_prompt=False)
         except ValueError:  # it writes users' turns alone
-            return None
-        found = find_special_tokens(said.rpartition(REPLY)[2], self._tokenizer) if REPLY in said else []
-        return self._tokenizer.convert_tokens_to_ids(found[0]) if found else None
+            return "", None
+        before, reply, behind = said.rpartition(REPLY)
+        gap = before.removeprefix(asked) if before.startswith(asked) else ""
+        found = find_special_tokens(behind, self._tokenizer) if reply else []
+        return gap if gap.isspace() else "", self._tokenizer.convert_tokens_to_ids(found[0]) if found else None
 
 
 def load_template(template: str, tokenizer: Tokenizer) -> Template:

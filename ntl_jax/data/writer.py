@@ -55,13 +55,16 @@ class PromptWriter:
         system, asked = self._asked(problem)
         others = [example for example in self._examples if example.question != problem.question]
         shown = [turn for example in others[: self._section.few_shot] for turn in self._example(example)]
-        return self._template([*system, *shown, *asked]) + (self._section.prefix or "")
+        text, prefix = self._template([*system, *shown, *asked]), self._section.prefix
+        return text + self._template.gap + prefix if prefix else text
 
     @property
     def gap(self) -> str:
-        """What is between prompt and solution: a blank after a prefix that does not end in white space."""
+        """White space between prompt and solution: the template's, or a blank after a prefix without any at its end."""
         prefix = self._section.prefix
-        return " " if prefix and not prefix[-1].isspace() else ""
+        if prefix is None:
+            return self._template.gap
+        return "" if prefix[-1].isspace() else " "
 
     def _asked(self, problem: Problem) -> tuple[list[Message], list[Message]]:
         """The system message, if there is one, and the turns of a problem."""
@@ -77,7 +80,8 @@ class PromptWriter:
         return system, [turn for turn in turns if turn["role"] != "system"]
 
     def _example(self, problem: Problem) -> list[Message]:
-        said = (self._section.prefix or "") + self.gap + problem.solution
+        prefix = self._section.prefix
+        said = prefix + self.gap + problem.solution if prefix else problem.solution
         return [*self._asked(problem)[1], {"role": "assistant", "content": said}]
 
     def _check(self, given: str, before: Sequence[Message]) -> None:

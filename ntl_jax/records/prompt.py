@@ -34,7 +34,7 @@ class Prompt:
     ids: Int[np.ndarray, "P"]
     text: str
     ground_truth: str
-    data_source: str = "gsm8k"
+    data_source: str = ""
     extra_info: Mapping[str, object] = dataclasses.field(default_factory=dict)
     draw: int = -1
     origin: int = 0

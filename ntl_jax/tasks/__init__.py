@@ -6,7 +6,8 @@ from ntl_jax.tasks.arithmetic.task import Arithmetic
 from ntl_jax.tasks.calculations import Calculations
 from ntl_jax.tasks.choose import TwoSources, check_apart, choose_task, without_problems
 from ntl_jax.tasks.files import Files
-from ntl_jax.tasks.judged import JudgedTask
+from ntl_jax.tasks.gym import ReasoningGym
+from ntl_jax.tasks.judged import JudgedTask, describe_answers
 from ntl_jax.tasks.task import Split, Task, Undecided
 
 __all__ = [
@@ -14,12 +15,14 @@ __all__ = [
     "Calculations",
     "Files",
     "JudgedTask",
+    "ReasoningGym",
     "Split",
     "Task",
     "TwoSources",
     "Undecided",
     "check_apart",
     "choose_task",
+    "describe_answers",
     "generate_problems",
     "without_problems",
 ]

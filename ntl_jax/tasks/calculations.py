@@ -33,7 +33,7 @@ class Calculations(Task):
         >>> task = Calculations(num_train=10_000, num_held_out=2, seed=0, max_number=99)
         >>> problems, _ = task.load("train")
         >>> len(problems), problems[0].question, problems[0].solution
-        (7474, 'What is 31 + 16?', '47')
+        (7500, 'What is 35 + 77?', '112')
     """
 
     def __init__(

@@ -5,14 +5,16 @@ import contextlib
 import os
 from collections.abc import Sequence
 
-from ntl_jax.config import AnswerSection, DataSection
+from ntl_jax.config import GYM, AnswerSection, DataSection, is_own
 from ntl_jax.data import Message, Problem
 from ntl_jax.data.files import Source, find_source
 from ntl_jax.numerals import Answer, AnswerMarkers
 from ntl_jax.tasks.arithmetic.task import Arithmetic
 from ntl_jax.tasks.calculations import Calculations
 from ntl_jax.tasks.files import Files
+from ntl_jax.tasks.gym import ReasoningGym
 from ntl_jax.tasks.judged import JudgedTask
+from ntl_jax.tasks.own import OwnTask
 from ntl_jax.tasks.task import Split, Task
 
 NO_CHANGE = AnswerSection()
@@ -74,7 +76,8 @@ def choose_task(
         >>> [len(task.load(split)[0]) for split in ("train", "held_out")]
         [3, 2]
     """
-    assert data.eval or (not data.train and num_eval is not None), "validate() refuses both"
+    endless = num_eval is None and not is_own(data.task)
+    assert data.eval or not (data.train or endless), "validate() refuses both"
     files = Files(data.train, data.eval, fields=data.fields, on_bad_row=data.on_bad_row, numeric=numeric)
     task: Task = files
     if not data.train:
@@ -100,15 +103,15 @@ def without_problems(data: DataSection, answer: AnswerSection = NO_CHANGE, *, nu
 
 
 def _generator(data: DataSection, *, num_held_out: int, seed: int) -> Task:
-    settings = {
-        "num_train": data.num_train,
-        "num_held_out": num_held_out,
-        "seed": seed,
-        "max_number": data.max_number,
-    }
+    options = dict(option.split("=", 1) for option in data.task_options)
+    sizes = {"num_train": data.num_train, "num_held_out": num_held_out, "seed": seed}
+    if data.task is None:
+        return Arithmetic(**sizes, tiers=data.tiers, max_number=data.max_number)
     if data.task == "calculations":
-        return Calculations(**settings, operations=data.operations)
-    return Arithmetic(**settings, tiers=data.tiers)
+        return Calculations(**sizes, operations=data.operations, max_number=data.max_number)
+    if is_own(data.task):
+        return OwnTask(data.task, options)
+    return ReasoningGym(data.task.removeprefix(GYM), **sizes, options=options)
 
 
 class TwoSources(Task):

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import regex
 
-from ntl_jax.config import AnswerSection
+from ntl_jax.config import GYM, AnswerSection, DataSection, is_own
 from ntl_jax.data import Message, Problem
 from ntl_jax.numerals import (
     Answer,
@@ -21,6 +21,35 @@ from ntl_jax.tasks.task import Split, Task, Undecided
 
 PATTERN_TIMEOUT_S = 1.0
 """Some patterns take exponentially long on some texts; the package `regex` can stop, Python's `re` cannot."""
+
+FORMS = {
+    "auto": "what follows ####, else the last \\boxed{}, else the last number",
+    "line": "what follows ####",
+    "box": "the last \\boxed{}",
+    "last_number": "the last number",
+}
+"""Where answers are found, by ``answer.form``."""
+
+
+def describe_answers(answer: AnswerSection, data: DataSection) -> str:
+    """How the answer of a response is found, and when it is right.
+
+    Args:
+        answer, data: these sections of the configuration.
+
+    Example:
+        >>> describe_answers(AnswerSection(form="last_number", tolerance=0.01), DataSection())
+        'the last number; right within 0.01 of the reference'
+    """
+    task = None if data.train or data.eval else data.task
+    found = FORMS[answer.form]
+    if answer.pattern is not None:
+        found = f"the last match of {answer.pattern!r}"
+    elif answer.form == "auto" and is_own(task):
+        found = f"as {task} says"
+    right = f"within {answer.tolerance:g} of" if answer.tolerance else "if exactly"
+    judge = " by the generator's scorer" if task is not None and task.startswith(GYM) else ""
+    return f"{found}; right {right} the reference{judge}" + ("" if answer.verifier == "none" else ", or by math-verify")
 
 
 class JudgedTask(Task):

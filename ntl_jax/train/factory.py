@@ -45,6 +45,11 @@ moment, Adafactor's statistics are small."""
 CRITIC_SEED = 1  # added to the run's seed
 
 
+def answers_are_numbers(config: RunConfig) -> bool:
+    """Whether reference answers must be numbers: not where a function of the user's own or a verifier compares them."""
+    return is_built_in(config.reward.function) and config.answer.verifier == "none"
+
+
 def build_task(config: RunConfig, *, new: bool = True) -> Task:
     """The task. Reference answers may be any text if the reward function is the user's own or a verifier compares.
 
@@ -57,7 +62,7 @@ def build_task(config: RunConfig, *, new: bool = True) -> Task:
     """
     if new:
         check_apart(config.data)
-    numeric = is_built_in(config.reward.function) and config.answer.verifier == "none"
+    numeric = answers_are_numbers(config)
     return choose_task(
         config.data, config.answer, seed=config.seed, num_eval=config.trainer.eval_problems, numeric=numeric
     )

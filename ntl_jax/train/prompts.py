@@ -32,6 +32,7 @@ class Prompts:
         examples: training prompts with the ids of their solutions.
         source: where they come from, and how many rows were left out and why.
         written: how a question is asked.
+        template: the contents of the file of ``prompt.template``; None if it names none.
     """
 
     train: Sequence[Prompt]
@@ -39,6 +40,7 @@ class Prompts:
     examples: Sequence[tuple[Prompt, np.ndarray]]
     source: str
     written: str
+    template: str | None = None
 
     @property
     def longest(self) -> int:
@@ -89,7 +91,7 @@ def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer) -> Prompt
         "long solutions (warm start)": long_solutions,
     }
     source = _source(data, train_prompts, held_out_prompts, skipped)
-    return Prompts(train_prompts, held_out_prompts, examples, source, _written(config.prompt, template))
+    return Prompts(train_prompts, held_out_prompts, examples, source, _written(config.prompt, template), template.file)
 
 
 def prompt_writer(section: PromptSection, template: Template, task: Task, train: Sequence[Problem]) -> PromptWriter:
@@ -149,16 +151,12 @@ def _written(section: PromptSection, template: Template) -> str:
     texts = {"system message": section.system, "instruction": section.suffix, "response begins": section.prefix}
     parts = [f"{name} {text!r}" for name, text in texts.items() if text is not None]
     if section.few_shot:
-        parts.append(f"{section.few_shot} training problems before it with their solutions")
+        parts.append(f"{section.few_shot} training problem{'s' * (section.few_shot > 1)} before it, solved")
     return ", ".join([template.about, *parts])
 
 
 def _source(data: DataSection, train: Sequence[Prompt], held_out: Sequence[Prompt], skipped: dict[str, int]) -> str:
-    generator = (
-        f"built-in generator, tiers {data.tiers}, numbers to {data.max_number}"
-        if data.task is None
-        else f"{data.task} {' '.join(data.operations)}, numbers to {data.max_number}"
-    )
+    generator = _generator(data)
     where = ", ".join(dict.fromkeys([*(data.train or [generator]), *(data.eval or [generator])]))
     left_out = ", ".join(f"{count} {what}" for what, count in skipped.items() if count)
     asked = {prompt.text for prompt in train}
@@ -169,6 +167,17 @@ def _source(data: DataSection, train: Sequence[Prompt], held_out: Sequence[Promp
         + (f", {shared:,} of them trained on too: their accuracy says little" if shared else "")
         + (f"; left out: {left_out}" if left_out else "")
     )
+
+
+def _generator(data: DataSection) -> str:
+    """What makes problems that come from no source, in words."""
+    match data.task:
+        case None:
+            return f"built-in generator, tiers {data.tiers}, numbers to {data.max_number}"
+        case "calculations":
+            return f"calculations {' '.join(data.operations)}, numbers to {data.max_number}"
+        case _:
+            return " ".join([data.task, *data.task_options])
 
 
 def _by_source(sources: Sequence[str], prompts: Sequence[Prompt], weights: Sequence[float] = ()) -> str:

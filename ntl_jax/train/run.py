@@ -115,7 +115,7 @@ def _train(
         stack.enter_context(contextlib.closing(engine))
         write_provenance(config, workdir)
         print_header(describe(config, policy, prompts, scorer.reward.spec, workdir), console=console)
-        for warning in find_warnings(config, prompts):
+        for warning in find_warnings(config, prompts, task):
             console.print(printable(f"warning: {warning}"), style="yellow", soft_wrap=True, markup=False)
         if saved is not None and FINGERPRINTS not in saved[1]:
             console.print("the newest checkpoint has no fingerprints: the data are not checked for changes")

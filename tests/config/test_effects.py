@@ -29,6 +29,7 @@ ON = {
     "model.feed_forward": {}, "model.rope_theta": {}, "model.tie_embeddings": {},
     "data.max_solution_tokens": {"data.on_long_row": "error"}, "data.tiers": {}, "data.max_number": {},
     "data.num_train": {}, "data.task": {}, "data.operations": {"data.task": "calculations"},
+    "data.task_options": {"data.task": "reasoning_gym:gcd"}, "answer.form": {},
     "data.weights": FILES | {"data.train": ("a.jsonl", "c.csv")},
     **{f"data.fields.{name}": FILES for name in ("question", "answer", "solution", "source")},
     "warm_start.batch_size": {}, "warm_start.ntl_method": {}, "warm_start.ntl_weight": {},
@@ -77,6 +78,7 @@ ON = {
 OFF = {
     "model.": {"model.path": "policy"},
     "data.": FILES,
+    "answer.": {"answer.pattern": "is (.*)"},
     "data.fields.": {"data.train": (), "data.eval": ()},
     "data.max_solution_tokens": {"warm_start.steps": 0},
     "warm_start.": {"warm_start.steps": 0},

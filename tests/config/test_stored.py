@@ -7,7 +7,16 @@ import pytest
 
 from launch import eval as evaluation
 from launch import export, train
-from ntl_jax.config import CONFIG_FILE, FORMAT, DataSection, RunConfig, config_to_json, holds_run, stored_config
+from ntl_jax.config import (
+    CONFIG_FILE,
+    FORMAT,
+    DataSection,
+    PromptSection,
+    RunConfig,
+    config_to_json,
+    holds_run,
+    stored_config,
+)
 
 
 def test_the_stored_configuration_is_the_one_that_was_written(tmp_path):
@@ -44,6 +53,14 @@ def test_settings_that_a_format_added_have_the_values_with_which_older_runs_go_o
     (tmp_path / CONFIG_FILE).write_text(json.dumps(contents | {"format": 4}))
     with pytest.raises(ValueError, match="timeout_s is missing"):
         stored_config(tmp_path)
+
+
+def test_a_setting_that_moved_is_read_from_where_it_was(tmp_path):
+    contents = json.loads(config_to_json(RunConfig())) | {"format": 4}
+    del contents["prompt"], contents["answer"]
+    contents["data"] = {"template": "Q: {question}"} | contents["data"]
+    (tmp_path / CONFIG_FILE).write_text(json.dumps(contents))
+    assert stored_config(tmp_path) == RunConfig(prompt=PromptSection(template="Q: {question}"))
 
 
 def test_a_model_folder_holds_no_run(tmp_path):

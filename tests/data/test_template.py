@@ -5,10 +5,11 @@ import copy
 
 import pytest
 
-from ntl_jax.config import RunConfig
+from ntl_jax.config import PromptSection, RunConfig
 from ntl_jax.data.problems import Problem
-from ntl_jax.data.prompts import encode_prompts
+from ntl_jax.data.prompts import encode_prompts, encode_solutions
 from ntl_jax.data.template import PLAIN, ChatTemplate, TextTemplate, load_template
+from ntl_jax.data.writer import PromptWriter
 from tests.small_tokenizers import make_tokenizer
 
 CHATML = (
@@ -58,6 +59,23 @@ def test_a_chat_template_writes_what_transformers_writes_and_its_ids_are_the_sam
 def test_the_token_after_the_assistants_words_ends_its_turn(kind, end):
     assert load_template("auto", chatty(kind)).end_of_turn == chatty(kind).convert_tokens_to_ids(end)
     assert load_template("auto", chatty(kind, ALL)).end_of_turn is None
+
+
+def test_the_white_space_before_the_assistants_words_is_known():
+    gaps = {kind: load_template("auto", chatty(kind)).gap for kind in KINDS}
+    assert gaps == {"digits": "", "digits after ▁": " "}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_prompt_and_its_solution_are_the_templates_text_of_both_turns(kind):
+    tokenizer = chatty(kind)
+    write = PromptWriter(PromptSection(), load_template("auto", tokenizer), lambda problem: problem.question)
+    problem = Problem(0, USER["content"], "5", "5", "mine")
+    prompts, _ = encode_prompts([problem], tokenizer, render=write, max_tokens=99, adds_start=False)
+    end = load_template("auto", tokenizer).end_of_turn
+    ((prompt, solution),), _ = encode_solutions(prompts, tokenizer, max_tokens=9, end=end, gap=write.gap)
+    both = tokenizer.apply_chat_template([USER, {"role": "assistant", "content": "5"}])["input_ids"]
+    assert [*prompt.ids.tolist(), *solution.tolist()] == both[: len(prompt.ids) + len(solution)]
 
 
 def test_auto_is_the_tokenizers_template_or_the_question_alone_and_none_is_always_the_latter():

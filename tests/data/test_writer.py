@@ -44,9 +44,9 @@ def test_examples_are_the_first_problems_but_never_the_one_that_is_asked():
     write = writer(TextTemplate("{question}\n"), examples=PROBLEMS[:3], few_shot=2)
     for asked in PROBLEMS:
         text = write(asked)
-        shown = [problem.index for problem in PROBLEMS if problem.question in text and problem is not asked]
+        shown = [problem.index for problem in PROBLEMS if problem.text in text and problem is not asked]
         assert shown == [problem.index for problem in PROBLEMS[:3] if problem is not asked][:2]
-        assert text.count(str(asked.question)) == 1 and text.endswith(f"{asked.question}\n")
+        assert text.count(asked.text) == 1 and text.endswith(f"{asked.text}\n")
 
 
 def test_messages_keep_their_system_message_unless_the_settings_have_one():

@@ -150,10 +150,10 @@ def commands(code: str) -> list[list[str]]:
 
 
 COMMANDS = [
-    pytest.param(words, id=f"{where(block)} {' '.join(words)[:60]}")
+    pytest.param(words, id=f"{where(block)} {number}: {' '.join(words)[:40]}")
     for block in BLOCKS
     if block.language == "sh" and not block.reason
-    for words in commands(block.code)
+    for number, words in enumerate(commands(block.code))
 ]
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ids shared by tokenizer and policy are determined, and reported, before a run starts."""
 
+import copy
 import dataclasses
 import json
 import shutil
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 from flax import nnx
 
-from ntl_jax.config import ModelSection, RunConfig
+from ntl_jax.config import ModelSection, PromptSection, RunConfig
+from ntl_jax.data import load_tokenizer
 from ntl_jax.data.tokenizer import BUILT_IN
 from ntl_jax.models import save_hf
 from ntl_jax.records import Sampling, Version, Weights
@@ -50,6 +52,14 @@ def test_a_stop_string_that_contains_a_special_token_is_refused_before_weights_a
     (tmp_path / "policy" / "model.safetensors").unlink()
     with pytest.raises(ValueError, match=r"the stop string '<\|pad\|>\\n' would never be found"):
         build_policy(config)
+
+
+def test_the_token_that_ends_the_assistants_turn_ends_a_response(tiny):
+    tokenizer = copy.copy(load_tokenizer())
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}<|pad|>{% endfor %}"
+    assert build_policy(tiny, tokenizer).vocabulary.stop_token_ids == (1, 0)
+    plain = dataclasses.replace(tiny, prompt=PromptSection(template="none"))
+    assert build_policy(plain, tokenizer).vocabulary.stop_token_ids == (1,)
 
 
 def test_end_tokens_that_are_only_in_config_json_end_responses(saved):

@@ -13,7 +13,7 @@ ALL = 10**6
 
 
 def parts(problems):
-    found = [match.groups() for problem in problems if (match := ASKED.fullmatch(problem.question))]
+    found = [match.groups() for problem in problems if (match := ASKED.fullmatch(problem.text))]
     assert len(found) == len(problems)
     return [(int(first), operation, int(second)) for first, operation, second in found]
 
@@ -58,4 +58,4 @@ def test_more_problems_begin_with_the_same_ones_and_another_seed_with_others():
 def test_there_are_two_thousand_pairs_at_numbers_to_ninety_nine_and_no_end_at_a_million():
     assert len(task(max_number=99, num_train=2000).load("train")[0]) == 2000
     (problem, *_), _ = Calculations(num_train=3, num_held_out=0, seed=0, max_number=10**6).load("train")
-    assert ASKED.fullmatch(problem.question)
+    assert ASKED.fullmatch(problem.text)

@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from ntl_jax.config import ModelSection, NTLSection, stored_config
+from ntl_jax.config import AnswerSection, ModelSection, NTLSection, stored_config
+from ntl_jax.tasks import JudgedTask
 from ntl_jax.train.header import describe, describe_evaluation, find_warnings, write_provenance
 
 
@@ -70,7 +71,7 @@ def test_solutions_that_do_not_fit_are_warned_of_with_their_lengths_and_the_reme
     prompt = setup.prompts.train[0]
     lengths = [8] * (100 - num_long) + [120] * num_long
     prompts = dataclasses.replace(setup.prompts, examples=[(prompt, np.zeros(n, np.int32)) for n in lengths])
-    found = find_warnings(setup.config, prompts)
+    found = find_warnings(setup.config, prompts, setup.task)
     assert len(found) == warned
     if warned:
         assert found[0].startswith(f"{num_long}% of the reference solutions do not fit in rollout.max_tokens=24")
@@ -79,13 +80,28 @@ def test_solutions_that_do_not_fit_are_warned_of_with_their_lengths_and_the_reme
 
 def test_rates_for_a_policy_from_scratch_are_warned_of_where_weights_are_loaded(setup):
     config = dataclasses.replace(setup.config, rollout=dataclasses.replace(setup.config.rollout, max_tokens=64))
-    assert find_warnings(config, setup.prompts) == []
+    assert find_warnings(config, setup.prompts, setup.task) == []
     loaded = dataclasses.replace(config, model=ModelSection(path="a/model"))
-    assert [text.partition("=")[0] for text in find_warnings(loaded, setup.prompts)] == [
+    assert [text.partition("=")[0] for text in find_warnings(loaded, setup.prompts, setup.task)] == [
         "warm_start.optimizer.learning_rate",
         "algorithm.optimizer.learning_rate",
     ]
     gentle = dataclasses.replace(loaded.algorithm.optimizer, learning_rate=1e-6)
     algorithm = dataclasses.replace(loaded.algorithm, optimizer=gentle)
     skipped = dataclasses.replace(loaded.warm_start, steps=0)
-    assert find_warnings(dataclasses.replace(loaded, algorithm=algorithm, warm_start=skipped), setup.prompts) == []
+    config = dataclasses.replace(loaded, algorithm=algorithm, warm_start=skipped)
+    assert find_warnings(config, setup.prompts, setup.task) == []
+
+
+def test_solutions_that_give_their_answers_otherwise_than_they_are_read_are_warned_of(setup, tmp_path):
+    boxed = JudgedTask(setup.task, AnswerSection(form="box"), numeric=True)
+    *_, warning = find_warnings(setup.config, setup.prompts, boxed)
+    assert warning.startswith("200 of 200 reference solutions are not right as answers are read, the first from '")
+    assert "answer.form" in warning and "prompt.suffix" in warning
+    shown = rows_of(setup, tmp_path, answer=AnswerSection(form="box"))["answers"]
+    assert shown == "the last \\boxed{}; right if exactly the reference"
+
+
+def test_the_ids_of_the_first_prompt_are_shown(setup, tmp_path):
+    ids = setup.prompts.train[0].ids.tolist()
+    assert rows_of(setup, tmp_path)["its token ids"] == " ".join(map(str, ids))

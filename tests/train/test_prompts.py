@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run asks: rows of files and of the generator, as ids of the policy's tokenizer."""
 
+import copy
 import dataclasses
 import json
 
@@ -19,14 +20,16 @@ LONG = {"question": "Tom has 2 cups and buys 3 more. " * 8, "answer": "#### 5"}
 def prompts_of(setup, tmp_path):
     """The prompts of two files with the same rows, to train and to evaluate on."""
 
-    def build(*rows: dict[str, str], eval_problems: int | None = 8, prompt=None, **settings) -> Prompts:
+    def build(
+        *rows: dict[str, str], eval_problems: int | None = 8, prompt=None, tokenizer_of=None, **settings
+    ) -> Prompts:
         paths = {"train": tmp_path / "train.jsonl", "eval": tmp_path / "eval.jsonl"}
         for path in paths.values():
             path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         data = dataclasses.replace(setup.config.data, **{name: (str(x),) for name, x in paths.items()}, **settings)
         trainer = dataclasses.replace(setup.config.trainer, eval_problems=eval_problems)
         config = dataclasses.replace(setup.config, data=data, prompt=PromptSection(**prompt or {}), trainer=trainer)
-        return build_prompts(config, build_task(config), setup.policy.tokenizer)
+        return build_prompts(config, build_task(config), by or setup.policy.tokenizer)
 
     return build
 
@@ -96,6 +99,18 @@ def test_the_template_is_around_every_question(prompts_of, setup):
     prompts = prompts_of(ROW, prompt={"template": "Q:\t{question}\nA:"})
     assert prompts.train[0].text == f"Q:\t{ROW['question']}\nA:"
     assert setup.policy.tokenizer.decode(prompts.train[0].ids) == prompts.train[0].text
+
+
+def test_a_chat_model_is_asked_by_its_template_and_its_turns_end_as_the_template_ends_them(prompts_of, setup, tmp_path):
+    tokenizer = copy.copy(setup.policy.tokenizer)
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}<|pad|>\n{% endfor %}assistant: "
+    rows = [ROW, ROW | {"question": "And 4 more?"}, ROW | {"question": "And 5?"}]
+    prompts = prompts_of(*rows, prompt={"few_shot": 1, "suffix": "Add."}, by=tokenizer)
+    example = f"user: And 4 more? Add.<|pad|>\nassistant: {ROW['answer']}<|pad|>\n"
+    assert prompts.train[0].text == f"{example}user: {ROW['question']} Add.<|pad|>\nassistant: "
+    assert prompts.train[0].text == tokenizer.decode(prompts.train[0].ids)
+    assert {int(solution[-1]) for _, solution in prompts.examples} == {tokenizer.pad_token_id}
+    assert prompts.written.startswith("the tokenizer's chat template, instruction 'Add.', 1 training problem")
 
 
 def test_solutions_end_with_the_end_of_text(prompts_of, setup):

@@ -6,16 +6,49 @@ import re
 from math import inf
 from typing import Literal
 
-from ntl_jax.config.setting import Range, at_least, given, positive, setting, several, when
+from ntl_jax.config.setting import Need, Range, at_least, given, positive, setting, several, when
+
+GYM = "reasoning_gym:"
+"""How the names of reasoning-gym's generators begin."""
+
+
+def is_own(task: object) -> bool:
+    """Whether ``data.task`` names a class in a file.
+
+    Args:
+        task: the setting.
+
+    Example:
+        >>> is_own("mine.py:Mine"), is_own("calculations"), is_own(None)
+        (True, False, False)
+    """
+    return isinstance(task, str) and re.fullmatch(r".+\.py:[A-Za-z_]\w*", task) is not None
+
 
 Operation = Literal["+", "-", "*"]
 _NO_FILE = when("data.train", ())
 _WORD_PROBLEMS = (_NO_FILE, when("data.task", None))
 _CALCULATIONS = (_NO_FILE, when("data.task", "calculations"))
+_BUILT_IN = (_NO_FILE, when("data.task", None, "calculations"))
+_MADE = (_NO_FILE, Need("data.task", lambda x: not is_own(x), " to another task: this one has its own number"))
+_TAKES_OPTIONS = (
+    _NO_FILE,
+    Need("data.task", lambda x: is_own(x) or str(x).startswith(GYM), f" to '{GYM}NAME' or 'PATH.py:Class'"),
+)
 _OPERATIONS: Range[tuple[Operation, ...]] = Range(
     "be one or more of +, -, *, each once", lambda x: bool(x) and len(set(x)) == len(x)
 )
-_TASK: Range[str | None] = Range("be None or calculations", lambda x: x in (None, "calculations"))
+_TASK: Range[str | None] = Range(
+    "be None, calculations, reasoning_gym:NAME or PATH.py:Class",
+    lambda x: x in (None, "calculations") or is_own(x) or (x[: len(GYM)] == GYM and len(x) > len(GYM)),
+)
+_OPTIONS: Range[tuple[str, ...]] = Range(
+    "be texts NAME=VALUE with different names",
+    lambda x: (
+        all(re.fullmatch(r"[A-Za-z_]\w*=.+", option, re.DOTALL) for option in x)
+        and len({option.partition("=")[0] for option in x}) == len(x)
+    ),
+)
 _SOURCES: Range[tuple[str, ...]] = Range(
     "be files or data sets, each named once and none of them blank or None; for the built-in generator leave it out, "
     "or give the option without a value",
@@ -60,7 +93,11 @@ class DataSection:
 
     task: str | None = setting(None, _TASK, needs=[_NO_FILE])
     """None: the sources below, or the built-in word problems. calculations: "What is 12 + 35?", with operands from 0 to
-    max_number; of every pair of operands, both orders are trained on, or both held out."""
+    max_number; of every pair of operands, both orders are trained on, or both held out. reasoning_gym:NAME: a generator
+    of reasoning-gym with answers that are numbers, judged by its own scorer (extra `data`). PATH.py:Class: a task of
+    your own, derived from `ntl_jax.tasks.Task`."""
+    task_options: tuple[str, ...] = setting((), _OPTIONS, needs=_TAKES_OPTIONS)
+    """Options NAME=VALUE of a generator of reasoning-gym, or keyword arguments of your own class, as texts."""
     train: tuple[str, ...] = setting((), _SOURCES)
     """One or several sources, separated by spaces: files (jsonl, json, csv, tsv, parquet, also compressed), saved data
     sets of Hugging Face or their names on the hub, as in openai/gsm8k:main:train (docs/data.md). Empty: built-in
@@ -84,10 +121,10 @@ class DataSection:
     """Folder or hub name of a tokenizer; None: the one of model.path, or the built-in one with single-digit tokens."""
     tiers: tuple[int, ...] = setting((1, 2), _TIERS, needs=_WORD_PROBLEMS)
     """Word problems: numbers of reasoning steps in problems, each from 1 to 4."""
-    max_number: int = setting(40, at_least(5, ": below, some problems have no solution"), needs=[_NO_FILE])
+    max_number: int = setting(40, at_least(5, ": below, some problems have no solution"), needs=_BUILT_IN)
     """Largest number in questions: of calculations, and of word problems of tiers 1 and 2; tiers 3 and 4 go up to ten
     times as far."""
     operations: tuple[Operation, ...] = setting(("+",), _OPERATIONS, needs=_CALCULATIONS)
     """Calculations: any of + - *, in equal shares."""
-    num_train: int = setting(20_000, PROBLEMS, needs=[_NO_FILE])
-    """Generators: number of training problems; of calculations all, if there are fewer."""
+    num_train: int = setting(20_000, PROBLEMS, needs=_MADE)
+    """Generators: number of training problems; all, if there are fewer (an error for word problems)."""

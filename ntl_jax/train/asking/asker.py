@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Answers of a trained policy to questions: its responses with their digits and, where the truth is known, judged."""
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple, Self
@@ -19,14 +20,13 @@ from ntl_jax.experience.scorer import Scorer, reward_temperature
 from ntl_jax.numerals import TokenDecoder, reference_number, sampled_numbers
 from ntl_jax.policy_options import PolicySource
 from ntl_jax.records import Prompt, Sampling, Trajectory, Version, Weights
-from ntl_jax.rewards import is_built_in
 from ntl_jax.rollout import RolloutEngine
 from ntl_jax.rollout.engine import check_positions
 from ntl_jax.rows.padding import RowShape
-from ntl_jax.tasks import Task, without_problems
+from ntl_jax.tasks import Task, Undecided, without_problems
 from ntl_jax.train.asking.source import source_policy, source_weights
 from ntl_jax.train.engines import build_engine, check_cache, check_packages
-from ntl_jax.train.factory import build_scoring, build_task
+from ntl_jax.train.factory import answers_are_numbers, build_scoring, build_task
 from ntl_jax.train.prompts import prompt_writer
 
 MOST_SLOTS = 64
@@ -138,7 +138,7 @@ class Asker:
                     f"the question {text!r:.80} has the special token {special[0]!r}, which would end it or begin "
                     "another turn: leave it out"
                 )
-        if truth and is_built_in(self._config.reward.function) and reference_number(truth) is None:
+        if truth and answers_are_numbers(self._config) and reference_number(truth) is None:
             raise ValueError(f"--truth={truth!r} must be a number, such as 72, 1,200 or 1/2, which rewards compare")
         if not problems:
             return []
@@ -219,7 +219,9 @@ class Asker:
 
     def _read(self, trajectory: Trajectory, verdict: Verdict | None) -> Sample:
         text, starts = self._decode(trajectory.response_ids)
-        answer = self._task.answer_of(text)
+        answer = None
+        with contextlib.suppress(Undecided):  # a pattern of the user's own that takes too long
+            answer = self._task.answer_of(text)
         digits = sampled_numbers(trajectory.response_ids, self._values)
         return Sample(text, None if answer is None else answer.text, starts, digits, trajectory, verdict)
 
@@ -227,7 +229,7 @@ class Asker:
 def _task(config: RunConfig) -> tuple[Task, Sequence[Problem]]:
     """The task, and training problems where prompts show some; else no file is read."""
     if not config.prompt.few_shot:
-        return without_problems(config.data, config.answer, numeric=is_built_in(config.reward.function)), []
+        return without_problems(config.data, config.answer, numeric=answers_are_numbers(config)), []
     few = dataclasses.replace(config.data, num_train=config.prompt.few_shot + 1)
     task = build_task(dataclasses.replace(config, data=few), new=False)
     return task, task.load("train")[0]

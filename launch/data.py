@@ -91,7 +91,8 @@ def prepare(args: argparse.Namespace) -> list[str]:
         _write(file, part)
     again = sum(count - 1 for count in collections.Counter(problem.text for problem in problems).values())
     written = " and ".join(f"{len(part):,} to {file}" for file, part in zip(files, parts, strict=True))
-    return [f"{num_rows:,} rows read, {skipped:,} malformed ones left out; {again:,} ask a question again; {written}"]
+    counts = f"{skipped:,} malformed and left out, {again:,} with a question of an earlier row"
+    return [f"read {num_rows:,} rows: {counts}; wrote {written}"]
 
 
 def show(args: argparse.Namespace) -> list[str]:
@@ -115,12 +116,14 @@ def show(args: argparse.Namespace) -> list[str]:
     from ntl_jax.numerals import TokenDecoder, label_response, sampled_numbers
     from ntl_jax.train.factory import build_task
     from ntl_jax.train.policy import build_policy
-    from ntl_jax.train.prompts import build_prompts
+    from ntl_jax.train.prompts import build_prompts, prompt_writer
 
     task, policy = build_task(config), build_policy(config)
     prompts = build_prompts(config, task, policy.tokenizer)
-    end = load_template(config.prompt.template, policy.tokenizer).end_of_turn
-    solutions, _ = encode_solutions(prompts.held_out, policy.tokenizer, max_tokens=sys.maxsize, end=end)
+    template = load_template(config.prompt.template, policy.tokenizer)
+    gap = prompt_writer(dataclasses.replace(config.prompt, few_shot=0), template, task, []).gap
+    form = {"max_tokens": sys.maxsize, "end": template.end_of_turn, "gap": gap}
+    solutions, _ = encode_solutions(prompts.held_out, policy.tokenizer, **form)
     console, decode = Console(highlight=False), TokenDecoder(policy.tokenizer)
     values = np.asarray(policy.table.token_values)
 
@@ -141,7 +144,7 @@ def show(args: argparse.Namespace) -> list[str]:
         console.print(Text("solution:", "bold"))
         print_pieces(mark_tokens(ids, policy.tokenizer, values, labels.truth.tolist()))
     left_out = prompts.source.partition("; left out: ")[2]
-    return ["", f"{len(prompts.held_out):,} rows shown" + (f"; left out: {left_out}" if left_out else "")]
+    return ["", f"rows shown: {len(prompts.held_out):,}" + (f"; left out: {left_out}" if left_out else "")]
 
 
 def _parser(command: str) -> argparse.ArgumentParser:

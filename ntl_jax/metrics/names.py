@@ -125,9 +125,9 @@ def meaning(name: str) -> str:
         >>> meaning("val/gsm8k/accuracy")
         'the same of the problems of one of several sources'
     """
-    if name in METRICS and not name.endswith(("/", "@")):
+    if name in METRICS and not name.endswith(("/", "@")) and "/SOURCE/" not in name:
         return METRICS[name]
-    if name.startswith("val/") and name.endswith("/accuracy") and "SOURCE" not in name:
+    if name.startswith("val/") and name.endswith("/accuracy") and name not in METRICS:
         return METRICS["val/SOURCE/accuracy"]
     family = name[: name.index("@") + 1] if "@" in name else name.split("/")[0] + "/"
     if family not in METRICS or name == family:

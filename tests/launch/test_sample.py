@@ -74,16 +74,6 @@ def test_typed_questions_are_answered_one_by_one_and_a_bad_one_ends_nothing(fini
     assert shown.err.count("error: ") == 1 and "special token" in shown.err
 
 
-@pytest.mark.parametrize(
-    ("stdin", "options", "message"),
-    [
-        (None, [], "standard input is closed: give the question as an argument"),
-        ("", [], "standard input has no question"),
-        (" \n\n", [], "standard input has no question"),
-        (b"2+\xff?\n", [], "standard input is not UTF-8 text"),
-        ("1+1?\n2+2?\n", ["--truth=2"], "--truth=2 is the answer to one question, and there are 2"),
-    ],
-)
 def test_a_conversation_goes_on_with_the_answers_and_needs_a_chat_template(finished, monkeypatch, capsys, tmp_path):
     template = tmp_path / "turns.jinja"
     template.write_text("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}")
@@ -103,6 +93,16 @@ def test_a_conversation_goes_on_with_the_answers_and_needs_a_chat_template(finis
     assert "--chat needs a chat template" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("stdin", "options", "message"),
+    [
+        (None, [], "standard input is closed: give the question as an argument"),
+        ("", [], "standard input has no question"),
+        (" \n\n", [], "standard input has no question"),
+        (b"2+\xff?\n", [], "standard input is not UTF-8 text"),
+        ("1+1?\n2+2?\n", ["--truth=2"], "--truth=2 is the answer to one question, and there are 2"),
+    ],
+)
 def test_a_standard_input_that_holds_no_questions_is_answered_in_a_line(
     empty_run, monkeypatch, capsys, stdin, options, message
 ):

@@ -140,6 +140,8 @@ def _number_text(found: Found) -> str | None:
     value = found.value
     if isinstance(value, bool) or not isinstance(value, int | float | decimal.Decimal):
         return None
+    if isinstance(value, int):
+        return str(value)
     if not math.isfinite(value):
         raise Fault(f"`{found.path}` must be a finite number, is {value}")
     return str(int(value)) if value == int(value) else format(decimal.Decimal(str(value)).normalize(), "f")

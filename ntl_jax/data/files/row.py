@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A row of a source, before anything is known of its fields."""
 
-from typing import NamedTuple
+import dataclasses
 
 
-class Row(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Row:
     """One row.
 
     Args:

@@ -18,7 +18,7 @@ def problem_row(problem: Problem) -> dict[str, object]:
         {'question': '2+3?', 'answer': '5', 'solution': '2+3=5', 'data_source': 'mine'}
     """
     question = problem.question if isinstance(problem.question, str) else list(problem.question)
-    row = {
+    row: dict[str, object] = {
         "question": question,
         "answer": problem.ground_truth,
         "solution": problem.solution,
@@ -41,7 +41,7 @@ def split_off(problems: Sequence[Problem], count: int, seed: int) -> tuple[list[
     Example:
         >>> problems = [Problem(i, f"{i // 2}?", "5", "5", "mine") for i in range(6)]
         >>> [[problem.text for problem in part] for part in split_off(problems, 2, seed=0)]
-        [['0?', '0?', '1?', '1?'], ['2?', '2?']]
+        [['1?', '1?', '2?', '2?'], ['0?', '0?']]
     """
     groups: dict[str, list[int]] = {}
     for i, problem in enumerate(problems):

@@ -10,8 +10,9 @@ from ntl_jax.data.files.problem import Fault, read_problem
 from ntl_jax.data.files.row import Row
 
 
-def read(numeric=True, fields=None, **row):
-    return read_problem(Row(3, "", {"question": "Q?"} | row), fields or FieldsSection(), source="file", numeric=numeric)
+def read(numeric=True, fields=None, **row: object):
+    found = Row(3, "", {"question": "Q?", **row})
+    return read_problem(found, fields or FieldsSection(), source="file", numeric=numeric)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,8 @@ def test_a_number_is_read_in_every_form(answer, truth):
     [
         (float("nan"), "must be a finite number"), (float("inf"), "must be a finite number"), (True, "is a boolean"),
         ([5], "is a list"), ({"value": 5}, "is an object"), (None, "is null"), ("", "is empty"), ("five", "'five'"),
-        ("3 or 4", "'3 or 4'"), ("9" * 301, "301 characters"), (r"\boxed{x+1}", "answer must be a number, is 'x+1'"),
+        ("3 or 4", "'3 or 4'"), ("9" * 301, "301 characters"),
+        (10**400, "401 characters"), (r"\boxed{x+1}", "answer must be a number, is 'x+1'"),
         (r"(3, \pi)", "or a solution that marks one"), ("1_000", "must be a number"),
     ],
 )  # fmt: skip

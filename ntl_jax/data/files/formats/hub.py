@@ -48,7 +48,7 @@ def data_set_rows(source: Source, purpose: Literal["train", "held_out"]) -> Iter
         form = "" if source.path is not None else "; OWNER/NAME:CONFIGURATION:SPLIT names configuration and split"
         raise ValueError(f"cannot be loaded: {type(error).__name__}: {what}{form}") from error
     if isinstance(loaded, datasets.DatasetDict):
-        loaded = loaded[_split(source, purpose, list(loaded))]
+        loaded = loaded[_split(source, purpose, [*map(str, loaded)])]
     elif source.split is not None:
         raise ValueError(f"has no splits: leave out :{source.split}")
     if len(loaded) > MOST_PROBLEMS:

@@ -65,8 +65,8 @@ def find_kind(content: bytes, suffix: str = "") -> Kind:
         ValueError: for what cannot be read, in words that follow the file's name.
 
     Example:
-        >>> find_kind(b'{"question": "2+3?", "answer": "5"}\n'), find_kind(b"question,answer\n2+3?,5")
-        ('lines', 'table')
+        >>> find_kind(b'[{"question": "2+3?", "answer": "5"}]'), find_kind(b"question,answer\n2+3?,5")
+        ('document', 'table')
     """
     if content.startswith(PARQUET):
         return "parquet"

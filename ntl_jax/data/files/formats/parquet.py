@@ -20,8 +20,9 @@ def parquet_rows(content: bytes, name: str) -> Iterator[Row]:
         ValueError: for a damaged file, too many rows, or if pyarrow is not installed, in words that follow the name.
 
     Example:
-        >>> next(parquet_rows(as_parquet([{"question": "2+3?", "reward_model": {"ground_truth": "5"}}]), "a.parquet"))
-        Row(index=0, place='a.parquet, row 1', value={'question': '2+3?', 'reward_model': {'ground_truth': '5'}})
+        >>> content = as_parquet([{"question": "2+3?", "reward_model": {"ground_truth": "5"}}])
+        >>> next(parquet_rows(content, "a.parquet")).value
+        {'question': '2+3?', 'reward_model': {'ground_truth': '5'}}
     """
     try:
         import pyarrow

@@ -49,7 +49,9 @@ def table_rows(content: bytes, name: str, suffix: str = "") -> Iterator[Row]:
         for i, line in enumerate(lines):
             fits = len(line) == len(columns)
             fault = f"has {len(line)} values, and the first line names {len(columns)} columns: quote values that hold "
-            value = dict(zip(columns, line, strict=True)) if fits else f"{fault}{delimiter!r} or line ends"
+            value: dict[str, object] | str = f"{fault}{delimiter!r} or line ends"
+            if fits:
+                value = dict(zip(columns, line, strict=True))
             yield Row(i, f"{name}:{reader.line_num}", value, "the first line names its columns")
     except csv.Error as error:
         raise ValueError(f"is no table that can be read: line {reader.line_num}: {error}") from error

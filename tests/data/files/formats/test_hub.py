@@ -17,9 +17,11 @@ def saved(tmp_path):
     """Folders of data sets: without splits, with two, and with one."""
     whole = datasets.Dataset.from_list(TRAIN)
     whole.save_to_disk(tmp_path / "whole")
-    pair = {"train": whole, "test": datasets.Dataset.from_list(TEST)}
-    datasets.DatasetDict(pair).save_to_disk(tmp_path / "pair")
-    datasets.DatasetDict(train=whole).save_to_disk(tmp_path / "one")
+    splits = datasets.DatasetDict()
+    splits["train"] = whole
+    splits.save_to_disk(tmp_path / "one")
+    splits["test"] = datasets.Dataset.from_list(TEST)
+    splits.save_to_disk(tmp_path / "pair")
     return tmp_path
 
 

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SmolLM2-135M-Instruct learns to add numbers to 99 in its own chat format: PPO with Number Token Loss.
+
+Command:   make smollm2 && python launch/train.py --config=smollm2_arithmetic
+Hardware:  2 CPU cores
+"""
+
+from ntl_jax.config import (
+    AlgorithmSection,
+    AnswerSection,
+    DataSection,
+    ModelSection,
+    NTLSection,
+    OptimizerSection,
+    PromptSection,
+    RolloutSection,
+    RunConfig,
+    TrainerSection,
+    WarmStartSection,
+)
+
+
+def get_config() -> RunConfig:
+    return RunConfig(
+        name="smollm2_arithmetic",
+        model=ModelSection(path="models/smollm2-135m"),
+        data=DataSection(task="calculations", max_number=99),
+        prompt=PromptSection(suffix="Answer with the number only.", prefix="The answer is "),
+        answer=AnswerSection(pattern="^([0-9]+)"),
+        warm_start=WarmStartSection(steps=0),
+        rollout=RolloutSection(prompts_per_step=32, num_samples=8, max_tokens=6),
+        algorithm=AlgorithmSection(minibatches=4, optimizer=OptimizerSection(learning_rate=1e-5, warmup_steps=5)),
+        ntl=NTLSection(method="wasserstein", weight=0.1),
+        trainer=TrainerSection(steps=150, eval_every=25, eval_problems=512, save_every=50),
+    )

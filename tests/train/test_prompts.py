@@ -20,9 +20,7 @@ LONG = {"question": "Tom has 2 cups and buys 3 more. " * 8, "answer": "#### 5"}
 def prompts_of(setup, tmp_path):
     """The prompts of two files with the same rows, to train and to evaluate on."""
 
-    def build(
-        *rows: dict[str, str], eval_problems: int | None = 8, prompt=None, tokenizer_of=None, **settings
-    ) -> Prompts:
+    def build(*rows: dict[str, str], eval_problems: int | None = 8, prompt=None, by=None, **settings) -> Prompts:
         paths = {"train": tmp_path / "train.jsonl", "eval": tmp_path / "eval.jsonl"}
         for path in paths.values():
             path.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -111,6 +111,13 @@ def test_a_chat_model_is_asked_by_its_template_and_its_turns_end_as_the_template
     assert prompts.written.startswith("the tokenizer's chat template, instruction 'Add.', 1 training problem")
 
 
+def test_the_contents_of_the_files_that_settings_name_are_kept(prompts_of, tmp_path):
+    template = tmp_path / "mine.jinja"
+    template.write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
+    prompts = prompts_of(ROW, prompt={"template": str(template)})
+    assert prompts.files == {"prompt.template": template.read_text()} and prompts_of(ROW).files == {}
+
+
 def test_solutions_end_with_the_end_of_text(prompts_of, setup):
     ((prompt, solution),) = prompts_of(ROW).examples
     assert solution[-1] == setup.policy.tokenizer.eos_token_id

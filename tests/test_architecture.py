@@ -33,10 +33,11 @@ OWNERS = {
 }  # fmt: skip
 # Checking a user's reward function against its call, and catching what it or a configuration file of the user's own
 # raises, happen here and nowhere else.
-USER_CODE = ("ntl_jax/reward_calls/", "ntl_jax/command_line.py")
+USER_CODE = ("ntl_jax/reward_calls/", "ntl_jax/command_line.py", "ntl_jax/tasks/own.py")
 WITHOUT_OWN_TEST = {
     "ntl_jax/numerals/tokenizer.py": "protocols without code",
     "ntl_jax/ops/head_walk.py": "the loops of vocab_head, tested as vocab_head",
+    "ntl_jax/tasks/math_equality.py": "runs in a process of the verifier: in test_math_verifier.py",
     "ntl_jax/host_memory.py": "what it asks and tells the operating system, for the process, once and for all",
     "ntl_jax/metrics/trackers/mlflow_tracker.py": "in test_tracker.py, where the package is installed",
     "ntl_jax/metrics/trackers/tensorboard_tracker.py": "in test_tracker.py, where the package is installed",

@@ -17,7 +17,7 @@ DECLARED |= PYPROJECT["project"]["optional-dependencies"]
 
 USED_BY = {"dev": ("tests", "examples"), "dev-peers": ("tests", "tools", "benchmarks")}
 """Folders that need an extra; every other one is for the package itself."""
-MODULES = {"orbax-checkpoint": "orbax"}
+MODULES = {"math-verify": "math_verify", "orbax-checkpoint": "orbax", "reasoning-gym": "reasoning_gym"}
 """Names of modules that are not those of their distribution."""
 NOT_IMPORTED = {
     "pre-commit": "a command", "pyright": "a command", "ruff": "a command",

@@ -107,10 +107,11 @@ def _class(given: str, spec: str) -> type[Task]:
         module = _run(path)
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise ValueError(f"{given}: importing it fails{_where(error)}: {_what(error)}") from error
-    if not hasattr(module, name):
-        near = difflib.get_close_matches(name, [key for key in vars(module) if not key.startswith("_")], n=1)
+    names = vars(module)
+    if name not in names:
+        near = difflib.get_close_matches(name, [key for key in names if not key.startswith("_")], n=1)
         raise ValueError(f"{given}: {file} has no {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-    found = getattr(module, name)
+    found = names[name]
     if not (isinstance(found, type) and issubclass(found, Task)):
         raise ValueError(f"{given}: {name} must be a class derived from ntl_jax.tasks.Task")
     return found

@@ -3,11 +3,11 @@
 
 import collections
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ntl_jax.config import DataSection, PromptSection, RunConfig, named
+from ntl_jax.config import DataSection, PromptSection, RunConfig, from_home, is_own, named
 from ntl_jax.data import (
     Problem,
     PromptWriter,
@@ -32,7 +32,7 @@ class Prompts:
         examples: training prompts with the ids of their solutions.
         source: where they come from, and how many rows were left out and why.
         written: how a question is asked.
-        template: the contents of the file of ``prompt.template``; None if it names none.
+        files: the contents of the files that other settings name: a template, a task of one's own.
     """
 
     train: Sequence[Prompt]
@@ -40,7 +40,7 @@ class Prompts:
     examples: Sequence[tuple[Prompt, np.ndarray]]
     source: str
     written: str
-    template: str | None = None
+    files: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def longest(self) -> int:
@@ -91,7 +91,9 @@ def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer) -> Prompt
         "long solutions (warm start)": long_solutions,
     }
     source = _source(data, train_prompts, held_out_prompts, skipped)
-    return Prompts(train_prompts, held_out_prompts, examples, source, _written(config.prompt, template), template.file)
+    return Prompts(
+        train_prompts, held_out_prompts, examples, source, _written(config.prompt, template), _files(data, template)
+    )
 
 
 def prompt_writer(section: PromptSection, template: Template, task: Task, train: Sequence[Problem]) -> PromptWriter:
@@ -178,6 +180,14 @@ def _generator(data: DataSection) -> str:
             return f"calculations {' '.join(data.operations)}, numbers to {data.max_number}"
         case _:
             return " ".join([data.task, *data.task_options])
+
+
+def _files(data: DataSection, template: Template) -> dict[str, str]:
+    """The contents of files by the settings that name them."""
+    files = {} if template.file is None else {"prompt.template": template.file}
+    if data.task is not None and is_own(data.task):
+        files["data.task"] = from_home(data.task.rpartition(":")[0]).read_text(encoding="utf-8")
+    return files
 
 
 def _by_source(sources: Sequence[str], prompts: Sequence[Prompt], weights: Sequence[float] = ()) -> str:

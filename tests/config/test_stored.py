@@ -58,7 +58,9 @@ def test_settings_that_a_format_added_have_the_values_with_which_older_runs_go_o
 def test_a_setting_that_moved_is_read_from_where_it_was(tmp_path):
     contents = json.loads(config_to_json(RunConfig())) | {"format": 4}
     del contents["prompt"], contents["answer"]
-    contents["data"] = {"template": "Q: {question}"} | contents["data"]
+    contents["data"] |= {"template": "Q: {question}", "train": None, "eval": None}
+    for name in ("weights", "fields"):
+        del contents["data"][name]
     (tmp_path / CONFIG_FILE).write_text(json.dumps(contents))
     assert stored_config(tmp_path) == RunConfig(prompt=PromptSection(template="Q: {question}"))
 

@@ -4,12 +4,11 @@
 from typing import Any
 
 import pytest
+import reasoning_gym
 
 from ntl_jax.numerals import reference_number
 from ntl_jax.tasks import ReasoningGym
 from ntl_jax.tasks.gym import NUMERIC
-
-pytest.importorskip("reasoning_gym")
 
 
 def gym(name: str, num_train: int = 20, num_held_out: int = 10, seed: int = 0, **options: Any) -> ReasoningGym:
@@ -28,6 +27,17 @@ def test_problems_differ_their_solutions_are_right_and_another_number_is_not(nam
         assert task.is_correct(task.answer_of(f"So the answer is {problem.ground_truth}."), problem.ground_truth)
         assert not task.is_correct(task.answer_of("-12345.678"), problem.ground_truth)
         assert not task.is_correct(None, problem.ground_truth)
+
+
+def test_problems_are_the_generators_and_right_is_what_its_scorer_says():
+    generator = reasoning_gym.create_dataset("chain_sum", size=100, seed=0)
+    entries = {entry["question"]: entry for entry in generator}
+    task = gym("chain_sum")
+    for problem in task.load("train")[0]:
+        entry = entries[problem.text]
+        for said in (problem.ground_truth, "12", f"{problem.ground_truth}.5"):
+            right = generator.score_answer(said, entry) == 1
+            assert task.is_correct(task.answer_of(said), problem.ground_truth) == right
 
 
 def test_more_problems_begin_with_the_same_ones_and_another_seed_with_others():

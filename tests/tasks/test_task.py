@@ -42,7 +42,7 @@ def test_the_default_reward_is_one_that_takes_what_there_is(task: Task, ntl):
 
 
 def test_a_split_without_a_file_is_refused_with_the_setting_that_names_it():
-    with pytest.raises(ValueError, match=r"no file of the train split is given: set data\.train"):
+    with pytest.raises(ValueError, match=r"no source of the train split is given: set data\.train"):
         Files((), ()).load("train")
 
 

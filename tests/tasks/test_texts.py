@@ -43,7 +43,7 @@ def test_texts_load_for_a_reward_of_ones_own_and_are_refused_for_the_packages(tm
 
 @pytest.mark.parametrize(
     ("answer", "fault"),
-    [("####", "no answer after ####"), ("#### Paris\nFrance", "must end in a line"), ("Paris", "has no line `#### N`")],
+    [("####", "no answer after ####"), ("#### Paris\nFrance", "must end in a line")],
 )
 def test_rows_without_an_answer_on_their_last_line_stay_malformed(tmp_path, answer, fault):
     with pytest.raises(ValueError, match=fault):

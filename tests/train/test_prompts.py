@@ -20,9 +20,7 @@ LONG = {"question": "Tom has 2 cups and buys 3 more. " * 8, "answer": "#### 5"}
 def prompts_of(setup, tmp_path):
     """The prompts of two files with the same rows, to train and to evaluate on."""
 
-    def build(
-        *rows: dict[str, str], eval_problems: int | None = 8, prompt=None, tokenizer_of=None, **settings
-    ) -> Prompts:
+    def build(*rows: dict[str, str], eval_problems: int | None = 8, prompt=None, by=None, **settings) -> Prompts:
         paths = {"train": tmp_path / "train.jsonl", "eval": tmp_path / "eval.jsonl"}
         for path in paths.values():
             path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -111,6 +109,13 @@ def test_a_chat_model_is_asked_by_its_template_and_its_turns_end_as_the_template
     assert prompts.train[0].text == tokenizer.decode(prompts.train[0].ids)
     assert {int(solution[-1]) for _, solution in prompts.examples} == {tokenizer.pad_token_id}
     assert prompts.written.startswith("the tokenizer's chat template, instruction 'Add.', 1 training problem")
+
+
+def test_the_contents_of_the_files_that_settings_name_are_kept(prompts_of, tmp_path):
+    template = tmp_path / "mine.jinja"
+    template.write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
+    prompts = prompts_of(ROW, prompt={"template": str(template)})
+    assert prompts.files == {"prompt.template": template.read_text()} and prompts_of(ROW).files == {}
 
 
 def test_solutions_end_with_the_end_of_text(prompts_of, setup):

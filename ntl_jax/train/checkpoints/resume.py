@@ -121,8 +121,7 @@ def fingerprints(policy: Policy, params: Params, prompts: Prompts, reward: Rewar
         "data.tokenizer": _hash(_tokenizer(policy.tokenizer)),
         "stop tokens": _hash([str(policy.vocabulary.stop_token_ids)]),
     }
-    if prompts.template is not None:
-        found["prompt.template"] = _hash([prompts.template])
+    found |= {setting: _hash([contents]) for setting, contents in prompts.files.items()}
     if reward.sources:  # hashed as in older checkpoints, which are compared with this
         found["reward.function"] = _hash(pathlib.Path(path).read_bytes() for path in reward.sources)
     if policy.checkpoint is not None:

@@ -68,6 +68,12 @@ def test_another_order_of_rows_changes_the_fingerprint(setup):
     assert found(setup, prompts=prompts)["data.train"] != found(setup)["data.train"]
 
 
+def test_files_of_templates_and_tasks_have_fingerprints_of_their_own(setup):
+    one, other = (dataclasses.replace(setup.prompts, files={"data.task": text}) for text in ("a = 1", "a = 2"))
+    began, now = found(setup, prompts=one), found(setup, prompts=other)
+    assert {key for key in began if began[key] != now[key]} == {"data.task"}
+
+
 def test_tokenizer_and_stop_tokens_have_separate_fingerprints(setup):
     tokenizer = load_tokenizer()
     tokenizer.add_tokens(["<new>"])

@@ -22,16 +22,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ntl_jax.command_line import Once, PathOnce, announce, parse_once, read_config
-from ntl_jax.config import (
-    FieldsSection,
-    ModelSection,
-    RunConfig,
-    from_home,
-    holds_run,
-    printable,
-    stored_config,
-)
-from ntl_jax.config.serialization import AnySection
+from ntl_jax.config import FieldsSection, RunConfig, changed, from_home, printable
+from ntl_jax.policy_options import PolicySource
 
 if TYPE_CHECKING:
     from ntl_jax.data import Problem
@@ -205,7 +197,7 @@ def _write(file: pathlib.Path, problems: Sequence["Problem"]) -> None:
 
 
 def _fields(args: argparse.Namespace, base: FieldsSection | None = None) -> FieldsSection:
-    return _changed(base or FieldsSection(), **{role: vars(args)[f"fields.{role}"] for role in ROLES})
+    return changed(base or FieldsSection(), **{role: vars(args)[f"fields.{role}"] for role in ROLES})
 
 
 def _config(args: argparse.Namespace) -> RunConfig:
@@ -220,8 +212,7 @@ def _config(args: argparse.Namespace) -> RunConfig:
             raise ValueError(f"--config={args.config}: there is no {path}; configs/ has {names}")
         base = read_config(path, example=CONFIGS / "gsm8k_ntl.py")
     elif args.model is not None:
-        is_run = holds_run(from_home(args.model))
-        base = stored_config(from_home(args.model)) if is_run else RunConfig(model=ModelSection(path=args.model))
+        base = PolicySource.of(args.model).config
     data = dataclasses.replace(
         base.data,
         train=base.data.train if base.prompt.few_shot else (),
@@ -235,11 +226,6 @@ def _config(args: argparse.Namespace) -> RunConfig:
     reward = dataclasses.replace(base.reward, function="own:own") if args.texts else base.reward
     trainer = dataclasses.replace(base.trainer, eval_problems=args.rows)
     return dataclasses.replace(base, data=data, reward=reward, trainer=trainer)
-
-
-def _changed(section: AnySection, **settings: object) -> AnySection:
-    """The section with the given settings changed."""
-    return dataclasses.replace(section, **{name: value for name, value in settings.items() if value is not None})
 
 
 def _with_options(message: str) -> str:

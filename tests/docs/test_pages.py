@@ -211,7 +211,7 @@ def read(command: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) ->
             module.main(arguments)
         if command in ("eval", "sample"):
             args = ended.value.args[0]
-            base = PolicySource.of(args).config
+            base = PolicySource.of(args.source, args.checkpoint).config
             config = module._settings(args, base) if command == "eval" else policy_settings(args, base)
             config.validate(base)
 

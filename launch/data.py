@@ -215,7 +215,7 @@ def _config(args: argparse.Namespace) -> RunConfig:
             raise ValueError(f"--config={args.config}: there is no {path}; configs/ has {names}")
         base = read_config(path, example=CONFIGS / "gsm8k_ntl.py")
     elif args.model is not None:
-        base = PolicySource.of(argparse.Namespace(source=args.model, checkpoint=None)).config
+        base = PolicySource.of(args.model).config
     data = dataclasses.replace(
         base.data,
         train=base.data.train if base.prompt.few_shot else (),

@@ -50,29 +50,29 @@ class PolicySource(NamedTuple):
     config: RunConfig
 
     @classmethod
-    def of(cls, args: argparse.Namespace) -> "PolicySource":
+    def of(cls, given: str, checkpoint: Literal["newest", "best"] | None = None) -> "PolicySource":
         """What a command line names.
 
         Args:
-            args: with the common options.
+            given: a folder or a name.
+            checkpoint: which of a run's, if the command line says it.
 
         Raises:
             ValueError: for a checkpoint of a model, and as `stored_config`.
 
         Example:
-            >>> args = argparse.Namespace(source="HuggingFaceTB/SmolLM2-135M-Instruct", checkpoint=None)
-            >>> PolicySource.of(args).config.rollout.max_tokens
+            >>> PolicySource.of("HuggingFaceTB/SmolLM2-135M-Instruct").config.rollout.max_tokens
             512
         """
-        folder = from_home(args.source)
+        folder = from_home(given)
         if holds_run(folder):
-            return cls(args.source, True, args.checkpoint or "newest", stored_config(folder))
-        if args.checkpoint is not None:
+            return cls(given, True, checkpoint or "newest", stored_config(folder))
+        if checkpoint is not None:
             raise ValueError(
-                f"--checkpoint={args.checkpoint}: {args.source} is a model, and only run folders have checkpoints: "
+                f"--checkpoint={checkpoint}: {given} is a model, and only run folders have checkpoints: "
                 "leave it out, or give the run folder"
             )
-        return cls(args.source, False, "newest", changed(OF_MODEL, model=ModelSection(path=args.source)))
+        return cls(given, False, "newest", changed(OF_MODEL, model=ModelSection(path=given)))
 
 
 def add_policy_options(parser: argparse.ArgumentParser) -> None:

@@ -84,7 +84,7 @@ def given_to_readme() -> dict[str, Any]:
 
 def given_to_rollout() -> dict[str, Any]:
     """A decoder with the table of its tokenizer, its mesh, and prompts."""
-    sizes = {"width": 16, "num_heads": 2, "num_kv_heads": 1, "head_dim": 8, "feed_forward": 32}
+    sizes: dict[str, Any] = {"width": 16, "num_heads": 2, "num_kv_heads": 1, "head_dim": 8, "feed_forward": 32}
     decoder = Decoder(ModelConfig(vocab_size=512, num_layers=1, **sizes), rngs=nnx.Rngs(0))
     mesh = make_mesh((1, 1, 1), jax.devices()[:1])
     return {"decoder": decoder, "table": table(), "mesh": mesh, "prompts": [ask(0), ask(1, "7")]}
@@ -120,7 +120,7 @@ def scored(function: Callable[..., Any]):
     reward = RewardFunction(function)
     rows = zip(texts, known.readings, (known.ntl_info[:1], known.ntl_info[1:]), strict=True)
     values = [("mine", text, "5", {}, x.answer, x.exact_match, info, 1.0, True, "all", 0.1) for text, x, info in rows]
-    calls = [dict(zip((*CALL, *EXTRAS), of_sample, strict=True)) for of_sample in values]
+    calls: list[dict[str, object]] = [dict(zip((*CALL, *EXTRAS), of_sample, strict=True)) for of_sample in values]
     try:
         return reward(calls)
     finally:
@@ -211,7 +211,7 @@ def read(command: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) ->
             module.main(arguments)
         if command in ("eval", "sample"):
             args = ended.value.args[0]
-            base = PolicySource.of(args).config
+            base = PolicySource.of(args.source, args.checkpoint).config
             config = module._settings(args, base) if command == "eval" else policy_settings(args, base)
             config.validate(base)
 

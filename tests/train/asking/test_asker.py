@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Questions of one's own have the responses that the run's evaluation would have, with their digits, and are judged."""
 
-import argparse
 import contextlib
 import dataclasses
 import json
@@ -18,7 +17,7 @@ QUESTION = "Tom has 3 apples and buys 4 more. How many has he?"
 
 @pytest.fixture(scope="module")
 def source(finished):
-    return PolicySource.of(argparse.Namespace(source=str(finished.folder), checkpoint=None))
+    return PolicySource.of(str(finished.folder))
 
 
 @contextlib.contextmanager

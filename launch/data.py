@@ -21,15 +21,15 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ntl_jax.command_line import Once, PathOnce, announce, parse_once, read_config
+from ntl_jax.command_line import Once, PathOnce, announce, parse_once
 from ntl_jax.config import FieldsSection, RunConfig, changed, from_home, printable
+from ntl_jax.config_files import load_config
 from ntl_jax.policy_options import PolicySource
 
 if TYPE_CHECKING:
     from ntl_jax.data import Problem
     from ntl_jax.data.marked import Piece
 
-CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "configs"
 ROLES = tuple(field.name for field in dataclasses.fields(FieldsSection))
 COMMANDS = ("prepare", "show")
 ENDINGS = (".jsonl", ".parquet")
@@ -209,11 +209,7 @@ def _config(args: argparse.Namespace) -> RunConfig:
         raise ValueError(f"--config={args.config} and --model={args.model} both say how prompts are made: give one")
     base = RunConfig()
     if args.config is not None:
-        path = from_home(args.config) if args.config.endswith(".py") else CONFIGS / f"{args.config}.py"
-        if not path.is_file():
-            names = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.py")))
-            raise ValueError(f"--config={args.config}: there is no {path}; configs/ has {names}")
-        base = read_config(path, example=CONFIGS / "gsm8k_ntl.py")
+        base = load_config(args.config)
     elif args.model is not None:
         base = PolicySource.of(args.model).config
     data = dataclasses.replace(

@@ -65,7 +65,7 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
         ValueError: for a source that is neither a run nor a model, a run without a checkpoint, an output folder that
             is in use, or wrong settings.
     """
-    source = PolicySource.of(args.source, args.checkpoint)
+    source = PolicySource.of(args.source, args.checkpoint, config=args.config)
     check_unused(args.output, "--output")
     config = _settings(args, source.config)
     config.validate(source.config)

@@ -110,7 +110,7 @@ def show(args: argparse.Namespace) -> list[str]:
     from rich.console import Console
     from rich.text import Text
 
-    from ntl_jax.data import encode_solutions, load_template
+    from ntl_jax.data import encode_solutions
     from ntl_jax.data.marked import mark_tokens
     from ntl_jax.numerals import TokenDecoder, label_response, sampled_numbers
     from ntl_jax.train.factory import build_task
@@ -119,8 +119,8 @@ def show(args: argparse.Namespace) -> list[str]:
 
     task, policy = build_task(config), build_policy(config)
     prompts = build_prompts(config, task, policy.tokenizer)
-    end = load_template(config.prompt.template, policy.tokenizer).end_of_turn
-    solutions, _ = encode_solutions(prompts.held_out, policy.tokenizer, max_tokens=sys.maxsize, end=end)
+    around = {"gap": prompts.gap, "end": prompts.end}
+    solutions, _ = encode_solutions(prompts.held_out, policy.tokenizer, max_tokens=sys.maxsize, **around)
     console, decode = Console(highlight=False), TokenDecoder(policy.tokenizer)
     values = np.asarray(policy.table.token_values)
 

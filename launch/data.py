@@ -111,19 +111,17 @@ def show(args: argparse.Namespace) -> list[str]:
     from rich.console import Console
     from rich.text import Text
 
-    from ntl_jax.data import encode_solutions, load_template
+    from ntl_jax.data import encode_solutions
     from ntl_jax.data.marked import mark_tokens
     from ntl_jax.numerals import TokenDecoder, label_response, sampled_numbers
     from ntl_jax.train.factory import build_task
     from ntl_jax.train.policy import build_policy
-    from ntl_jax.train.prompts import build_prompts, prompt_writer
+    from ntl_jax.train.prompts import build_prompts
 
     task, policy = build_task(config), build_policy(config)
     prompts = build_prompts(config, task, policy.tokenizer)
-    template = load_template(config.prompt.template, policy.tokenizer)
-    gap = prompt_writer(dataclasses.replace(config.prompt, few_shot=0), template, task, []).gap
-    form = {"max_tokens": sys.maxsize, "end": template.end_of_turn, "gap": gap}
-    solutions, _ = encode_solutions(prompts.held_out, policy.tokenizer, **form)
+    around = {"gap": prompts.gap, "end": prompts.end}
+    solutions, _ = encode_solutions(prompts.held_out, policy.tokenizer, max_tokens=sys.maxsize, **around)
     console, decode = Console(highlight=False), TokenDecoder(policy.tokenizer)
     values = np.asarray(policy.table.token_values)
 

@@ -13,9 +13,9 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = {
     "config": 0, "console": 0, "numerals": 0, "host_memory": 0, "reward_calls": 0, "ending": 1, "command_line": 1,
-    "compilation_cache": 1, "config_files": 1, "records": 1, "policy_options": 2, "run_folder": 2, "ops": 1, "losses": 2,
-    "models": 3, "data": 3, "rewards": 3, "metrics": 3, "tasks": 4, "rollout": 4, "rows": 4, "experience": 5, "update": 5,
-    "train": 6,
+    "compilation_cache": 1, "config_files": 1, "records": 1, "policy_options": 2, "run_folder": 2, "ops": 1,
+    "losses": 2, "models": 3, "data": 3, "rewards": 3, "metrics": 3, "tasks": 4, "rollout": 4, "rows": 4,
+    "experience": 5, "update": 5, "train": 6,
 }  # fmt: skip
 MOST_FILES = 10
 """Of a folder, without its ``__init__``."""

@@ -124,7 +124,7 @@ EVALUATED = {
     ),
     "responses beyond memory": (
         ("{folder}", "--problems=2", "--max-tokens=1000000000"),
-        ("the cache does not fit", "--max-tokens=1000000000 or data"),
+        ("the cache does not fit", "--max-tokens=1000000000 or --max-prompt-tokens=384"),
     ),
     "a mesh of more devices": (("{folder}", "--problems=2", "--mesh", "64", "1", "1"), ("'data': 64", "at most 8")),
     "a run without a checkpoint": (("{folder}", "--problems=2"), ("{folder} has no checkpoint yet",)),

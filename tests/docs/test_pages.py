@@ -36,6 +36,8 @@ BLOCK = re.compile(r"^(?:<!-- not run: (?P<reason>.*?) -->\n)?```(?P<language>\w
 LANGUAGES = {"python", "sh", "math", ""}
 """What blocks hold; one without a language is a drawing."""
 MOST_NOT_RUN = 3
+ENDINGS = ("csv", "json", "jsonl", "parquet", "py", "safetensors")
+"""Of files that are named as settings are."""
 SECTIONS = {field.name for field in dataclasses.fields(RunConfig)}
 SETTINGS = {leaf.path for leaf in leaves(RunConfig())}
 

@@ -120,7 +120,7 @@ EVALUATED = {
     "vLLM that is not installed": (("{folder}", "--engine=vllm"), ("--engine='vllm' needs the package vllm",)),
     "problems that are not there": (
         ("{folder}", "--data=no.jsonl"),
-        ("--data='no.jsonl' does not exist", "jsonl file"),
+        ("--data='no.jsonl' does not exist", "give a file of problems"),
     ),
     "responses beyond memory": (
         ("{folder}", "--problems=2", "--max-tokens=1000000000"),

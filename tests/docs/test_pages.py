@@ -176,9 +176,11 @@ def test_a_command_is_one_that_its_program_reads(words, folder, monkeypatch, cap
             read(pathlib.Path(script).stem, arguments, monkeypatch)
         case ["python", "-m", module, *arguments] if module.startswith("ntl_jax.launch."):
             read(module.rpartition(".")[2], arguments, monkeypatch)
+        case [program, *arguments] if program.startswith("ntl-"):
+            read(program.removeprefix("ntl-").replace("-", "_"), arguments, monkeypatch)
         case ["python", "-m", module, *_]:
             assert importlib.util.find_spec(module)
-        case ["make", target]:
+        case ["make", target, *_]:
             assert re.search(rf"^{re.escape(target)}:", (ROOT / "Makefile").read_text(), re.M)
         case ["pip", "install", *rest]:
             extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
@@ -226,9 +228,7 @@ def test_settings_that_a_page_names_exist(page):
     code = re.findall(r"`([^`\n]+)`", text)
     options = {path for text in code for path in re.findall(r"--config\.([\w.]+\w)", text)}
     paths = {match[0] for text in code if (match := re.match(r"([a-z]+)(\.[a-z]\w*)+", text)) and match[1] in SECTIONS}
-    files = {
-        path for path in paths if path.rpartition(".")[2] in ("py", "jsonl", "json", "parquet", "csv", "safetensors")
-    }
+    files = {path for path in paths if path.rpartition(".")[2] in ENDINGS}
     sections = {path.rpartition(".")[0] for path in SETTINGS}
     assert (options | paths) - files - SETTINGS - sections - {"section.field"} == set()
 

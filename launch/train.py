@@ -12,10 +12,10 @@ if __name__ == "__main__":
 
 import contextlib
 import dataclasses
-import difflib
 import io
 import os
 import pathlib
+import re
 import shlex
 import sys
 from collections.abc import Container, Mapping, Sequence
@@ -23,7 +23,7 @@ from typing import Annotated
 
 import tyro
 
-from ntl_jax.command_line import SWITCH, announce, given_options, read_config, unreadable_value
+from ntl_jax.command_line import SWITCH, announce, given_options, unreadable_value
 from ntl_jax.config import (
     CONFIG_FILE,
     RunConfig,
@@ -36,10 +36,11 @@ from ntl_jax.config import (
     write_escapes,
 )
 from ntl_jax.config.serialization import leaves
+from ntl_jax.config_files import available, load_config
+from ntl_jax.console import command
 from ntl_jax.host_memory import keep_freed_memory
 from ntl_jax.run_folder import check_free, new_folder
 
-CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "configs"
 SPELLINGS = {"true": True, "false": False}
 
 
@@ -56,6 +57,8 @@ class Args:
     resume: tyro.conf.FlagCreatePairsOff[bool] = False
     """Continue the run in --workdir with its settings; only trainer.steps may be raised, and model.scan_layers
     changed."""
+    profile: Annotated[str, tyro.conf.arg(metavar="FIRST:LAST")] = ""
+    """Trace these iterations of PPO into profile/ of the run folder, such as 10:12."""
     allow_changed_schedule: tyro.conf.FlagCreatePairsOff[bool] = False
     """With --resume: continue even if more steps change a learning-rate schedule that has already started."""
     allow_changed_data: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -75,10 +78,10 @@ def main(argv: Sequence[str]) -> int:
     except (ValueError, OSError) as error:  # such as a name that is too long for the file system
         return leave(f"error: {error}", code=2)
     assert args.workdir is not None
-    again = f"python launch/train.py --workdir={shlex.quote(str(args.workdir))} --resume"
+    again = f"{command('train')} --workdir={shlex.quote(str(args.workdir))} --resume"
     announce(f"{args.config.name}: starting, run folder {args.workdir}")
     # Imported here: importing JAX would make --help take seconds.
-    from ntl_jax.train import NonFiniteError, RewardError, Terminated, WorkersLostError, run
+    from ntl_jax.train import NonFiniteError, OutOfMemoryError, RewardError, Terminated, WorkersLostError, run
 
     try:
         run(
@@ -87,8 +90,9 @@ def main(argv: Sequence[str]) -> int:
             resume=args.resume,
             allow_changed_schedule=args.allow_changed_schedule,
             allow_changed_data=args.allow_changed_data,
+            profile=read_range(args.profile) if args.profile else None,
         )
-    except (ValueError, OSError, NonFiniteError, RewardError, WorkersLostError) as error:
+    except (ValueError, OSError, NonFiniteError, OutOfMemoryError, RewardError, WorkersLostError) as error:
         remedy = f"continue with: {again}" if os.path.exists(args.workdir / CONFIG_FILE) else "start again"
         return leave(f"error: {explain(error, args.workdir, remedy)}", code=1)
     except Terminated as stop:
@@ -117,10 +121,13 @@ def parse_args(argv: Sequence[str]) -> Args:
     elif stored is not None or {"-h", "--help"} & set(argv):
         base = stored or RunConfig()
     else:
-        raise ValueError(f"--config=NAME is missing: {_available()}")
+        raise ValueError(f"--config=NAME is missing: {available()}")
     args = _parsed(argv, base, given)
     args = dataclasses.replace(args, config=_read_texts(args.config, given), workdir=workdir)
     args.config.validate(base)
+    if args.profile:
+        with named("--profile", args.profile):
+            read_range(args.profile)
     for flag in ("allow_changed_schedule", "allow_changed_data"):
         if getattr(args, flag) and stored is None:
             raise ValueError(f"--{flag.replace('_', '-')} only applies to a resumed run: add --resume, or leave it out")
@@ -133,38 +140,25 @@ def parse_args(argv: Sequence[str]) -> Args:
     return args
 
 
-def load_config(name: str) -> RunConfig:
-    """The configuration that a file's ``get_config()`` returns, checked: tyro would replace defaults of a wrong type.
+def read_range(text: str) -> tuple[int, int]:
+    """The numbers of ``FIRST:LAST``; raises a ValueError for anything else.
 
-    Args:
-        name: a file of configs/ without .py, or the path of a .py file.
-
-    Raises:
-        ValueError: if there is no such file, or it does not return a valid RunConfig.
+    Example:
+        >>> read_range("10:12")
+        (10, 12)
     """
-    with named("--config", name):
-        path = from_home(name) if name.endswith(".py") else CONFIGS / f"{name}.py"
-    if not path.is_file():
-        own = f"{name}.py" if pathlib.Path(f"{name}.py").is_file() else None
-        near = [own] if own else difflib.get_close_matches(pathlib.Path(name).stem, _names(), n=1, cutoff=0.3)
-        hint = f"did you mean --config={near[0]}? " if near else ""
-        raise ValueError(f"--config={name}: there is no {path}; {hint}{_available()}")
-    return read_config(path, example=CONFIGS / "gsm8k_ntl.py")
-
-
-def _names() -> list[str]:
-    return sorted(path.stem for path in CONFIGS.glob("*.py"))
-
-
-def _available() -> str:
-    return f"configs/ has {', '.join(_names())}; the path of a .py file works too"
+    match = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})", text.strip())
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        near = f"; for one alone, write {text}:{text}" if text.isdecimal() and int(text) else ""
+        raise ValueError(f"must be FIRST:LAST, whole numbers from 1 on, such as 10:12{near}")
+    return int(match[1]), int(match[2])
 
 
 def _kinds() -> dict[str, object]:
     """The annotations of all options."""
     settings: dict[str, object] = {f"--config.{leaf.path}": leaf.kind for leaf in leaves(RunConfig())}
     switches = dict.fromkeys(("--help", "--resume", "--allow_changed_schedule", "--allow_changed_data"), SWITCH)
-    return settings | switches | {"--config": str, "--workdir": pathlib.Path}
+    return settings | switches | {"--config": str, "--workdir": pathlib.Path, "--profile": str}
 
 
 def _parsed(argv: Sequence[str], base: RunConfig, given: Mapping[str, Sequence[str]]) -> Args:

@@ -10,16 +10,14 @@ import io
 import os
 import pathlib
 import re
-import runpy
 import sys
-import traceback
 import types
 import typing
 from argparse import Action, ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from typing import TextIO, get_args, get_origin
 
-from ntl_jax.config import EMPTY, RunConfig, from_home, printable
+from ntl_jax.config import EMPTY, from_home, printable
 
 SWITCH = None
 """The kind of an option that takes no value."""
@@ -128,36 +126,6 @@ def unreadable_value(message: str, given: Mapping[str, Sequence[str]], kinds: Ma
     return f"{name}{shown}: must be {describe_kind(kind)}{hint}"
 
 
-def read_config(path: pathlib.Path, *, example: pathlib.Path) -> RunConfig:
-    """The configuration that a file's ``get_config()`` returns, checked.
-
-    Args:
-        path: a Python file, which is run.
-        example: a file that does it right, for the messages.
-
-    Raises:
-        ValueError: naming the file and the line, for a file that cannot be run, has no ``get_config()``, or whose
-            configuration is not a valid RunConfig.
-    """
-    remedy = f"it must define get_config() that returns a RunConfig, see {example}"
-    line = get_config = config = None
-    try:
-        get_config = runpy.run_path(str(path)).get("get_config")
-        line = getattr(getattr(get_config, "__code__", None), "co_firstlineno", None)
-        config = get_config() if callable(get_config) else None
-    except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise ValueError(f"{_place(path, error, line)}: {_in_one_line(error)}; {remedy}") from error
-    where = str(path) if line is None else f"{path}:{line}"
-    if not isinstance(config, RunConfig):
-        found = f"get_config() returns {type(config).__name__}" if callable(get_config) else "there is no get_config()"
-        raise ValueError(f"{where}: {found}; {remedy}")
-    try:
-        config.validate()
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
-    return config
-
-
 class Once(Action):
     """Stores the value of an option or argument, which may be given once and is not empty."""
 
@@ -209,10 +177,10 @@ def parse_once(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
     if rest:
         known = sorted(set(re.findall(r"--[a-z][a-z.-]+", parser.format_help())))
         name = f"--{rest[0].split('=')[0].lstrip('-')}"
-        is_word = name not in known and rest[0].isalnum()
+        is_text = name not in known and bool(re.fullmatch(r"\w+|-\d.*", rest[0]))
         near = [name] if name in known else difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        others = f"the options are {', '.join(known)}{'; write a text in quotes' if is_word else ''}"
-        hint = f"did you mean {near[0]}?" if near and not is_word else others
+        others = f"the options are {', '.join(known)}{'; a text goes in quotes, after -- if it begins with -' if is_text else ''}"
+        hint = f"did you mean {near[0]}?" if near and not is_text else others
         parser.error(f"{rest[0]!r} is not understood: {hint}")
     return args
 
@@ -281,18 +249,3 @@ def _choices(kind: object) -> list[object]:
     if get_origin(kind) is typing.Literal:
         return list(get_args(kind))
     return [choice for option in get_args(kind) for choice in _choices(option)]
-
-
-def _place(path: pathlib.Path, error: BaseException, line: int | None) -> str:
-    """The file, with the line of the user's code in which an error arose."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
-    if frames:
-        line = frames[-1].lineno
-    elif isinstance(error, SyntaxError) and error.filename == str(path):
-        line = error.lineno
-    return str(path) if line is None else f"{path}:{line}"
-
-
-def _in_one_line(error: BaseException) -> str:
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
-    return f"{type(error).__name__}: {' '.join(text.split()):.300}".rstrip(": ")

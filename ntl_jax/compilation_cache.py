@@ -45,7 +45,7 @@ def keep_programs(setting: str = "auto") -> pathlib.Path | None:
         >>> folder = keep_programs("off")  # None, unless JAX_COMPILATION_CACHE_DIR names a folder
     """
     with named("trainer.compilation_cache", setting):
-        above = user_folder() if setting == "auto" else from_home(setting)
+        above = user_folder("xla") if setting == "auto" else from_home(setting)
     chosen = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
     if setting == "off" or chosen:
         return pathlib.Path(chosen) if chosen else None
@@ -65,9 +65,9 @@ def keep_programs(setting: str = "auto") -> pathlib.Path | None:
     return folder
 
 
-def user_folder() -> pathlib.Path:
-    """``ntl_jax/xla`` in the user's cache folder: XDG_CACHE_HOME, or ~/.cache."""
-    return from_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ntl_jax" / "xla"
+def user_folder(name: str) -> pathlib.Path:
+    """``ntl_jax/NAME`` in the user's cache folder: XDG_CACHE_HOME, or ~/.cache."""
+    return from_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ntl_jax" / name
 
 
 def cache_key() -> str:

@@ -9,6 +9,7 @@ import json
 import pathlib
 from typing import Any, NamedTuple
 
+import filelock
 import jax
 import pytest
 
@@ -27,6 +28,7 @@ from ntl_jax.config import (
 )
 from ntl_jax.experience.digits.source import DigitSource
 from ntl_jax.experience.scorer import Scorer
+from ntl_jax.models.published import FetchError, get_model
 from ntl_jax.records import Params
 from ntl_jax.rollout import RolloutEngine
 from ntl_jax.tasks import Task
@@ -170,3 +172,16 @@ def finished(tiny, tmp_path_factory) -> Finished:
                 assert train.main([f"--config={inputs / 'config.py'}", f"--workdir={folder}"]) == 0
             printed.write_text(shown.getvalue())
     return Finished(stored_config(folder), folder, inputs, printed.read_text())
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> pathlib.Path:
+    """The folder that `make smollm2` writes, fetched if need be; where that is impossible, tests of it are skipped."""
+    folder = pathlib.Path(__file__).parents[1] / "models" / "smollm2-135m"
+    folder.parent.mkdir(exist_ok=True)
+    with filelock.FileLock(folder.with_name(".lock")):
+        try:
+            get_model("smollm2-135m", folder)
+        except FetchError as error:
+            pytest.skip(str(error))
+    return folder

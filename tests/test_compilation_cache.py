@@ -103,4 +103,4 @@ def test_the_key_depends_on_the_flags_of_the_compiler(monkeypatch):
 def test_the_folder_is_the_users_cache_folder(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", "/ann")
-    assert user_folder() == pathlib.Path("/ann/.cache/ntl_jax/xla")
+    assert user_folder("xla") == pathlib.Path("/ann/.cache/ntl_jax/xla")

@@ -95,6 +95,8 @@ METRICS = {
     "perf/throughput": "prompt and response tokens per second of the whole iteration, over all devices",
     "perf/padding_fraction": "share of the positions computed in updates that are padding",
     "perf/total_num_tokens": "prompt and response tokens of the iteration",
+    "perf/max_memory_allocated_gb": "most memory in use on a device so far, in GiB; of devices that report it",
+    "perf/cpu_memory_used_gb": "most memory that the process has held on the host so far, in GiB",
     "timing_s/": "seconds spent in a part of the iteration",
     "val/accuracy": "fraction of held-out problems solved by greedy decoding",
     "val/SOURCE/accuracy": "the same of the problems of one of several sources",

@@ -3,6 +3,7 @@
 
 from ntl_jax.experience.scorer import ExtractionError
 from ntl_jax.rollout.engine import WorkersLostError
+from ntl_jax.train.journal.memory_use import OutOfMemoryError
 from ntl_jax.train.run import run
 from ntl_jax.train.stops import NonFiniteError, RewardError, Terminated
 from ntl_jax.train.trainers import (
@@ -18,6 +19,7 @@ __all__ = [
     "EXAMPLE_CONFIGS",
     "ExtractionError",
     "NonFiniteError",
+    "OutOfMemoryError",
     "RewardError",
     "Terminated",
     "WorkersLostError",

@@ -11,10 +11,12 @@ from rich.console import Console
 from ntl_jax.config import RunConfig, printable
 from ntl_jax.experience.scored import Scored
 from ntl_jax.metrics import STAGES, ProgressView
+from ntl_jax.metrics.memory import memory_metrics
 from ntl_jax.rollout.engine import WorkersLostError
 from ntl_jax.train.checkpoints.resume import FINGERPRINTS, record
 from ntl_jax.train.evaluation import Evaluator, evaluation_metrics, unrewarded
 from ntl_jax.train.journal.journal import Journal
+from ntl_jax.train.journal.profile import Profiler
 from ntl_jax.train.stages.stage import Stage
 from ntl_jax.train.stops import Terminated, Termination, half_unrewarded, stop_if_not_finite, stop_if_unrewarded
 
@@ -44,6 +46,7 @@ class Driver:
         config: the run's configuration.
         folder: the run folder.
         journal: writes metrics, samples and evaluations.
+        profiler: traces steps.
         termination: whether the process was asked to end.
         console: shows progress.
         evaluate: evaluates a policy.
@@ -56,6 +59,7 @@ class Driver:
         config: RunConfig,
         folder: Path,
         journal: Journal,
+        profiler: Profiler,
         termination: Termination,
         console: Console,
         *,
@@ -64,7 +68,7 @@ class Driver:
         newest: str | None,
     ):
         self._config, self._folder, self._journal, self._console = config, folder, journal, console
-        self._termination, self._data, self._newest = termination, data, newest
+        self._termination, self._data, self._newest, self._profiler = termination, data, newest, profiler
         self._evaluator, self._settings = evaluate, config.trainer
         self._said_unrewarded = self._said_evaluation = False
         self._done: list[str] = []
@@ -84,7 +88,10 @@ class Driver:
             with ProgressView(stage.name, stage.total, start=step, console=self._console) as view:
                 while not finished:
                     step += 1
-                    with self._saved_if_workers_are_lost(stage, step - 1, checkpoints):
+                    with (
+                        self._saved_if_workers_are_lost(stage, step - 1, checkpoints),
+                        self._profiler.step(stage.name, step),
+                    ):
                         metrics, scored = stage.step()
                     metrics = self._finish(stage, step, metrics, scored)
                     view.update(step, {LIVE[name]: metrics[name] for name in LIVE if name in metrics})
@@ -180,6 +187,7 @@ class Driver:
             if not self._said_unrewarded and (said := half_unrewarded(stage.name, step, scored)):
                 self._say(said)
                 self._said_unrewarded = True
+        metrics |= memory_metrics()
         stop_if_not_finite(stage.name, stage.section, step, metrics, stage.last_prompts, self._folder)
         self._held_out = self._evaluate(stage, step) if stage.is_evaluated(step) else {}
         metrics |= self._held_out

@@ -160,7 +160,7 @@ def check_packages(config: RunConfig) -> None:
         gpus_for_workers(config.trainer.devices, pool.workers * pool.gpus_per_worker)
 
 
-def check_cache(config: RunConfig, policy: Policy, *, max_prompt_tokens: int, num_held_out: int) -> None:
+def check_cache(config: RunConfig, policy: Policy, *, max_prompt_tokens: int, num_held_out: int) -> int:
     """Checks that the caches of the JAX engine on the training devices fit in memory, in training and evaluation.
 
     Args:
@@ -168,24 +168,30 @@ def check_cache(config: RunConfig, policy: Policy, *, max_prompt_tokens: int, nu
         max_prompt_tokens: length of the longest prompt.
         num_held_out: number of prompts of an evaluation.
 
+    Returns:
+        Bytes of the largest; 0 if another engine samples.
+
     Raises:
         ValueError: naming the settings that decide the size.
     """
     rollout, trainer = config.rollout, config.trainer
     if rollout.engine != "jax":
-        return
+        return 0
     parts = _parts(config, policy, max_prompt_tokens)._replace(tokenizer=None)
     lengths = f"rollout.max_tokens={rollout.max_tokens}", f"data.max_prompt_tokens={config.data.max_prompt_tokens}"
     slots = "rollout.slots" if rollout.slots is None else f"rollout.slots={rollout.slots}"
     groups = {f"rollout.num_samples={rollout.num_samples}": (rollout.num_samples, rollout.prompts_per_step)}
     if trainer.eval_samples:
         groups[f"trainer.eval_samples={trainer.eval_samples}"] = trainer.eval_samples, num_held_out
+    num_bytes = 0
     for group, (num_samples, num_requests) in groups.items():
         sampling = Sampling(num_samples=num_samples, max_tokens=rollout.max_tokens)
         for name, count in ((group, 1), (slots, parts.slots)):  # the samples of a prompt have their slots together
             engine = _jax_engine(parts._replace(slots=count), policy.mesh)
             given = name != "rollout.slots"
-            engine.check_memory(sampling, num_requests, CacheSettings(name, *lengths, slots_given=given))
+            needed = engine.check_memory(sampling, num_requests, CacheSettings(name, *lengths, slots_given=given))
+            num_bytes = max(num_bytes, needed)
+    return num_bytes
 
 
 def worker_engine(parts: EngineParts, compilation_cache: str) -> RolloutEngine:

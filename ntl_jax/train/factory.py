@@ -29,6 +29,7 @@ from ntl_jax.rows.padding import RowShape
 from ntl_jax.tasks import Task, check_apart, choose_task
 from ntl_jax.train.engines import check_cache
 from ntl_jax.train.evaluation import Evaluator
+from ntl_jax.train.journal.memory_use import Use, training_uses
 from ntl_jax.train.policy import Policy, check_parameters
 from ntl_jax.train.prompts import Prompts
 from ntl_jax.train.stages.policy_optimization import PPOTrainer
@@ -169,8 +170,11 @@ def _source(config: RunConfig, engine: RolloutEngine, collector: Collector) -> S
     return FixedLag(engine, collector, max_staleness=lag, num_iterations=config.trainer.steps)
 
 
-def check_run(config: RunConfig, policy: Policy, prompts: Prompts) -> None:
+def check_run(config: RunConfig, policy: Policy, prompts: Prompts) -> list[Use]:
     """Checks that the settings fit the data and the devices, before weights are loaded.
+
+    Returns:
+        What memory will go to.
 
     Raises:
         ValueError: if prompts and responses exceed the policy's positions, training or sampling does not fit in memory,
@@ -206,7 +210,9 @@ def check_run(config: RunConfig, policy: Policy, prompts: Prompts) -> None:
             f"{' and '.join(uneven)}: rows of an update must divide over the {num_shards} devices along data and fsdp; "
             f"change them, or model.mesh={config.model.mesh}"
         )
-    check_cache(config, policy, max_prompt_tokens=prompts.longest, num_held_out=len(prompts.held_out))
+    cache = check_cache(config, policy, max_prompt_tokens=prompts.longest, num_held_out=len(prompts.held_out))
+    row_size = prompts.shape(rollout.max_tokens).row
+    return training_uses(config, policy, copies=_num_copies(config), cache_bytes=cache, row_size=row_size)
 
 
 def check_lengths(config: RunConfig, policy: Policy, prompts: Prompts) -> None:

@@ -3,6 +3,7 @@
 
 import contextlib
 import logging
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ from ntl_jax.train.factory import (
 )
 from ntl_jax.train.header import describe, find_warnings, write_provenance
 from ntl_jax.train.journal.journal import Journal
+from ntl_jax.train.journal.memory_use import explained
+from ntl_jax.train.journal.profile import Profiler, check_profile
 from ntl_jax.train.policy import build_params, build_policy, check_checkpoint
 from ntl_jax.train.prompts import build_prompts
 from ntl_jax.train.stops import Terminated, noticing_signals
@@ -42,6 +45,7 @@ def run(
     resume: bool = False,
     allow_changed_schedule: bool = False,
     allow_changed_data: bool = False,
+    profile: tuple[int, int] | None = None,
 ) -> dict[str, float]:
     """Trains as the configuration says and writes everything to the run folder.
 
@@ -52,6 +56,7 @@ def run(
         resume: continue from the newest checkpoint that is intact, or from the beginning if there is none at all.
         allow_changed_schedule: continue even if another number of steps changes the learning-rate schedule.
         allow_changed_data: continue even if the contents of the files that the settings name have changed.
+        profile: the first and the last iteration of PPO to trace into ``profile/`` of the run folder; None: none.
 
     Returns:
         Held-out accuracy "before" and "after" PPO.
@@ -61,6 +66,7 @@ def run(
             trackers that are not installed, for a folder that another process uses, or if no checkpoint is intact.
         NonFiniteError: for a loss or gradient that is not finite; ``non_finite.json`` in the run folder holds the
             step's metrics and prompts.
+        OutOfMemoryError: naming what the memory goes to, and which setting to turn first.
         RewardError: when the reward function fails on every sample of a step, or hangs again and again;
             ``reward_errors.jsonl`` in the run folder holds every failure, including those that did not end the run.
         WorkersLostError: when a pool has lost too many workers; the stage is saved.
@@ -69,7 +75,7 @@ def run(
     console = Console(highlight=False)
     with claimed(workdir, resume=resume):  # first: whatever is written from here on goes to a folder of this process
         try:
-            _train(config, workdir, console, resume, allow_changed_schedule, allow_changed_data)
+            _train(config, workdir, console, resume, allow_changed_schedule, allow_changed_data, profile)
         except Terminated:
             raise
         except (ValueError, OSError, RuntimeError) as error:
@@ -82,7 +88,13 @@ def run(
 
 
 def _train(
-    config: RunConfig, workdir: Path, console: Console, resume: bool, changed_schedule: bool, changed_data: bool
+    config: RunConfig,
+    workdir: Path,
+    console: Console,
+    resume: bool,
+    changed_schedule: bool,
+    changed_data: bool,
+    profile: tuple[int, int] | None,
 ) -> None:
     """Runs the stages in a folder that is claimed; the last two allow what `run` says."""
     check_installed(config.tracking.backends)
@@ -91,6 +103,7 @@ def _train(
     keep_programs(config.trainer.compilation_cache)
     with contextlib.ExitStack() as stack:
         saved = _saved(workdir) if resume else None
+        check_profile(profile, config.trainer.steps, *(saved or ("", {})))
         if saved is not None and not changed_schedule:
             check_schedule(config, *saved)
         task, policy = build_task(config, new=not resume), build_policy(config)
@@ -98,7 +111,7 @@ def _train(
         prompts = build_prompts(config, task, policy.tokenizer)
         scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
         stack.callback(scorer.close)
-        check_run(config, policy, prompts)
+        stack.enter_context(explained(check_run(config, policy, prompts)))
         scorer.try_out(*prompts.examples[0])
         background = stack.enter_context(ThreadPoolExecutor(2))  # everything is checked: from here on XLA compiles
         drawn = background.submit(build_params, policy, seed=config.seed)
@@ -115,25 +128,33 @@ def _train(
         stack.enter_context(contextlib.closing(engine))
         write_provenance(config, workdir)
         print_header(describe(config, policy, prompts, scorer.reward.spec, workdir), console=console)
-        for warning in find_warnings(config, prompts, task):
-            console.print(printable(f"warning: {warning}"), style="yellow", soft_wrap=True, markup=False)
-        if saved is not None and FINGERPRINTS not in saved[1]:
-            console.print("the newest checkpoint has no fingerprints: the data are not checked for changes")
+        _warn(console, find_warnings(config, prompts, task), saved)
         evaluate = build_evaluator(config, policy, prompts, engine, scorer, digits)
         if config.ntl.debug_mode:
             stack.enter_context(log_to_file(LOGGER, workdir / "ntl_debug.log"))
         stack.enter_context(log_to_file(logging.getLogger("ntl_jax.pool"), workdir / "pool.log"))
         journal = stack.enter_context(Journal(config, workdir))
+        profiler = stack.enter_context(Profiler(workdir, profile))
         termination = stack.enter_context(noticing_signals(workdir))
         with contextlib.suppress(OSError):
             (workdir / TRACEBACK_FILE).unlink()  # of what has been mended
         newest = saved and saved[0]
-        driver = Driver(config, workdir, journal, termination, console, evaluate=evaluate, data=data, newest=newest)
+        driver = Driver(
+            config, workdir, journal, profiler, termination, console, evaluate=evaluate, data=data, newest=newest
+        )
         if update is not None:
             # Only the parameters are kept: the stage's optimizer state would take memory during the next one.
             params = driver.train(supervised_trainer(config, update, params)).weights().params
         if config.trainer.steps:
             driver.train(ppo_trainer(config, policy, params, prompts, engine, scorer, digits))
+
+
+def _warn(console: Console, warnings: Iterable[str], saved: tuple[str, dict[str, Any]] | None) -> None:
+    """Prints below the header what may be a mistake."""
+    for warning in warnings:
+        console.print(printable(f"warning: {warning}"), style="yellow", soft_wrap=True, markup=False)
+    if saved is not None and FINGERPRINTS not in saved[1]:
+        console.print("the newest checkpoint has no fingerprints: the data are not checked for changes")
 
 
 def _saved(workdir: Path) -> tuple[str, dict[str, Any]] | None:

@@ -26,9 +26,9 @@ def test_what_is_prepared_reads_as_the_same_problems_without_settings(source, tm
     out, other = tmp_path / f"train{ending}", tmp_path / f"test{ending}"
     assert data.main(["prepare", source, str(out), *FIELDS, "--hold-out", "5", str(other), "--seed=1"]) == 0
     said = capsys.readouterr().out
-    assert "21 rows read, 0 malformed ones left out; 1 ask a question again" in said
+    assert "read 21 rows: 0 malformed and left out, 1 with a question of an earlier row" in said
     kept, held_out = load_problems([str(out)])[0], load_problems([str(other)])[0]
-    assert f"{len(kept)} to {out} and {len(held_out)} to {other}" in said
+    assert f"wrote {len(kept)} to {out} and {len(held_out)} to {other}" in said
     assert len(held_out) in (4, 5) and not {p.text for p in kept} & {p.text for p in held_out}
     whole, _ = load_problems([source], FieldsSection(question="problem", answer="result", solution="steps"))
     expected = {(p.text, p.ground_truth, p.solution, p.source) for p in whole}
@@ -40,7 +40,7 @@ def test_only_the_first_rows_are_kept_and_malformed_ones_left_out(tmp_path, caps
     source, out = tmp_path / "a.csv", tmp_path / "b.jsonl"
     source.write_text("question,answer\n1?,1\n2?,two\n3?,3\n4?,4\n")
     assert data.main(["prepare", str(source), str(out), "--on-bad-row=skip", "--limit=2"]) == 0
-    assert "4 rows read, 1 malformed ones left out" in capsys.readouterr().out
+    assert "read 4 rows: 1 malformed and left out" in capsys.readouterr().out
     assert [p.ground_truth for p in load_problems([str(out)])[0]] == ["1", "3"]
     assert data.main(["prepare", str(source), str(tmp_path / "c.jsonl"), "--texts"]) == 0
     assert [p.ground_truth for p in load_problems([str(tmp_path / "c.jsonl")], numeric=False)[0]] == [
@@ -56,7 +56,7 @@ def test_rows_are_shown_with_special_tokens_numbers_and_true_digits(source, caps
     shown = capsys.readouterr().out
     assert "row 1 of sums: true answer '2', prompt of 7 tokens, solution of" in shown
     assert "What is {1}+{1}?" in shown and "{1}+{1}={2:2}[[<|endoftext|>]]" in shown
-    assert "row 2 of sums" in shown and "row 3 of sums" not in shown and "2 rows shown" in shown
+    assert "row 2 of sums" in shown and "row 3 of sums" not in shown and "rows shown: 2" in shown
 
 
 def test_a_run_says_how_rows_are_shown(source, tmp_path, capsys):
@@ -64,7 +64,7 @@ def test_a_run_says_how_rows_are_shown(source, tmp_path, capsys):
     (tmp_path / "config.json").write_text(config_to_json(config))
     assert data.main(["show", source, *FIELDS, f"--model={tmp_path}", "--rows=1"]) == 0
     assert data.main(["show", source, *FIELDS, "--config=gsm8k_ntl", "--rows=1"]) == 0
-    assert len(re.findall("1 rows shown", capsys.readouterr().out)) == 2
+    assert len(re.findall("rows shown: 1", capsys.readouterr().out)) == 2
 
 
 def test_help_says_what_the_commands_do(capsys):

@@ -19,6 +19,7 @@ from ntl_jax.train.checkpoints.checkpointer import newest_meta
 from ntl_jax.train.driver import Driver
 from ntl_jax.train.factory import build_evaluator
 from ntl_jax.train.journal.journal import Journal
+from ntl_jax.train.journal.profile import Profiler
 from ntl_jax.train.stops import NonFiniteError, RewardError, Terminated, Termination
 from tests.samples import answering
 from tests.train.hand_made_stages import CountingStage, FirstStage, state_at
@@ -57,6 +58,7 @@ def drive(setup, tmp_path, said):
                 config,
                 tmp_path,
                 journal,
+                Profiler(tmp_path, None),
                 termination,
                 Console(file=said, width=1000),
                 evaluate=evaluate,

@@ -46,8 +46,8 @@ class ModelSection:
     """The policy: loaded from a checkpoint, or a new Qwen2-architecture decoder of the sizes below."""
 
     path: str | None = None
-    """Folder with a Hugging Face checkpoint (config.json, safetensors, tokenizer), or a name on the hub; the sizes are
-    then the checkpoint's. None: from scratch."""
+    """Folder with a Hugging Face checkpoint (config.json, safetensors, tokenizer), a GGUF file, or a name on the hub;
+    the sizes are then the checkpoint's. None: from scratch."""
     num_layers: int = setting(4, at_least(1), needs=[_FROM_SCRATCH])
     """Decoder layers."""
     width: int = setting(128, at_least(1), needs=[_FROM_SCRATCH])

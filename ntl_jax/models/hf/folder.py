@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of a checkpoint that a path or a name on the hub stands for; anything else is named as what it is."""
+"""The folder of a checkpoint that a path or a name on the hub stands for; anything else is named as what it is.
+
+A GGUF file stands for the folder that it is converted to.
+"""
 
 import difflib
 import pathlib
@@ -8,14 +11,16 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError
 
 from ntl_jax.config import HUB_NAME, from_home
+from ntl_jax.console import command
+from ntl_jax.models.gguf.cache import folder_of_gguf
+from ntl_jax.models.gguf.file import ENDING, is_gguf
 from ntl_jax.models.hf.end_tokens import CONFIG
 from ntl_jax.models.hf.files import INDEX, SINGLE_FILE
 from ntl_jax.models.hf.json_object import read_object
 
 WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # from the hub: no other weight formats
-ALLOWED = f"give a folder with {CONFIG}, safetensors and tokenizer, or a name on the hub"
+ALLOWED = f"give a folder with {CONFIG}, safetensors and tokenizer, a GGUF file, or a name on the hub"
 FORMATS = {
-    ".gguf": "GGUF, llama.cpp's format, usually quantized: give the folder of the model that it was made from",
     ".bin": "weights as PyTorch pickles them: load them with transformers and save_pretrained",
     ".pt": "weights as PyTorch pickles them: load them with transformers and save_pretrained",
     ".pth": "weights as PyTorch pickles them: load them with transformers and save_pretrained",
@@ -31,21 +36,22 @@ FORMATS = {
 
 
 def hf_folder(path_or_hub_id: str | pathlib.Path) -> pathlib.Path:
-    """The folder itself, or the folder of the hub's snapshot, downloaded if it is not in the cache.
+    """The folder itself, that of a GGUF file, or that of the hub's snapshot, downloaded if it is not in the cache.
 
     Args:
-        path_or_hub_id: a folder with config.json and safetensors (``~`` stands for the home folder), or a hub name.
+        path_or_hub_id: a folder with config.json and safetensors (``~`` stands for the home folder), a GGUF file, or a
+            hub name.
 
     Raises:
-        ValueError: for a name that is neither a folder nor available on the hub, and for a folder without a model,
-            saying what it holds instead.
+        ValueError: for a name that is neither a folder nor available on the hub, for a folder without a model, saying
+            what it holds instead, and for a GGUF file that cannot be converted.
 
     Example:
         >>> import tempfile
         >>> hf_folder(tempfile.mkdtemp())
         Traceback (most recent call last):
         ...
-        ValueError: ... is an empty folder: give a folder with config.json, safetensors and tokenizer, or a name on the hub
+        ValueError: ... is an empty folder: give a folder with config.json, safetensors and tokenizer, a GGUF file, or a name on the hub
     """  # noqa: E501
     name = str(path_or_hub_id)
     if not name.strip():
@@ -54,9 +60,11 @@ def hf_folder(path_or_hub_id: str | pathlib.Path) -> pathlib.Path:
     if path.is_dir():
         _check_is_model(path)
         return path.absolute()
+    if path.exists() and is_gguf(path):
+        return folder_of_gguf(path.absolute())
     if path.exists():
         raise ValueError(f"{path} is a file: {_of_file(path)}")
-    if not HUB_NAME.fullmatch(name) or path.suffix in {".safetensors", ".json", *FORMATS}:
+    if not HUB_NAME.fullmatch(name) or path.suffix in {".safetensors", ".json", ENDING, *FORMATS}:
         raise ValueError(f"{name} is not a folder: it does not exist{_near(path)}; {ALLOWED}")
     try:
         return pathlib.Path(snapshot_download(name, allow_patterns=list(WANTED)))
@@ -81,7 +89,7 @@ def _instead_of_model(folder: pathlib.Path) -> str | None:
         stored = read_object(folder / CONFIG)
         if "trainer" in stored and "model_type" not in stored:
             return (
-                "is a run folder of launch/train.py, not a model: export its policy with python launch/export.py "
+                f"is a run folder of launch/train.py, not a model: export its policy with {command('export')} "
                 f"{folder} DIR and give DIR"
             )
     if "adapter_config.json" in names:
@@ -97,6 +105,8 @@ def _instead_of_model(folder: pathlib.Path) -> str | None:
         return "holds a pipeline of diffusers, not a language model: give a language model"
     if weights := sorted(name for name in names if name.endswith(".safetensors")):
         return f"holds {weights[0]} but no {CONFIG}, which says what the model is: copy it from the same model"
+    if files := sorted(name for name in names if pathlib.Path(name).suffix == ENDING):
+        return f"holds {files[0]}: give that file, {folder / files[0]}"
     if others := sorted(name for name in names if pathlib.Path(name).suffix in FORMATS):
         return f"holds {others[0]}, which is {FORMATS[pathlib.Path(others[0]).suffix]}"
     if {"tokenizer.json", "tokenizer_config.json", "tokenizer.model"} & names:
@@ -104,7 +114,7 @@ def _instead_of_model(folder: pathlib.Path) -> str | None:
     if inside := sorted(path.parent for path in [*folder.glob(f"*/{CONFIG}"), *folder.glob(f"snapshots/*/{CONFIG}")]):
         return f"holds no {CONFIG}, but {inside[0]} does: give that folder"
     if {"_CHECKPOINT_METADATA", "_METADATA", "manifest.ocdbt"} & names or folder.parent.parent.name == "checkpoints":
-        return "is a checkpoint inside a run folder: export it with python launch/export.py RUN DIR and give DIR"
+        return f"is a checkpoint inside a run folder: export it with {command('export')} RUN DIR and give DIR"
     return f"{f'holds no {CONFIG}' if names else 'is an empty folder'}: {ALLOWED}"
 
 
@@ -114,10 +124,6 @@ def _of_file(path: pathlib.Path) -> str:
         return f"give the folder that it is in, {path.parent}"
     if path.suffix in FORMATS:
         return FORMATS[path.suffix]
-    if path.is_file():  # not a pipe, whose reading may never end
-        with path.open("rb") as file:
-            if file.read(4) == b"GGUF":
-                return FORMATS[".gguf"]
     return ALLOWED
 
 

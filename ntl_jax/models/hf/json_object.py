@@ -3,6 +3,7 @@
 
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -30,3 +31,8 @@ def read_object(path: pathlib.Path) -> dict[str, Any]:
         kind = {list: "a list", str: "a string", type(None): "null"}.get(type(contents), "a number or boolean")
         raise ValueError(f"{path} is not a JSON object: it holds {kind}; copy or download it again")
     return contents
+
+
+def write_object(path: pathlib.Path, contents: Mapping[str, object]) -> None:
+    """Writes an object to a file."""
+    path.write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")

@@ -1,32 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """Saves a decoder to a folder that transformers and vLLM load."""
 
-import json
 import math
 import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import jax
+import numpy as np
 from flax import nnx
-from huggingface_hub import split_state_dict_into_shards_factory
 
 from ntl_jax.models.decoder import Decoder
 from ntl_jax.models.hf.end_tokens import CONFIG, GENERATION, end_token_ids, with_end_tokens
-from ntl_jax.models.hf.files import INDEX
-from ntl_jax.models.hf.json_object import read_object
+from ntl_jax.models.hf.json_object import read_object, write_object
 from ntl_jax.models.hf.names import fetched, hf_layout
-from ntl_jax.models.hf.safetensors import write_tensors
+from ntl_jax.models.hf.shards import MAX_SHARD_BYTES, write_shards
 from ntl_jax.records import Params
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase  # takes seconds to import, and most callers pass no tokenizer
 
 COMPANIONS = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.jinja")
-MAX_SHARD_BYTES = 5 * 10**9  # the hub's convention
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
@@ -74,26 +71,19 @@ def save_hf(
         folder = pathlib.Path(temporary, "model")
         folder.mkdir()
         _write_settings(decoder, folder, None if source is None else pathlib.Path(source), tokenizer, stop_token_ids)
-        _write_shards(nnx.state(decoder, nnx.Param), folder, max_shard_bytes)
+        _write_params(nnx.state(decoder, nnx.Param), folder, max_shard_bytes)
         os.replace(folder, path)
 
 
-def _write_shards(params: Params, folder: pathlib.Path, max_shard_bytes: int) -> None:
-    """Writes the parameters in files as the hub splits them, with an index if there are several."""
+def _write_params(params: Params, folder: pathlib.Path, max_shard_bytes: int) -> None:
     tensors = {tensor.name: tensor for tensor in hf_layout(params)}
     leaves = jax.tree.leaves(params)
-    split = split_state_dict_into_shards_factory(
-        tensors,
-        get_storage_size=lambda tensor: math.prod(tensor.our_shape) * leaves[tensor.leaf].dtype.itemsize,
-        filename_pattern="model{suffix}.safetensors",
-        max_shard_size=max_shard_bytes,
-    )
-    for file, names in split.filename_to_tensors.items():
-        write_tensors(
-            folder / file, {name: tensors[name].to_theirs(fetched(tensors[name].of(leaves))) for name in names}
-        )
-    if split.is_sharded:
-        _write_json(folder / INDEX, {"metadata": split.metadata, "weight_map": split.tensor_to_filename})
+    sizes = {name: math.prod(x.our_shape) * leaves[x.leaf].dtype.itemsize for name, x in tensors.items()}
+
+    def array(name: str) -> np.ndarray:
+        return tensors[name].to_theirs(fetched(tensors[name].of(leaves)))
+
+    write_shards(folder, sizes, array, max_shard_bytes)
 
 
 def _write_settings(
@@ -120,9 +110,5 @@ def _write_settings(
     ends = tuple(dict.fromkeys([*end_token_ids(source, tokenizer), *stop_token_ids]))
     complete = with_end_tokens(ids if generation is None else generation, ends)
     if complete != generation:
-        _write_json(folder / GENERATION, complete)
-    _write_json(folder / CONFIG, decoder.config.to_hf() | ids)
-
-
-def _write_json(path: pathlib.Path, contents: Mapping[str, object]) -> None:
-    path.write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
+        write_object(folder / GENERATION, complete)
+    write_object(folder / CONFIG, decoder.config.to_hf() | ids)

@@ -91,8 +91,8 @@ class JaxEngine(RolloutEngine):
         self.slot_use = 0.0
         """Share of the slot-steps since the engine was last idle that produced a kept token."""
 
-    def check_memory(self, sampling: Sampling, num_requests: int, settings: CacheSettings) -> None:
-        """Checks that the caches fit in memory, before there are weights.
+    def check_memory(self, sampling: Sampling, num_requests: int, settings: CacheSettings) -> int:
+        """Checks that the caches fit in memory, before there are weights; returns their bytes.
 
         Args:
             sampling: of the requests.
@@ -102,7 +102,7 @@ class JaxEngine(RolloutEngine):
         Raises:
             ValueError: with the arithmetic, if they do not fit.
         """
-        fitting_caches(self._setup, sampling, num_requests, settings)
+        return sum(cache.num_bytes for cache in fitting_caches(self._setup, sampling, num_requests, settings))
 
     def publish(self, weights: Weights) -> None:
         self._check_open()

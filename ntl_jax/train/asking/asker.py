@@ -27,6 +27,7 @@ from ntl_jax.tasks import Task, Undecided, without_problems
 from ntl_jax.train.asking.source import source_policy, source_weights
 from ntl_jax.train.engines import build_engine, check_cache, check_packages
 from ntl_jax.train.factory import answers_are_numbers, build_scoring, build_task
+from ntl_jax.train.journal.memory_use import Use, explained, sampling_uses
 from ntl_jax.train.prompts import prompt_writer
 
 MOST_SLOTS = 64
@@ -103,7 +104,7 @@ class Asker:
             stop_strings=config.rollout.stop_strings,
         )
         self._engine: RolloutEngine | None = None
-        self._room = self._longest = self._asked = 0
+        self._room = self._longest = self._asked = self._cache_bytes = 0
         self._weights: Weights | None = None
         self._scoring: tuple[Scorer, DigitSource] | None = None
 
@@ -149,7 +150,9 @@ class Asker:
         longest = max(len(prompt.ids) for prompt in prompts)
         names = {"setting": "rollout.max_tokens", "prompt_setting": "the length of the question"}
         check_positions(longest, self._sampling.max_tokens, self.policy.model.max_positions, **names)
-        check_cache(self._settings(len(prompts)), self.policy, max_prompt_tokens=longest, num_held_out=0)
+        settings = self._settings(len(prompts))
+        cache_bytes = check_cache(settings, self.policy, max_prompt_tokens=longest, num_held_out=0)
+        self._cache_bytes = max(cache_bytes, self._cache_bytes)
         self._longest = max(longest, self._longest)
         if truth:
             shape = RowShape(row=longest + self._sampling.max_tokens, response=self._sampling.max_tokens)
@@ -158,7 +161,8 @@ class Asker:
 
     def load(self) -> str:
         """Loads the weights, if they are not; returns what they are."""
-        name, params = source_weights(self._source, self.policy, seed=self._config.seed)
+        with explained(self._memory_uses()):
+            name, params = source_weights(self._source, self.policy, seed=self._config.seed)
         self._weights = Weights(Version(0), params)
         return name
 
@@ -170,7 +174,7 @@ class Asker:
         """
         assert self._weights is not None, "load() first"
         engine = self._engine_for(prompts)
-        with engine.lending(self._weights):
+        with explained(self._memory_uses()), engine.lending(self._weights):
             trajectories = engine.generate(prompts, self._sampling, seed=self._config.seed)
         asked = [prompt for prompt in prompts for _ in range(self._sampling.num_samples)]
         verdicts = self._verdicts(asked, trajectories)
@@ -189,6 +193,9 @@ class Asker:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _memory_uses(self) -> list[Use]:
+        return sampling_uses(self._config, self.policy, self._cache_bytes)
 
     def _settings(self, num_prompts: int) -> RunConfig:
         """The settings of an engine for so many prompts."""

@@ -48,6 +48,14 @@ TYPED = {
     ),
     "--resume without a folder": (("--resume", "--workdir"), ("--resume needs --workdir=DIR",)),
     "--resume in a folder without a run": (("--resume", "--workdir={folder}"), ("{folder} holds no run",)),
+    "iterations to trace as one number": (("--config=gsm8k_ntl", "--profile=3"), ("--profile='3'", "write 3:3")),
+    "iterations to trace the wrong way round": (("--config=gsm8k_ntl", "--profile=12:10"), ("such as 10:12",)),
+    "iterations to trace from 0": (("--config=gsm8k_ntl", "--profile=0:2"), ("--profile='0:2'", "from 1 on")),
+    "iterations to trace that are none": (("--config=gsm8k_ntl", "--profile="), ("--profile is empty",)),
+    "iterations to trace after the last": (
+        ("--config=gsm8k_ntl", "--profile=9999:10000"),
+        ("--profile=9999:10000", "trainer.steps"),
+    ),
     "a switch of resumed runs": (("--allow-changed-data",), ("--allow-changed-data only applies", "add --resume")),
 }
 """What was typed, and what the answer names."""
@@ -112,11 +120,11 @@ EVALUATED = {
     "vLLM that is not installed": (("{folder}", "--engine=vllm"), ("--engine='vllm' needs the package vllm",)),
     "problems that are not there": (
         ("{folder}", "--data=no.jsonl"),
-        ("--data='no.jsonl' does not exist", "jsonl file"),
+        ("--data='no.jsonl' does not exist", "give a file of problems"),
     ),
     "responses beyond memory": (
         ("{folder}", "--problems=2", "--max-tokens=1000000000"),
-        ("the cache does not fit", "--max-tokens=1000000000 or data"),
+        ("the cache does not fit", "--max-tokens=1000000000 or --max-prompt-tokens=384"),
     ),
     "a mesh of more devices": (("{folder}", "--problems=2", "--mesh", "64", "1", "1"), ("'data': 64", "at most 8")),
     "a run without a checkpoint": (("{folder}", "--problems=2"), ("{folder} has no checkpoint yet",)),
@@ -140,6 +148,7 @@ ASKED = {
     "no folder": (("no/such", "2+2?"), ("no/such", "is not a folder")),
     "an empty question": (("{folder}", ""), ("QUESTION is empty",)),
     "a question without quotes": (("{folder}", "Tom", "has", "3"), ("'has'", "in quotes")),
+    "a question that looks like an option": (("{folder}", "-2+2=?"), ("'-2+2=?'", "after -- if it begins with -")),
     "an option twice": (("{folder}", "2+2?", "--n=2", "--n=4"), ("--n is given twice", "give it once")),
     "a misspelled option": (("{folder}", "2+2?", "--temprature=1"), ("did you mean --temperature?",)),
     "no samples": (("{folder}", "2+2?", "--n=0"), ("--n=0", "[1, 10,000]")),

@@ -12,6 +12,8 @@ from safetensors.numpy import save_file
 
 from ntl_jax.config import RunConfig, config_to_json
 from ntl_jax.data.tokenizer import BUILT_IN
+from tests import gguf_files
+from tests.gguf_files import write_gguf
 from tests.launch.bad_inputs.case import BadInput
 
 CONFIG = {
@@ -42,6 +44,7 @@ SHAPES = {
 }
 LLAMA_3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
 MODEL, EVAL = ("--config.model.path={folder}/model",), ("{folder}/model",)
+LLAMA = pathlib.Path(__file__).parents[2] / "models" / "golden" / "llama2-untied"
 INDEX = "model.safetensors.index.json"
 
 
@@ -123,12 +126,23 @@ def of_file(file: str, says: str, content: str | bytes = "x") -> BadInput:
     )
 
 
+def of_gguf(name: str, says: str, fields: Mapping[str, Any]) -> BadInput:
+    """A GGUF file with other fields."""
+
+    def write(folder: pathlib.Path) -> None:
+        write_gguf(folder / "a.gguf", LLAMA, fields)
+
+    return BadInput(
+        name, ("--config.model.path={folder}/a.gguf",), ("model.path='{folder}/a.gguf", says), prepare=write
+    )
+
+
 CASES = [
     # What is given as the model is something else.
     of_folder("a run folder as the model", "python launch/export.py", {"config.json": config_to_json(RunConfig())}),
     of_folder("a LoRA adapter as the model", "merge_and_unload", {"adapter_config.json": "{}"}),
     of_folder("an adapter beside a config.json", "adapter", {"adapter_config.json": "{}", "config.json": "{}"}),
-    of_folder("a folder with a GGUF file", "llama.cpp", {"qwen.gguf": b"GGUF\3\0\0\0"}),
+    of_folder("a folder with a GGUF file", "give that file, {folder}/model/qwen.gguf", {"qwen.gguf": b"GGUF\3\0"}),
     of_folder("a tokenizer alone as the model", "a folder with both", {"tokenizer.json": "{}"}),
     of_folder("weights without config.json", "no config.json", {"model.safetensors": "x"}),
     of_folder("pickled weights without config.json", "save_pretrained", {"pytorch_model.bin": "x"}),
@@ -137,8 +151,37 @@ CASES = [
     of_folder("a folder of the hub's cache", "snapshots/1 does", {"snapshots/1/config.json": "{}"}),
     of_folder("a pipeline of diffusers", "diffusers", {"model_index.json": "{}"}),
     of_folder("a model in Meta's format", "for transformers", {"params.json": "{}", "consolidated.00.pth": "x"}),
-    of_file("model.gguf", "llama.cpp", b"GGUF\3\0\0\0"),
-    of_file("weights", "llama.cpp", b"GGUF\3\0\0\0"),
+    of_file("model.gguf", "truncated or damaged", b"GGUF\3\0\0\0"),
+    of_file("weights", "truncated or damaged", b"GGUF\3\0\0\0"),
+    of_file("text.gguf", "is not a GGUF file, it starts with"),
+    of_file("pointer.gguf", "git lfs pull", "version https://git-lfs.github.com/spec/v1\noid sha256:1\n"),
+    of_file("empty.gguf", "is not a GGUF file, it is empty", ""),
+    of_gguf("a GGUF file of another architecture", "architecture 'phi3', which is not supported; supported: llama",
+            {"general.architecture": "phi3"}),
+    of_gguf("a LoRA adapter in GGUF", "llama-export-lora", {"general.type": "adapter"}),
+    of_gguf("a vocabulary in GGUF", "a vocabulary without weights", {"general.type": "vocab"}),
+    of_gguf("a mixture of experts in GGUF", "llama.expert_count=8", {"llama.expert_count": 8}),
+    of_gguf("a part of a model in GGUF", "llama-gguf-split --merge", {"split.count": 2, "split.no": 0}),
+    of_gguf("a model of another scaling in GGUF", "rope.scaling.type='yarn'",
+            {"llama.rope.scaling.type": "yarn", "llama.rope.scaling.factor": 4.0}),
+    of_gguf("a tokenizer in GGUF of a kind that is not known", "supported: gpt2, llama",
+            {"tokenizer.ggml.model": "t5"}),
+    of_gguf("a GGUF file without a tokenizer", "no tokenizer", {"tokenizer.ggml.tokens": None}),
+    of_gguf("a GGUF file without a size", "num_hidden_layers", {"llama.block_count": None}),
+    BadInput("a truncated GGUF file", ("--config.model.path={folder}/a.gguf",), ("a.gguf' is truncated or damaged",),
+             prepare=lambda folder: gguf_files.cut(write_gguf(folder / "a.gguf", LLAMA), 100) and None),
+    BadInput("one of the files of a model in GGUF", ("--config.model.path={folder}/a-00001-of-00003.gguf",),
+             ("is part 1 of 3",), {"a-00001-of-00003.gguf": b"GGUF\3\0\0\0"}),
+    BadInput("eval: a GGUF file that does not fit", ("{folder}/a.gguf",), ("output_norm.weight is missing",),
+             prepare=lambda folder: write_gguf(folder / "a.gguf", LLAMA, tensors={"output_norm.weight": None}) and None,
+             command="eval"),
+    BadInput("get_model: a name that is not known", ("gpt-2", "{folder}/model"),
+             ("there is no model 'gpt-2'; there is smollm2-135m",), command="get_model"),
+    BadInput("get_model: a folder of something else", ("smollm2-135m", "{folder}"),
+             ("DIR={folder} already exists",), {"mine.txt": "x"}, command="get_model"),
+    BadInput("get_model: no folder", ("smollm2-135m",), ("DIR",), command="get_model"),
+    BadInput("get_model: a file as the folder", ("smollm2-135m", "{folder}/mine.txt"),
+             ("DIR={folder}/mine.txt already exists",), {"mine.txt": "x"}, command="get_model"),
     of_file("model.safetensors", "give the folder that it is in, {folder}"),
     of_file("config.json", "give the folder that it is in, {folder}", "{}"),
     of_file("pytorch_model.bin", "save_pretrained"),

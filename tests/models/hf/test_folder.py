@@ -21,7 +21,7 @@ def test_a_folder_with_a_configuration_is_taken_with_its_whole_path(tmp_path, mo
     [
         ({"config.json": '{"format": 3, "trainer": {}}'}, "is a run folder of launch/train.py"),
         ({"adapter_config.json": "{}", "adapter_model.safetensors": ""}, "merge_and_unload"),
-        ({"model.gguf": "GGUF"}, "GGUF"),
+        ({"model.gguf": "GGUF"}, "give that file, .*model.gguf"),
         ({"tokenizer.json": "{}"}, "a tokenizer"),
         ({"model.safetensors": ""}, "but no config.json"),
         ({"snapshots/abc/config.json": "{}"}, "snapshots/abc does"),

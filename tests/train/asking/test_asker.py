@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Questions of one's own have the responses that the run's evaluation would have, with their digits, and are judged."""
 
-import argparse
 import contextlib
 import dataclasses
 import json
@@ -18,7 +17,7 @@ QUESTION = "Tom has 3 apples and buys 4 more. How many has he?"
 
 @pytest.fixture(scope="module")
 def source(finished):
-    return PolicySource.of(argparse.Namespace(source=str(finished.folder), checkpoint=None))
+    return PolicySource.of(str(finished.folder))
 
 
 @contextlib.contextmanager
@@ -65,13 +64,14 @@ def test_a_group_is_judged_and_rewarded_by_the_runs_function_and_a_second_questi
 def test_questions_that_grow_are_asked_with_a_larger_engine(source):
     with asking(source, max_tokens=2) as asker:
         asker.load()
-        for question in ("1+1?", "1+1? " * 40, "2+2?"):
+        for question in ("1+1?", "1+1? " * 14, "2+2?"):
             ((sample,),) = asker(asker.encode([question]))
             assert len(sample.trajectory.response_ids) <= 2
 
 
 def test_prompts_are_those_of_the_settings_with_examples_from_the_runs_problems(source, finished):
-    config = dataclasses.replace(source.config, prompt=PromptSection(few_shot=1, suffix="Be brief."))
+    data = dataclasses.replace(source.config.data, max_prompt_tokens=200)
+    config = dataclasses.replace(source.config, data=data, prompt=PromptSection(few_shot=1, suffix="Be brief."))
     row = json.loads((finished.inputs / "problems.jsonl").read_text().splitlines()[0])
     with contextlib.closing(Asker(source, config, num_samples=1, temperature=0.0)) as asker:
         (prompt,) = asker.encode(["1+1?"])

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run and its exported model are one policy, under either name."""
 
-import argparse
-
 import chex
 
 from launch import export
@@ -14,7 +12,7 @@ def test_a_run_and_the_model_that_it_is_exported_as_have_one_policy(finished, tm
     export.export(finished.folder, tmp_path / "model")
     found = []
     for given, name in ((finished.folder, f"{finished.folder} after step 4 of stage ppo"), (tmp_path / "model", None)):
-        source = PolicySource.of(argparse.Namespace(source=str(given), checkpoint=None))
+        source = PolicySource.of(str(given))
         policy = source_policy(source, source.config)
         said, params = source_weights(source, policy, seed=0)
         assert said == (name or str(given)) and source.is_run == (name is not None)

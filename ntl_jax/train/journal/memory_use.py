@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the memory of a run goes to, for the answer when there is too little: estimates, from settings alone."""
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from ntl_jax.config import RunConfig
+from ntl_jax.models import ModelConfig
+from ntl_jax.models.attention.rows import choose_attention
+from ntl_jax.ops.chunks import CHUNK_BYTES, CHUNK_ROWS
+from ntl_jax.train.policy import Policy
+
+OUT_OF_MEMORY = re.compile(r"RESOURCE_EXHAUSTED|out of memory|bad_alloc|cannot allocate memory", re.IGNORECASE)
+"""What XLA, CUDA and the C++ library say."""
+ASKED = re.compile(r"allocat\w+ (?P<amount>[\d.]+ ?(?:[KMGT]i?B|bytes)?)")
+GIB = 2**30
+
+
+class OutOfMemoryError(RuntimeError):
+    """There was too little memory; the message says what it went to, and what to lower."""
+
+
+class Use(NamedTuple):
+    """A part of the memory.
+
+    Args:
+        what: it is.
+        num_bytes: on all devices together.
+        remedies: settings that make it smaller, the most harmless first; empty: there is none.
+    """
+
+    what: str
+    num_bytes: int
+    remedies: Sequence[str] = ()
+
+
+@contextlib.contextmanager
+def explained(uses: Sequence[Use]) -> Iterator[None]:
+    """Errors that say that memory is exhausted end this context as an OutOfMemoryError.
+
+    Example:
+        >>> with explained([Use("weights", 3 * GIB), Use("activations", 5 * GIB, ["lower x=8"])]):
+        ...     raise MemoryError("bad_alloc")
+        Traceback (most recent call last):
+        ...
+        ntl_jax.train.journal.memory_use.OutOfMemoryError: out of memory; it goes to activations (5.00 GiB) and
+        weights (3.00 GiB), estimated from the settings: lower x=8
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, OutOfMemoryError) or not (isinstance(error, MemoryError) or _is_exhausted(error)):
+            raise
+        raise OutOfMemoryError(describe(uses, str(error))) from error
+
+
+def describe(uses: Sequence[Use], message: str = "") -> str:
+    """One line: how much was asked for, what the memory goes to, and which setting to turn first.
+
+    Args:
+        uses: of the memory.
+        message: of the library whose allocation failed.
+    """
+    found = ASKED.search(message)
+    asked = f" when allocating {found['amount'].strip()}" if found else ""
+    largest = sorted(uses, key=lambda use: -use.num_bytes)
+    *parts, last = [f"{use.what} ({use.num_bytes / GIB:.2f} GiB)" for use in largest if use.num_bytes]
+    remedies = [remedy for use in largest for remedy in use.remedies]
+    first, *others = remedies or ["use a smaller model"]
+    then = f"; if that is not enough, {', '.join(others)}" if others else ""
+    together = f"{', '.join(parts)} and {last}" if parts else last
+    return f"out of memory{asked}; it goes to {together}, estimated from the settings: {first}{then}"
+
+
+def training_uses(config: RunConfig, policy: Policy, *, copies: int, cache_bytes: int, row_size: int) -> list[Use]:
+    """The parts of a run's memory.
+
+    Args:
+        config, policy: of the run.
+        copies: arrays of the parameters' size in an update, with the weights themselves.
+        cache_bytes: of the engine's caches on the training devices.
+        row_size: tokens of the longest prompt and response.
+    """
+    model, trainer, rollout = policy.model, config.trainer, config.rollout
+    weights = weight_bytes(policy)
+    tokens = max(trainer.max_tokens_per_micro_batch, row_size)
+    samples = rollout.prompts_per_step * rollout.num_samples
+    tokens = min(tokens, max(samples // config.algorithm.minibatches, config.warm_start.batch_size) * row_size)
+    activations = activation_bytes(model, tokens, row_size, policy.mesh.devices.flat[0].platform)
+    smaller = []
+    if tokens > row_size:
+        lower = max(row_size, tokens // 4)
+        smaller.append(f"lower trainer.max_tokens_per_micro_batch={trainer.max_tokens_per_micro_batch} to {lower}")
+    if model.remat != "layer":
+        smaller.append("set model.remat='layer'")
+    less_cache = [f"lower rollout.slots={rollout.slots or samples}"] if rollout.engine == "jax" else []
+    light = [] if config.algorithm.optimizer.name == "adafactor" else ["set algorithm.optimizer.name='adafactor'"]
+    half = ["set model.param_dtype='bfloat16'"] if model.param_dtype == "float32" else []
+    return [
+        Use("weights", weights, half),
+        Use("gradients and the optimizer's moments", (copies - 1) * weights, light),
+        Use("the engine's cache", cache_bytes, less_cache),
+        Use(f"activations of a micro-batch of {tokens:,} tokens", activations, smaller),
+    ]
+
+
+def sampling_uses(config: RunConfig, policy: Policy, cache_bytes: int) -> list[Use]:
+    """The parts of the memory where a policy only samples."""
+    lower = f"lower rollout.max_tokens={config.rollout.max_tokens}"
+    return [Use("weights", weight_bytes(policy)), Use("the engine's cache", cache_bytes, [lower])]
+
+
+def weight_bytes(policy: Policy) -> int:
+    """Of the policy's weights, on all devices together."""
+    return policy.model.num_params * np.dtype(jnp.dtype(policy.model.param_dtype)).itemsize * policy.mesh.shape["data"]
+
+
+def activation_bytes(model: ModelConfig, tokens: int, row_size: int, platform: str) -> int:
+    """What a forward pass keeps for the backward pass, and the logits of a chunk: an estimate.
+
+    Args:
+        model: sizes and ``remat``.
+        tokens: of a micro-batch.
+        row_size: tokens of a row.
+        platform: of the devices, which decides whether the attention's scores are kept.
+    """
+    item = jnp.dtype(model.compute_dtype).itemsize
+    queries, keys = model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim
+    products = queries + 2 * keys + 2 * model.feed_forward + 2 * model.width
+    layer = (products + queries + model.feed_forward + 3 * model.width) * item
+    shape = (1, row_size, model.num_heads, model.head_dim)
+    if choose_attention(model.attention, shape, jnp.dtype(model.compute_dtype), platform) == "xla":
+        layer += 2 * 4 * model.num_heads * row_size  # scores and their softmax, in float32
+    kept = {"none": layer, "dots": products * item, "layer": model.width * item}[model.remat]
+    logits = 2 * max(CHUNK_BYTES, 4 * CHUNK_ROWS * model.vocab_size)
+    return tokens * (model.num_layers * kept + layer * (model.remat != "none")) + logits
+
+
+def _is_exhausted(error: RuntimeError) -> bool:
+    return bool(OUT_OF_MEMORY.search(str(error)))

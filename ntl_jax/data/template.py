@@ -120,8 +120,6 @@ class ChatTemplate(Template):
                 f"{self._given}: the chat template leaves out or changes the user's message; it writes {asked!r:.200}, "
                 "and must contain {{ message['content'] }} for each of messages"
             )
-        if asked == self._cached(_key(question), generation_prompt=False):
-            self.about += ", which does not write how the assistant's turn begins (prompt.prefix can)"
         self.gap, self.end_of_turn = self._assistants_turn(asked)
 
     def __call__(self, turns: Sequence[Message]) -> str:
@@ -173,6 +171,8 @@ class ChatTemplate(Template):
             return "", None
         before, reply, behind = said.rpartition(REPLY)
         gap = before.removeprefix(asked) if before.startswith(asked) else ""
+        if gap.strip():
+            self.about += f", which leaves out how the assistant's turn begins: prompt.prefix can be {gap!r}"
         found = find_special_tokens(behind, self._tokenizer) if reply else []
         return gap if gap.isspace() else "", self._tokenizer.convert_tokens_to_ids(found[0]) if found else None
 

@@ -172,7 +172,7 @@ class ChatTemplate(Template):
         before, reply, behind = said.rpartition(REPLY)
         gap = before.removeprefix(asked) if before.startswith(asked) else ""
         if gap.strip():
-            self.about += f", which leaves out how the assistant's turn begins: prompt.prefix can be {gap!r}"
+            self.about += f", which leaves out {gap!r} before what the assistant says (prompt.prefix adds it)"
         found = find_special_tokens(behind, self._tokenizer) if reply else []
         return gap if gap.isspace() else "", self._tokenizer.convert_tokens_to_ids(found[0]) if found else None
 
@@ -238,11 +238,13 @@ def _printed_unknowns(source: str, special: Mapping[str, object]) -> list[str]:
         tree = environment.parse(source)
     except TemplateSyntaxError:  # it has tags that transformers adds, and has read
         return []
+    names = list(tree.find_all(nodes.Name))
     conditions = [node.test for node in tree.find_all((nodes.If, nodes.CondExpr))]
-    tested = {
-        name.name for test in conditions for name in [test, *test.find_all(nodes.Name)] if isinstance(name, nodes.Name)
-    }
-    unset = meta.find_undeclared_variables(tree) - {*special, *VARIABLES, *tested}
+    tested = [
+        name for test in conditions for name in [test, *test.find_all(nodes.Name)] if isinstance(name, nodes.Name)
+    ]
+    known = [name.name for name in (*tested, *(name for name in names if name.ctx != "load"))]
+    unset = meta.find_undeclared_variables(tree) - {*special, *VARIABLES, *known}
     printed: dict[str, None] = {}
     for output in tree.find_all(nodes.Output):
         for node in output.nodes:

@@ -120,8 +120,6 @@ class ChatTemplate(Template):
                 f"{self._given}: the chat template leaves out or changes the user's message; it writes {asked!r:.200}, "
                 "and must contain {{ message['content'] }} for each of messages"
             )
-        if asked == self._cached(_key(question), generation_prompt=False):
-            self.about += ", which does not write how the assistant's turn begins (prompt.prefix can)"
         self.gap, self.end_of_turn = self._assistants_turn(asked)
 
     def __call__(self, turns: Sequence[Message]) -> str:
@@ -173,6 +171,8 @@ class ChatTemplate(Template):
             return "", None
         before, reply, behind = said.rpartition(REPLY)
         gap = before.removeprefix(asked) if before.startswith(asked) else ""
+        if gap.strip():
+            self.about += f", which leaves out {gap!r} before what the assistant says (prompt.prefix adds it)"
         found = find_special_tokens(behind, self._tokenizer) if reply else []
         return gap if gap.isspace() else "", self._tokenizer.convert_tokens_to_ids(found[0]) if found else None
 
@@ -238,11 +238,13 @@ def _printed_unknowns(source: str, special: Mapping[str, object]) -> list[str]:
         tree = environment.parse(source)
     except TemplateSyntaxError:  # it has tags that transformers adds, and has read
         return []
+    names = list(tree.find_all(nodes.Name))
     conditions = [node.test for node in tree.find_all((nodes.If, nodes.CondExpr))]
-    tested = {
-        name.name for test in conditions for name in [test, *test.find_all(nodes.Name)] if isinstance(name, nodes.Name)
-    }
-    unset = meta.find_undeclared_variables(tree) - {*special, *VARIABLES, *tested}
+    tested = [
+        name for test in conditions for name in [test, *test.find_all(nodes.Name)] if isinstance(name, nodes.Name)
+    ]
+    known = [name.name for name in (*tested, *(name for name in names if name.ctx != "load"))]
+    unset = meta.find_undeclared_variables(tree) - {*special, *VARIABLES, *known}
     printed: dict[str, None] = {}
     for output in tree.find_all(nodes.Output):
         for node in output.nodes:

@@ -28,8 +28,8 @@ def get_config() -> RunConfig:
         prompt=PromptSection(suffix="Answer with the number only.", prefix="The answer is "),
         answer=AnswerSection(pattern="^([0-9]+)"),
         warm_start=WarmStartSection(steps=0),
-        rollout=RolloutSection(prompts_per_step=32, num_samples=8, max_tokens=6),
-        algorithm=AlgorithmSection(minibatches=4, optimizer=OptimizerSection(learning_rate=1e-5, warmup_steps=5)),
+        rollout=RolloutSection(prompts_per_step=16, num_samples=8, max_tokens=6),
+        algorithm=AlgorithmSection(minibatches=2, optimizer=OptimizerSection(learning_rate=1e-5, warmup_steps=5)),
         ntl=NTLSection(method="wasserstein", weight=0.1),
-        trainer=TrainerSection(steps=150, eval_every=25, eval_problems=512, save_every=50),
+        trainer=TrainerSection(steps=40, eval_every=20, eval_problems=256, save_every=20),
     )

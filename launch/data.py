@@ -21,15 +21,15 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ntl_jax.command_line import Once, PathOnce, announce, parse_once, read_config
+from ntl_jax.command_line import Once, PathOnce, announce, parse_once
 from ntl_jax.config import FieldsSection, RunConfig, changed, from_home, printable
+from ntl_jax.config_files import load_config
 from ntl_jax.policy_options import PolicySource
 
 if TYPE_CHECKING:
     from ntl_jax.data import Problem
     from ntl_jax.data.marked import Piece
 
-CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "configs"
 ROLES = tuple(field.name for field in dataclasses.fields(FieldsSection))
 COMMANDS = ("prepare", "show")
 ENDINGS = (".jsonl", ".parquet")
@@ -111,19 +111,17 @@ def show(args: argparse.Namespace) -> list[str]:
     from rich.console import Console
     from rich.text import Text
 
-    from ntl_jax.data import encode_solutions, load_template
+    from ntl_jax.data import encode_solutions
     from ntl_jax.data.marked import mark_tokens
     from ntl_jax.numerals import TokenDecoder, label_response, sampled_numbers
     from ntl_jax.train.factory import build_task
     from ntl_jax.train.policy import build_policy
-    from ntl_jax.train.prompts import build_prompts, prompt_writer
+    from ntl_jax.train.prompts import build_prompts
 
     task, policy = build_task(config), build_policy(config)
     prompts = build_prompts(config, task, policy.tokenizer)
-    template = load_template(config.prompt.template, policy.tokenizer)
-    gap = prompt_writer(dataclasses.replace(config.prompt, few_shot=0), template, task, []).gap
-    form = {"max_tokens": sys.maxsize, "end": template.end_of_turn, "gap": gap}
-    solutions, _ = encode_solutions(prompts.held_out, policy.tokenizer, **form)
+    around = {"gap": prompts.gap, "end": prompts.end}
+    solutions, _ = encode_solutions(prompts.held_out, policy.tokenizer, max_tokens=sys.maxsize, **around)
     console, decode = Console(highlight=False), TokenDecoder(policy.tokenizer)
     values = np.asarray(policy.table.token_values)
 
@@ -209,11 +207,7 @@ def _config(args: argparse.Namespace) -> RunConfig:
         raise ValueError(f"--config={args.config} and --model={args.model} both say how prompts are made: give one")
     base = RunConfig()
     if args.config is not None:
-        path = from_home(args.config) if args.config.endswith(".py") else CONFIGS / f"{args.config}.py"
-        if not path.is_file():
-            names = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.py")))
-            raise ValueError(f"--config={args.config}: there is no {path}; configs/ has {names}")
-        base = read_config(path, example=CONFIGS / "gsm8k_ntl.py")
+        base = load_config(args.config)
     elif args.model is not None:
         base = PolicySource.of(args.model).config
     data = dataclasses.replace(

@@ -65,7 +65,7 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
         ValueError: for a source that is neither a run nor a model, a run without a checkpoint, an output folder that
             is in use, or wrong settings.
     """
-    source = PolicySource.of(args.source, args.checkpoint)
+    source = PolicySource.of(args.source, args.checkpoint, config=args.config)
     check_unused(args.output, "--output")
     config = _settings(args, source.config)
     config.validate(source.config)
@@ -109,7 +109,8 @@ def _evaluation(source: PolicySource, config: RunConfig) -> tuple[dict[str, str]
         stack.enter_context(explained(sampling_uses(config, policy, cache)))
         scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
         stack.callback(scorer.close)
-        ((first, solution_ids),), _ = encode_solutions(prompts.held_out[:1], policy.tokenizer, max_tokens=sys.maxsize)
+        asked, around = prompts.held_out[:1], {"gap": prompts.gap, "end": prompts.end}
+        ((first, solution_ids),), _ = encode_solutions(asked, policy.tokenizer, max_tokens=sys.maxsize, **around)
         scorer.try_out(first, solution_ids)
         name, params = source_weights(source, policy, seed=config.seed)
         about = {

@@ -67,7 +67,7 @@ def sample(args: argparse.Namespace) -> None:
         ValueError: for a source that is neither a run nor a model, a run without a checkpoint, questions that cannot be
             asked, or wrong settings.
     """
-    source = PolicySource.of(args.source, args.checkpoint)
+    source = PolicySource.of(args.source, args.checkpoint, config=args.config)
     config = changed(policy_settings(args, source.config), seed=args.seed)
     temperature = _temperature(args, source.config)
     config.validate(source.config)

@@ -12,7 +12,6 @@ if __name__ == "__main__":
 
 import contextlib
 import dataclasses
-import difflib
 import io
 import os
 import pathlib
@@ -24,7 +23,7 @@ from typing import Annotated
 
 import tyro
 
-from ntl_jax.command_line import SWITCH, announce, given_options, read_config, unreadable_value
+from ntl_jax.command_line import SWITCH, announce, given_options, unreadable_value
 from ntl_jax.config import (
     CONFIG_FILE,
     RunConfig,
@@ -37,11 +36,11 @@ from ntl_jax.config import (
     write_escapes,
 )
 from ntl_jax.config.serialization import leaves
+from ntl_jax.config_files import available, load_config
 from ntl_jax.console import command
 from ntl_jax.host_memory import keep_freed_memory
 from ntl_jax.run_folder import check_free, new_folder
 
-CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "configs"
 SPELLINGS = {"true": True, "false": False}
 
 
@@ -122,7 +121,7 @@ def parse_args(argv: Sequence[str]) -> Args:
     elif stored is not None or {"-h", "--help"} & set(argv):
         base = stored or RunConfig()
     else:
-        raise ValueError(f"--config=NAME is missing: {_available()}")
+        raise ValueError(f"--config=NAME is missing: {available()}")
     args = _parsed(argv, base, given)
     args = dataclasses.replace(args, config=_read_texts(args.config, given), workdir=workdir)
     args.config.validate(base)
@@ -141,25 +140,6 @@ def parse_args(argv: Sequence[str]) -> Args:
     return args
 
 
-def load_config(name: str) -> RunConfig:
-    """The configuration that a file's ``get_config()`` returns, checked: tyro would replace defaults of a wrong type.
-
-    Args:
-        name: a file of configs/ without .py, or the path of a .py file.
-
-    Raises:
-        ValueError: if there is no such file, or it does not return a valid RunConfig.
-    """
-    with named("--config", name):
-        path = from_home(name) if name.endswith(".py") else CONFIGS / f"{name}.py"
-    if not path.is_file():
-        own = f"{name}.py" if pathlib.Path(f"{name}.py").is_file() else None
-        near = [own] if own else difflib.get_close_matches(pathlib.Path(name).stem, _names(), n=1, cutoff=0.3)
-        hint = f"did you mean --config={near[0]}? " if near else ""
-        raise ValueError(f"--config={name}: there is no {path}; {hint}{_available()}")
-    return read_config(path, example=CONFIGS / "gsm8k_ntl.py")
-
-
 def read_range(text: str) -> tuple[int, int]:
     """The numbers of ``FIRST:LAST``; raises a ValueError for anything else.
 
@@ -172,14 +152,6 @@ def read_range(text: str) -> tuple[int, int]:
         near = f"; for one alone, write {text}:{text}" if text.isdecimal() and int(text) else ""
         raise ValueError(f"must be FIRST:LAST, whole numbers from 1 on, such as 10:12{near}")
     return int(match[1]), int(match[2])
-
-
-def _names() -> list[str]:
-    return sorted(path.stem for path in CONFIGS.glob("*.py"))
-
-
-def _available() -> str:
-    return f"configs/ has {', '.join(_names())}; the path of a .py file works too"
 
 
 def _kinds() -> dict[str, object]:

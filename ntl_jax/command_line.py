@@ -10,16 +10,14 @@ import io
 import os
 import pathlib
 import re
-import runpy
 import sys
-import traceback
 import types
 import typing
 from argparse import Action, ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from typing import TextIO, get_args, get_origin
 
-from ntl_jax.config import EMPTY, RunConfig, from_home, printable
+from ntl_jax.config import EMPTY, from_home, printable
 
 SWITCH = None
 """The kind of an option that takes no value."""
@@ -126,36 +124,6 @@ def unreadable_value(message: str, given: Mapping[str, Sequence[str]], kinds: Ma
     hint = f"; did you mean {near[0]}?" if near else ""
     shown = f"={' '.join(values)}" if values else " has no value"
     return f"{name}{shown}: must be {describe_kind(kind)}{hint}"
-
-
-def read_config(path: pathlib.Path, *, example: pathlib.Path) -> RunConfig:
-    """The configuration that a file's ``get_config()`` returns, checked.
-
-    Args:
-        path: a Python file, which is run.
-        example: a file that does it right, for the messages.
-
-    Raises:
-        ValueError: naming the file and the line, for a file that cannot be run, has no ``get_config()``, or whose
-            configuration is not a valid RunConfig.
-    """
-    remedy = f"it must define get_config() that returns a RunConfig, see {example}"
-    line = get_config = config = None
-    try:
-        get_config = runpy.run_path(str(path)).get("get_config")
-        line = getattr(getattr(get_config, "__code__", None), "co_firstlineno", None)
-        config = get_config() if callable(get_config) else None
-    except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise ValueError(f"{_place(path, error, line)}: {_in_one_line(error)}; {remedy}") from error
-    where = str(path) if line is None else f"{path}:{line}"
-    if not isinstance(config, RunConfig):
-        found = f"get_config() returns {type(config).__name__}" if callable(get_config) else "there is no get_config()"
-        raise ValueError(f"{where}: {found}; {remedy}")
-    try:
-        config.validate()
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
-    return config
 
 
 class Once(Action):
@@ -282,18 +250,3 @@ def _choices(kind: object) -> list[object]:
     if get_origin(kind) is typing.Literal:
         return list(get_args(kind))
     return [choice for option in get_args(kind) for choice in _choices(option)]
-
-
-def _place(path: pathlib.Path, error: BaseException, line: int | None) -> str:
-    """The file, with the line of the user's code in which an error arose."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
-    if frames:
-        line = frames[-1].lineno
-    elif isinstance(error, SyntaxError) and error.filename == str(path):
-        line = error.lineno
-    return str(path) if line is None else f"{path}:{line}"
-
-
-def _in_one_line(error: BaseException) -> str:
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
-    return f"{type(error).__name__}: {' '.join(text.split()):.300}".rstrip(": ")

@@ -10,7 +10,6 @@ from typing import Literal, NamedTuple
 from ntl_jax.command_line import Once
 from ntl_jax.config import (
     DataSection,
-    ModelSection,
     RolloutSection,
     RunConfig,
     changed,
@@ -19,6 +18,7 @@ from ntl_jax.config import (
     read_escapes,
     stored_config,
 )
+from ntl_jax.config_files import load_config
 
 SOURCE = "RUN_OR_MODEL"
 """How the commands call the argument that names the policy."""
@@ -50,15 +50,18 @@ class PolicySource(NamedTuple):
     config: RunConfig
 
     @classmethod
-    def of(cls, given: str, checkpoint: Literal["newest", "best"] | None = None) -> "PolicySource":
+    def of(
+        cls, given: str, checkpoint: Literal["newest", "best"] | None = None, *, config: str | None = None
+    ) -> "PolicySource":
         """What a command line names.
 
         Args:
             given: a folder or a name.
             checkpoint: which of a run's, if the command line says it.
+            config: name or path of a configuration whose settings a model is asked with, if the command line says it.
 
         Raises:
-            ValueError: for a checkpoint of a model, and as `stored_config`.
+            ValueError: for a checkpoint of a model, a configuration for a run, and as `stored_config`, `load_config`.
 
         Example:
             >>> PolicySource.of("HuggingFaceTB/SmolLM2-135M-Instruct").config.rollout.max_tokens
@@ -66,13 +69,16 @@ class PolicySource(NamedTuple):
         """
         folder = from_home(given)
         if holds_run(folder):
+            if config is not None:
+                raise ValueError(f"--config={config}: {given} is a run, which has settings of its own: leave it out")
             return cls(given, True, checkpoint or "newest", stored_config(folder))
         if checkpoint is not None:
             raise ValueError(
                 f"--checkpoint={checkpoint}: {given} is a model, and only run folders have checkpoints: "
                 "leave it out, or give the run folder"
             )
-        return cls(given, False, "newest", changed(OF_MODEL, model=ModelSection(path=given)))
+        base = OF_MODEL if config is None else load_config(config)
+        return cls(given, False, "newest", changed(base, model=changed(base.model, path=given)))
 
 
 def add_policy_options(parser: argparse.ArgumentParser) -> None:
@@ -90,6 +96,7 @@ def add_policy_options(parser: argparse.ArgumentParser) -> None:
     add = functools.partial(parser.add_argument, action=Once)
     add("source", metavar=SOURCE, help="run folder, model folder, GGUF file or name on the hub")
     add("--checkpoint", choices=("newest", "best"), help="of a run's last stage, newest by default; best: held-out")
+    add("--config", metavar="NAME", help="settings for a model: a file of configs/, or the path of a .py file")
     add("--task", metavar="NAME", help="generated problems, as data.task names them")
     add("--template", metavar="TEXT", type=read_escapes, help=TEMPLATE)
     add("--system", metavar="TEXT", type=read_escapes, help="system message")

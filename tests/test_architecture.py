@@ -13,16 +13,16 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = {
     "config": 0, "console": 0, "numerals": 0, "host_memory": 0, "reward_calls": 0, "ending": 1, "command_line": 1,
-    "compilation_cache": 1, "records": 1, "policy_options": 2, "run_folder": 2, "ops": 1, "losses": 2, "models": 3,
-    "data": 3, "rewards": 3, "metrics": 3, "tasks": 4, "rollout": 4, "rows": 4, "experience": 5, "update": 5,
-    "train": 6,
+    "compilation_cache": 1, "config_files": 1, "records": 1, "policy_options": 2, "run_folder": 2, "ops": 1,
+    "losses": 2, "models": 3, "data": 3, "rewards": 3, "metrics": 3, "tasks": 4, "rollout": 4, "rows": 4,
+    "experience": 5, "update": 5, "train": 6,
 }  # fmt: skip
 MOST_FILES = 10
 """Of a folder, without its ``__init__``."""
 LIGHT = {"jax", "numpy", "jaxtyping"}
 ONLY_THESE = {
     "config": set[str](), "console": set[str](), "host_memory": set[str](), "command_line": set[str](),
-    "ending": set[str](), "policy_options": set[str](), "run_folder": set[str](),
+    "config_files": set[str](), "ending": set[str](), "policy_options": set[str](), "run_folder": set[str](),
     "compilation_cache": {"jax", "filelock"}, "reward_calls": {"numpy"}, "records": LIGHT, "numerals": LIGHT,
     "ops": LIGHT, "losses": LIGHT,
 }  # fmt: skip
@@ -33,7 +33,7 @@ OWNERS = {
 }  # fmt: skip
 # Checking a user's reward function against its call, and catching what it or a configuration file of the user's own
 # raises, happen here and nowhere else.
-USER_CODE = ("ntl_jax/reward_calls/", "ntl_jax/command_line.py", "ntl_jax/tasks/own.py")
+USER_CODE = ("ntl_jax/reward_calls/", "ntl_jax/config_files.py", "ntl_jax/tasks/own.py")
 WITHOUT_OWN_TEST = {
     "ntl_jax/numerals/tokenizer.py": "protocols without code",
     "ntl_jax/ops/head_walk.py": "the loops of vocab_head, tested as vocab_head",

@@ -17,10 +17,8 @@ from ntl_jax.command_line import (
     describe_kind,
     given_options,
     parse_once,
-    read_config,
     unreadable_value,
 )
-from ntl_jax.config import RunConfig
 
 KINDS = {
     "--config": str,
@@ -92,23 +90,6 @@ def test_a_value_that_cannot_be_read_is_answered_with_what_is_allowed():
 def test_kinds_are_described_in_words():
     assert describe_kind(tuple[Literal["a", "b"], ...]) == "any number of values, each one of a, b"
     assert describe_kind(str | None) == "a text or None" and describe_kind(bool) == "true or false"
-
-
-def test_a_file_is_named_with_the_line_of_its_own_code_that_fails(tmp_path):
-    (tmp_path / "mine.py").write_text(
-        "from ntl_jax.config import RunConfig, parse_schedule\n\n\ndef get_config():\n"
-        "    parse_schedule(3)\n    return RunConfig()\n"
-    )
-    with pytest.raises(ValueError) as error:
-        read_config(tmp_path / "mine.py", example=EXAMPLE)
-    message = str(error.value)
-    assert message.startswith(f"{tmp_path / 'mine.py'}:5: TypeError: ") and message.endswith(str(EXAMPLE))
-    assert "\n" not in message
-
-
-def test_a_file_may_make_its_configuration_with_anything_that_can_be_called(tmp_path):
-    (tmp_path / "mine.py").write_text("from ntl_jax.config import RunConfig\n\nget_config = RunConfig\n")
-    assert read_config(tmp_path / "mine.py", example=EXAMPLE) == RunConfig()
 
 
 @pytest.mark.parametrize(

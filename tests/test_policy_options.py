@@ -40,3 +40,11 @@ def test_every_option_changes_the_setting_that_messages_name_by_it_and_no_other(
         words = [option, "2", "1", "1"] if name == "mesh" else [f"{option}={values[name]}"]
         found = {leaf.path: leaf.value for leaf in leaves(policy_settings(parse("a", *words), RunConfig()))}
         assert {p for p in settings if found[p] != settings[p]} == {path}
+
+
+def test_a_model_is_asked_with_the_settings_of_a_configuration_and_a_run_with_its_own(tmp_path):
+    source = PolicySource.of("a/model", config="gsm8k_ntl")
+    assert source.config.model.path == "a/model" and source.config.rollout.max_tokens == 32
+    (tmp_path / "config.json").write_text(config_to_json(RunConfig()))
+    with pytest.raises(ValueError, match=r"--config=gsm8k_ntl: .* is a run, which has settings of its own"):
+        PolicySource.of(str(tmp_path), config="gsm8k_ntl")

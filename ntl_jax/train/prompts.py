@@ -32,6 +32,7 @@ class Prompts:
         examples: training prompts with the ids of their solutions.
         source: where they come from, and how many rows were left out and why.
         written: how a question is asked.
+        gap, end: white space before a solution, and the token after it, as `encode_solutions` takes them.
         files: the contents of the files that other settings name: a template, a task of one's own.
     """
 
@@ -40,6 +41,8 @@ class Prompts:
     examples: Sequence[tuple[Prompt, np.ndarray]]
     source: str
     written: str
+    gap: str = ""
+    end: int | None = None
     files: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
@@ -90,9 +93,15 @@ def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer) -> Prompt
         "long prompts": long_prompts + long_held_out,
         "long solutions (warm start)": long_solutions,
     }
-    source = _source(data, train_prompts, held_out_prompts, skipped)
     return Prompts(
-        train_prompts, held_out_prompts, examples, source, _written(config.prompt, template), _files(data, template)
+        train=train_prompts,
+        held_out=held_out_prompts,
+        examples=examples,
+        source=_source(data, train_prompts, held_out_prompts, skipped),
+        written=_written(config.prompt, template),
+        gap=write.gap,
+        end=template.end_of_turn,
+        files=_files(data, template),
     )
 
 

@@ -6,8 +6,8 @@ import pathlib
 
 import pytest
 
-from launch.train import load_config
 from ntl_jax.config import flatten
+from ntl_jax.config_files import load_config
 
 FILES = sorted((pathlib.Path(__file__).parents[2] / "configs").glob("*.py"))
 

@@ -10,6 +10,7 @@ import pytest
 
 from launch import train
 from ntl_jax.config import RunConfig, config_to_json, flatten
+from ntl_jax.config_files import load_config
 
 ROOT = pathlib.Path(__file__).parents[2]
 NAME = "--config=gsm8k_ntl"
@@ -25,7 +26,7 @@ def started_run(tmp_path):
 
 def test_a_named_configuration_is_loaded_and_gets_a_run_folder_of_its_own():
     args = train.parse_args([NAME])
-    assert args.config == train.load_config("gsm8k_ntl")
+    assert args.config == load_config("gsm8k_ntl")
     assert args.workdir is not None and args.workdir.parent == pathlib.Path("runs")
     assert args.workdir.name.startswith("gsm8k_ntl-") and not args.resume
 
@@ -33,7 +34,7 @@ def test_a_named_configuration_is_loaded_and_gets_a_run_folder_of_its_own():
 @pytest.mark.parametrize("config_option", [["--config=gsm8k_ntl"], ["--config", "gsm8k_ntl"]])
 def test_overrides_change_their_fields_and_no_others(config_option):
     args = train.parse_args([*config_option, "--config.algorithm.optimizer.learning_rate=1e-5", "--config.seed", "3"])
-    plain = train.load_config("gsm8k_ntl")
+    plain = load_config("gsm8k_ntl")
     optimizer = dataclasses.replace(plain.algorithm.optimizer, learning_rate=1e-5)
     algorithm = dataclasses.replace(plain.algorithm, optimizer=optimizer)
     assert args.config == dataclasses.replace(plain, seed=3, algorithm=algorithm)
@@ -166,7 +167,7 @@ def test_a_file_without_a_configuration_is_refused(tmp_path, content):
     file = tmp_path / "mine.py"
     file.write_text(content)
     with pytest.raises(ValueError, match="must define get_config"):
-        train.load_config(str(file))
+        load_config(str(file))
 
 
 def test_help_documents_every_field_with_the_chosen_defaults(capsys, monkeypatch):
@@ -175,7 +176,7 @@ def test_help_documents_every_field_with_the_chosen_defaults(capsys, monkeypatch
         train.parse_args([NAME, "--help"])
     assert exit_info.value.code == 0
     shown = capsys.readouterr().out
-    for name, value in flatten(train.load_config("gsm8k_ntl")).items():
+    for name, value in flatten(load_config("gsm8k_ntl")).items():
         _, _, after = shown.partition(f"--config.{name} ")
         entry = " ".join(after.partition("│ --")[0].replace("│", " ").split())
         assert "(default: " in entry and len(entry.split("(default: ")[0].split()) > 2, name
@@ -289,4 +290,4 @@ def test_a_stored_configuration_with_a_wrong_value_is_an_error(started_run):
 
 def test_the_resolved_configuration_is_the_one_that_was_measured():
     golden = json.loads((pathlib.Path(__file__).parent / "gsm8k_ntl.json").read_text())
-    assert json.loads(json.dumps(dataclasses.asdict(train.load_config("gsm8k_ntl")))) == golden
+    assert json.loads(json.dumps(dataclasses.asdict(load_config("gsm8k_ntl")))) == golden

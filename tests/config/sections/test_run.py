@@ -5,8 +5,8 @@ import dataclasses
 
 import pytest
 
-from launch.train import load_config
 from ntl_jax.config import RunConfig
+from ntl_jax.config_files import load_config
 
 
 @pytest.mark.parametrize("config", [RunConfig(), load_config("gsm8k_ntl")], ids=["defaults", "gsm8k_ntl"])

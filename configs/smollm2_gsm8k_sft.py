@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SmolLM2-135M-Instruct on GSM8K's own solutions: cross entropy + 0.3 Number Token Loss, supervised training alone.
+
+Command:   make smollm2 && python launch/train.py --config=smollm2_gsm8k_sft \\
+               --config.data.train=GSM8K/train.jsonl --config.data.eval=GSM8K/test.jsonl
+Hardware:  2 CPU cores
+"""
+
+from ntl_jax.config import (
+    DataSection,
+    ModelSection,
+    OptimizerSection,
+    RolloutSection,
+    RunConfig,
+    TrainerSection,
+    WarmStartSection,
+)
+
+
+def get_config() -> RunConfig:
+    return RunConfig(
+        name="smollm2_gsm8k_sft",
+        model=ModelSection(path="models/smollm2-135m"),
+        data=DataSection(train=("gsm8k/train.jsonl",), eval=("gsm8k/test.jsonl",), max_solution_tokens=300),
+        warm_start=WarmStartSection(
+            steps=200,
+            batch_size=16,
+            ntl_method="wasserstein",
+            ntl_weight=0.3,
+            optimizer=OptimizerSection(learning_rate=1e-4, warmup_steps=10, schedule="cosine"),
+        ),
+        rollout=RolloutSection(max_tokens=256),
+        trainer=TrainerSection(steps=0, eval_problems=256, save_every=100),
+    )

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ntl_jax.config import JINJA, QUESTION, from_home, named
 from ntl_jax.data.problems import Message
-from ntl_jax.data.special_tokens import find_special_tokens
+from ntl_jax.data.special_tokens import find_special_tokens, special_tokens
 from ntl_jax.data.tokenizer import Tokenizer
 
 PLAIN = "{question}\n"
@@ -137,9 +137,11 @@ class ChatTemplate(Template):
     def _render(self, turns: tuple[tuple[str, str], ...], *, generation_prompt: bool) -> str:
         messages = [{"role": role, "content": content} for role, content in turns]
         with self._named():
-            return self._tokenizer.apply_chat_template(
+            text = self._tokenizer.apply_chat_template(
                 messages, chat_template=self._source, add_generation_prompt=generation_prompt, tokenize=False
             )
+        assert isinstance(text, str), "one conversation, not tokenized"
+        return text
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
@@ -174,7 +176,7 @@ class ChatTemplate(Template):
         if gap.strip():
             self.about += f", which leaves out {gap!r} before what the assistant says (prompt.prefix adds it)"
         found = find_special_tokens(behind, self._tokenizer) if reply else []
-        return gap if gap.isspace() else "", self._tokenizer.convert_tokens_to_ids(found[0]) if found else None
+        return gap if gap.isspace() else "", special_tokens(self._tokenizer)[found[0]] if found else None
 
 
 def load_template(template: str, tokenizer: Tokenizer) -> Template:

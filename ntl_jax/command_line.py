@@ -179,7 +179,8 @@ def parse_once(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
         name = f"--{rest[0].split('=')[0].lstrip('-')}"
         is_text = name not in known and bool(re.fullmatch(r"\w+|-\d.*", rest[0]))
         near = [name] if name in known else difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        others = f"the options are {', '.join(known)}{'; a text goes in quotes, after -- if it begins with -' if is_text else ''}"
+        advice = "; a text goes in quotes, after -- if it begins with -" if is_text else ""
+        others = f"the options are {', '.join(known)}{advice}"
         hint = f"did you mean {near[0]}?" if near and not is_text else others
         parser.error(f"{rest[0]!r} is not understood: {hint}")
     return args

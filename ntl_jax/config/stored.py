@@ -123,8 +123,9 @@ def _settings(contents: object) -> dict[str, object]:
             if isinstance(stored := settings.get(section, {}), dict):
                 settings[section] = added | stored
     if given < 5 and isinstance(data := settings.get("data"), dict):  # one file, or none
-        files = {name: data[name] for name in ("train", "eval") if name in data}
-        settings["data"] = data | {name: () if file is None else (file,) for name, file in files.items()}
+        files = {name: data.get(name) for name in ("train", "eval")}
+        one = {name: (file,) for name, file in files.items() if isinstance(file, str)}
+        settings["data"] = data | {name: () for name, file in files.items() if file is None} | one
     return settings
 
 

@@ -76,8 +76,9 @@ def check_faults(faults: Sequence[tuple[str, str]], num_good: int, on_bad_row: L
     for place, fault in faults:
         places.setdefault(fault, []).append(place)
     listed = [f"{_some(where)}: {fault}" for fault, where in places.items()]
-    if len(listed) > MOST_LISTED:
-        listed[MOST_LISTED:] = [f"and {len(listed) - MOST_LISTED} more"]
+    most = MOST_LISTED if num_good else 1  # where no row is good, one cause is likely
+    if len(listed) > most:
+        listed[most:] = [f"and {len(listed) - most} more"]
     advice = " (data.on_bad_row=skip leaves them out)" if num_good else ""
     raise ValueError(f"{len(faults)} of {len(faults) + num_good} rows are malformed{advice}:\n  " + "\n  ".join(listed))
 

@@ -123,8 +123,8 @@ def encode_solutions(
             f"solutions must contain no special tokens, given {', '.join(dict.fromkeys(special))}: the end token "
             "is appended to each; use plain_problems to list the problems, or to leave them out"
         )
-    end = tokenizer.eos_token_id if end is None else end
-    rows = [[*row, end] for row in _encode(texts, tokenizer)]
+    last = tokenizer.eos_token_id if end is None else end
+    rows = [[*row, last] for row in _encode(texts, tokenizer)]
     kept = _rows_that_fit(rows, max_tokens, on_long, what="solutions", setting="data.max_solution_tokens")
     return [(prompts[i], np.asarray(rows[i], np.int32)) for i in kept], len(prompts) - len(kept)
 

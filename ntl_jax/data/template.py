@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ntl_jax.config import JINJA, QUESTION, from_home, named
 from ntl_jax.data.problems import Message
-from ntl_jax.data.special_tokens import find_special_tokens
+from ntl_jax.data.special_tokens import find_special_tokens, special_tokens
 from ntl_jax.data.tokenizer import Tokenizer
 
 PLAIN = "{question}\n"
@@ -120,8 +120,6 @@ class ChatTemplate(Template):
                 f"{self._given}: the chat template leaves out or changes the user's message; it writes {asked!r:.200}, "
                 "and must contain {{ message['content'] }} for each of messages"
             )
-        if asked == self._cached(_key(question), generation_prompt=False):
-            self.about += ", which does not write how the assistant's turn begins (prompt.prefix can)"
         self.gap, self.end_of_turn = self._assistants_turn(asked)
 
     def __call__(self, turns: Sequence[Message]) -> str:
@@ -139,9 +137,11 @@ class ChatTemplate(Template):
     def _render(self, turns: tuple[tuple[str, str], ...], *, generation_prompt: bool) -> str:
         messages = [{"role": role, "content": content} for role, content in turns]
         with self._named():
-            return self._tokenizer.apply_chat_template(
+            text = self._tokenizer.apply_chat_template(
                 messages, chat_template=self._source, add_generation_prompt=generation_prompt, tokenize=False
             )
+        assert isinstance(text, str), "one conversation, not tokenized"
+        return text
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
@@ -173,8 +173,10 @@ class ChatTemplate(Template):
             return "", None
         before, reply, behind = said.rpartition(REPLY)
         gap = before.removeprefix(asked) if before.startswith(asked) else ""
+        if gap.strip():
+            self.about += f", which leaves out {gap!r} before what the assistant says (prompt.prefix adds it)"
         found = find_special_tokens(behind, self._tokenizer) if reply else []
-        return gap if gap.isspace() else "", self._tokenizer.convert_tokens_to_ids(found[0]) if found else None
+        return gap if gap.isspace() else "", special_tokens(self._tokenizer)[found[0]] if found else None
 
 
 def load_template(template: str, tokenizer: Tokenizer) -> Template:
@@ -238,11 +240,13 @@ def _printed_unknowns(source: str, special: Mapping[str, object]) -> list[str]:
         tree = environment.parse(source)
     except TemplateSyntaxError:  # it has tags that transformers adds, and has read
         return []
+    names = list(tree.find_all(nodes.Name))
     conditions = [node.test for node in tree.find_all((nodes.If, nodes.CondExpr))]
-    tested = {
-        name.name for test in conditions for name in [test, *test.find_all(nodes.Name)] if isinstance(name, nodes.Name)
-    }
-    unset = meta.find_undeclared_variables(tree) - {*special, *VARIABLES, *tested}
+    tested = [
+        name for test in conditions for name in [test, *test.find_all(nodes.Name)] if isinstance(name, nodes.Name)
+    ]
+    known = [name.name for name in (*tested, *(name for name in names if name.ctx != "load"))]
+    unset = meta.find_undeclared_variables(tree) - {*special, *VARIABLES, *known}
     printed: dict[str, None] = {}
     for output in tree.find_all(nodes.Output):
         for node in output.nodes:

@@ -46,7 +46,7 @@ def _sources(names: tuple[str, ...]) -> list[Source]:
     """Those that can be found; the others are named when they are read."""
     found = []
     for name in names:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, OSError):
             found.append(find_source(name))
     return found
 

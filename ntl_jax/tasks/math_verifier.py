@@ -51,10 +51,10 @@ class MathVerifier:
 
         Raises:
             Undecided: if that takes too long, raises or ends the process.
+            ValueError: if the process does not start.
         """
         if self._worker is None:
-            self._worker = ProcessWorker(Order(CALL, (), TIMEOUT_S, sys.path))
-            self._worker.load(START_S)
+            self._worker = self._started()
         self._number += 1
         call = {"data_source": "", "solution_str": answer, "ground_truth": reference, "extra_info": {}}
         self._worker.send([(self._number, call)])
@@ -71,6 +71,14 @@ class MathVerifier:
         if self._worker is not None:
             self._worker.end()
             self._worker = None
+
+    def _started(self) -> ProcessWorker:
+        worker = ProcessWorker(Order(CALL, (), TIMEOUT_S, sys.path))
+        try:
+            worker.load(START_S)
+        except ValueError as error:
+            raise ValueError(f"answer.verifier='math_verify' does not start: {error}") from error
+        return worker
 
     def _outcome(self, worker: ProcessWorker) -> RewardOutcome | None:
         """The outcome of the only call; None if it does not come."""

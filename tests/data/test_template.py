@@ -102,9 +102,12 @@ def test_the_date_of_a_prompt_is_not_todays():
     assert write([USER]) == "2+3?26 July 2024, 2024-07-26"
 
 
-def test_a_template_that_does_not_begin_the_assistants_turn_says_so():
-    assert "does not write how the assistant's turn begins" in load_template("auto", chatty("digits", ALL)).about
-    assert load_template("auto", chatty("digits")).about == "the tokenizer's chat template"
+def test_what_a_template_leaves_out_before_the_assistants_words_is_said():
+    cut = CHATML.partition("{% if add_generation_prompt")[0]
+    about = load_template("auto", chatty("digits", cut)).about
+    assert r"leaves out '<|im_start|>assistant\n' before what the assistant says (prompt.prefix adds it)" in about
+    for kind in KINDS:
+        assert load_template("auto", chatty(kind)).about == "the tokenizer's chat template"
 
 
 @pytest.mark.parametrize(
@@ -134,8 +137,9 @@ def test_a_template_that_fails_is_named_with_its_own_words(tmp_path, template, s
 
 
 def test_variables_that_a_template_tests_or_gives_a_default_may_be_missing():
-    optional = "{% if date is defined %}{{ date }}{% endif %}{{ greeting | default('Hi') }}{% set x = 1 %}{{ x }}"
-    assert load_template("auto", chatty("digits", ALL + optional + "{{ bos_token }}"))([USER]) == "2+3?Hi1"
+    optional = "{% if date is defined %}{{ date }}{% endif %}{{ greeting | default('Hi') }}{{ bos_token }}"
+    unreached = "{% if 1 > 2 %}{% set x = 1 %}{% endif %}{{ x }}"
+    assert load_template("auto", chatty("digits", ALL + optional + unreached))([USER]) == "2+3?Hi"
 
 
 def test_a_chat_that_a_template_does_not_take_is_an_error_of_the_template():

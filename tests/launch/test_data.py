@@ -54,7 +54,7 @@ def test_only_the_first_rows_are_kept_and_malformed_ones_left_out(tmp_path, caps
 def test_rows_are_shown_with_special_tokens_numbers_and_true_digits(source, capsys):
     assert data.main(["show", source, *FIELDS, "--rows=2"]) == 0
     shown = capsys.readouterr().out
-    assert "row 1 of sums: true answer '2', prompt of 7 tokens, solution of" in shown
+    assert re.search(r"row 1 of sums: true answer '2', prompt of \d+ tokens, solution of \d+\n", shown)
     assert "What is {1}+{1}?" in shown and "{1}+{1}={2:2}[[<|endoftext|>]]" in shown
     assert "row 2 of sums" in shown and "row 3 of sums" not in shown and "rows shown: 2" in shown
 

@@ -3,8 +3,19 @@
 
 import pytest
 
-from ntl_jax.config import DataSection
-from ntl_jax.tasks import Arithmetic, Files, TwoSources, check_apart, choose_task
+from ntl_jax.config import AnswerSection, DataSection
+from ntl_jax.tasks import (
+    Arithmetic,
+    Calculations,
+    Files,
+    JudgedTask,
+    ReasoningGym,
+    TwoSources,
+    check_apart,
+    choose_task,
+)
+from ntl_jax.tasks.own import OwnTask
+from tests.tasks.test_own import GOOD
 
 
 def test_the_data_section_chooses_generator_files_or_both(tmp_path):
@@ -23,6 +34,21 @@ def test_the_data_section_chooses_generator_files_or_both(tmp_path):
         assert type(task) is kind
         counts[kind] = [(len(problems), skipped) for problems, skipped in map(task.load, ("train", "held_out"))]
     assert counts == {Arithmetic: [(4, 0), (3, 0)], Files: [(2, 0), (2, 0)], TwoSources: [(4, 0), (2, 0)]}
+
+
+def test_the_name_of_a_task_chooses_it_and_the_section_answer_what_judges_it(tmp_path):
+    (tmp_path / "mine.py").write_text(GOOD)
+    named = {
+        Calculations: DataSection(task="calculations", num_train=4, operations=("*",)),
+        ReasoningGym: DataSection(task="reasoning_gym:gcd", num_train=4, task_options=("max_numbers=2",)),
+        OwnTask: DataSection(task=f"{tmp_path / 'mine.py'}:Doubles", task_options=("times=3",)),
+    }
+    for kind, data in named.items():
+        task = choose_task(data, seed=0, num_eval=3, numeric=True)
+        assert type(task) is kind
+        judged = choose_task(data, AnswerSection(form="last_number"), seed=0, num_eval=3, numeric=True)
+        assert type(judged) is JudgedTask and judged.load("train") == task.load("train")
+        assert not {p.text for p in task.load("train")[0]} & {p.text for p in task.load("held_out")[0]}
 
 
 def test_one_file_for_training_and_evaluation_is_refused_by_whatever_name(tmp_path, monkeypatch):

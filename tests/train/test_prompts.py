@@ -101,7 +101,8 @@ def test_the_template_is_around_every_question(prompts_of, setup):
 
 def test_a_chat_model_is_asked_by_its_template_and_its_turns_end_as_the_template_ends_them(prompts_of, setup, tmp_path):
     tokenizer = copy.copy(setup.policy.tokenizer)
-    tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}<|pad|>\n{% endfor %}assistant: "
+    turn, begun = "{{ m.role }}: {{ m.content }}<|pad|>\n", "{% if add_generation_prompt %}assistant: {% endif %}"
+    tokenizer.chat_template = f"{{% for m in messages %}}{turn}{{% endfor %}}{begun}"
     rows = [ROW, ROW | {"question": "And 4 more?"}, ROW | {"question": "And 5?"}]
     prompts = prompts_of(*rows, prompt={"few_shot": 1, "suffix": "Add."}, by=tokenizer)
     example = f"user: And 4 more? Add.<|pad|>\nassistant: {ROW['answer']}<|pad|>\n"

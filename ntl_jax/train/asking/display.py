@@ -99,7 +99,7 @@ def digit_lines(sample: Sample, console: Console) -> Iterator[Text]:
 
 def _bars(before: str, probabilities: np.ndarray, digit: int, width: int) -> Text:
     columns = min(WIDEST, (width - BEFORE - 1) // 10)
-    line = Text(f"{before[-BEFORE:]:>{BEFORE}}", style="dim")
+    line = Text(f"{before[-BEFORE:]:>{BEFORE}} ", style="dim")
     for d, probability in enumerate(probabilities):
         cell = f"{MARK if d == digit else ' '}{d}{_bar(probability, columns - 2)}"
         line.append(cell, style=_style(d, digit, probabilities))

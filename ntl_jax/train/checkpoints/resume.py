@@ -96,7 +96,7 @@ def check_data(config: RunConfig, found: Mapping[str, str], meta: Mapping[str, A
     began = meta.get(FINGERPRINTS, {})
     settings = flatten(config)
     differing = [
-        f"{name}={settings[name]!r}" if name in settings else name
+        f"{name}={_shown(settings[name])!r}" if name in settings else name
         for name in found
         if began.get(name, found[name]) != found[name]
     ]
@@ -128,6 +128,11 @@ def fingerprints(policy: Policy, params: Params, prompts: Prompts, reward: Rewar
         model = dataclasses.replace(policy.model, scan_layers=False)
         found["model.path"] = _hash([repr(model), str(_checksums(params, model.num_layers))])
     return found
+
+
+def _shown(value: object) -> object:
+    """Sources without their tuple."""
+    return " ".join(map(str, value)) if isinstance(value, tuple) and value else value
 
 
 def _spans(updates: Mapping[str, int]) -> str:

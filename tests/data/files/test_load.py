@@ -66,8 +66,11 @@ def test_all_malformed_rows_are_named_at_once(write):
 
 
 def test_a_long_list_of_malformed_rows_is_cut_and_counted(write):
-    with pytest.raises(ValueError, match=r"(?s)500 of 500 rows.*and 480 more$"):
-        load_problems([write(*(f'{{"{i}": 1}}' for i in range(500)))])
+    rows = [f'{{"{i}": 1}}' for i in range(500)]
+    with pytest.raises(ValueError, match=r"(?s)500 of 501 rows.*and 480 more$"):
+        load_problems([write(row(), *rows)])
+    with pytest.raises(ValueError, match=r"500 of 500 rows are malformed:\n[^\n]*\n  and 499 more$"):
+        load_problems([write(*rows)])
 
 
 def test_malformed_rows_can_be_skipped_and_are_counted(write):

@@ -45,7 +45,7 @@ SEVEN = [0.0, 0.5, 0, 0, 0, 0, 0, 0.25, 0.25, 0]
 
 def test_bars_are_as_long_as_the_probabilities_and_the_sampled_digit_is_marked_without_color():
     (line,) = digit_lines(one_digit(7, SEVEN), console(width=100))
-    cells = line.plain[14:]
+    cells = line.plain[15:]
     assert [cells[i * 8 : i * 8 + 2] for i in range(10)] == [">7" if d == 7 else f" {d}" for d in range(10)]
     bars = [len(cells[i * 8 + 2 : i * 8 + 8].strip()) for i in range(10)]
     assert bars == [0, 3, 0, 0, 0, 0, 0, 2, 2, 0]

@@ -54,6 +54,7 @@ LEFT_OUT = {
 
 SETTINGS = {
     "a template that is a word": (("prompt.template=chatml",), ("prompt.template='chatml'", "auto, none")),
+    "a template with two braces": (("prompt.template=Q: {{question}}",), ("{question}", "in single braces")),
     "a template that is not there": (("prompt.template={folder}/no.jinja",), ("no.jinja' does not exist",)),
     "a template that is a folder": (("prompt.template={folder}/a.jinja",), ("a.jinja' is a folder",)),
     "too many examples": (("prompt.few_shot=32",), ("prompt.few_shot=32", "only 32 different", "lower it")),

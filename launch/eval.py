@@ -109,7 +109,7 @@ def _evaluation(source: PolicySource, config: RunConfig) -> tuple[dict[str, str]
         stack.enter_context(explained(sampling_uses(config, policy, cache)))
         scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
         stack.callback(scorer.close)
-        asked, around = prompts.held_out[:1], {"gap": prompts.gap, "end": prompts.end}
+        asked, around = prompts.held_out[:1], {"reply": prompts.reply, "end": prompts.end}
         ((first, solution_ids),), _ = encode_solutions(asked, policy.tokenizer, max_tokens=sys.maxsize, **around)
         scorer.try_out(first, solution_ids)
         name, params = source_weights(source, policy, seed=config.seed)

@@ -87,12 +87,17 @@ def prepare(args: argparse.Namespace) -> list[str]:
     if count >= len(problems):
         raise ValueError(f"--hold-out={count}: there are {len(problems):,} rows, and some must be left: lower it")
     parts = split_off(problems, count, args.seed)[: len(files)]
-    for file, part in zip(files, parts, strict=True):
-        _write(file, part)
+    for i, (file, part) in enumerate(zip(files, parts, strict=True)):
+        try:
+            _write(file, part)
+        except (OSError, ValueError):
+            for written in files[:i]:  # both files, or none
+                written.unlink()
+            raise
     again = sum(count - 1 for count in collections.Counter(problem.text for problem in problems).values())
-    written = " and ".join(f"{len(part):,} to {file}" for file, part in zip(files, parts, strict=True))
+    wrote = " and ".join(f"{len(part):,} to {file}" for file, part in zip(files, parts, strict=True))
     counts = f"{skipped:,} malformed and left out, {again:,} with a question of an earlier row"
-    return [f"read {num_rows:,} rows: {counts}; wrote {written}"]
+    return [f"read {num_rows:,} rows: {counts}; wrote {wrote}"]
 
 
 def show(args: argparse.Namespace) -> list[str]:

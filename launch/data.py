@@ -122,7 +122,7 @@ def show(args: argparse.Namespace) -> list[str]:
 
     task, policy = build_task(config), build_policy(config)
     prompts = build_prompts(config, task, policy.tokenizer)
-    around = {"gap": prompts.gap, "end": prompts.end}
+    around = {"reply": prompts.reply, "end": prompts.end}
     solutions, _ = encode_solutions(prompts.held_out, policy.tokenizer, max_tokens=sys.maxsize, **around)
     console, decode = Console(highlight=False), TokenDecoder(policy.tokenizer)
     values = np.asarray(policy.table.token_values)

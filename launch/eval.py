@@ -112,7 +112,7 @@ def _evaluation(asked: AskedPolicy, config: RunConfig) -> tuple[dict[str, str], 
         stack.enter_context(explained(sampling_uses(config, policy, cache)))
         scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
         stack.callback(scorer.close)
-        first, around = prompts.held_out[0], {"gap": prompts.gap, "end": prompts.end}
+        first, around = prompts.held_out[0], {"reply": prompts.reply, "end": prompts.end}
         ((_, solution_ids),), _ = encode_solutions([first], policy.tokenizer, max_tokens=sys.maxsize, **around)
         scorer.try_out(first, solution_ids)
         name, params = asked_weights(asked, policy, seed=config.seed)

@@ -3,7 +3,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class Prompts:
         examples: training prompts with the ids of their solutions.
         source: where they come from, and how many rows were left out and why.
         written: how a question is asked.
-        gap, end: white space before a solution, and the token after it, as `encode_solutions` takes them.
+        reply, end: what follows a prompt with a solution, and the token after it, as `encode_solutions` takes them.
         files: the contents of the files that other settings name: a template, a task of one's own.
     """
 
@@ -41,7 +41,7 @@ class Prompts:
     examples: Sequence[tuple[Prompt, np.ndarray]]
     source: str
     written: str
-    gap: str = ""
+    reply: Callable[[str], str] = str
     end: int | None = None
     files: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -79,7 +79,7 @@ def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer) -> Prompt
             max_tokens=data.max_solution_tokens,
             on_long=data.on_long_row,
             end=template.end_of_turn,
-            gap=write.gap,
+            reply=write.reply,
         )
     _check_weights(data, train_prompts, "prompts")
     if config.warm_start.steps:
@@ -99,7 +99,7 @@ def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer) -> Prompt
         examples=examples,
         source=_source(data, train_prompts, held_out_prompts, skipped),
         written=_written(config.prompt, template),
-        gap=write.gap,
+        reply=write.reply,
         end=template.end_of_turn,
         files=_files(data, template),
     )

@@ -4,7 +4,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -75,7 +75,7 @@ class Sample(NamedTuple):
 class Asker:
     """Asks a trained policy.
 
-    Questions are checked by `encode`; weights are loaded and programs compiled when the first is asked.
+    Questions are checked by `encode`, before `load` loads the weights; programs are compiled when the first is asked.
 
     Args:
         asked: the policy.
@@ -163,7 +163,7 @@ class Asker:
         return prompts
 
     def load(self) -> str:
-        """Loads the weights, if they are not; returns what they are."""
+        """Loads the weights; returns what they are."""
         with explained(self._memory_uses()):
             name, params = asked_weights(self._asked, self.policy, seed=self._config.seed)
         self._weights = Weights(Version(0), params)
@@ -192,12 +192,6 @@ class Asker:
             self._scoring[0].close()
         if self._engine is not None:
             self._engine.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _memory_uses(self) -> list[Use]:
         return sampling_uses(self._config, self.policy, self._cache_bytes)

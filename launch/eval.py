@@ -169,6 +169,7 @@ def _settings(args: argparse.Namespace, asked: AskedPolicy) -> RunConfig:
     config, base = policy_settings(args, asked), asked.config
     few_shot = config.prompt.few_shot
     data = config.data if few_shot else dataclasses.replace(config.data, train=(), weights=())
+    num_train = None if data.train or is_own(data.task) else max(base.rollout.prompts_per_step, few_shot + 1)
     standard = base.trainer.eval_problems if args.data is None else None  # a file is used whole
     if args.task is not None and not is_own(args.task):  # generated problems have no end
         standard = standard or TrainerSection().eval_problems
@@ -179,7 +180,7 @@ def _settings(args: argparse.Namespace, asked: AskedPolicy) -> RunConfig:
             data,
             eval=args.data and tuple(args.data),
             fields=changed(config.data.fields, **{role: vars(args)[f"fields.{role}"] for role in ROLES}),
-            num_train=max(base.rollout.prompts_per_step, few_shot + 1),
+            num_train=num_train,
         ),
         trainer=changed(
             dataclasses.replace(base.trainer, eval_problems=num_problems),

@@ -10,7 +10,7 @@ import pytest
 
 from launch import eval as evaluation
 from launch import export
-from ntl_jax.config import FieldsSection, TrainerSection, config_to_json
+from ntl_jax.config import DataSection, FieldsSection, RunConfig, TrainerSection, config_to_json
 from ntl_jax.metrics import read_lines
 from ntl_jax.policy_options import AskedPolicy
 from ntl_jax.train import RewardError, WorkersLostError
@@ -132,6 +132,13 @@ def test_settings_are_those_of_the_run_changed_by_the_options(finished, options,
     args = evaluation._parser().parse_args([str(finished.folder), *options])
     found, own = evaluation._settings(args, AskedPolicy.of(str(finished.folder))), finished.config
     assert getattr(found, section) == dataclasses.replace(getattr(own, section), **expected)
+
+
+@pytest.mark.parametrize("data", [{"train": ("a.jsonl",), "eval": ("b.jsonl",)}, {"task": "mine.py:Mine"}, {}])
+@pytest.mark.parametrize("options", [(), ("--few-shot=40",), ("--data=c.jsonl",), ("--task=mine.py:Mine",)])
+def test_problems_of_every_kind_can_be_asked_with_examples_and_without(data, options):
+    asked = AskedPolicy("a", True, "newest", RunConfig(data=DataSection(**data)))
+    evaluation._settings(evaluation._parser().parse_args(["a", *options]), asked).validate(asked.config)
 
 
 def test_generated_problems_are_as_many_as_by_default_where_all_of_a_file_were_asked(finished):

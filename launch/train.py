@@ -2,7 +2,7 @@
 """Trains a policy: python launch/train.py --config=gsm8k_ntl --config.seed=1 (--help explains every setting).
 
 Resume a run with --workdir=DIR --resume; it keeps its settings and data. Only trainer.steps may be raised, and
-model.scan_layers changed.
+trainer.compilation_cache and model.scan_layers changed.
 """
 
 from ntl_jax.ending import end_at_signals, explain, leave
@@ -55,8 +55,8 @@ class Args:
     workdir: Annotated[pathlib.Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Run folder; by default runs/NAME-TIME-SUFFIX."""
     resume: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Continue the run in --workdir with its settings; only trainer.steps may be raised, and model.scan_layers
-    changed."""
+    """Continue the run in --workdir with its settings; only trainer.steps may be raised, and trainer.compilation_cache
+    and model.scan_layers changed."""
     profile: Annotated[str, tyro.conf.arg(metavar="FIRST:LAST")] = ""
     """Trace these iterations of PPO into profile/ of the run folder, such as 10:12."""
     allow_changed_schedule: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -165,7 +165,7 @@ def _parsed(argv: Sequence[str], base: RunConfig, given: Mapping[str, Sequence[s
     with contextlib.redirect_stderr(io.StringIO()) as shown, _values():
         try:
             return tyro.cli(
-                Args, args=argv, default=Args(base), prog="launch/train.py", description=__doc__, use_underscores=True
+                Args, args=argv, default=Args(base), prog=command("train"), description=__doc__, use_underscores=True
             )
         except SystemExit as end:
             if not end.code:  # after --help

@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import pathlib
 from collections.abc import Sequence
 
 from ntl_jax.config import GYM, AnswerSection, DataSection, is_own
@@ -101,8 +102,28 @@ def without_problems(data: DataSection, answer: AnswerSection = NO_CHANGE, *, nu
         'Paris'
     """
     judged_by_files = data.train or (data.eval and not _has_judgment(data.task))
-    task = Files((), (), numeric=numeric) if judged_by_files else _generator(data, num_held_out=0, seed=0)
+    task = Files((), (), numeric=numeric) if judged_by_files else _generator(data, num_held_out=1, seed=0)
     return task if answer == NO_CHANGE else JudgedTask(task, answer, numeric=numeric)
+
+
+def source_name(data: DataSection, task: Task) -> str:
+    """What rewards receive as ``data_source`` of questions of one's own: the name in the first held-out problem.
+
+    Args:
+        data: the ``data`` section; where its files are gone, the first of them names the questions.
+        task: from `choose_task` or `without_problems`.
+
+    Example:
+        >>> data = DataSection(task="calculations")
+        >>> source_name(data, without_problems(data, numeric=True))
+        'calculations'
+    """
+    if not data.eval:
+        return task.load("held_out")[0][0].source
+    with contextlib.suppress(ValueError, OSError):
+        files = Files((), data.eval, fields=data.fields, on_bad_row="skip", numeric=False)
+        return files.load("held_out")[0][0].source
+    return next((source.name for source in _sources(data.eval)), pathlib.Path(data.eval[0]).stem)
 
 
 def _has_judgment(task: str | None) -> bool:

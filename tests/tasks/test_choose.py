@@ -13,6 +13,7 @@ from ntl_jax.tasks import (
     TwoSources,
     check_apart,
     choose_task,
+    source_name,
     without_problems,
 )
 from ntl_jax.tasks.own import OwnTask
@@ -107,3 +108,21 @@ def test_one_file_for_training_and_evaluation_is_refused_by_whatever_name(tmp_pa
         with pytest.raises(ValueError, match=rf"data.eval='{same}' is a source of data.train too"):
             check_apart(DataSection(train=(train,), eval=(same,)))
     check_apart(DataSection(train=(train,), eval=("~/b.jsonl", "~/none.jsonl")))
+
+
+def test_questions_of_ones_own_have_the_source_of_the_first_held_out_problem(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "of_gsm8k.jsonl").write_text('{"question": "2+3?", "answer": "It is 5.\\n#### 5"}\n')
+    (tmp_path / "named.jsonl").write_text('{"a": 1}\n{"question": "2+3?", "answer": "5", "data_source": "mine"}\n')
+    (tmp_path / "mine.py").write_text(GOOD)
+    for data, name in [
+        (DataSection(), "generated"),
+        (DataSection(task="calculations"), "calculations"),
+        (DataSection(task="reasoning_gym:gcd"), "gcd"),
+        (DataSection(task=f"{tmp_path / 'mine.py'}:Doubles"), "mine"),
+        (DataSection(train=("gone.jsonl",), eval=("of_gsm8k.jsonl",)), "gsm8k"),
+        (DataSection(eval=("named.jsonl", "of_gsm8k.jsonl")), "mine"),
+        (DataSection(eval=("gone/test.jsonl",)), "test"),
+        (DataSection(eval=("nobody/none:main:test",)), "none"),
+    ]:
+        assert source_name(data, without_problems(data, numeric=True)) == name

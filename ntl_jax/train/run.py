@@ -16,6 +16,7 @@ from ntl_jax.ending import TRACEBACK_FILE, keep_traceback
 from ntl_jax.experience.scorer import LOGGER
 from ntl_jax.metrics import check_installed, print_comparison, print_header, read_lines
 from ntl_jax.metrics.log_file import log_to_file
+from ntl_jax.profile_range import check_range
 from ntl_jax.run_folder import claimed
 from ntl_jax.train.checkpoints.resume import FINGERPRINTS, check_data, check_schedule, fingerprints
 from ntl_jax.train.driver import Driver
@@ -32,7 +33,7 @@ from ntl_jax.train.factory import (
 from ntl_jax.train.header import describe, find_warnings, write_provenance
 from ntl_jax.train.journal.journal import Journal
 from ntl_jax.train.journal.memory_use import explained
-from ntl_jax.train.journal.profile import Profiler, check_profile
+from ntl_jax.train.journal.profile import Profiler
 from ntl_jax.train.policy import build_params, build_policy, check_checkpoint
 from ntl_jax.train.prompts import build_prompts
 from ntl_jax.train.stops import Terminated, noticing_signals
@@ -103,7 +104,8 @@ def _train(
     keep_programs(config.trainer.compilation_cache)
     with contextlib.ExitStack() as stack:
         saved = _saved(workdir) if resume else None
-        check_profile(profile, config.trainer.steps, *(saved or ("", {})))
+        done = saved[1]["iteration"] if saved is not None and saved[0] == "ppo" else 0
+        check_range(profile, config.trainer.steps, done=done)
         if saved is not None and not changed_schedule:
             check_schedule(config, *saved)
         task, policy = build_task(config, new=not resume), build_policy(config)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from ntl_jax.command_line import Once, PathOnce, announce, parse_once
 from ntl_jax.config import FieldsSection, RunConfig, changed, from_home, printable
 from ntl_jax.config_files import load_config
-from ntl_jax.policy_options import PolicySource
+from ntl_jax.policy_options import AskedPolicy
 
 if TYPE_CHECKING:
     from ntl_jax.data import Problem
@@ -209,7 +209,7 @@ def _config(args: argparse.Namespace) -> RunConfig:
     if args.config is not None:
         base = load_config(args.config)
     elif args.model is not None:
-        base = PolicySource.of(args.model).config
+        base = AskedPolicy.of(args.model).config
     data = dataclasses.replace(
         base.data,
         train=base.data.train if base.prompt.few_shot else (),

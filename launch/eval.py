@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from ntl_jax.command_line import Once, PathOnce, announce, check_unused, parse_once
 from ntl_jax.config import FieldsSection, RunConfig, changed, printable
-from ntl_jax.policy_options import PolicySource, add_policy_options, as_options, policy_settings
+from ntl_jax.policy_options import AskedPolicy, add_policy_options, as_options, policy_settings
 from ntl_jax.run_folder import new_folder
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
             if not isinstance(error, OutOfMemoryError | RewardError | WorkersLostError):
                 raise
         message = explain(error, args.output or pathlib.Path("runs"), "evaluate again")
-        return leave(f"error: {as_options(message, args.source, OPTIONS)}", code=1)
+        return leave(f"error: {as_options(message, args.policy, OPTIONS)}", code=1)
     return 0
 
 
@@ -62,15 +62,15 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     """Evaluates, prints, writes; returns the folder.
 
     Raises:
-        ValueError: for a source that is neither a run nor a model, a run without a checkpoint, an output folder that
+        ValueError: for an argument that is neither a run nor a model, a run without a checkpoint, an output folder that
             is in use, or wrong settings.
     """
-    source = PolicySource.of(args.source, args.checkpoint, config=args.config)
+    asked = AskedPolicy.of(args.policy, args.checkpoint, config=args.config)
     check_unused(args.output, "--output")
-    config = _settings(args, source.config)
-    config.validate(source.config)
-    announce(f"evaluating {args.source}")
-    about, evaluation = _evaluation(source, config)
+    config = _settings(args, asked.config)
+    config.validate(asked.config)
+    announce(f"evaluating {args.policy}")
+    about, evaluation = _evaluation(asked, config)
     from ntl_jax.metrics import finite, print_comparison, write_rows, write_whole
     from ntl_jax.train.evaluation import evaluation_metrics, examples, unrewarded
 
@@ -85,14 +85,14 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     return folder
 
 
-def _evaluation(source: PolicySource, config: RunConfig) -> tuple[dict[str, str], "Evaluation"]:
+def _evaluation(asked: AskedPolicy, config: RunConfig) -> tuple[dict[str, str], "Evaluation"]:
     """What was evaluated how, for people, and the responses."""
     # Imported here: importing JAX would make --help take seconds.
     from ntl_jax.compilation_cache import keep_programs
     from ntl_jax.data import encode_solutions
     from ntl_jax.metrics import print_header
     from ntl_jax.records import Version, Weights
-    from ntl_jax.train.asking.source import source_policy, source_weights
+    from ntl_jax.train.asking.asked_policy import asked_policy, asked_weights
     from ntl_jax.train.engines import build_engine, check_cache, check_packages
     from ntl_jax.train.factory import build_evaluator, build_scoring, build_task, check_lengths
     from ntl_jax.train.header import describe_evaluation, describe_prompt
@@ -101,7 +101,7 @@ def _evaluation(source: PolicySource, config: RunConfig) -> tuple[dict[str, str]
 
     check_packages(config)
     keep_programs(config.trainer.compilation_cache)
-    task, policy = build_task(config), source_policy(source, config)
+    task, policy = build_task(config), asked_policy(asked, config)
     prompts = build_prompts(config, task, policy.tokenizer)
     check_lengths(config, policy, prompts)
     cache = check_cache(config, policy, max_prompt_tokens=prompts.longest, num_held_out=len(prompts.held_out))
@@ -109,10 +109,10 @@ def _evaluation(source: PolicySource, config: RunConfig) -> tuple[dict[str, str]
         stack.enter_context(explained(sampling_uses(config, policy, cache)))
         scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
         stack.callback(scorer.close)
-        asked, around = prompts.held_out[:1], {"gap": prompts.gap, "end": prompts.end}
-        ((first, solution_ids),), _ = encode_solutions(asked, policy.tokenizer, max_tokens=sys.maxsize, **around)
+        first, around = prompts.held_out[0], {"gap": prompts.gap, "end": prompts.end}
+        ((_, solution_ids),), _ = encode_solutions([first], policy.tokenizer, max_tokens=sys.maxsize, **around)
         scorer.try_out(first, solution_ids)
-        name, params = source_weights(source, policy, seed=config.seed)
+        name, params = asked_weights(asked, policy, seed=config.seed)
         about = {
             "policy": name,
             "prompts": prompts.written,

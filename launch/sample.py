@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from ntl_jax.command_line import Once, announce, parse_once
 from ntl_jax.config import RunConfig, changed, printable
-from ntl_jax.policy_options import PolicySource, add_policy_options, as_options, policy_settings
+from ntl_jax.policy_options import AskedPolicy, add_policy_options, as_options, policy_settings
 
 if TYPE_CHECKING:
     from ntl_jax.data import Message
@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
             if not isinstance(error, OutOfMemoryError | RewardError | WorkersLostError):
                 raise
         message = explain(error, pathlib.Path("standard output"), "ask again")
-        return leave(f"error: {as_options(message, args.source, OPTIONS)}", code=1)
+        return leave(f"error: {as_options(message, args.policy, OPTIONS)}", code=1)
     return 0
 
 
@@ -64,21 +64,21 @@ def sample(args: argparse.Namespace) -> None:
     """Answers the questions of a command line.
 
     Raises:
-        ValueError: for a source that is neither a run nor a model, a run without a checkpoint, questions that cannot be
+        ValueError: for an argument that is neither a run nor a model, a run without a checkpoint, questions that cannot be
             asked, or wrong settings.
     """
-    source = PolicySource.of(args.source, args.checkpoint, config=args.config)
-    config = changed(policy_settings(args, source.config), seed=args.seed)
-    temperature = _temperature(args, source.config)
-    config.validate(source.config)
+    asked = AskedPolicy.of(args.policy, args.checkpoint, config=args.config)
+    config = changed(policy_settings(args, asked.config), seed=args.seed)
+    temperature = _temperature(args, asked.config)
+    config.validate(asked.config)
     questions = _questions(args)
     if args.chat and (args.n > 1 or args.truth is not None):
         raise ValueError("--chat goes on with its one answer: leave out --n and --truth, or --chat")
-    announce(f"asking {args.source}", file=sys.stderr)
+    announce(f"asking {args.policy}", file=sys.stderr)
     # Imported here: importing JAX would make --help take seconds.
     from ntl_jax.train.asking.asker import Asker
 
-    with contextlib.closing(Asker(source, config, num_samples=args.n, temperature=temperature)) as asker:
+    with contextlib.closing(Asker(asked, config, num_samples=args.n, temperature=temperature)) as asker:
         if args.chat:
             asker.check_chat()
         prompts = [] if args.chat else asker.encode(questions or [], args.truth or "")
@@ -101,17 +101,17 @@ def _answer_one_by_one(asker: "Asker", questions: Iterable[str], args: argparse.
     """
     turns: list[Message] = []  # what the template writes before the next question
     for question in questions:
-        asked = [*turns, {"role": "user", "content": question}]
+        conversation = [*turns, {"role": "user", "content": question}]
         try:
-            (prompt,) = asker.encode([asked if args.chat else question])
+            (prompt,) = asker.encode([conversation if args.chat else question])
         except ValueError as error:
             if not _is_typed():
                 raise
-            leave(f"error: {as_options(str(error), args.source, OPTIONS)}", code=1)
+            leave(f"error: {as_options(str(error), args.policy, OPTIONS)}", code=1)
             continue
         samples = asker([prompt])[0]
         _show(question, samples, args, titled=False)
-        turns = [*asked, {"role": "assistant", "content": samples[0].text}]
+        turns = [*conversation, {"role": "assistant", "content": samples[0].text}]
 
 
 def _show(question: str, samples: Sequence["Sample"], args: argparse.Namespace, *, titled: bool) -> None:

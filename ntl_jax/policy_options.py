@@ -20,7 +20,7 @@ from ntl_jax.config import (
 )
 from ntl_jax.config_files import load_config
 
-SOURCE = "RUN_OR_MODEL"
+RUN_OR_MODEL = "RUN_OR_MODEL"
 """How the commands call the argument that names the policy."""
 OPTIONS = {
     "task": "data.task", "max_prompt_tokens": "data.max_prompt_tokens", "max_tokens": "rollout.max_tokens",
@@ -34,7 +34,7 @@ OF_MODEL = RunConfig(name="model", data=DataSection(max_prompt_tokens=2048), rol
 TEMPLATE = r"auto, none, FILE.jinja or a text with {question}; \n \t \r \\ are escapes as in launch/train.py"
 
 
-class PolicySource(NamedTuple):
+class AskedPolicy(NamedTuple):
     """A trained policy, as a command names it.
 
     Args:
@@ -52,7 +52,7 @@ class PolicySource(NamedTuple):
     @classmethod
     def of(
         cls, given: str, checkpoint: Literal["newest", "best"] | None = None, *, config: str | None = None
-    ) -> "PolicySource":
+    ) -> "AskedPolicy":
         """What a command line names.
 
         Args:
@@ -64,7 +64,7 @@ class PolicySource(NamedTuple):
             ValueError: for a checkpoint of a model, a configuration for a run, and as `stored_config`, `load_config`.
 
         Example:
-            >>> PolicySource.of("HuggingFaceTB/SmolLM2-135M-Instruct").config.rollout.max_tokens
+            >>> AskedPolicy.of("HuggingFaceTB/SmolLM2-135M-Instruct").config.rollout.max_tokens
             512
         """
         folder = from_home(given)
@@ -94,7 +94,7 @@ def add_policy_options(parser: argparse.ArgumentParser) -> None:
         64
     """
     add = functools.partial(parser.add_argument, action=Once)
-    add("source", metavar=SOURCE, help="run folder, model folder, GGUF file or name on the hub")
+    add("policy", metavar=RUN_OR_MODEL, help="run folder, model folder, GGUF file or name on the hub")
     add("--checkpoint", choices=("newest", "best"), help="of a run's last stage, newest by default; best: held-out")
     add("--config", metavar="NAME", help="settings for a model: a file of configs/, or the path of a .py file")
     add("--task", metavar="NAME", help="generated problems, as data.task names them")
@@ -114,7 +114,7 @@ def policy_settings(args: argparse.Namespace, base: RunConfig) -> RunConfig:
 
     Args:
         args: with the common options.
-        base: `PolicySource.config`.
+        base: `AskedPolicy.config`.
 
     Example:
         >>> parser = argparse.ArgumentParser()
@@ -132,19 +132,19 @@ def policy_settings(args: argparse.Namespace, base: RunConfig) -> RunConfig:
     )
 
 
-def as_options(message: str, source: str, more: Mapping[str, str]) -> str:
+def as_options(message: str, policy: str, more: Mapping[str, str]) -> str:
     """A message about settings that names the argument and the options which set them.
 
     Args:
         message: any text.
-        source: the argument.
+        policy: the argument.
         more: the setting of each option that the command has besides, without its dashes.
 
     Example:
         >>> as_options("model.path='a', rollout.max_tokens=0, seed=-1: a seed", "a", {"seed": "seed"})
         "RUN_OR_MODEL='a', --max-tokens=0, --seed=-1: a seed"
     """
-    message = message.replace(f"model.path={source!r}", f"{SOURCE}={source!r}")
+    message = message.replace(f"model.path={policy!r}", f"{RUN_OR_MODEL}={policy!r}")
     for name, path in {**OPTIONS, **more}.items():
         end = r"\b" if "." in path else "(?==)"  # the name alone is a word of the language
         message = re.sub(rf"(?<![\w.-]){re.escape(path)}{end}", f"--{name.replace('_', '-')}", message)

@@ -7,7 +7,7 @@ import pytest
 
 from ntl_jax.config import RunConfig, config_to_json
 from ntl_jax.config.serialization import leaves
-from ntl_jax.policy_options import OF_PROMPT, OPTIONS, PolicySource, add_policy_options, policy_settings
+from ntl_jax.policy_options import OF_PROMPT, OPTIONS, AskedPolicy, add_policy_options, policy_settings
 
 
 def parse(*words: str) -> argparse.Namespace:
@@ -18,15 +18,15 @@ def parse(*words: str) -> argparse.Namespace:
 
 def test_a_run_folder_has_its_own_settings_and_its_newest_checkpoint(tmp_path):
     (tmp_path / "config.json").write_text(config_to_json(RunConfig(seed=3)))
-    assert PolicySource.of(str(tmp_path)) == (str(tmp_path), True, "newest", RunConfig(seed=3))
-    assert PolicySource.of(str(tmp_path), "best").checkpoint == "best"
+    assert AskedPolicy.of(str(tmp_path)) == (str(tmp_path), True, "newest", RunConfig(seed=3))
+    assert AskedPolicy.of(str(tmp_path), "best").checkpoint == "best"
 
 
 def test_anything_else_is_a_model_without_checkpoints():
-    source = PolicySource.of("a/model")
-    assert not source.is_run and source.config.model.path == "a/model" and source.config.name == "model"
+    asked = AskedPolicy.of("a/model")
+    assert not asked.is_run and asked.config.model.path == "a/model" and asked.config.name == "model"
     with pytest.raises(ValueError, match="--checkpoint=best: a/model is a model"):
-        PolicySource.of("a/model", "best")
+        AskedPolicy.of("a/model", "best")
 
 
 def test_every_option_changes_the_setting_that_messages_name_by_it_and_no_other():
@@ -43,8 +43,8 @@ def test_every_option_changes_the_setting_that_messages_name_by_it_and_no_other(
 
 
 def test_a_model_is_asked_with_the_settings_of_a_configuration_and_a_run_with_its_own(tmp_path):
-    source = PolicySource.of("a/model", config="gsm8k_ntl")
-    assert source.config.model.path == "a/model" and source.config.rollout.max_tokens == 32
+    asked = AskedPolicy.of("a/model", config="gsm8k_ntl")
+    assert asked.config.model.path == "a/model" and asked.config.rollout.max_tokens == 32
     (tmp_path / "config.json").write_text(config_to_json(RunConfig()))
     with pytest.raises(ValueError, match=r"--config=gsm8k_ntl: .* is a run, which has settings of its own"):
-        PolicySource.of(str(tmp_path), config="gsm8k_ntl")
+        AskedPolicy.of(str(tmp_path), config="gsm8k_ntl")

@@ -4,7 +4,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -18,13 +18,13 @@ from ntl_jax.experience.digits.source import DigitSource
 from ntl_jax.experience.scored import Scored
 from ntl_jax.experience.scorer import Scorer, reward_temperature
 from ntl_jax.numerals import TokenDecoder, reference_number, sampled_numbers
-from ntl_jax.policy_options import PolicySource
+from ntl_jax.policy_options import AskedPolicy
 from ntl_jax.records import Prompt, Sampling, Trajectory, Version, Weights
 from ntl_jax.rollout import RolloutEngine
 from ntl_jax.rollout.engine import check_positions
 from ntl_jax.rows.padding import RowShape
 from ntl_jax.tasks import Task, Undecided, without_problems
-from ntl_jax.train.asking.source import source_policy, source_weights
+from ntl_jax.train.asking.asked_policy import asked_policy, asked_weights
 from ntl_jax.train.engines import build_engine, check_cache, check_packages
 from ntl_jax.train.factory import answers_are_numbers, build_scoring, build_task
 from ntl_jax.train.journal.memory_use import Use, explained, sampling_uses
@@ -75,24 +75,24 @@ class Sample(NamedTuple):
 class Asker:
     """Asks a trained policy.
 
-    Questions are checked by `encode`; weights are loaded and programs compiled when the first is asked.
+    Questions are checked by `encode`, before `load` loads the weights; programs are compiled when the first is asked.
 
     Args:
-        source: the policy.
+        asked: the policy.
         config: its settings, changed by options; ``rollout.max_tokens`` bounds responses.
         num_samples: responses to a question.
         temperature: of sampling; 0 is greedy.
 
     Raises:
-        ValueError: as in `source_policy`, and for an engine that is not installed.
+        ValueError: as in `asked_policy`, and for an engine that is not installed.
     """
 
-    def __init__(self, source: PolicySource, config: RunConfig, *, num_samples: int, temperature: float):
+    def __init__(self, asked: AskedPolicy, config: RunConfig, *, num_samples: int, temperature: float):
         check_packages(config)
         keep_programs(config.trainer.compilation_cache)
-        self._source, self._config = source, config
+        self._asked, self._config = asked, config
         self._task, train = _task(config)
-        self.policy = policy = source_policy(source, config)
+        self.policy = policy = asked_policy(asked, config)
         self._template = load_template(config.prompt.template, policy.tokenizer)
         self._write = prompt_writer(config.prompt, self._template, self._task, train)
         self._decode, self._values = TokenDecoder(policy.tokenizer), np.asarray(policy.digits.token_values)
@@ -104,7 +104,7 @@ class Asker:
             stop_strings=config.rollout.stop_strings,
         )
         self._engine: RolloutEngine | None = None
-        self._room = self._longest = self._asked = self._cache_bytes = 0
+        self._room = self._longest = self._count = self._cache_bytes = 0
         self._weights: Weights | None = None
         self._scoring: tuple[Scorer, DigitSource] | None = None
 
@@ -127,10 +127,10 @@ class Asker:
             ValueError: for a question with a special token, one that is too long, a truth that is no number where
                 rewards compare numbers, and a reward function that cannot be used.
         """
-        first = self._asked
-        self._asked += len(questions)
-        asked = [question if isinstance(question, str) else tuple(question) for question in questions]
-        problems = [Problem(first + i, question, "", truth, "gsm8k") for i, question in enumerate(asked)]
+        first = self._count
+        self._count += len(questions)
+        given = [question if isinstance(question, str) else tuple(question) for question in questions]
+        problems = [Problem(first + i, question, "", truth, "gsm8k") for i, question in enumerate(given)]
         for text in (problem.text for problem in problems):
             if any("\ud800" <= character <= "\udfff" for character in text):
                 raise ValueError(f"the question {text!r:.80} is not UTF-8 text")
@@ -160,9 +160,9 @@ class Asker:
         return prompts
 
     def load(self) -> str:
-        """Loads the weights, if they are not; returns what they are."""
+        """Loads the weights; returns what they are."""
         with explained(self._memory_uses()):
-            name, params = source_weights(self._source, self.policy, seed=self._config.seed)
+            name, params = asked_weights(self._asked, self.policy, seed=self._config.seed)
         self._weights = Weights(Version(0), params)
         return name
 
@@ -176,8 +176,8 @@ class Asker:
         engine = self._engine_for(prompts)
         with explained(self._memory_uses()), engine.lending(self._weights):
             trajectories = engine.generate(prompts, self._sampling, seed=self._config.seed)
-        asked = [prompt for prompt in prompts for _ in range(self._sampling.num_samples)]
-        verdicts = self._verdicts(asked, trajectories)
+        of_each = [prompt for prompt in prompts for _ in range(self._sampling.num_samples)]
+        verdicts = self._verdicts(of_each, trajectories)
         samples = iter([self._read(t, verdict) for t, verdict in zip(trajectories, verdicts, strict=True)])
         return [[next(samples) for _ in range(self._sampling.num_samples)] for _ in prompts]
 
@@ -187,12 +187,6 @@ class Asker:
             self._scoring[0].close()
         if self._engine is not None:
             self._engine.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _memory_uses(self) -> list[Use]:
         return sampling_uses(self._config, self.policy, self._cache_bytes)

@@ -22,7 +22,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ntl_jax.command_line import Once, PathOnce, announce, check_unused, parse_once
-from ntl_jax.config import FieldsSection, RunConfig, changed, printable
+from ntl_jax.config import FieldsSection, RunConfig, TrainerSection, changed, is_own, printable
+from ntl_jax.console import command
 from ntl_jax.policy_options import AskedPolicy, add_policy_options, as_options, policy_settings
 from ntl_jax.run_folder import new_folder
 
@@ -62,12 +63,12 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     """Evaluates, prints, writes; returns the folder.
 
     Raises:
-        ValueError: for an argument that is neither a run nor a model, a run without a checkpoint, an output folder that
-            is in use, or wrong settings.
+        ValueError: for an argument that is neither a run nor a model, a run without a checkpoint, an output folder
+            that is in use, or wrong settings.
     """
     asked = AskedPolicy.of(args.policy, args.checkpoint, config=args.config)
     check_unused(args.output, "--output")
-    config = _settings(args, asked.config)
+    config = _settings(args, asked)
     config.validate(asked.config)
     announce(f"evaluating {args.policy}")
     about, evaluation = _evaluation(asked, config)
@@ -92,8 +93,9 @@ def _evaluation(asked: AskedPolicy, config: RunConfig) -> tuple[dict[str, str], 
     from ntl_jax.data import encode_solutions
     from ntl_jax.metrics import print_header
     from ntl_jax.records import Version, Weights
+    from ntl_jax.tasks import describe_answers
     from ntl_jax.train.asking.asked_policy import asked_policy, asked_weights
-    from ntl_jax.train.engines import build_engine, check_cache, check_packages
+    from ntl_jax.train.engines import build_engine, check_packages, fit_slots
     from ntl_jax.train.factory import build_evaluator, build_scoring, build_task, check_lengths
     from ntl_jax.train.header import describe_evaluation, describe_prompt
     from ntl_jax.train.journal.memory_use import explained, sampling_uses
@@ -104,12 +106,13 @@ def _evaluation(asked: AskedPolicy, config: RunConfig) -> tuple[dict[str, str], 
     task, policy = build_task(config), asked_policy(asked, config)
     prompts = build_prompts(config, task, policy.tokenizer)
     check_lengths(config, policy, prompts)
-    cache = check_cache(config, policy, max_prompt_tokens=prompts.longest, num_held_out=len(prompts.held_out))
+    groups = _groups(config, len(prompts.held_out))
+    sampling, cache = fit_slots(config, policy, groups, max_prompt_tokens=prompts.longest)
     with contextlib.ExitStack() as stack:
         stack.enter_context(explained(sampling_uses(config, policy, cache)))
         scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
         stack.callback(scorer.close)
-        first, around = prompts.held_out[0], {"gap": prompts.gap, "end": prompts.end}
+        first, around = prompts.held_out[0], {"reply": prompts.reply, "end": prompts.end}
         ((_, solution_ids),), _ = encode_solutions([first], policy.tokenizer, max_tokens=sys.maxsize, **around)
         scorer.try_out(first, solution_ids)
         name, params = asked_weights(asked, policy, seed=config.seed)
@@ -117,20 +120,28 @@ def _evaluation(asked: AskedPolicy, config: RunConfig) -> tuple[dict[str, str], 
             "policy": name,
             "prompts": prompts.written,
             "first prompt": describe_prompt(first, policy.tokenizer),
+            "answers": describe_answers(config.answer, config.data),
             "evaluation": describe_evaluation(config, len(prompts.held_out)),
         }
         print_header(about)
         print("compiling and sampling", flush=True)
         engine = stack.enter_context(
-            contextlib.closing(build_engine(config, policy, max_prompt_tokens=prompts.longest))
+            contextlib.closing(build_engine(sampling, policy, max_prompt_tokens=prompts.longest))
         )
         evaluator = build_evaluator(config, policy, prompts, engine, scorer, digits)
         return about, evaluator(Weights(Version(0), params))
 
 
+def _groups(config: RunConfig, num_problems: int) -> dict[str, tuple[int, int]]:
+    """Samples of a problem, and number of problems, by the setting that decides how much memory the samples take."""
+    samples = config.trainer.eval_samples
+    sampled = {f"trainer.eval_samples={samples}": (samples, num_problems)} if samples else {}
+    return {"model.mesh": (1, num_problems), **sampled}
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="launch/eval.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=command("eval"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_policy_options(parser)
     add = functools.partial(parser.add_argument, action=Once)
@@ -145,22 +156,29 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _settings(args: argparse.Namespace, base: RunConfig) -> RunConfig:
+def _settings(args: argparse.Namespace, asked: AskedPolicy) -> RunConfig:
     """The settings of the run or model, changed by the options.
 
     Training problems are only read where a prompt shows some of them.
+
+    Raises:
+        ValueError: for two answers to what is asked, and as `policy_settings`.
     """
-    config = policy_settings(args, base)
+    if args.task is not None and args.data is not None:
+        raise ValueError(f"--task={args.task} and --data={' '.join(args.data)} both say what is asked: give one")
+    config, base = policy_settings(args, asked), asked.config
     few_shot = config.prompt.few_shot
     data = config.data if few_shot else dataclasses.replace(config.data, train=(), weights=())
     standard = base.trainer.eval_problems if args.data is None else None  # a file is used whole
+    if args.task is not None and not is_own(args.task):  # generated problems have no end
+        standard = standard or TrainerSection().eval_problems
     num_problems = standard if args.problems is None else args.problems
     return dataclasses.replace(
         config,
         data=changed(
             data,
             eval=args.data and tuple(args.data),
-            fields=changed(base.data.fields, **{role: vars(args)[f"fields.{role}"] for role in ROLES}),
+            fields=changed(config.data.fields, **{role: vars(args)[f"fields.{role}"] for role in ROLES}),
             num_train=max(base.rollout.prompts_per_step, few_shot + 1),
         ),
         trainer=changed(

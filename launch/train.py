@@ -160,7 +160,7 @@ def _parsed(argv: Sequence[str], base: RunConfig, given: Mapping[str, Sequence[s
     with contextlib.redirect_stderr(io.StringIO()) as shown, _values():
         try:
             return tyro.cli(
-                Args, args=argv, default=Args(base), prog="launch/train.py", description=__doc__, use_underscores=True
+                Args, args=argv, default=Args(base), prog=command("train"), description=__doc__, use_underscores=True
             )
         except SystemExit as end:
             if not end.code:  # after --help

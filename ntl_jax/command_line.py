@@ -136,7 +136,7 @@ class Once(Action):
         given = vars(namespace).setdefault("given", set())
         if self.dest in given:
             parser.error(f"{name} {_TWICE}: give it once")
-        if any(isinstance(x, str) and not x.strip() for x in (values if isinstance(values, list) else [values])):
+        if values == [""] or (isinstance(values, str) and not values.strip()):
             parser.error(f"{name} {EMPTY}")
         given.add(self.dest)
         setattr(namespace, self.dest, values)

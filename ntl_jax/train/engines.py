@@ -175,14 +175,48 @@ def check_cache(config: RunConfig, policy: Policy, *, max_prompt_tokens: int, nu
         ValueError: naming the settings that decide the size.
     """
     rollout, trainer = config.rollout, config.trainer
+    groups = {f"rollout.num_samples={rollout.num_samples}": (rollout.num_samples, rollout.prompts_per_step)}
+    if trainer.eval_samples:
+        groups[f"trainer.eval_samples={trainer.eval_samples}"] = trainer.eval_samples, num_held_out
+    return _check_groups(config, policy, max_prompt_tokens, groups)
+
+
+def fit_slots(
+    config: RunConfig, policy: Policy, groups: Mapping[str, tuple[int, int]], *, max_prompt_tokens: int
+) -> tuple[RunConfig, int]:
+    """The settings where a policy is only asked: with fewer slots of the JAX engine, if memory holds no more.
+
+    Args:
+        config, policy: what is asked, and how.
+        groups: samples of a prompt and number of prompts, by what a message calls the samples.
+        max_prompt_tokens: length of the longest prompt.
+
+    Returns:
+        The settings, and the bytes of the largest cache; 0 if another engine samples.
+
+    Raises:
+        ValueError: as `check_cache`, if the samples of one prompt do not fit.
+    """
+    while True:
+        try:
+            return config, _check_groups(config, policy, max_prompt_tokens, groups)
+        except ValueError:
+            slots = _parts(config, policy, max_prompt_tokens).slots
+            if slots == 1:
+                raise
+            config = dataclasses.replace(config, rollout=dataclasses.replace(config.rollout, slots=slots // 2))
+
+
+def _check_groups(
+    config: RunConfig, policy: Policy, max_prompt_tokens: int, groups: Mapping[str, tuple[int, int]]
+) -> int:
+    """Bytes of the largest cache; raises a ValueError as `check_cache`."""
+    rollout = config.rollout
     if rollout.engine != "jax":
         return 0
     parts = _parts(config, policy, max_prompt_tokens)._replace(tokenizer=None)
     lengths = f"rollout.max_tokens={rollout.max_tokens}", f"data.max_prompt_tokens={config.data.max_prompt_tokens}"
     slots = "rollout.slots" if rollout.slots is None else f"rollout.slots={rollout.slots}"
-    groups = {f"rollout.num_samples={rollout.num_samples}": (rollout.num_samples, rollout.prompts_per_step)}
-    if trainer.eval_samples:
-        groups[f"trainer.eval_samples={trainer.eval_samples}"] = trainer.eval_samples, num_held_out
     num_bytes = 0
     for group, (num_samples, num_requests) in groups.items():
         sampling = Sampling(num_samples=num_samples, max_tokens=rollout.max_tokens)

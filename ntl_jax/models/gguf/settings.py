@@ -94,7 +94,7 @@ def _scaling(file: GGUFFile, head_dim: int, theta: float) -> dict[str, object] |
     factors = np.asarray(file.array(ROPE_FACTORS), np.float64).ravel()
     if (factors == 1.0).all():
         return None
-    factor = _shortest(float(factors.max()))
+    factor = float(str(np.float32(factors.max())))
     scaled = rotary_frequencies(head_dim, theta, RopeScaling(factor=factor, **LLAMA_3))
     implied = rotary_frequencies(head_dim, theta).astype(np.float64) / scaled
     if factors.shape != implied.shape or not np.allclose(factors, implied, rtol=1e-4):

@@ -72,8 +72,11 @@ def generation_settings(file: GGUFFile) -> dict[str, Any]:
     with _named(file):
         ids = _special_ids(file, (*ENDS, "bos_token_id", "padding_token_id"), len(_tokens(file)))
     ends = list(dict.fromkeys(ids[name] for name in ENDS if name in ids))
-    settings = {"bos_token_id": ids.get("bos_token_id"), "pad_token_id": ids.get("padding_token_id")}
-    settings["eos_token_id"] = ends[0] if len(ends) == 1 else ends or None
+    settings = {
+        "bos_token_id": ids.get("bos_token_id"),
+        "pad_token_id": ids.get("padding_token_id"),
+        "eos_token_id": ends[0] if len(ends) == 1 else ends or None,
+    }
     return {name: value for name, value in settings.items() if value is not None}
 
 

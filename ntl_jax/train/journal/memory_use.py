@@ -72,7 +72,7 @@ def describe(uses: Sequence[Use], message: str = "") -> str:
         message: of the library whose allocation failed.
     """
     found = ASKED.search(message)
-    asked = f" when allocating {found['amount'].strip()}" if found else ""
+    asked = f" when allocating {_amount(found['amount'].strip())}" if found else ""
     largest = sorted(uses, key=lambda use: -use.num_bytes)
     *parts, last = [f"{use.what} ({use.num_bytes / GIB:.2f} GiB)" for use in largest if use.num_bytes]
     remedies = [remedy for use in largest for remedy in use.remedies]
@@ -144,6 +144,12 @@ def activation_bytes(model: ModelConfig, tokens: int, row_size: int, platform: s
     kept = {"none": layer, "dots": products * item, "layer": model.width * item}[model.remat]
     logits = 2 * max(CHUNK_BYTES, 4 * CHUNK_ROWS * model.vocab_size)
     return tokens * (model.num_layers * kept + layer * (model.remat != "none")) + logits
+
+
+def _amount(text: str) -> str:
+    """An amount of memory for people: XLA names bytes in some messages, and GiB in others."""
+    number = text.removesuffix("bytes").strip()
+    return f"{int(number) / GIB:,.2f} GiB" if number.isdecimal() else text
 
 
 def _is_exhausted(error: RuntimeError) -> bool:

@@ -26,6 +26,7 @@ from ntl_jax.train.factory import (
     build_scoring,
     build_task,
     check_run,
+    memory_uses,
     ppo_trainer,
     supervised_trainer,
     supervised_update,
@@ -113,7 +114,8 @@ def _train(
         prompts = build_prompts(config, task, policy.tokenizer)
         scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
         stack.callback(scorer.close)
-        stack.enter_context(explained(check_run(config, policy, prompts)))
+        check_run(config, policy, prompts)
+        stack.enter_context(explained(memory_uses(config, policy, prompts)))
         scorer.try_out(*prompts.examples[0])
         background = stack.enter_context(ThreadPoolExecutor(2))  # everything is checked: from here on XLA compiles
         drawn = background.submit(build_params, policy, seed=config.seed)

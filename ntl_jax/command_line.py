@@ -51,7 +51,7 @@ def given_options(argv: Sequence[str], kinds: Mapping[str, object]) -> dict[str,
     Args:
         argv: the words of the command line.
         kinds: the annotation of each option by its name, with underscores: ``--config.data.num_train``; `SWITCH` for
-            an option without values.
+            an option without values; a text that says what values it takes.
 
     Raises:
         ValueError: for an unknown or repeated option, an empty value, and words that belong to no option.

@@ -160,8 +160,8 @@ def check_packages(config: RunConfig) -> None:
         gpus_for_workers(config.trainer.devices, pool.workers * pool.gpus_per_worker)
 
 
-def check_cache(config: RunConfig, policy: Policy, *, max_prompt_tokens: int, num_held_out: int) -> int:
-    """Checks that the caches of the JAX engine on the training devices fit in memory, in training and evaluation.
+def fitting_cache_bytes(config: RunConfig, policy: Policy, *, max_prompt_tokens: int, num_held_out: int) -> int:
+    """Bytes of the largest cache of the JAX engine on the training devices, in training and evaluation.
 
     Args:
         config, policy: those of the run.
@@ -169,16 +169,16 @@ def check_cache(config: RunConfig, policy: Policy, *, max_prompt_tokens: int, nu
         num_held_out: number of prompts of an evaluation.
 
     Returns:
-        Bytes of the largest; 0 if another engine samples.
+        0 if another engine samples.
 
     Raises:
-        ValueError: naming the settings that decide the size.
+        ValueError: if a cache does not fit in memory, naming the settings that decide its size.
     """
     rollout, trainer = config.rollout, config.trainer
     groups = {f"rollout.num_samples={rollout.num_samples}": (rollout.num_samples, rollout.prompts_per_step)}
     if trainer.eval_samples:
         groups[f"trainer.eval_samples={trainer.eval_samples}"] = trainer.eval_samples, num_held_out
-    return _check_groups(config, policy, max_prompt_tokens, groups)
+    return _largest_cache(config, policy, max_prompt_tokens, groups)
 
 
 def fit_slots(
@@ -195,11 +195,11 @@ def fit_slots(
         The settings, and the bytes of the largest cache; 0 if another engine samples.
 
     Raises:
-        ValueError: as `check_cache`, if the samples of one prompt do not fit.
+        ValueError: as `fitting_cache_bytes`, if the samples of one prompt do not fit.
     """
     while True:
         try:
-            return config, _check_groups(config, policy, max_prompt_tokens, groups)
+            return config, _largest_cache(config, policy, max_prompt_tokens, groups)
         except ValueError:
             slots = _parts(config, policy, max_prompt_tokens).slots
             if slots == 1:
@@ -207,10 +207,10 @@ def fit_slots(
             config = dataclasses.replace(config, rollout=dataclasses.replace(config.rollout, slots=slots // 2))
 
 
-def _check_groups(
+def _largest_cache(
     config: RunConfig, policy: Policy, max_prompt_tokens: int, groups: Mapping[str, tuple[int, int]]
 ) -> int:
-    """Bytes of the largest cache; raises a ValueError as `check_cache`."""
+    """Bytes of the largest cache; raises a ValueError as `fitting_cache_bytes`."""
     rollout = config.rollout
     if rollout.engine != "jax":
         return 0
@@ -223,7 +223,7 @@ def _check_groups(
         for name, count in ((group, 1), (slots, parts.slots)):  # the samples of a prompt have their slots together
             engine = _jax_engine(parts._replace(slots=count), policy.mesh)
             given = name != "rollout.slots"
-            needed = engine.check_memory(sampling, num_requests, CacheSettings(name, *lengths, slots_given=given))
+            needed = engine.fitting_bytes(sampling, num_requests, CacheSettings(name, *lengths, slots_given=given))
             num_bytes = max(num_bytes, needed)
     return num_bytes
 

@@ -23,9 +23,9 @@ from ntl_jax.train.engines import (
     EngineParts,
     _environment,
     build_engine,
-    check_cache,
     check_packages,
     fit_slots,
+    fitting_cache_bytes,
     worker_engine,
 )
 from ntl_jax.train.policy import Policy
@@ -91,7 +91,9 @@ def test_the_caches_of_training_and_evaluation_are_checked_by_the_settings_that_
     def check(trainer: int = 0, **rollout: int) -> None:
         settings = dataclasses.replace(setup.config.trainer, eval_samples=trainer)
         config = dataclasses.replace(setup.config, rollout=dataclasses.replace(setup.config.rollout, **rollout))
-        check_cache(dataclasses.replace(config, trainer=settings), setup.policy, max_prompt_tokens=64, num_held_out=8)
+        fitting_cache_bytes(
+            dataclasses.replace(config, trainer=settings), setup.policy, max_prompt_tokens=64, num_held_out=8
+        )
 
     check()
     for settings, named in [

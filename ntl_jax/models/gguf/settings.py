@@ -70,12 +70,12 @@ def model_config(file: GGUFFile) -> ModelConfig:
 
 
 def _check_implemented(file: GGUFFile, head_dim: object) -> None:
-    context = file.setting("context_length", 0)
+    context, window = file.setting("context_length", 0), file.setting(WINDOW)
+    is_wide = isinstance(context, int) and isinstance(window, int) and window >= context
     problems = [
         f"{file.architecture}.{name}={value}"
         for name in UNSUPPORTED
-        if (value := file.setting(name, 0)) not in (0, 1)
-        and not (name == "attention.sliding_window" and value >= context)
+        if (value := file.setting(name, 0)) not in (0, 1) and not (name == WINDOW and is_wide)
     ]
     for name in ("rope.dimension_count", "attention.value_length"):
         if file.setting(name, head_dim) != head_dim:

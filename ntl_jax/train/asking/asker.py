@@ -37,7 +37,7 @@ PROMPT_STEP = 64
 
 
 class Verdict(NamedTuple):
-    """What is known of a response where the truth is.
+    """How a response compares with the true answer.
 
     Args:
         correct: whether the task says that the answer is right.

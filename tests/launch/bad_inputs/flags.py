@@ -48,13 +48,20 @@ TYPED = {
     ),
     "--resume without a folder": (("--resume", "--workdir"), ("--resume needs --workdir=DIR",)),
     "--resume in a folder without a run": (("--resume", "--workdir={folder}"), ("{folder} holds no run",)),
-    "iterations to trace as one number": (("--config=gsm8k_ntl", "--profile=3"), ("--profile='3'", "write 3:3")),
+    "iterations to trace as one number": (
+        ("--config=gsm8k_ntl", "--profile=3"),
+        ("--profile=3: must be", "10:10 for one"),
+    ),
     "iterations to trace the wrong way round": (("--config=gsm8k_ntl", "--profile=12:10"), ("such as 10:12",)),
-    "iterations to trace from 0": (("--config=gsm8k_ntl", "--profile=0:2"), ("--profile='0:2'", "from 1 on")),
+    "iterations to trace from 0": (("--config=gsm8k_ntl", "--profile=0:2"), ("--profile=0:2", "from 1 on")),
     "iterations to trace that are none": (("--config=gsm8k_ntl", "--profile="), ("--profile is empty",)),
     "iterations to trace after the last": (
         ("--config=gsm8k_ntl", "--profile=9999:10000"),
-        ("--profile=9999:10000", "trainer.steps"),
+        ("--profile=9999:10000", "iterations (trainer.steps): choose iterations up to"),
+    ),
+    "iterations to trace without PPO": (
+        ("--config=gsm8k_ntl", "--profile=1:2", "--config.trainer.steps=0"),
+        ("--profile=1:2", "trainer.steps=0", "leave --profile out"),
     ),
     "a switch of resumed runs": (("--allow-changed-data",), ("--allow-changed-data only applies", "add --resume")),
 }

@@ -3,10 +3,12 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import pytest
 
 from ntl_jax.models import ModelConfig
+from ntl_jax.train import RewardError, WorkersLostError
 from ntl_jax.train.journal.memory_use import (
     GIB,
     OutOfMemoryError,
@@ -24,14 +26,28 @@ def test_an_allocation_that_fails_is_answered_with_the_parts(capfd):
     uses = [Use("weights", GIB), Use("activations", 2 * GIB, ["lower x=8", "set y"]), Use("the cache", 0, ["lower z"])]
     with pytest.raises(OutOfMemoryError) as error, explained(uses):
         jnp.zeros(2**56, jnp.int8).block_until_ready()
-    assert "it goes to activations (2.00 GiB) and weights (1.00 GiB), estimated" in str(error.value)
+    assert "memory goes to activations (2.00 GiB) and weights (1.00 GiB), estimated" in str(error.value)
     assert str(error.value).endswith("lower x=8; if that is not enough, set y, lower z")
     assert "out of memory when allocating 67,108,864.00 GiB;" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_other_errors_stay_what_they_are():
-    with pytest.raises(RuntimeError, match=r"^no workers$"), explained([Use("weights", 1)]):
-        raise RuntimeError("no workers")
+@pytest.mark.parametrize(
+    "error",
+    [
+        RewardError("the reward function failed on every sample: CUDA out of memory"),
+        WorkersLostError("a worker died: std::bad_alloc"),
+        RuntimeError("no workers"),
+        jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: writing failed: No space left on device"),
+        jax.errors.JaxRuntimeError("INTERNAL: a kernel failed"),
+    ],
+)
+def test_other_errors_stay_what_they_are(error):
+    with pytest.raises(type(error)) as raised, explained([Use("weights", 1)]):
+        raise error
+    assert raised.value is error
+
+
+def test_memory_that_python_lacks_is_explained_too():
     with pytest.raises(OutOfMemoryError, match="weights"), explained([Use("weights", 1)]):
         raise MemoryError
 

@@ -66,9 +66,11 @@ def sample(args: argparse.Namespace) -> None:
     """Answers the questions of a command line.
 
     Raises:
-        ValueError: for an argument that is neither a run nor a model, a run without a checkpoint, questions that cannot be
-            asked, or wrong settings.
+        ValueError: for an argument that is neither a run nor a model, a run without a checkpoint, questions that cannot
+            be asked, or wrong settings.
     """
+    if sys.stdout is None:
+        raise ValueError("standard output is closed, to which answers are written: open it, or send it to a file")
     asked = AskedPolicy.of(args.policy, args.checkpoint, config=args.config)
     config = changed(policy_settings(args, asked.config), seed=args.seed)
     temperature = _temperature(args, asked.config)

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 OPTIONS = {"seed": "seed", "n": "rollout.num_samples", "top_p": "rollout.top_p"}
 """The settings that the options change, besides those of `ntl_jax.policy_options`."""
 MOST_SAMPLES = 10_000
-MOST_LINES, LONGEST_LINE = 100_000, 100_000
-"""Of standard input, which may have no end."""
+MOST_TEXT = 10_000_000
+"""Characters of standard input, which may have no end."""
 AT_ONCE = 256
 """Questions whose responses are waited for together."""
 
@@ -147,15 +147,12 @@ def _questions(args: argparse.Namespace) -> list[str] | None:
             raise ValueError(f"--truth={args.truth} is the answer to one question: give it as an argument, in quotes")
         return None
     try:
-        lines = list(itertools.islice(iter(lambda: sys.stdin.readline(LONGEST_LINE), ""), MOST_LINES))
+        text = sys.stdin.read(MOST_TEXT + 1)
     except UnicodeDecodeError as error:
         raise ValueError(f"standard input is not UTF-8 text: {error}") from error
-    if len(lines) == MOST_LINES or max(map(len, lines), default=0) == LONGEST_LINE:
-        raise ValueError(
-            f"standard input must have a question a line, of less than {LONGEST_LINE:,} characters, and less than "
-            f"{MOST_LINES:,} lines: split it"
-        )
-    questions = [line.strip() for line in lines if line.strip()]
+    if len(text) > MOST_TEXT:
+        raise ValueError(f"standard input has more than {MOST_TEXT:,} characters, or no end: split it")
+    questions = [line.strip() for line in text.split("\n") if line.strip()]
     if not questions:
         raise ValueError("standard input has no question: write one a line, or give it as an argument, in quotes")
     if args.truth is not None and len(questions) > 1:

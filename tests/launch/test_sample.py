@@ -100,8 +100,7 @@ def test_a_conversation_goes_on_with_the_answers_and_needs_a_chat_template(finis
         ("", [], "standard input has no question"),
         (" \n\n", [], "standard input has no question"),
         (b"2+\xff?\n", [], "standard input is not UTF-8 text"),
-        ("1" * 200_000, [], "a question a line, of less than 100,000 characters"),
-        ("1\n" * 200_000, [], "and less than 100,000 lines"),
+        (b"1\n" * 6_000_000, [], "standard input has more than 10,000,000 characters, or no end: split it"),
         ("1+1?\n2+2?\n", ["--truth=2"], "--truth=2 is the answer to one question, and there are 2"),
     ],
 )

@@ -5,6 +5,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+Split = Literal["train", "held_out"]
+"""Problems to learn from, or to evaluate on."""
 Message = dict[str, str]
 """One turn of a chat: ``role`` and ``content``."""
 MOST_LISTED = 20
@@ -25,6 +27,7 @@ class Problem:
         source: where it comes from; rewards receive it as ``data_source``.
         extra_info: further data of the row, for rewards.
         origin: which of the sources that a setting names it comes from, counted from 0.
+        place: where its row is, for people; empty for a generated problem.
 
     Example:
         >>> Problem(0, "2+3?", "2+3=<<2+3=5>>5.\\nAnswer: 5", "5", "mine").ground_truth
@@ -38,6 +41,7 @@ class Problem:
     source: str
     extra_info: Mapping[str, object] = dataclasses.field(default_factory=dict)
     origin: int = 0
+    place: str = dataclasses.field(default="", compare=False)
 
     @property
     def text(self) -> str:

@@ -2,12 +2,11 @@
 """Chooses the task of a configuration."""
 
 import contextlib
-import os
 from collections.abc import Sequence
 
 from ntl_jax.config import GYM, AnswerSection, DataSection, is_own
-from ntl_jax.data import Message, Problem
-from ntl_jax.data.files import Source, find_source
+from ntl_jax.data import Message, Problem, Split
+from ntl_jax.data.files import Source, are_same_rows, find_source
 from ntl_jax.numerals import Answer, AnswerMarkers
 from ntl_jax.tasks.arithmetic.task import Arithmetic
 from ntl_jax.tasks.calculations import Calculations
@@ -15,7 +14,7 @@ from ntl_jax.tasks.files import Files
 from ntl_jax.tasks.gym import ReasoningGym
 from ntl_jax.tasks.judged import JudgedTask
 from ntl_jax.tasks.own import OwnTask
-from ntl_jax.tasks.task import Split, Task
+from ntl_jax.tasks.task import Task
 
 NO_CHANGE = AnswerSection()
 """Leaves answers to the task."""
@@ -35,7 +34,7 @@ def check_apart(data: DataSection) -> None:
     """
     train = _sources(data.train)
     for source in _sources(data.eval):
-        if any(_are_same(source, other) for other in train):
+        if any(are_same_rows(source, other) for other in train):
             raise ValueError(
                 f"data.eval={source.text!r} is a source of data.train too: accuracy on problems that the policy was "
                 "trained on says nothing about new ones; give one with other problems"
@@ -49,14 +48,6 @@ def _sources(names: tuple[str, ...]) -> list[Source]:
         with contextlib.suppress(ValueError, OSError):
             found.append(find_source(name))
     return found
-
-
-def _are_same(held_out: Source, train: Source) -> bool:
-    """Whether both are the same rows; without a split, a data set gives other rows to train on and to hold out."""
-    if held_out.path is None or train.path is None:
-        return held_out.text == train.text and held_out.split is not None
-    same = os.path.samefile(held_out.path, train.path) and held_out.split == train.split
-    return same and (held_out.is_file or held_out.split is not None or not held_out.has_splits)
 
 
 def choose_task(

@@ -10,9 +10,9 @@ import traceback
 from collections.abc import Mapping, Sequence
 
 from ntl_jax.config import from_home
-from ntl_jax.data import Message, Problem
+from ntl_jax.data import Message, Problem, Split
 from ntl_jax.numerals import Answer, AnswerMarkers
-from ntl_jax.tasks.task import Split, Task
+from ntl_jax.tasks.task import Task
 
 SPLITS: tuple[Split, ...] = ("train", "held_out")
 

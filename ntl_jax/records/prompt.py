@@ -19,6 +19,7 @@ class Prompt:
         ground_truth: the true answer.
         data_source: name of the data set, for the reward function.
         extra_info: further data for the reward function.
+        solution: the full reference text.
         draw: number of this draw in the run: ``epoch * size of the data set + index``, by default ``index``. It seeds
             the samples and identifies the group: samples of a draw do not depend on the prompt's position in the batch,
             and a problem that is drawn twice has two groups with different samples.
@@ -36,6 +37,7 @@ class Prompt:
     ground_truth: str
     data_source: str = ""
     extra_info: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    solution: str = ""
     draw: int = -1
     origin: int = 0
 

@@ -172,7 +172,7 @@ def find_warnings(config: RunConfig, prompts: Prompts, task: Task) -> list[str]:
     if wrong > MOST_UNLIKE * len(shown):
         found.append(
             f"{wrong} of {len(shown)} reference solutions are not right as answers are read, the first from "
-            f"{shown[0].extra_info['solution']!r:.80}, so that what they teach is not rewarded: set answer.form or "
+            f"{shown[0].solution!r:.80}, so that what they teach is not rewarded: set answer.form or "
             "answer.pattern to how they give their answer, or prompt.suffix to how responses shall"
         )
     stages = {"warm_start": (config.warm_start.steps, config.warm_start.optimizer)}
@@ -189,7 +189,7 @@ def find_warnings(config: RunConfig, prompts: Prompts, task: Task) -> list[str]:
 def _is_right(task: Task, prompt: Prompt) -> bool:
     """Whether the reference solution is right as responses are."""
     try:
-        return task.is_correct(task.answer_of(str(prompt.extra_info["solution"])), prompt.ground_truth)
+        return task.is_correct(task.answer_of(prompt.solution), prompt.ground_truth)
     except Undecided:
         return False
 

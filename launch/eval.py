@@ -101,8 +101,8 @@ def _evaluation(source: PolicySource, config: RunConfig) -> tuple[dict[str, str]
 
     check_packages(config)
     keep_programs(config.trainer.compilation_cache)
-    task, policy = build_task(config), source_policy(source, config)
-    prompts = build_prompts(config, task, policy.tokenizer)
+    task, policy = build_task(config, new=False), source_policy(source, config)
+    prompts = build_prompts(config, task, policy.tokenizer, trains=False)
     check_lengths(config, policy, prompts)
     cache = check_cache(config, policy, max_prompt_tokens=prompts.longest, num_held_out=len(prompts.held_out))
     with contextlib.ExitStack() as stack:
@@ -136,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     add = functools.partial(parser.add_argument, action=Once)
     add("--data", nargs="+", metavar="SOURCE", help="whole files or data sets instead of the run's held-out problems")
     for role in ROLES:
-        add(f"--fields.{role}", metavar="NAME", help=f"field of a row that is its {role}; by itself in known files")
+        add(f"--fields.{role}", metavar="NAME", help=f"field that holds the {role} (default: found by its usual names)")
     add("--problems", type=int, metavar="N", help="only the first N problems")
     add("--samples", type=int, metavar="K", help="samples per problem, besides the greedy one: mean@K, maj@K, pass@k")
     add("--temperature", type=float, metavar="X", help="of the samples")
@@ -169,8 +169,6 @@ def _settings(args: argparse.Namespace, base: RunConfig) -> RunConfig:
             eval_temperature=args.temperature,
             eval_top_p=args.top_p,
         ),
-        # Reference solutions need not fit.
-        warm_start=changed(base.warm_start, steps=0 if base.trainer.steps else None),
     )
 
 

@@ -3,6 +3,7 @@
 
 import collections
 import dataclasses
+import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from ntl_jax.config import DataSection, PromptSection, RunConfig, from_home, is_
 from ntl_jax.data import (
     Problem,
     PromptWriter,
+    Split,
     Template,
     encode_prompts,
     encode_solutions,
@@ -20,7 +22,7 @@ from ntl_jax.data import (
 from ntl_jax.data.tokenizer import Tokenizer
 from ntl_jax.records import Prompt
 from ntl_jax.rows.padding import RowShape
-from ntl_jax.tasks import Split, Task
+from ntl_jax.tasks import Task
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,13 +57,15 @@ class Prompts:
         return RowShape(row=self.longest + max_tokens, response=max_tokens)
 
 
-def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer) -> Prompts:
+def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer, *, trains: bool = True) -> Prompts:
     """Loads the task's problems and encodes them.
 
     Args:
-        config: its sections ``data`` and ``prompt`` and ``trainer.eval_problems``.
+        config: its sections ``data`` and ``prompt``, ``warm_start.steps`` and ``trainer.eval_problems``.
         task: source of the problems.
         tokenizer: the policy's tokenizer.
+        trains: whether the policy learns from the training problems. If not, they are only read where prompts show
+            some, and none of them is encoded.
 
     Raises:
         ValueError: for unsuitable files, rows, templates or lengths.
@@ -69,27 +73,29 @@ def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer) -> Prompt
     data, template = config.data, load_template(config.prompt.template, tokenizer)
     encoding = {"max_tokens": data.max_prompt_tokens, "on_long": data.on_long_row, "adds_start": template.adds_start}
     with named("data.train", " ".join(data.train) or None):
-        train, skipped_train = _problems(task, "train", tokenizer, data)
+        reads = trains or config.prompt.few_shot
+        train, skipped_train = _problems(task, "train", tokenizer, data) if reads else ([], 0)
         write = prompt_writer(config.prompt, template, task, train)
         encoding["render"] = write
-        train_prompts, long_prompts = encode_prompts(train, tokenizer, **encoding)
+        train_prompts, long_prompts = encode_prompts(train if trains else [], tokenizer, **encoding)
         examples, long_solutions = encode_solutions(
             train_prompts,
             tokenizer,
-            max_tokens=data.max_solution_tokens,
+            max_tokens=data.max_solution_tokens if config.warm_start.steps else sys.maxsize,
             on_long=data.on_long_row,
             end=template.end_of_turn,
             gap=write.gap,
         )
-    _check_weights(data, train_prompts, "prompts")
-    if config.warm_start.steps:
+    if trains:
+        _check_weights(data, train_prompts, "prompts")
+    if trains and config.warm_start.steps:
         _check_weights(data, [prompt for prompt, _ in examples], "solutions")
     with named("data.eval", " ".join(data.eval) or None):
         held_out, skipped_held_out = _problems(task, "held_out", tokenizer, data)
         asked = _first_of_each(held_out, config.trainer.eval_problems)
         held_out_prompts, long_held_out = encode_prompts(asked, tokenizer, **encoding)
     skipped = {
-        "malformed rows": skipped_train + skipped_held_out,
+        "malformed rows": (skipped_train if trains else 0) + skipped_held_out,
         "long prompts": long_prompts + long_held_out,
         "long solutions (warm start)": long_solutions,
     }

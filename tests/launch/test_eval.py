@@ -106,7 +106,6 @@ def children() -> set[str]:
             {"train": (), "num_train": 4, "eval": ("a.jsonl", "b.csv"), "fields": FieldsSection(answer="x")},
         ),
         (["--mesh", "2", "1", "1"], "model", {"mesh": (2, 1, 1)}),
-        ([], "warm_start", {"steps": 0}),
         (["--engine=vllm", "--max-tokens=5"], "rollout", {"engine": "vllm", "max_tokens": 5}),
         (["--samples=3", "--temperature=0.5"], "trainer", {"eval_samples": 3, "eval_temperature": 0.5}),
         (["--data=a.jsonl"], "trainer", {"eval_problems": None}),

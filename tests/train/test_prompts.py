@@ -9,7 +9,7 @@ import pytest
 
 from ntl_jax.config import PromptSection
 from ntl_jax.train.factory import build_task
-from ntl_jax.train.prompts import Prompts, build_prompts
+from ntl_jax.train.prompts import build_prompts
 
 ROW = {"question": "Tom has 2 cups and buys 3 more.", "answer": "2+3=5.\n#### 5"}
 BAD = {"question": "Tom has 2 cups.<|endoftext|>", "answer": "#### 2"}
@@ -20,20 +20,24 @@ LONG = {"question": "Tom has 2 cups and buys 3 more. " * 8, "answer": "#### 5"}
 def prompts_of(setup, tmp_path):
     """The prompts of two files with the same rows, to train and to evaluate on."""
 
-    def build(*rows: dict[str, str], eval_problems: int | None = 8, prompt=None, by=None, **settings) -> Prompts:
+    def build(
+        *rows: dict[str, str], steps=4, eval_problems: int | None = 8, prompt=None, by=None, trains=True, **settings
+    ) -> Prompts:
         paths = {"train": tmp_path / "train.jsonl", "eval": tmp_path / "eval.jsonl"}
         for path in paths.values():
             path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         data = dataclasses.replace(setup.config.data, **{name: (str(x),) for name, x in paths.items()}, **settings)
         trainer = dataclasses.replace(setup.config.trainer, eval_problems=eval_problems)
-        config = dataclasses.replace(setup.config, data=data, prompt=PromptSection(**prompt or {}), trainer=trainer)
-        return build_prompts(config, build_task(config), by or setup.policy.tokenizer)
+        warm_start = dataclasses.replace(setup.config.warm_start, steps=steps)
+        sections = {"data": data, "prompt": PromptSection(**prompt or {}), "trainer": trainer, "warm_start": warm_start}
+        config = dataclasses.replace(setup.config, **sections)
+        return build_prompts(config, build_task(config), by or setup.policy.tokenizer, trains=trains)
 
     return build
 
 
 def test_rows_with_special_tokens_stop_the_run(prompts_of):
-    with pytest.raises(ValueError, match=r"data\.train=.*1 of 5 rows .*\n.*problem 1: its question has .*endoftext"):
+    with pytest.raises(ValueError, match=r"data\.train=.*1 of 5 rows .*\n.*train\.jsonl:2: its question .*endoftext"):
         prompts_of(ROW, BAD, ROW, ROW, ROW)
 
 
@@ -51,6 +55,21 @@ def test_rows_that_are_too_long_are_skipped_and_counted_or_stop_the_run(prompts_
     assert prompts.source.endswith("left out: 1 long solutions (warm start)")
     with pytest.raises(ValueError, match="max_prompt_tokens"):
         prompts_of(ROW, LONG, max_prompt_tokens=40, on_long_row="error")
+
+
+def test_without_a_warm_start_solutions_may_be_of_any_length(prompts_of):
+    for settings in ({"max_solution_tokens": 2}, {"max_solution_tokens": 8, "on_long_row": "error"}):
+        prompts = prompts_of(ROW, LONG, steps=0, **settings)
+        assert len(prompts.examples) == 2 and "left out" not in prompts.source
+
+
+def test_what_only_an_evaluation_needs_is_read_where_nothing_is_learned(prompts_of):
+    shown = {"few_shot": 1}
+    prompts = prompts_of(LONG, ROW, eval_problems=1, trains=False, prompt=shown)
+    assert (prompts.train, prompts.examples, len(prompts.held_out)) == ([], [], 1)
+    assert prompts.held_out[0].text == f"{ROW['question']}\n{ROW['answer']}\n\n{LONG['question']}\n"
+    prompts = prompts_of(ROW, max_solution_tokens=1, on_long_row="error", trains=False)
+    assert len(prompts.held_out) == 1 and prompts.longest == len(prompts.held_out[0].ids)
 
 
 def test_rows_are_counted_by_source_with_their_shares_of_the_draws(setup, tmp_path):

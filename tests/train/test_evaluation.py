@@ -84,6 +84,11 @@ def test_each_of_several_sources_has_an_accuracy_of_its_own(setup):
     prompts = [dataclasses.replace(p, data_source=names[p.index % 2]) for p in evaluation.greedy.prompts]
     metrics = evaluation_metrics(Evaluation(evaluation.greedy._replace(prompts=prompts), None))
     assert (metrics["val/openai/gsm8k/accuracy"], metrics["val/my_sums/accuracy"]) == (0, 1)
+    names = {0: (0, "a b"), 1: (0, "a_b"), 2: (1, "a b"), 3: (1, "c")}
+    given = [(p, *names[p.index % 4]) for p in evaluation.greedy.prompts]
+    prompts = [dataclasses.replace(p, origin=origin, data_source=name) for p, origin, name in given]
+    several = evaluation_metrics(Evaluation(evaluation.greedy._replace(prompts=prompts), None))
+    assert [several[f"val/{name}/accuracy"] for name in ("a_b-1", "a_b-2", "a_b-3", "c")] == [0, 1, 0, 1]
     assert meaning("val/my_sums/accuracy") == meaning("val/openai/gsm8k/accuracy")
 
 

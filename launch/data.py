@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 from ntl_jax.command_line import Once, PathOnce, announce, parse_once
 from ntl_jax.config import FieldsSection, RunConfig, changed, from_home, printable
 from ntl_jax.config_files import load_config
-from ntl_jax.policy_options import PolicySource
+from ntl_jax.console import command
+from ntl_jax.policy_options import AskedPolicy
 
 if TYPE_CHECKING:
     from ntl_jax.data import Problem
@@ -48,16 +49,17 @@ def main(argv: Sequence[str]) -> int:
     """
     if not argv or argv[0] not in COMMANDS:
         if {"-h", "--help"} & set(argv):
-            print(f"{__doc__}\npython launch/data.py prepare --help and ... show --help list their options")
+            print(f"{__doc__}\n{command('data')} prepare --help and ... show --help list their options")
             return 0
         given = f"{argv[0]!r} is no command" if argv else "a command is missing"
-        return leave(f"error: {given}: launch/data.py prepare SOURCE OUT, or launch/data.py show SOURCE", code=2)
-    command = argv[0]
-    args = parse_once(_parser(command), argv[1:])
+        ways = f"{command('data')} prepare SOURCE OUT, or {command('data')} show SOURCE"
+        return leave(f"error: {given}: {ways}", code=2)
+    name = argv[0]
+    args = parse_once(_parser(name), argv[1:])
     try:
-        lines = prepare(args) if command == "prepare" else show(args)
+        lines = prepare(args) if name == "prepare" else show(args)
     except (ValueError, OSError) as error:
-        out = args.out if command == "prepare" else pathlib.Path()
+        out = args.out if name == "prepare" else pathlib.Path()
         return leave(f"error: {_with_options(explain(error, out, 'start again'))}", code=1)
     print(printable("\n".join(lines)))
     return 0
@@ -94,9 +96,9 @@ def prepare(args: argparse.Namespace) -> list[str]:
         )
     _write(files, [_content(file, part) for file, part in zip(files, parts, strict=True)])
     again = sum(count - 1 for count in collections.Counter(problem.text for problem in problems).values())
-    written = " and ".join(f"{len(part):,} to {file}" for file, part in zip(files, parts, strict=True))
+    wrote = " and ".join(f"{len(part):,} to {file}" for file, part in zip(files, parts, strict=True))
     counts = f"{skipped:,} malformed and left out, {again:,} with a question of an earlier row"
-    return [f"read {num_rows:,} rows: {counts}; wrote {written}"]
+    return [f"read {num_rows:,} rows: {counts}; wrote {wrote}"]
 
 
 def show(args: argparse.Namespace) -> list[str]:
@@ -124,7 +126,7 @@ def show(args: argparse.Namespace) -> list[str]:
 
     task, policy = build_task(config, new=False), build_policy(config)
     prompts = build_prompts(config, task, policy.tokenizer, trains=False)
-    around = {"gap": prompts.gap, "end": prompts.end}
+    around = {"reply": prompts.reply, "end": prompts.end}
     solutions, _ = encode_solutions(prompts.held_out, policy.tokenizer, max_tokens=sys.maxsize, **around)
     console, decode = Console(highlight=False), TokenDecoder(policy.tokenizer)
     values = np.asarray(policy.table.token_values)
@@ -149,13 +151,15 @@ def show(args: argparse.Namespace) -> list[str]:
     return ["", f"rows shown: {len(prompts.held_out):,}" + (f"; left out: {left_out}" if left_out else "")]
 
 
-def _parser(command: str) -> argparse.ArgumentParser:
+def _parser(name: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=f"launch/data.py {command}", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=f"{command('data')} {name}",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = functools.partial(parser.add_argument, action=Once)
     add("source", metavar="SOURCE", help="file, folder of a saved data set, or OWNER/NAME, OWNER/NAME:SPLIT, ...")
-    if command == "prepare":
+    if name == "prepare":
         parser.add_argument("out", metavar="OUT", action=PathOnce, help="new file, .jsonl or .parquet")
         add("--limit", type=int, metavar="N", help="only the first N rows")
         add("--hold-out", nargs=2, metavar=("N", "FILE"), help="N rows, drawn at random, go to another file")
@@ -228,7 +232,7 @@ def _config(args: argparse.Namespace) -> RunConfig:
     if args.config is not None:
         base = load_config(args.config)
     elif args.model is not None:
-        base = PolicySource.of(args.model).config
+        base = AskedPolicy.of(args.model).config
     limit = base.data.max_prompt_tokens if args.config or args.model else sys.maxsize
     data = dataclasses.replace(
         base.data,

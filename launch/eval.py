@@ -22,8 +22,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ntl_jax.command_line import Once, PathOnce, announce, check_unused, parse_once
-from ntl_jax.config import FieldsSection, RunConfig, changed, printable
-from ntl_jax.policy_options import PolicySource, add_policy_options, as_options, policy_settings
+from ntl_jax.config import FieldsSection, RunConfig, TrainerSection, changed, is_own, printable
+from ntl_jax.console import command
+from ntl_jax.policy_options import AskedPolicy, add_policy_options, as_options, policy_settings
 from ntl_jax.run_folder import new_folder
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
             if not isinstance(error, OutOfMemoryError | RewardError | WorkersLostError):
                 raise
         message = explain(error, args.output or pathlib.Path("runs"), "evaluate again")
-        return leave(f"error: {as_options(message, args.source, OPTIONS)}", code=1)
+        return leave(f"error: {as_options(message, args.policy, OPTIONS)}", code=1)
     return 0
 
 
@@ -62,15 +63,15 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     """Evaluates, prints, writes; returns the folder.
 
     Raises:
-        ValueError: for a source that is neither a run nor a model, a run without a checkpoint, an output folder that
-            is in use, or wrong settings.
+        ValueError: for an argument that is neither a run nor a model, a run without a checkpoint, an output folder
+            that is in use, or wrong settings.
     """
-    source = PolicySource.of(args.source, args.checkpoint, config=args.config)
+    asked = AskedPolicy.of(args.policy, args.checkpoint, config=args.config)
     check_unused(args.output, "--output")
-    config = _settings(args, source.config)
-    config.validate(source.config)
-    announce(f"evaluating {args.source}")
-    about, evaluation = _evaluation(source, config)
+    config = _settings(args, asked)
+    config.validate(asked.config)
+    announce(f"evaluating {args.policy}")
+    about, evaluation = _evaluation(asked, config)
     from ntl_jax.metrics import finite, print_comparison, write_rows, write_whole
     from ntl_jax.train.evaluation import evaluation_metrics, examples, unrewarded
 
@@ -85,15 +86,16 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     return folder
 
 
-def _evaluation(source: PolicySource, config: RunConfig) -> tuple[dict[str, str], "Evaluation"]:
+def _evaluation(asked: AskedPolicy, config: RunConfig) -> tuple[dict[str, str], "Evaluation"]:
     """What was evaluated how, for people, and the responses."""
     # Imported here: importing JAX would make --help take seconds.
     from ntl_jax.compilation_cache import keep_programs
     from ntl_jax.data import encode_solutions
     from ntl_jax.metrics import print_header
     from ntl_jax.records import Version, Weights
-    from ntl_jax.train.asking.source import source_policy, source_weights
-    from ntl_jax.train.engines import build_engine, check_cache, check_packages
+    from ntl_jax.tasks import describe_answers
+    from ntl_jax.train.asking.asked_policy import asked_policy, asked_weights
+    from ntl_jax.train.engines import build_engine, check_packages, fit_slots
     from ntl_jax.train.factory import build_evaluator, build_scoring, build_task, check_lengths
     from ntl_jax.train.header import describe_evaluation, describe_prompt
     from ntl_jax.train.journal.memory_use import explained, sampling_uses
@@ -101,36 +103,45 @@ def _evaluation(source: PolicySource, config: RunConfig) -> tuple[dict[str, str]
 
     check_packages(config)
     keep_programs(config.trainer.compilation_cache)
-    task, policy = build_task(config, new=False), source_policy(source, config)
+    task, policy = build_task(config, new=False), asked_policy(asked, config)
     prompts = build_prompts(config, task, policy.tokenizer, trains=False)
     check_lengths(config, policy, prompts)
-    cache = check_cache(config, policy, max_prompt_tokens=prompts.longest, num_held_out=len(prompts.held_out))
+    groups = _groups(config, len(prompts.held_out))
+    sampling, cache = fit_slots(config, policy, groups, max_prompt_tokens=prompts.longest)
     with contextlib.ExitStack() as stack:
         stack.enter_context(explained(sampling_uses(config, policy, cache)))
         scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
         stack.callback(scorer.close)
-        asked, around = prompts.held_out[:1], {"gap": prompts.gap, "end": prompts.end}
-        ((first, solution_ids),), _ = encode_solutions(asked, policy.tokenizer, max_tokens=sys.maxsize, **around)
+        first, around = prompts.held_out[0], {"reply": prompts.reply, "end": prompts.end}
+        ((_, solution_ids),), _ = encode_solutions([first], policy.tokenizer, max_tokens=sys.maxsize, **around)
         scorer.try_out(first, solution_ids)
-        name, params = source_weights(source, policy, seed=config.seed)
+        name, params = asked_weights(asked, policy, seed=config.seed)
         about = {
             "policy": name,
             "prompts": prompts.written,
             "first prompt": describe_prompt(first, policy.tokenizer),
+            "answers": describe_answers(config.answer, config.data),
             "evaluation": describe_evaluation(config, len(prompts.held_out)),
         }
         print_header(about)
         print("compiling and sampling", flush=True)
         engine = stack.enter_context(
-            contextlib.closing(build_engine(config, policy, max_prompt_tokens=prompts.longest))
+            contextlib.closing(build_engine(sampling, policy, max_prompt_tokens=prompts.longest))
         )
         evaluator = build_evaluator(config, policy, prompts, engine, scorer, digits)
         return about, evaluator(Weights(Version(0), params))
 
 
+def _groups(config: RunConfig, num_problems: int) -> dict[str, tuple[int, int]]:
+    """Samples of a problem, and number of problems, by the setting that decides how much memory the samples take."""
+    samples = config.trainer.eval_samples
+    sampled = {f"trainer.eval_samples={samples}": (samples, num_problems)} if samples else {}
+    return {"model.mesh": (1, num_problems), **sampled}
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="launch/eval.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=command("eval"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_policy_options(parser)
     add = functools.partial(parser.add_argument, action=Once)
@@ -145,23 +156,31 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _settings(args: argparse.Namespace, base: RunConfig) -> RunConfig:
+def _settings(args: argparse.Namespace, asked: AskedPolicy) -> RunConfig:
     """The settings of the run or model, changed by the options.
 
     Training problems are only read where a prompt shows some of them.
+
+    Raises:
+        ValueError: for two answers to what is asked, and as `policy_settings`.
     """
-    config = policy_settings(args, base)
+    if args.task is not None and args.data is not None:
+        raise ValueError(f"--task={args.task} and --data={' '.join(args.data)} both say what is asked: give one")
+    config, base = policy_settings(args, asked), asked.config
     few_shot = config.prompt.few_shot
     data = config.data if few_shot else dataclasses.replace(config.data, train=(), weights=())
+    num_train = None if data.train or is_own(data.task) else max(base.rollout.prompts_per_step, few_shot + 1)
     standard = base.trainer.eval_problems if args.data is None else None  # a file is used whole
+    if args.task is not None and not is_own(args.task):  # generated problems have no end
+        standard = standard or TrainerSection().eval_problems
     num_problems = standard if args.problems is None else args.problems
     return dataclasses.replace(
         config,
         data=changed(
             data,
             eval=args.data and tuple(args.data),
-            fields=changed(base.data.fields, **{role: vars(args)[f"fields.{role}"] for role in ROLES}),
-            num_train=max(base.rollout.prompts_per_step, few_shot + 1),
+            fields=changed(config.data.fields, **{role: vars(args)[f"fields.{role}"] for role in ROLES}),
+            num_train=num_train,
         ),
         trainer=changed(
             dataclasses.replace(base.trainer, eval_problems=num_problems),

@@ -20,6 +20,7 @@ from typing import Literal
 
 from ntl_jax.command_line import Once, PathOnce, announce, check_unused, parse_once
 from ntl_jax.config import printable, stored_config
+from ntl_jax.console import command
 
 
 def main(argv: Sequence[str]) -> int:
@@ -29,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
         The exit code: 0 done, 1 with a message.
     """
     parser = argparse.ArgumentParser(
-        prog="launch/export.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=command("export"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", metavar="RUN", action=PathOnce, help="run folder")
     parser.add_argument("folder", metavar="DIR", action=PathOnce, help="folder to create")

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 from ntl_jax.command_line import Once, PathOnce, announce, parse_once
 from ntl_jax.config import printable
+from ntl_jax.console import command
 
 
 def main(argv: Sequence[str]) -> int:
@@ -26,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
         The exit code: 0 done, 1 with a message.
     """
     parser = argparse.ArgumentParser(
-        prog="launch/get_model.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=command("get_model"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("name", metavar="NAME", action=Once, help="name of the model: smollm2-135m")
     parser.add_argument("folder", metavar="DIR", action=PathOnce, help="folder to create")

@@ -14,6 +14,7 @@ if __name__ == "__main__":
 
 import argparse
 import contextlib
+import dataclasses
 import functools
 import itertools
 import math
@@ -24,14 +25,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ntl_jax.command_line import Once, announce, parse_once
-from ntl_jax.config import RunConfig, changed, printable
-from ntl_jax.policy_options import PolicySource, add_policy_options, as_options, policy_settings
+from ntl_jax.config import RolloutSection, RunConfig, changed, printable
+from ntl_jax.console import command
+from ntl_jax.policy_options import AskedPolicy, add_policy_options, as_options, policy_settings
 
 if TYPE_CHECKING:
     from ntl_jax.data import Message
     from ntl_jax.train.asking.asker import Asker, Sample
 
-OPTIONS = {"seed": "seed", "n": "rollout.num_samples"}
+OPTIONS = {"seed": "seed", "n": "rollout.num_samples", "top_p": "rollout.top_p"}
 """The settings that the options change, besides those of `ntl_jax.policy_options`."""
 MOST_SAMPLES = 10_000
 AT_ONCE = 256
@@ -56,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
             if not isinstance(error, OutOfMemoryError | RewardError | WorkersLostError):
                 raise
         message = explain(error, pathlib.Path("standard output"), "ask again")
-        return leave(f"error: {as_options(message, args.source, OPTIONS)}", code=1)
+        return leave(f"error: {as_options(message, args.policy, OPTIONS)}", code=1)
     return 0
 
 
@@ -64,25 +66,26 @@ def sample(args: argparse.Namespace) -> None:
     """Answers the questions of a command line.
 
     Raises:
-        ValueError: for a source that is neither a run nor a model, a run without a checkpoint, questions that cannot be
-            asked, or wrong settings.
+        ValueError: for an argument that is neither a run nor a model, a run without a checkpoint, questions that
+            cannot be asked, or wrong settings.
     """
-    source = PolicySource.of(args.source, args.checkpoint, config=args.config)
-    config = changed(policy_settings(args, source.config), seed=args.seed)
-    temperature = _temperature(args, source.config)
-    config.validate(source.config)
+    asked = AskedPolicy.of(args.policy, args.checkpoint, config=args.config)
+    config, temperature = _settings(args, asked), _temperature(args, asked.config)
+    config.validate(asked.config)
     questions = _questions(args)
     if args.chat and (args.n > 1 or args.truth is not None):
-        raise ValueError("--chat goes on with its one answer: leave out --n and --truth, or --chat")
-    announce(f"asking {args.source}", file=sys.stderr)
+        raise ValueError(
+            "--chat continues from a single answer, which is not judged: leave out --n and --truth, or --chat"
+        )
+    announce(f"asking {args.policy}", file=sys.stderr)
     # Imported here: importing JAX would make --help take seconds.
     from ntl_jax.train.asking.asker import Asker
 
-    with contextlib.closing(Asker(source, config, num_samples=args.n, temperature=temperature)) as asker:
+    with contextlib.closing(Asker(asked, config, num_samples=args.n, temperature=temperature)) as asker:
         if args.chat:
             asker.check_chat()
         prompts = [] if args.chat else asker.encode(questions or [], args.truth or "")
-        how = "greedy" if temperature == 0 else f"temperature {temperature:g}"
+        how = "greedy" if temperature == 0 else f"temperature {temperature:g}{_truncation(config)}"
         print(f"{printable(asker.load())}, {how}; compiling and sampling", file=sys.stderr, flush=True)
         if args.chat or questions is None:
             _answer_one_by_one(asker, itertools.chain(questions or [], _typed()), args)
@@ -101,17 +104,17 @@ def _answer_one_by_one(asker: "Asker", questions: Iterable[str], args: argparse.
     """
     turns: list[Message] = []  # what the template writes before the next question
     for question in questions:
-        asked = [*turns, {"role": "user", "content": question}]
+        conversation = [*turns, {"role": "user", "content": question}]
         try:
-            (prompt,) = asker.encode([asked if args.chat else question])
+            prompts = asker.encode([conversation if args.chat else question])
+            (samples,) = asker(prompts)
         except ValueError as error:
             if not _is_typed():
                 raise
-            leave(f"error: {as_options(str(error), args.source, OPTIONS)}", code=1)
+            leave(f"error: {as_options(str(error), args.policy, OPTIONS)}", code=1)
             continue
-        samples = asker([prompt])[0]
         _show(question, samples, args, titled=False)
-        turns = [*asked, {"role": "assistant", "content": samples[0].text}]
+        turns = [*conversation, {"role": "assistant", "content": samples[0].text}]
 
 
 def _show(question: str, samples: Sequence["Sample"], args: argparse.Namespace, *, titled: bool) -> None:
@@ -166,10 +169,33 @@ def _typed() -> Iterator[str]:
                 yield question
 
 
+def _settings(args: argparse.Namespace, asked: AskedPolicy) -> RunConfig:
+    """The settings of the run or model, changed by the options. A truncated distribution need not be trained on."""
+    config = policy_settings(args, asked)
+    own_log_probs = None if args.top_p is None else "recompute"
+    return dataclasses.replace(
+        config,
+        seed=config.seed if args.seed is None else args.seed,
+        rollout=changed(config.rollout, top_p=args.top_p),
+        algorithm=changed(config.algorithm, old_log_probs=own_log_probs),
+    )
+
+
+def _truncation(config: RunConfig) -> str:
+    """The settings that keep samples to likely tokens, in words that follow the temperature."""
+    rollout, keeps_all = config.rollout, RolloutSection()
+    kept = {name: getattr(rollout, name) for name in ("top_p", "top_k", "min_p")}
+    return "".join(f", {name} {value:g}" for name, value in kept.items() if value != getattr(keeps_all, name))
+
+
 def _temperature(args: argparse.Namespace, base: RunConfig) -> float:
     """Of sampling: greedy for one response, and as in training for several, unless it is given."""
     if not 1 <= args.n <= MOST_SAMPLES:
         raise ValueError(f"--n={args.n}: must lie in [1, {MOST_SAMPLES:,}]")
+    if args.top_p is not None and args.n == 1 and not args.temperature:
+        raise ValueError(
+            f"--top-p={args.top_p:g} has no effect on a greedy response: leave it out, or give --n or --temperature"
+        )
     if args.temperature is None:
         return 0.0 if args.n == 1 else base.rollout.temperature
     if not 0 <= args.temperature < math.inf:
@@ -181,14 +207,26 @@ def _temperature(args: argparse.Namespace, base: RunConfig) -> float:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="launch/sample.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=command("sample"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_policy_options(parser)
     add = functools.partial(parser.add_argument, action=Once)
     add("question", metavar="QUESTION", nargs="?", help="in quotes; by default, standard input has one a line")
-    add("--n", type=int, default=1, metavar="N", help="responses to a question; for several, how often which answer")
+    add(
+        "--n",
+        type=int,
+        default=1,
+        metavar="N",
+        help="responses per question; with several, also how often each answer came",
+    )
     add("--truth", metavar="ANSWER", help="the true answer: responses are judged and rewarded")
     add("--temperature", type=float, metavar="X", help="0: greedy, the default for one response; else the run's")
+    add(
+        "--top-p",
+        type=float,
+        metavar="X",
+        help="keep samples to the likeliest tokens of this share; default: the run's",
+    )
     add("--seed", type=int, metavar="N", help="of sampling; default: the run's")
     parser.add_argument("--chat", action="store_true", help="questions are turns of one conversation")
     parser.add_argument("--json", action="store_true", help="one JSON object a response, with its ids and log-probs")

@@ -2,7 +2,7 @@
 """Trains a policy: python launch/train.py --config=gsm8k_ntl --config.seed=1 (--help explains every setting).
 
 Resume a run with --workdir=DIR --resume; it keeps its settings and data. Only trainer.steps may be raised, and
-model.scan_layers changed.
+trainer.compilation_cache, trainer.max_tokens_per_micro_batch, model.remat and model.scan_layers changed.
 """
 
 from ntl_jax.ending import end_at_signals, explain, leave
@@ -15,7 +15,6 @@ import dataclasses
 import io
 import os
 import pathlib
-import re
 import shlex
 import sys
 from collections.abc import Container, Mapping, Sequence
@@ -39,9 +38,21 @@ from ntl_jax.config.serialization import leaves
 from ntl_jax.config_files import available, load_config
 from ntl_jax.console import command
 from ntl_jax.host_memory import keep_freed_memory
+from ntl_jax.profile_range import RANGE, check_range, read_range
 from ntl_jax.run_folder import check_free, new_folder
 
 SPELLINGS = {"true": True, "false": False}
+CHANGEABLE = (
+    "trainer.compilation_cache", "trainer.max_tokens_per_micro_batch", "model.remat", "model.scan_layers",
+)  # fmt: skip
+"""Settings that a resumed run may change, besides more steps: they decide time and memory, and last bits of results."""
+ITERATIONS = tyro.constructors.PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="FIRST:LAST",
+    instance_from_str=lambda words: read_range(words[0]),
+    is_instance=lambda value: value is None or isinstance(value, tuple),
+    str_from_instance=lambda value: [str(value)],
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,9 +66,9 @@ class Args:
     workdir: Annotated[pathlib.Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Run folder; by default runs/NAME-TIME-SUFFIX."""
     resume: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Continue the run in --workdir with its settings; only trainer.steps may be raised, and model.scan_layers
-    changed."""
-    profile: Annotated[str, tyro.conf.arg(metavar="FIRST:LAST")] = ""
+    """Continue the run in --workdir with its settings; only trainer.steps may be raised, and
+    trainer.compilation_cache, trainer.max_tokens_per_micro_batch, model.remat and model.scan_layers changed."""
+    profile: Annotated[tuple[int, int] | None, ITERATIONS] = None
     """Trace these iterations of PPO into profile/ of the run folder, such as 10:12."""
     allow_changed_schedule: tyro.conf.FlagCreatePairsOff[bool] = False
     """With --resume: continue even if more steps change a learning-rate schedule that has already started."""
@@ -90,7 +101,7 @@ def main(argv: Sequence[str]) -> int:
             resume=args.resume,
             allow_changed_schedule=args.allow_changed_schedule,
             allow_changed_data=args.allow_changed_data,
-            profile=read_range(args.profile) if args.profile else None,
+            profile=args.profile,
         )
     except (ValueError, OSError, NonFiniteError, OutOfMemoryError, RewardError, WorkersLostError) as error:
         remedy = f"continue with: {again}" if os.path.exists(args.workdir / CONFIG_FILE) else "start again"
@@ -125,9 +136,7 @@ def parse_args(argv: Sequence[str]) -> Args:
     args = _parsed(argv, base, given)
     args = dataclasses.replace(args, config=_read_texts(args.config, given), workdir=workdir)
     args.config.validate(base)
-    if args.profile:
-        with named("--profile", args.profile):
-            read_range(args.profile)
+    check_range(args.profile, args.config.trainer.steps)
     for flag in ("allow_changed_schedule", "allow_changed_data"):
         if getattr(args, flag) and stored is None:
             raise ValueError(f"--{flag.replace('_', '-')} only applies to a resumed run: add --resume, or leave it out")
@@ -140,32 +149,18 @@ def parse_args(argv: Sequence[str]) -> Args:
     return args
 
 
-def read_range(text: str) -> tuple[int, int]:
-    """The numbers of ``FIRST:LAST``; raises a ValueError for anything else.
-
-    Example:
-        >>> read_range("10:12")
-        (10, 12)
-    """
-    match = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})", text.strip())
-    if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        near = f"; for one alone, write {text}:{text}" if text.isdecimal() and int(text) else ""
-        raise ValueError(f"must be FIRST:LAST, whole numbers from 1 on, such as 10:12{near}")
-    return int(match[1]), int(match[2])
-
-
 def _kinds() -> dict[str, object]:
     """The annotations of all options."""
     settings: dict[str, object] = {f"--config.{leaf.path}": leaf.kind for leaf in leaves(RunConfig())}
     switches = dict.fromkeys(("--help", "--resume", "--allow_changed_schedule", "--allow_changed_data"), SWITCH)
-    return settings | switches | {"--config": str, "--workdir": pathlib.Path, "--profile": str}
+    return settings | switches | {"--config": str, "--workdir": pathlib.Path, "--profile": RANGE}
 
 
 def _parsed(argv: Sequence[str], base: RunConfig, given: Mapping[str, Sequence[str]]) -> Args:
     with contextlib.redirect_stderr(io.StringIO()) as shown, _values():
         try:
             return tyro.cli(
-                Args, args=argv, default=Args(base), prog="launch/train.py", description=__doc__, use_underscores=True
+                Args, args=argv, default=Args(base), prog=command("train"), description=__doc__, use_underscores=True
             )
         except SystemExit as end:
             if not end.code:  # after --help
@@ -224,12 +219,12 @@ def _check_same_run(given: RunConfig, stored: RunConfig) -> None:
     """Checks that a resumed run keeps its settings, so that it equals an uninterrupted run; it may run longer."""
     raised = given.trainer.steps >= stored.trainer.steps
     had, has = flatten(stored), flatten(given)
-    free = {"trainer.compilation_cache", "model.scan_layers"} | ({"trainer.steps"} if raised else set())
+    free = {*CHANGEABLE} | ({"trainer.steps"} if raised else set())
     differing = [name for name in had if had[name] != has[name] and name not in free]
     if differing:
         raise ValueError(
-            "a resumed run keeps its settings; only trainer.steps may be raised, and trainer.compilation_cache and "
-            "model.scan_layers changed:\n  "
+            "a resumed run keeps its settings; only trainer.steps may be raised, and "
+            f"{', '.join(CHANGEABLE)} changed:\n  "
             + "\n  ".join(f"{name}: the run has {had[name]!r}, given {has[name]!r}" for name in differing)
         )
 

@@ -51,7 +51,7 @@ def given_options(argv: Sequence[str], kinds: Mapping[str, object]) -> dict[str,
     Args:
         argv: the words of the command line.
         kinds: the annotation of each option by its name, with underscores: ``--config.data.num_train``; `SWITCH` for
-            an option without values.
+            an option without values; a text that says what values it takes.
 
     Raises:
         ValueError: for an unknown or repeated option, an empty value, and words that belong to no option.
@@ -136,7 +136,7 @@ class Once(Action):
         given = vars(namespace).setdefault("given", set())
         if self.dest in given:
             parser.error(f"{name} {_TWICE}: give it once")
-        if any(isinstance(x, str) and not x.strip() for x in (values if isinstance(values, list) else [values])):
+        if values == [""] or (isinstance(values, str) and not values.strip()):
             parser.error(f"{name} {EMPTY}")
         given.add(self.dest)
         setattr(namespace, self.dest, values)
@@ -225,7 +225,7 @@ def _near(name: str, known: Mapping[str, object]) -> str:
     path = name.removeprefix("--").lower()
     same = [option for option in sorted(known) if option.endswith(f".{path}")]
     same = same or [option for option in sorted(known) if option.split(".")[-1] == path.split(".")[-1]]
-    near = same or difflib.get_close_matches(f"--{path}", known, n=1, cutoff=0.5)
+    near = same or difflib.get_close_matches(f"--{path}", known, n=1, cutoff=0.6)
     return f"did you mean {' or '.join(near)}?" if near else "--help lists all options"
 
 

@@ -1,20 +1,56 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands that are installed with the package: ``ntl-train`` runs launch/train.py, and so on.
 
-launch/ and configs/ lie beside the package in a clone of the repository, and inside it where it was installed without.
+launch/ and configs/ lie beside the package in a clone of the repository, and inside the package when it was installed
+from a wheel.
 """
 
+import importlib.metadata
 import pathlib
+import re
 import runpy
 import sys
 
-PREFIX = "ntl-"
+PREFIX, EXTRA = "ntl-", "train"
 
 
 def main() -> None:
-    """Runs the file of launch/ that the name of the program stands for, as ``python launch/NAME.py`` does."""
+    """Runs the file of launch/ that the name of the program stands for, as ``python launch/NAME.py`` does.
+
+    Raises:
+        SystemExit: with a line, if packages are missing that all commands need.
+    """
+    if absent := missing_packages(EXTRA):
+        needs = f"{pathlib.Path(sys.argv[0]).stem} needs {', '.join(absent)}, not installed"
+        raise SystemExit(f"error: {needs}: pip install 'ntl_jax[{EXTRA}]'")
     name = pathlib.Path(sys.argv[0]).stem.removeprefix(PREFIX).replace("-", "_")
     runpy.run_path(str(launch_folder() / f"{name}.py"), run_name="__main__")
+
+
+def missing_packages(extra: str) -> list[str]:
+    """Names of packages that an extra of this package needs, and that are not installed.
+
+    Args:
+        extra: name of the extra.
+
+    Example:
+        >>> missing_packages("train")
+        []
+    """
+    needed = [
+        re.split(r"[^\w.-]", line)[0]
+        for line in importlib.metadata.requires("ntl_jax") or []
+        if re.search(rf"extra == ['\"]{extra}['\"]", line)
+    ]
+    return [name for name in needed if not _is_installed(name)]
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def launch_folder() -> pathlib.Path:

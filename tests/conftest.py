@@ -169,7 +169,8 @@ def finished(tiny, tmp_path_factory) -> Finished:
         if not printed.exists():
             config = write_inputs(config, inputs)
             with contextlib.redirect_stdout(io.StringIO()) as shown:
-                assert train.main([f"--config={inputs / 'config.py'}", f"--workdir={folder}"]) == 0
+                words = [f"--config={inputs / 'config.py'}", f"--workdir={folder}", "--profile=2:3"]
+                assert train.main(words) == 0
             printed.write_text(shown.getvalue())
     return Finished(stored_config(folder), folder, inputs, printed.read_text())
 

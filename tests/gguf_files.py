@@ -30,19 +30,20 @@ NAMES = {
     "lm_head": "output",
 }
 ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
-CHARACTERS = [chr(code) for code in range(ord("!"), ord("!") + 60)]
+CHARACTERS = [*(chr(code) for code in range(ord("!"), ord("!") + 59)), "!!"]
 CHARACTERS_ALONE = {
     "tokenizer.ggml.model": "gpt2",
     "tokenizer.ggml.pre": "smollm",
     "tokenizer.ggml.tokens": ["<|pad|>", "<|im_start|>", "<|im_end|>", *CHARACTERS, "[PAD63]"],
     "tokenizer.ggml.token_type": [3, 3, 3, *[1] * len(CHARACTERS), 5],
+    "tokenizer.ggml.merges": ["! !"],
     "tokenizer.ggml.bos_token_id": 1,
     "tokenizer.ggml.eos_token_id": 2,
     "tokenizer.ggml.padding_token_id": 0,
     "tokenizer.ggml.add_bos_token": False,
     "tokenizer.chat_template": "{% for m in messages %}<|im_start|>{{ m['content'] }}<|im_end|>{% endfor %}",
 }
-"""A tokenizer of 63 tokens: 60 characters, digits among them, and three special ones; one id is unused."""
+"""A tokenizer of 63 tokens: 59 characters, digits among them, a pair, and three special ones; one id is unused."""
 
 
 def write_gguf(

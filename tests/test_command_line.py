@@ -36,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("source", action=Once)
     made.add_argument("--max-tokens", type=int, action=Once)
     made.add_argument("--output", action=PathOnce)
+    made.add_argument("--stops", nargs="+", action=Once)
     return made
 
 
@@ -99,15 +100,17 @@ def test_kinds_are_described_in_words():
         (["a", "--max-t=2"], "did you mean --max-tokens?"),
         (["a", "--max-token5=2"], "did you mean --max-tokens?"),
         (["a", "max-tokens=2"], "did you mean --max-tokens?"),
-        (["a", "b"], "'b' is not understood: the options are --help, --max-tokens, --output"),
+        (["a", "b"], "'b' is not understood: the options are --help, --max-tokens, --output, --stops"),
         ([""], "source is empty: give a value, or leave it out"),
         (["a", "--output="], "--output is empty: give a value, or leave it out"),
+        (["a", "--stops="], "--stops is empty: give a value, or leave it out"),
         (["a", "--output=b", "--output=c"], "--output is given twice: give it once"),
         (["a", "--output=~nobody_here/b"], "--output: ~nobody_here/b cannot be found"),
     ],
 )
 def test_options_of_a_parser_are_given_once_and_misspelled_ones_get_a_hint(argv, answer, capsys):
     assert parse_once(parser(), ["a", "--max-tokens=1"]).max_tokens == 1
+    assert parse_once(parser(), ["a", "--stops", "\n", " "]).stops == ["\n", " "]  # several texts may be blank
     with pytest.raises(SystemExit):
         parse_once(parser(), argv)
     assert answer in capsys.readouterr().err

@@ -56,6 +56,17 @@ def test_an_installed_command_explains_itself(installed, tmp_path, name):
 
 
 @pytest.mark.slow
+def test_an_installed_command_without_its_packages_names_the_extra(installed, tmp_path):
+    site = next(installed.parent.glob("lib/python*/site-packages"))
+    others = (site / "others.pth").rename(tmp_path / "others.pth")
+    shown = run(installed / "ntl-train", "--help", folder=tmp_path)
+    others.rename(site / "others.pth")
+    assert shown.returncode == 1 and shown.stderr.count("\n") == 1, shown.stderr
+    assert shown.stderr.startswith("error: ntl-train needs filelock, flax, ")
+    assert shown.stderr.endswith("not installed: pip install 'ntl_jax[train]'\n")
+
+
+@pytest.mark.slow
 def test_an_installed_command_finds_its_configurations_inside_the_package(installed, tmp_path):
     shown = run(installed / "ntl-train", "--config=gsm8k_nlt", "--workdir=run", folder=tmp_path)
     assert shown.returncode == 2 and "did you mean --config=gsm8k_ntl?" in shown.stderr, shown.stderr

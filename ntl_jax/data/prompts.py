@@ -92,7 +92,7 @@ def encode_solutions(
     max_tokens: int,
     on_long: Literal["error", "skip"] = "error",
     end: int | None = None,
-    gap: str = "",
+    reply: Callable[[str], str] = str,
 ) -> tuple[list[tuple[Prompt, Int[np.ndarray, "T"]]], int]:
     """Tokenizes the reference solutions on their own, each with the token after it that ends a response.
 
@@ -102,7 +102,7 @@ def encode_solutions(
         max_tokens: longest solution that is used, with its end token.
         on_long: longer solutions raise, or are left out with their prompts and counted.
         end: the end token; None: the tokenizer's end-of-sequence token.
-        gap: text before each solution, as `PromptWriter.gap` says.
+        reply: what follows a prompt with a solution, as `PromptWriter.reply` says; by default the solution.
 
     Returns:
         Pairs of a prompt and the ids of its solution, and how many were left out.
@@ -118,7 +118,7 @@ def encode_solutions(
         >>> tokenizer.decode(pairs[0][1])
         'It is 5<|endoftext|>'
     """
-    texts = [f"{gap}{prompt.solution}" for prompt in prompts]
+    texts = [reply(prompt.solution) for prompt in prompts]
     if special := find_special_tokens("\n".join(texts), tokenizer):
         raise ValueError(
             f"solutions must contain no special tokens, given {', '.join(dict.fromkeys(special))}: the end token "

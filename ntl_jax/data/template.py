@@ -160,7 +160,7 @@ class ChatTemplate(Template):
             line = f" in line {error.lineno}" if isinstance(error, jinja2.TemplateSyntaxError) else ""
             what = " ".join(str(error).split()) or type(error).__name__
             raise ValueError(
-                f"{self._given}: the chat template fails{line}: {what:.300}; mend it, or set prompt.template=none or a "
+                f"{self._given}: the chat template fails{line}: {what:.300}; fix it, or set prompt.template=none or a "
                 "text with {question}"
             ) from error
 

@@ -2,6 +2,7 @@
 """Writes a problem as the text of its prompt, with system message, examples, instruction and response's beginning."""
 
 import functools
+import re
 from collections.abc import Callable, Sequence
 
 from ntl_jax.config import QUESTION, PromptSection
@@ -71,13 +72,20 @@ class PromptWriter:
         text, prefix = self._template([*system, *shown, *asked]), self._section.prefix
         return text + self._template.gap + prefix if prefix else text
 
-    @property
-    def gap(self) -> str:
-        """White space between prompt and solution: the template's, or a blank after a prefix without any at its end."""
+    def reply(self, solution: str) -> str:
+        """What follows a prompt that has this solution. A solution that begins with the prefix does not repeat it.
+
+        Between prompt and solution is the template's white space, or a blank after a prefix without any at its end.
+        """
         prefix = self._section.prefix
         if prefix is None:
-            return self._template.gap
-        return "" if prefix[-1].isspace() else " "
+            return self._template.gap + solution
+        begun = prefix.strip()
+        same = re.match(rf"{re.escape(begun)}(?:(?<!\w)|(?![\w'’]))", solution) if begun else None
+        rest = solution[same.end() :] if same else ""
+        if prefix[-1].isspace():
+            return rest.lstrip() or solution
+        return rest if rest.strip() else f" {solution}"
 
     def _find_left_out(self, roles: Sequence[str]) -> str | None:
         """The first role whose message a template leaves out where messages have these roles."""
@@ -100,7 +108,7 @@ class PromptWriter:
 
     def _example(self, problem: Problem) -> list[Message]:
         prefix = self._section.prefix
-        said = prefix + self.gap + problem.solution if prefix else problem.solution
+        said = prefix + self.reply(problem.solution) if prefix else problem.solution
         return [*self._asked(problem)[1], {"role": "assistant", "content": said}]
 
     def _check(self, given: str, before: Sequence[Message]) -> None:

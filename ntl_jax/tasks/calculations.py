@@ -27,7 +27,8 @@ class Calculations(Task):
         num_train, num_held_out: number of problems in each split; all, if there are fewer.
         seed: seed of their order.
         max_number: largest operand; the smallest is 0.
-        operations: of ``+``, ``-`` and ``*``; differences have the larger operand first.
+        operations: of ``+``, ``-`` and ``*``, in equal shares until one is used up; differences have the larger operand
+            first, so that there are half as many.
 
     Example:
         >>> task = Calculations(num_train=10_000, num_held_out=2, seed=0, max_number=99)
@@ -65,13 +66,14 @@ class Calculations(Task):
             pair, kind = divmod(index, kinds)
             first, second = divmod(pair, numbers)
             operation = self._operations[kind]
-            if operation != "-" or first >= second:
-                yield first, operation, second
+            if operation == "-" and first < second:  # turned round, not left out: differences have an equal share
+                first, second = second, first
+            yield first, operation, second
 
 
 def _indices(total: int, rng: np.random.Generator) -> Iterator[int]:
     if total <= MOST_LISTED:
-        yield from rng.permutation(total).tolist()
+        yield from map(int, rng.permutation(total))
     else:
         while True:
             yield int(rng.integers(total))

@@ -2,6 +2,7 @@
 """Chooses the task of a configuration."""
 
 import contextlib
+import pathlib
 from collections.abc import Sequence
 
 from ntl_jax.config import GYM, AnswerSection, DataSection, is_own
@@ -13,7 +14,7 @@ from ntl_jax.tasks.calculations import Calculations
 from ntl_jax.tasks.files import Files
 from ntl_jax.tasks.gym import ReasoningGym
 from ntl_jax.tasks.judged import JudgedTask
-from ntl_jax.tasks.own import OwnTask
+from ntl_jax.tasks.own import SPLITS, OwnTask
 from ntl_jax.tasks.task import Task
 
 NO_CHANGE = AnswerSection()
@@ -69,11 +70,13 @@ def choose_task(
     """
     endless = num_eval is None and not is_own(data.task)
     assert data.eval or not (data.train or endless), "validate() refuses both"
-    files = Files(data.train, data.eval, fields=data.fields, on_bad_row=data.on_bad_row, numeric=numeric)
+    numbers = numeric or (data.task or "").startswith(GYM)  # which finds no other answers
+    files = Files(data.train, data.eval, fields=data.fields, on_bad_row=data.on_bad_row, numeric=numbers)
     task: Task = files
     if not data.train:
         generated = _generator(data, num_held_out=num_eval or 0, seed=seed)
-        task = TwoSources(train=generated, held_out=files) if data.eval else generated
+        judge = generated if _has_judgment(data.task) else files
+        task = TwoSources(train=generated, held_out=files, judge=judge) if data.eval else generated
     return task if answer == NO_CHANGE else JudgedTask(task, answer, numeric=numeric)
 
 
@@ -89,8 +92,34 @@ def without_problems(data: DataSection, answer: AnswerSection = NO_CHANGE, *, nu
         >>> task.answer_of("#### Paris").text
         'Paris'
     """
-    task = Files((), (), numeric=numeric) if data.eval else _generator(data, num_held_out=0, seed=0)
+    judged_by_files = data.train or (data.eval and not _has_judgment(data.task))
+    task = Files((), (), numeric=numeric) if judged_by_files else _generator(data, num_held_out=1, seed=0)
     return task if answer == NO_CHANGE else JudgedTask(task, answer, numeric=numeric)
+
+
+def source_name(data: DataSection, task: Task) -> str:
+    """What rewards receive as ``data_source`` of questions of one's own: the name in the first held-out problem.
+
+    Args:
+        data: the ``data`` section; where its files are gone, the first of them names the questions.
+        task: from `choose_task` or `without_problems`.
+
+    Example:
+        >>> data = DataSection(task="calculations")
+        >>> source_name(data, without_problems(data, numeric=True))
+        'calculations'
+    """
+    if not data.eval:
+        return task.load("held_out")[0][0].source
+    with contextlib.suppress(ValueError, OSError):
+        files = Files((), data.eval, fields=data.fields, on_bad_row="skip", numeric=False)
+        return files.load("held_out")[0][0].source
+    return next((source.name for source in _sources(data.eval)), pathlib.Path(data.eval[0]).stem)
+
+
+def _has_judgment(task: str | None) -> bool:
+    """Whether answers to other problems than its own are found and judged by this task too."""
+    return task is not None and (is_own(task) or task.startswith(GYM))
 
 
 def _generator(data: DataSection, *, num_held_out: int, seed: int) -> Task:
@@ -101,22 +130,26 @@ def _generator(data: DataSection, *, num_held_out: int, seed: int) -> Task:
     if data.task == "calculations":
         return Calculations(**sizes, operations=data.operations, max_number=data.max_number)
     if is_own(data.task):
-        return OwnTask(data.task, options)
+        return OwnTask(data.task, options, splits=("train",) if data.eval else SPLITS)
     return ReasoningGym(data.task.removeprefix(GYM), **sizes, options=options)
 
 
 class TwoSources(Task):
-    """Training problems of one task and held-out problems of another; the held-out task reads and judges all answers.
+    """Training problems of one task and held-out problems of another.
+
+    Args:
+        train, held_out: have the problems.
+        judge: of the two, the one that asks all problems, and reads and judges all answers.
 
     Example:
-        >>> generated = choose_task(DataSection(num_train=3), seed=0, num_eval=2, numeric=True)
-        >>> len(TwoSources(train=generated, held_out=Files((), ())).load("train")[0])
+        >>> generated, files = choose_task(DataSection(num_train=3), seed=0, num_eval=2, numeric=True), Files((), ())
+        >>> len(TwoSources(train=generated, held_out=files, judge=files).load("train")[0])
         3
     """
 
-    def __init__(self, *, train: Task, held_out: Task):
+    def __init__(self, *, train: Task, held_out: Task, judge: Task):
         self._sources: dict[Split, Task] = {"train": train, "held_out": held_out}
-        self._judge = held_out
+        self._judge = judge
 
     @property
     def markers(self) -> AnswerMarkers:
@@ -130,6 +163,9 @@ class TwoSources(Task):
 
     def answer_of(self, text: str) -> Answer | None:
         return self._judge.answer_of(text)
+
+    def as_written(self, answer: Answer, text: str) -> Answer:
+        return self._judge.as_written(answer, text)
 
     def is_correct(self, answer: Answer | None, reference: str) -> bool:
         return self._judge.is_correct(answer, reference)

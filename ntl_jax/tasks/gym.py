@@ -13,7 +13,7 @@ from typing import Any
 
 from ntl_jax.data import Problem, Split
 from ntl_jax.numerals import Answer, find_answer, reference_number
-from ntl_jax.tasks.task import Task
+from ntl_jax.tasks.task import Task, Undecided
 
 NUMERIC = (
     "aiw", "basic_arithmetic", "binary_alternation", "chain_sum", "circuit_logic", "coin_flip", "count_bits",
@@ -31,8 +31,10 @@ BLOCK = 1024
 """Problems that are generated at a time; some generators prepare all of them."""
 PATIENCE = 2_000
 """Problems without a new one among them that imply that hardly any is left."""
-CONFIG_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
-"""What a generator raises for options that it does not take."""
+MOST_FAILURES = 10
+"""Problems in a row that it cannot make; single ones are stepped over."""
+ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What a generator raises for options that it does not take, or with which it finds no problem."""
 
 
 class ReasoningGym(Task):
@@ -61,6 +63,7 @@ class ReasoningGym(Task):
     def __init__(self, name: str, *, num_train: int, num_held_out: int, seed: int, options: Mapping[str, str]):
         self._given = f"data.task='reasoning_gym:{name}'"
         self._name, self._seed = name, seed
+        self._typed = tuple(f"{key}={value}" for key, value in options.items())
         self._sizes: dict[Split, int] = {"train": num_train, "held_out": num_held_out}
         try:
             from reasoning_gym import factory
@@ -82,11 +85,20 @@ class ReasoningGym(Task):
             misses = 0 if is_new else misses + 1
             if is_new:
                 found[entry["question"]] = entry
+        if self._sizes[split] and not found:
+            which = "to train on" if split == "train" else "held out, and none is a file's in data.eval"
+            raise ValueError(
+                f"{self._given}: with data.task_options={self._typed!r} there are so few problems that none is "
+                f"{which}: give it options with more"
+            )
         return [self._problem(i, entry) for i, entry in enumerate(found.values())], 0
 
     def answer_of(self, text: str) -> Answer | None:
         answer = find_answer(text, self.markers)
-        if answer is None or answer.numeral is None or answer.numeral.exact is None:
+        return None if answer is None else self.as_written(answer, text)
+
+    def as_written(self, answer: Answer, text: str) -> Answer:
+        if answer.numeral is None or answer.numeral.exact is None:
             return answer
         sign = "-" if answer.numeral.negative else ""
         return answer._replace(text=sign + text[answer.start : answer.end])
@@ -97,7 +109,10 @@ class ReasoningGym(Task):
         true = reference_number(reference)
         is_plain = answer.numeral is not None and answer.numeral.exact is None and true is not None
         equal = is_plain and true is not None and answer.text == true.canonical
-        return self._scorer.score_answer(reference if equal else answer.text, self._entries[reference]) == 1
+        try:
+            return self._scorer.score_answer(reference if equal else answer.text, self._entries[reference]) == 1
+        except ERRORS as error:
+            raise Undecided(f"{self._given}: its scorer fails with {answer.text!r:.80}: {_what(error)}") from error
 
     def _problem(self, index: int, entry: Mapping[str, Any]) -> Problem:
         answer = str(entry["answer"])
@@ -108,16 +123,27 @@ class ReasoningGym(Task):
 
     def _entries_from(self, seed: int) -> Iterator[Mapping[str, Any]]:
         while True:
-            block = self._block(seed)
-            yield from (block[i] for i in range(BLOCK))
+            block, failures = self._block(seed), 0
+            for i in range(BLOCK):
+                try:
+                    entry = block[i]
+                except ERRORS as error:
+                    failures += 1
+                    if failures == MOST_FAILURES:
+                        raise ValueError(
+                            f"data.task_options={self._typed!r}: {self._name} takes them, and then makes none of "
+                            f"{failures} problems: {_what(error):.200}; give it options that are easier to meet"
+                        ) from error
+                else:
+                    failures = 0
+                    yield entry
             seed += BLOCK
 
     def _block(self, seed: int) -> Any:  # noqa: ANN401  a class of a package that is optional
         try:
             return self._create(self._name, size=BLOCK, seed=seed, **self._options)
-        except CONFIG_ERRORS as error:
-            what = " ".join(str(error).split()) or type(error).__name__
-            raise ValueError(f"data.task_options: {self._name} does not take them: {what:.200}") from error
+        except ERRORS as error:
+            raise ValueError(f"data.task_options: {self._name} does not take them: {_what(error)}") from error
 
 
 def _check_name(given: str, name: str, known: Sequence[str]) -> None:
@@ -141,6 +167,10 @@ def _read_options(given: str, options: Mapping[str, str], config: type) -> dict[
         except (ValueError, SyntaxError):
             values[name] = text
     return values
+
+
+def _what(error: Exception) -> str:
+    return f"{' '.join(str(error).split()) or type(error).__name__:.200}"
 
 
 def _split_of(question: str) -> Split:

@@ -41,7 +41,7 @@ def describe_answers(answer: AnswerSection, data: DataSection) -> str:
         >>> describe_answers(AnswerSection(form="last_number", tolerance=0.01), DataSection())
         'the last number; right within 0.01 of the reference'
     """
-    task = None if data.train or data.eval else data.task
+    task = None if data.train else data.task
     found = FORMS[answer.form]
     if answer.pattern is not None:
         found = f"the last match of {answer.pattern!r}"
@@ -90,18 +90,26 @@ class JudgedTask(Task):
     def default_reward(self, *, ntl: bool) -> str:
         return self._task.default_reward(ntl=ntl)
 
+    def as_written(self, answer: Answer, text: str) -> Answer:
+        return self._task.as_written(answer, text)
+
     def answer_of(self, text: str) -> Answer | None:
+        if self._pattern is None and self._section.form == "auto":
+            return self._task.answer_of(text)
+        answer = self._found(text)
+        return None if answer is None else self.as_written(answer, text)
+
+    def _found(self, text: str) -> Answer | None:
+        """The answer where the settings look for it."""
         if self._pattern is not None:
             return self._matched(self._pattern, text)
         markers = self.markers
         match self._section.form:
-            case "auto":
-                return self._task.answer_of(text)
             case "line":
                 return self._marked(text, AnswerMarkers(line=markers.line, box=None))
             case "box":
                 return self._marked(text, AnswerMarkers(line=None, box=markers.box))
-            case "last_number":
+            case _:
                 return find_answer(text, AnswerMarkers(line=None, box=None))
 
     def is_correct(self, answer: Answer | None, reference: str) -> bool:
@@ -110,9 +118,10 @@ class JudgedTask(Task):
         return answer is not None and self._verifier is not None and self._verifier(answer.text, reference)
 
     def close(self) -> None:
-        """Ends the verifier's process."""
+        """Ends the processes of the verifier and of the other task."""
         if self._verifier is not None:
             self._verifier.close()
+        self._task.close()
 
     def _matched(self, pattern: regex.Pattern[str], text: str) -> Answer | None:
         last = None
@@ -135,4 +144,4 @@ class JudgedTask(Task):
         true = reference_number(reference, self.markers)
         if true is None or true.value is None:
             return False
-        return abs(answer.value - true.value) <= Fraction(self._section.tolerance) * abs(true.value)
+        return abs(answer.value - true.value) <= Fraction(str(self._section.tolerance)) * abs(true.value)

@@ -5,6 +5,7 @@ import importlib.util
 import pathlib
 import sys
 import time
+import weakref
 from multiprocessing.connection import wait
 
 from ntl_jax.reward_calls.outcome import RewardOutcome
@@ -23,10 +24,11 @@ CALL = f"{pathlib.Path(__file__).with_name('math_equality.py')}:is_equal"
 class MathVerifier:
     """Whether two answers are mathematically equal, such as ``x + 1`` and ``1 + x``.
 
-    The process starts with the first call, and again after a call that it did not survive.
+    The process starts at once, so that a math-verify that cannot be loaded is noticed, and again after a call that it
+    did not survive.
 
     Raises:
-        ValueError: if math-verify is not installed.
+        ValueError: if math-verify is not installed, or the process does not start.
 
     Example:
         >>> verifier = MathVerifier()
@@ -40,7 +42,7 @@ class MathVerifier:
             raise ValueError(
                 "answer.verifier='math_verify' needs math-verify: pip install 'ntl_jax[math]', or set 'none'"
             )
-        self._worker: ProcessWorker | None = None
+        self._start()
         self._number = 0
 
     def __call__(self, answer: str, reference: str) -> bool:
@@ -53,8 +55,8 @@ class MathVerifier:
             Undecided: if that takes too long, raises or ends the process.
             ValueError: if the process does not start.
         """
-        if self._worker is None:
-            self._worker = self._started()
+        if not self._end.alive:
+            self._start()
         self._number += 1
         call = {"data_source": "", "solution_str": answer, "ground_truth": reference, "extra_info": {}}
         self._worker.send([(self._number, call)])
@@ -68,17 +70,20 @@ class MathVerifier:
 
     def close(self) -> None:
         """Ends the process."""
-        if self._worker is not None:
-            self._worker.end()
-            self._worker = None
+        self._end()
 
-    def _started(self) -> ProcessWorker:
-        worker = ProcessWorker(Order(CALL, (), TIMEOUT_S, sys.path))
+    def _start(self) -> None:
+        self._worker = ProcessWorker(Order(CALL, (), TIMEOUT_S, sys.path))
+        self._end = weakref.finalize(self, self._worker.end)  # also where a run is given up before it has begun
         try:
-            worker.load(START_S)
+            self._worker.load(START_S)
         except ValueError as error:
-            raise ValueError(f"answer.verifier='math_verify' does not start: {error}") from error
-        return worker
+            self._end.detach()  # it has ended
+            why = str(error).removeprefix(f"reward.function={CALL!r}: ")
+            raise ValueError(
+                f"answer.verifier='math_verify' does not start: {why}: pip install --upgrade "
+                "'ntl_jax[math]', or set 'none'"
+            ) from error
 
     def _outcome(self, worker: ProcessWorker) -> RewardOutcome | None:
         """The outcome of the only call; None if it does not come."""

@@ -47,6 +47,13 @@ class Task(abc.ABC):
         """
         return find_answer(text, self.markers)
 
+    def as_written(self, answer: Answer, text: str) -> Answer:
+        """An answer that the settings of the section ``answer`` have found in a text, as `is_correct` takes it.
+
+        Only for a task to which equal numbers may be different answers, such as 1/2 and 2/4.
+        """
+        return answer
+
     def is_correct(self, answer: Answer | None, reference: str) -> bool:
         """Whether an answer from `answer_of` is right.
 

@@ -160,8 +160,8 @@ def check_packages(config: RunConfig) -> None:
         gpus_for_workers(config.trainer.devices, pool.workers * pool.gpus_per_worker)
 
 
-def check_cache(config: RunConfig, policy: Policy, *, max_prompt_tokens: int, num_held_out: int) -> int:
-    """Checks that the caches of the JAX engine on the training devices fit in memory, in training and evaluation.
+def fitting_cache_bytes(config: RunConfig, policy: Policy, *, max_prompt_tokens: int, num_held_out: int) -> int:
+    """Bytes of the largest cache of the JAX engine on the training devices, in training and evaluation.
 
     Args:
         config, policy: those of the run.
@@ -169,27 +169,61 @@ def check_cache(config: RunConfig, policy: Policy, *, max_prompt_tokens: int, nu
         num_held_out: number of prompts of an evaluation.
 
     Returns:
-        Bytes of the largest; 0 if another engine samples.
+        0 if another engine samples.
 
     Raises:
-        ValueError: naming the settings that decide the size.
+        ValueError: if a cache does not fit in memory, naming the settings that decide its size.
     """
     rollout, trainer = config.rollout, config.trainer
+    groups = {f"rollout.num_samples={rollout.num_samples}": (rollout.num_samples, rollout.prompts_per_step)}
+    if trainer.eval_samples:
+        groups[f"trainer.eval_samples={trainer.eval_samples}"] = trainer.eval_samples, num_held_out
+    return _largest_cache(config, policy, max_prompt_tokens, groups)
+
+
+def fit_slots(
+    config: RunConfig, policy: Policy, groups: Mapping[str, tuple[int, int]], *, max_prompt_tokens: int
+) -> tuple[RunConfig, int]:
+    """The settings where a policy is only asked: with fewer slots of the JAX engine, if memory holds no more.
+
+    Args:
+        config, policy: what is asked, and how.
+        groups: samples of a prompt and number of prompts, by what a message calls the samples.
+        max_prompt_tokens: length of the longest prompt.
+
+    Returns:
+        The settings, and the bytes of the largest cache; 0 if another engine samples.
+
+    Raises:
+        ValueError: as `fitting_cache_bytes`, if the samples of one prompt do not fit.
+    """
+    while True:
+        try:
+            return config, _largest_cache(config, policy, max_prompt_tokens, groups)
+        except ValueError:
+            slots = _parts(config, policy, max_prompt_tokens).slots
+            if slots == 1:
+                raise
+            config = dataclasses.replace(config, rollout=dataclasses.replace(config.rollout, slots=slots // 2))
+
+
+def _largest_cache(
+    config: RunConfig, policy: Policy, max_prompt_tokens: int, groups: Mapping[str, tuple[int, int]]
+) -> int:
+    """Bytes of the largest cache; raises a ValueError as `fitting_cache_bytes`."""
+    rollout = config.rollout
     if rollout.engine != "jax":
         return 0
     parts = _parts(config, policy, max_prompt_tokens)._replace(tokenizer=None)
     lengths = f"rollout.max_tokens={rollout.max_tokens}", f"data.max_prompt_tokens={config.data.max_prompt_tokens}"
     slots = "rollout.slots" if rollout.slots is None else f"rollout.slots={rollout.slots}"
-    groups = {f"rollout.num_samples={rollout.num_samples}": (rollout.num_samples, rollout.prompts_per_step)}
-    if trainer.eval_samples:
-        groups[f"trainer.eval_samples={trainer.eval_samples}"] = trainer.eval_samples, num_held_out
     num_bytes = 0
     for group, (num_samples, num_requests) in groups.items():
         sampling = Sampling(num_samples=num_samples, max_tokens=rollout.max_tokens)
         for name, count in ((group, 1), (slots, parts.slots)):  # the samples of a prompt have their slots together
             engine = _jax_engine(parts._replace(slots=count), policy.mesh)
             given = name != "rollout.slots"
-            needed = engine.check_memory(sampling, num_requests, CacheSettings(name, *lengths, slots_given=given))
+            needed = engine.fitting_bytes(sampling, num_requests, CacheSettings(name, *lengths, slots_given=given))
             num_bytes = max(num_bytes, needed)
     return num_bytes
 

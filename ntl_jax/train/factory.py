@@ -27,7 +27,7 @@ from ntl_jax.rollout.engine import check_positions
 from ntl_jax.rows.layout import Layout, choose_kind, samples_together
 from ntl_jax.rows.padding import RowShape
 from ntl_jax.tasks import Task, check_apart, choose_task
-from ntl_jax.train.engines import check_cache
+from ntl_jax.train.engines import fitting_cache_bytes
 from ntl_jax.train.evaluation import Evaluator
 from ntl_jax.train.journal.memory_use import Use, training_uses
 from ntl_jax.train.policy import Policy, check_parameters
@@ -170,11 +170,8 @@ def _source(config: RunConfig, engine: RolloutEngine, collector: Collector) -> S
     return FixedLag(engine, collector, max_staleness=lag, num_iterations=config.trainer.steps)
 
 
-def check_run(config: RunConfig, policy: Policy, prompts: Prompts) -> list[Use]:
+def check_run(config: RunConfig, policy: Policy, prompts: Prompts) -> None:
     """Checks that the settings fit the data and the devices, before weights are loaded.
-
-    Returns:
-        What memory will go to.
 
     Raises:
         ValueError: if prompts and responses exceed the policy's positions, training or sampling does not fit in memory,
@@ -210,9 +207,19 @@ def check_run(config: RunConfig, policy: Policy, prompts: Prompts) -> list[Use]:
             f"{' and '.join(uneven)}: rows of an update must divide over the {num_shards} devices along data and fsdp; "
             f"change them, or model.mesh={config.model.mesh}"
         )
-    cache = check_cache(config, policy, max_prompt_tokens=prompts.longest, num_held_out=len(prompts.held_out))
-    row_size = prompts.shape(rollout.max_tokens).row
+    _cache_bytes(config, policy, prompts)  # raises where it does not fit
+
+
+def memory_uses(config: RunConfig, policy: Policy, prompts: Prompts) -> list[Use]:
+    """What the memory of a run goes to, which `check_run` has checked."""
+    cache = _cache_bytes(config, policy, prompts)
+    row_size = prompts.shape(config.rollout.max_tokens).row
     return training_uses(config, policy, copies=_num_copies(config), cache_bytes=cache, row_size=row_size)
+
+
+def _cache_bytes(config: RunConfig, policy: Policy, prompts: Prompts) -> int:
+    num_held_out = len(prompts.held_out)
+    return fitting_cache_bytes(config, policy, max_prompt_tokens=prompts.longest, num_held_out=num_held_out)
 
 
 def check_lengths(config: RunConfig, policy: Policy, prompts: Prompts) -> None:

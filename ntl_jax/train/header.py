@@ -168,11 +168,12 @@ def find_warnings(config: RunConfig, prompts: Prompts, task: Task) -> list[str]:
             f"more than {lengths[len(lengths) // 2]}; set rollout.max_tokens={lengths[-1]}"
         )
     shown = prompts.train[:MOST_READ] if config.warm_start.steps or config.prompt.few_shot else []
-    wrong = sum(not _is_right(task, prompt) for prompt in shown)
+    replies = [prompts.reply(prompt.solution) for prompt in shown]
+    wrong = sum(not _is_right(task, *pair) for pair in zip(replies, shown, strict=True))
     if wrong > MOST_UNLIKE * len(shown):
         found.append(
             f"{wrong} of {len(shown)} reference solutions are not right as answers are read, the first from "
-            f"{shown[0].solution!r:.80}, so that what they teach is not rewarded: set answer.form or "
+            f"{replies[0]!r:.80}, so that what they teach is not rewarded: set answer.form or "
             "answer.pattern to how they give their answer, or prompt.suffix to how responses shall"
         )
     stages = {"warm_start": (config.warm_start.steps, config.warm_start.optimizer)}
@@ -186,10 +187,10 @@ def find_warnings(config: RunConfig, prompts: Prompts, task: Task) -> list[str]:
     return found
 
 
-def _is_right(task: Task, prompt: Prompt) -> bool:
-    """Whether the reference solution is right as responses are."""
+def _is_right(task: Task, reply: str, prompt: Prompt) -> bool:
+    """Whether the reference solution is right as responses are, which begin behind the prompt's prefix."""
     try:
-        return task.is_correct(task.answer_of(prompt.solution), prompt.ground_truth)
+        return task.is_correct(task.answer_of(reply), prompt.ground_truth)
     except Undecided:
         return False
 

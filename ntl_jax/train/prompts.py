@@ -4,7 +4,7 @@
 import collections
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class Prompts:
         examples: training prompts with the ids of their solutions.
         source: where they come from, and how many rows were left out and why.
         written: how a question is asked.
-        gap, end: white space before a solution, and the token after it, as `encode_solutions` takes them.
+        reply, end: what follows a prompt with a solution, and the token after it, as `encode_solutions` takes them.
         files: the contents of the files that other settings name: a template, a task of one's own.
     """
 
@@ -43,7 +43,7 @@ class Prompts:
     examples: Sequence[tuple[Prompt, np.ndarray]]
     source: str
     written: str
-    gap: str = ""
+    reply: Callable[[str], str] = str
     end: int | None = None
     files: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -74,7 +74,7 @@ def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer, *, trains
     encoding = {"max_tokens": data.max_prompt_tokens, "on_long": data.on_long_row, "adds_start": template.adds_start}
     with named("data.train", " ".join(data.train) or None):
         reads = trains or config.prompt.few_shot
-        train, skipped_train = _problems(task, "train", tokenizer, data) if reads else ([], 0)
+        train, skipped_train = load_plain(task, "train", tokenizer, data) if reads else ([], 0)
         write = prompt_writer(config.prompt, template, task, train)
         encoding["render"] = write
         train_prompts, long_prompts = encode_prompts(train if trains else [], tokenizer, **encoding)
@@ -84,14 +84,14 @@ def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer, *, trains
             max_tokens=data.max_solution_tokens if config.warm_start.steps else sys.maxsize,
             on_long=data.on_long_row,
             end=template.end_of_turn,
-            gap=write.gap,
+            reply=write.reply,
         )
     if trains:
         _check_weights(data, train_prompts, "prompts")
     if trains and config.warm_start.steps:
         _check_weights(data, [prompt for prompt, _ in examples], "solutions")
     with named("data.eval", " ".join(data.eval) or None):
-        held_out, skipped_held_out = _problems(task, "held_out", tokenizer, data)
+        held_out, skipped_held_out = load_plain(task, "held_out", tokenizer, data)
         asked = _first_of_each(held_out, config.trainer.eval_problems)
         held_out_prompts, long_held_out = encode_prompts(asked, tokenizer, **encoding)
     skipped = {
@@ -105,7 +105,7 @@ def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer, *, trains
         examples=examples,
         source=_source(data, train_prompts, held_out_prompts, skipped),
         written=_written(config.prompt, template),
-        gap=write.gap,
+        reply=write.reply,
         end=template.end_of_turn,
         files=_files(data, template),
     )
@@ -126,6 +126,23 @@ def prompt_writer(section: PromptSection, template: Template, task: Task, train:
     return PromptWriter(section, template, task.render, _different(train, section.few_shot + 1))
 
 
+def load_plain(task: Task, split: Split, tokenizer: Tokenizer, data: DataSection) -> tuple[list[Problem], int]:
+    """The problems of a split whose texts have no special tokens, and how many malformed rows were left out.
+
+    Args:
+        task: has the problems.
+        split: which of them.
+        tokenizer: the policy's tokenizer.
+        data: its ``on_bad_row``.
+
+    Raises:
+        ValueError: as in `ntl_jax.data.plain_problems`.
+    """
+    problems, skipped = task.load(split)
+    plain, more = plain_problems(problems, tokenizer, on_bad_row=data.on_bad_row)
+    return plain, skipped + more
+
+
 def _check_weights(data: DataSection, prompts: Sequence[Prompt], what: str) -> None:
     """Raises a ValueError if there is nothing to draw from a source that has a weight."""
     origins = {prompt.origin for prompt in prompts}
@@ -135,13 +152,6 @@ def _check_weights(data: DataSection, prompts: Sequence[Prompt], what: str) -> N
                 f"data.weights={data.weights!r}: {weight:g} is the share of {source}, all of whose rows are left out, "
                 f"since their {what} are too long or malformed: raise the limits of data, or leave the source out"
             )
-
-
-def _problems(task: Task, split: Split, tokenizer: Tokenizer, data: DataSection) -> tuple[list[Problem], int]:
-    """The problems of a split whose texts have no special tokens, and how many malformed rows were left out."""
-    problems, skipped = task.load(split)
-    plain, more = plain_problems(problems, tokenizer, on_bad_row=data.on_bad_row)
-    return plain, skipped + more
 
 
 def _first_of_each(problems: Sequence[Problem], most: int | None) -> list[Problem]:

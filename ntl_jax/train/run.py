@@ -16,6 +16,7 @@ from ntl_jax.ending import TRACEBACK_FILE, keep_traceback
 from ntl_jax.experience.scorer import LOGGER
 from ntl_jax.metrics import check_installed, print_comparison, print_header, read_lines
 from ntl_jax.metrics.log_file import log_to_file
+from ntl_jax.profile_range import check_range
 from ntl_jax.run_folder import claimed
 from ntl_jax.train.checkpoints.resume import FINGERPRINTS, check_data, check_schedule, fingerprints
 from ntl_jax.train.driver import Driver
@@ -25,6 +26,7 @@ from ntl_jax.train.factory import (
     build_scoring,
     build_task,
     check_run,
+    memory_uses,
     ppo_trainer,
     supervised_trainer,
     supervised_update,
@@ -32,7 +34,7 @@ from ntl_jax.train.factory import (
 from ntl_jax.train.header import describe, find_warnings, write_provenance
 from ntl_jax.train.journal.journal import Journal
 from ntl_jax.train.journal.memory_use import explained
-from ntl_jax.train.journal.profile import Profiler, check_profile
+from ntl_jax.train.journal.profile import Profiler
 from ntl_jax.train.policy import build_params, build_policy, check_checkpoint
 from ntl_jax.train.prompts import build_prompts
 from ntl_jax.train.stops import Terminated, noticing_signals
@@ -103,7 +105,7 @@ def _train(
     keep_programs(config.trainer.compilation_cache)
     with contextlib.ExitStack() as stack:
         saved = _saved(workdir) if resume else None
-        check_profile(profile, config.trainer.steps, *(saved or ("", {})))
+        check_range(profile, config.trainer.steps, done=_iterations_done(saved))
         if saved is not None and not changed_schedule:
             check_schedule(config, *saved)
         task, policy = build_task(config, new=not resume), build_policy(config)
@@ -111,7 +113,8 @@ def _train(
         prompts = build_prompts(config, task, policy.tokenizer)
         scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
         stack.callback(scorer.close)
-        stack.enter_context(explained(check_run(config, policy, prompts)))
+        check_run(config, policy, prompts)
+        stack.enter_context(explained(memory_uses(config, policy, prompts)))
         scorer.try_out(*prompts.examples[0])
         background = stack.enter_context(ThreadPoolExecutor(2))  # everything is checked: from here on XLA compiles
         drawn = background.submit(build_params, policy, seed=config.seed)
@@ -162,6 +165,10 @@ def _saved(workdir: Path) -> tuple[str, dict[str, Any]] | None:
     from ntl_jax.train.checkpoints.checkpointer import newest_meta
 
     return newest_meta(workdir)
+
+
+def _iterations_done(saved: tuple[str, dict[str, Any]] | None) -> int:
+    return saved[1]["iteration"] if saved is not None and saved[0] == "ppo" else 0
 
 
 def report(workdir: Path, console: Console) -> dict[str, float]:

@@ -73,7 +73,7 @@ def test_a_prompt_and_its_solution_are_the_templates_text_of_both_turns(kind):
     problem = Problem(0, USER["content"], "5", "5", "mine")
     prompts, _ = encode_prompts([problem], tokenizer, render=write, max_tokens=99, adds_start=False)
     end = load_template("auto", tokenizer).end_of_turn
-    ((prompt, solution),), _ = encode_solutions(prompts, tokenizer, max_tokens=9, end=end, gap=write.gap)
+    ((prompt, solution),), _ = encode_solutions(prompts, tokenizer, max_tokens=9, end=end, reply=write.reply)
     both = tokenizer.apply_chat_template([USER, {"role": "assistant", "content": "5"}])["input_ids"]
     assert [*prompt.ids.tolist(), *solution.tolist()] == both[: len(prompt.ids) + len(solution)]
 

@@ -31,7 +31,28 @@ def test_every_setting_has_its_place_in_a_chat():
         + turn("user", "What is 3 + 3? Answer with the number only.")
         + "<|im_start|>assistant\nAnswer:"
     )
-    assert write.gap == " " and writer(prefix="Answer: ").gap == writer().gap == ""
+    assert write.reply("5") == " 5" and writer(prefix="Answer: ").reply("5") == writer().reply("5") == "5"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "solution", "reply"),
+    [
+        ("Answer:", "Answer: 5", " 5"),
+        ("Answer: ", "Answer: 5", "5"),
+        ("Answer: ", "Answer:\n5", "5"),
+        ("Answer:", "Answer:5", "5"),
+        ("\nIt is", "It is 5", " 5"),
+        ("It is", "It isn't 4 but 5", " It isn't 4 but 5"),
+        ("A", "Apples: 5", " Apples: 5"),
+        ("Answer:", "The Answer: 5", " The Answer: 5"),
+        ("Answer:", "Answer:", " Answer:"),
+        ("\n", "5", "5"),
+    ],
+)
+def test_a_solution_that_begins_with_the_prefix_has_it_once(prefix, solution, reply):
+    write = writer(TextTemplate("{question}\n"), [Problem(0, "1?", solution, "5", "mine"), *PROBLEMS],
+                   prefix=prefix, few_shot=1)  # fmt: skip
+    assert write.reply(solution) == reply and f"1?\n{prefix}{reply}\n\n" in write(PROBLEMS[0])
 
 
 def test_every_setting_has_its_place_in_a_text():

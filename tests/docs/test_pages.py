@@ -23,7 +23,7 @@ from ntl_jax.command_line import parse_once
 from ntl_jax.config import RunConfig, config_to_json
 from ntl_jax.config.serialization import leaves
 from ntl_jax.models import Decoder, ModelConfig, make_mesh
-from ntl_jax.policy_options import PolicySource, policy_settings
+from ntl_jax.policy_options import AskedPolicy
 from ntl_jax.rewards import CALL, EXTRAS, RewardFunction
 from tests.samples import ask, make_scorer, respond, table, tokenizer
 
@@ -215,9 +215,8 @@ def read(command: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) ->
             module.main(arguments)
         if command in ("eval", "sample"):
             args = ended.value.args[0]
-            base = PolicySource.of(args.source, args.checkpoint).config
-            config = module._settings(args, base) if command == "eval" else policy_settings(args, base)
-            config.validate(base)
+            asked = AskedPolicy.of(args.policy, args.checkpoint)
+            module._settings(args, asked).validate(asked.config)
 
 
 @pytest.mark.parametrize("page", TEXTS)

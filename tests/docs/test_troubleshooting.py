@@ -27,8 +27,9 @@ def written() -> str:
     return re.sub(r'"\s*\n\s*f?"', "", "\n".join(path.read_text(encoding="utf-8") for path in files))
 
 
-def test_rows_are_many_and_say_what_is_seen_why_and_what_to_do():
+def test_rows_are_many_and_different_and_say_what_is_seen_why_and_what_to_do():
     assert len(ROWS) >= 25
+    assert len({row[0] for row in ROWS}) == len(ROWS)
     assert [row for row in ROWS if len(row) != 3 or not all(row)] == []
 
 

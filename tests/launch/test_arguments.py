@@ -210,11 +210,26 @@ def test_resume_may_keep_compiled_programs_elsewhere(started_run):
     )
 
 
-def test_the_flags_for_allowed_changes_reach_the_run(started_run, monkeypatch):
+def test_resume_may_take_less_memory(started_run):
+    options = ["--config.trainer.max_tokens_per_micro_batch=512", "--config.model.remat=layer"]
+    resumed = train.parse_args([f"--workdir={started_run[0]}", "--resume", *options]).config
+    assert (resumed.trainer.max_tokens_per_micro_batch, resumed.model.remat) == (512, "layer")
+
+
+def test_the_iterations_to_trace_are_read_as_numbers_and_checked(started_run):
+    resumed = [f"--workdir={started_run[0]}", "--resume"]
+    assert train.parse_args([*resumed, "--profile=2:3"]).profile == (2, 3)
+    assert train.parse_args(resumed).profile is None
+    with pytest.raises(ValueError, match="choose iterations up to"):
+        train.parse_args([*resumed, "--profile=2:3000"])
+
+
+def test_the_flags_that_are_no_settings_reach_the_run(started_run, monkeypatch):
     given = {}
     monkeypatch.setattr("ntl_jax.train.run", lambda config, workdir, **options: given.update(options))
-    assert train.main([f"--workdir={started_run[0]}", "--resume", "--allow-changed-data"]) == 0
-    assert given == {"resume": True, "allow_changed_schedule": False, "allow_changed_data": True}
+    assert train.main([f"--workdir={started_run[0]}", "--resume", "--allow-changed-data", "--profile=7:9"]) == 0
+    flags = {"resume": True, "allow_changed_schedule": False, "allow_changed_data": True}
+    assert given == flags | {"profile": (7, 9)}
 
 
 @pytest.mark.parametrize("options", [["--config.trainer.steps=9"], ["--config.seed=7"], [NAME]])

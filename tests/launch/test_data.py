@@ -52,6 +52,16 @@ def test_only_the_first_rows_are_kept_and_malformed_ones_left_out(tmp_path, caps
     ]
 
 
+def test_both_files_are_written_or_none(tmp_path, capsys):
+    """No three of the rows fit a parquet file, since what they hold for rewards differs in type."""
+    rows = [{"question": f"{i}?", "answer": i, "extra_info": {"x": i if i % 2 else "even"}} for i in range(4)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    out, other = tmp_path / "b.jsonl", tmp_path / "c.parquet"
+    assert data.main(["prepare", str(tmp_path / "a.jsonl"), str(out), "--hold-out", "3", str(other)]) == 1
+    assert "the rows fit no parquet file" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
+
+
 def test_rows_are_shown_with_special_tokens_numbers_and_true_digits(source, capsys):
     assert data.main(["show", source, *FIELDS, "--rows=2"]) == 0
     shown = capsys.readouterr().out

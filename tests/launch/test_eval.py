@@ -10,8 +10,9 @@ import pytest
 
 from launch import eval as evaluation
 from launch import export
-from ntl_jax.config import FieldsSection, config_to_json
+from ntl_jax.config import DataSection, FieldsSection, RunConfig, TrainerSection, config_to_json
 from ntl_jax.metrics import read_lines
+from ntl_jax.policy_options import AskedPolicy
 from ntl_jax.train import RewardError, WorkersLostError
 
 
@@ -49,8 +50,12 @@ def test_an_exported_model_is_evaluated_on_the_whole_of_a_file_with_the_response
 
 def test_options_change_how_a_run_is_evaluated_and_escapes_in_the_template_are_read(finished, tmp_path, capsys):
     options = ["--problems=2", "--checkpoint=best", "--samples=0", r"--template={question}\nAnswer in \boxed{}:\t"]
+    options += ["--task=calculations", "--answer.form=last_number"]
     summary, examples = evaluated(finished.folder, tmp_path, *options)
     assert summary["metrics"]["val/num_problems"] == 2 and "val/mean@2" not in summary["metrics"]
+    assert all(row["prompt"].startswith("What is ") for row in examples)  # not the questions of the run's files
+    assert summary["evaluation"] == "2 problems of calculations, greedy"
+    assert summary["answers"].startswith("the last number")
     assert examples[0]["prompt"].endswith("?\nAnswer in \\boxed{}:\t")
     assert r"?\nAnswer in \\boxed{}:\t', " in summary["first prompt"]
     assert summary["first prompt"] in capsys.readouterr().out
@@ -106,6 +111,17 @@ def children() -> set[str]:
             {"train": (), "num_train": 4, "eval": ("a.jsonl", "b.csv"), "fields": FieldsSection(answer="x")},
         ),
         (["--mesh", "2", "1", "1"], "model", {"mesh": (2, 1, 1)}),
+        (
+            ["--task=calculations"],
+            "data",
+            {"train": (), "eval": (), "task": "calculations", "num_train": 4},
+        ),
+        (
+            ["--task=calculations", "--few-shot=9"],
+            "data",
+            {"train": (), "eval": (), "task": "calculations", "num_train": 10},
+        ),
+        (["--stop-strings", "Q:", r"\n"], "rollout", {"stop_strings": ("Q:", "\n")}),
         (["--engine=vllm", "--max-tokens=5"], "rollout", {"engine": "vllm", "max_tokens": 5}),
         (["--samples=3", "--temperature=0.5"], "trainer", {"eval_samples": 3, "eval_temperature": 0.5}),
         (["--data=a.jsonl"], "trainer", {"eval_problems": None}),
@@ -113,5 +129,21 @@ def children() -> set[str]:
 )
 def test_settings_are_those_of_the_run_changed_by_the_options(finished, options, section, expected):
     args = evaluation._parser().parse_args([str(finished.folder), *options])
-    found, own = evaluation._settings(args, finished.config), finished.config
+    found, own = evaluation._settings(args, AskedPolicy.of(str(finished.folder))), finished.config
     assert getattr(found, section) == dataclasses.replace(getattr(own, section), **expected)
+
+
+@pytest.mark.parametrize("data", [{"train": ("a.jsonl",), "eval": ("b.jsonl",)}, {"task": "mine.py:Mine"}, {}])
+@pytest.mark.parametrize("options", [(), ("--few-shot=40",), ("--data=c.jsonl",), ("--task=mine.py:Mine",)])
+def test_problems_of_every_kind_can_be_asked_with_examples_and_without(data, options):
+    asked = AskedPolicy("a", True, "newest", RunConfig(data=DataSection(**data)))
+    evaluation._settings(evaluation._parser().parse_args(["a", *options]), asked).validate(asked.config)
+
+
+def test_generated_problems_are_as_many_as_by_default_where_all_of_a_file_were_asked(finished):
+    config = dataclasses.replace(
+        finished.config, trainer=dataclasses.replace(finished.config.trainer, eval_problems=None)
+    )
+    asked = AskedPolicy(str(finished.folder), True, "newest", config)
+    args = evaluation._parser().parse_args([str(finished.folder), "--task=calculations"])
+    assert evaluation._settings(args, asked).trainer.eval_problems == TrainerSection().eval_problems

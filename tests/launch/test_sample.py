@@ -43,9 +43,9 @@ def test_a_run_answers_as_lines_of_json_and_so_does_its_exported_model(finished,
 
 
 def test_a_group_with_its_truth_is_sampled_at_the_runs_temperature_and_judged(finished, capsys):
-    assert command.main([str(finished.folder), QUESTION, "--n=8", "--truth=7", SHORT, "--seed=3"]) == 0
+    assert command.main([str(finished.folder), QUESTION, "--n=8", "--truth=7", SHORT, "--seed=3", "--top-p=0.9"]) == 0
     shown = capsys.readouterr()
-    assert "temperature 1;" in shown.err
+    assert "temperature 1, top_p 0.9;" in shown.err
     assert "sample 7 (" in shown.out and "answer  samples  right  reward" in shown.out
     assert "mean@8 " in shown.out and "pass@8 " in shown.out
 

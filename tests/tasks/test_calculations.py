@@ -50,6 +50,13 @@ def test_a_pair_of_operands_is_in_one_split_in_both_orders_whatever_operation_an
     assert len(pairs["train"]) + len(pairs["held_out"]) == 21 * 22 // 2
 
 
+def test_operations_have_equal_shares_while_there_are_enough_of_each():
+    asked = [
+        operation for _, operation, _ in parts(task("+", "-", "*", num_train=3000, max_number=999).load("train")[0])
+    ]
+    assert all(abs(asked.count(operation) - 1000) < 80 for operation in "+-*")  # three standard deviations
+
+
 def test_more_problems_begin_with_the_same_ones_and_another_seed_with_others():
     few, many = (task(num_train=n).load("train")[0] for n in (10, 100))
     assert many[:10] == few and task(num_train=10, seed=1).load("train")[0] != few

@@ -7,7 +7,7 @@ import pytest
 import reasoning_gym
 
 from ntl_jax.numerals import reference_number
-from ntl_jax.tasks import ReasoningGym
+from ntl_jax.tasks import ReasoningGym, Undecided
 from ntl_jax.tasks.gym import NUMERIC
 
 
@@ -86,6 +86,22 @@ def test_options_are_the_generators():
 def test_wrong_names_and_options_are_answered_with_what_there_is(name, options, says):
     with pytest.raises(ValueError, match=says):
         gym(name, **options)
+
+
+def test_problems_that_a_generator_cannot_make_are_stepped_over_unless_it_makes_none():
+    assert len(gym("maze", min_dist="7", max_dist="7", min_grid_size="5", max_grid_size="6").load("train")[0]) == 20
+    with pytest.raises(
+        ValueError, match=r"data\.task_options=\('min_dist=90', 'max_dist=99'\): maze takes them, and the"
+    ):
+        gym("maze", min_dist="90", max_dist="99").load("train")
+
+
+def test_an_answer_on_which_the_scorer_fails_is_undecided():
+    task = gym("chain_sum")
+    (problem, *_), _ = task.load("train")
+    task._entries[problem.ground_truth] = {}
+    with pytest.raises(Undecided, match=r"data\.task='reasoning_gym:chain_sum': its scorer fails with '1'"):
+        task.is_correct(task.answer_of("1"), problem.ground_truth)
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from ntl_jax.config import AnswerSection
-from ntl_jax.tasks import Calculations, Undecided
+from ntl_jax.tasks import Calculations, ReasoningGym, Undecided
 from ntl_jax.tasks.judged import JudgedTask
 
 SUMS = Calculations(num_train=1, num_held_out=1, seed=0)
@@ -66,6 +66,9 @@ def test_a_pattern_that_takes_too_long_decides_nothing_and_ends():
     ("answer", "reference", "tolerance", "right"),
     [
         ("99", "100", 0.01, True),
+        ("103", "100", 0.03, True),
+        ("97", "100", 0.03, True),
+        ("103.01", "100", 0.03, False),
         ("98.9", "100", 0.01, False),
         ("-101", "-100", 0.01, True),
         ("101", "-100", 0.5, False),
@@ -87,6 +90,29 @@ def test_a_percent_sign_is_a_unit():
         assert task.is_correct(task.answer_of(text), reference)
     for text, reference in [("50%", "0.5"), ("0.5", "50%")]:
         assert not task.is_correct(task.answer_of(text), reference)
+
+
+@pytest.mark.parametrize("settings", [{"form": "box"}, {"form": "last_number"}, {"pattern": r"boxed\{(.*)\}"}])
+def test_where_equal_numbers_are_different_answers_they_are_as_they_are_written(settings):
+    options = {"num_train": 20, "num_held_out": 1, "seed": 0, "options": {"styles": "('plain',)"}}
+    task = JudgedTask(ReasoningGym("fraction_simplification", **options), AnswerSection(**settings), numeric=True)
+    problem = next(problem for problem in task.load("train")[0] if "/" in problem.ground_truth)
+    above, below = map(int, problem.ground_truth.split("/"))
+    for factor in (1, 3):
+        answer = task.answer_of(f"\\boxed{{{factor * above}/{factor * below}}}")
+        assert task.is_correct(answer, problem.ground_truth) == (factor == 1)
+
+
+def test_closing_it_closes_the_other_task():
+    class Closed(Calculations):
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    inner = Closed(num_train=1, num_held_out=1, seed=0)
+    JudgedTask(inner, AnswerSection(form="box"), numeric=True).close()
+    assert inner.closed
 
 
 def test_all_else_is_the_tasks():

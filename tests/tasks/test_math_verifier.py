@@ -5,7 +5,14 @@ import math_verify
 import pytest
 
 from ntl_jax.config import AnswerSection
-from ntl_jax.tasks import Calculations, JudgedTask, Undecided
+from ntl_jax.tasks import Calculations, JudgedTask, Undecided, math_verifier
+
+
+def test_a_math_verify_that_cannot_be_loaded_is_refused_at_once(tmp_path, monkeypatch):
+    (tmp_path / "broken.py").write_text("import nosuch\n")
+    monkeypatch.setattr(math_verifier, "CALL", f"{tmp_path / 'broken.py'}:is_equal")
+    with pytest.raises(ValueError, match=r"^answer\.verifier='math_verify' does not start: .*nosuch.*, or set 'none'"):
+        math_verifier.MathVerifier()
 
 
 @pytest.mark.slow

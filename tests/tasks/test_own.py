@@ -5,6 +5,7 @@ import textwrap
 
 import pytest
 
+from ntl_jax.tasks import Undecided
 from ntl_jax.tasks.own import OwnTask
 
 GOOD = """
@@ -36,6 +37,26 @@ def test_a_class_that_only_loads_problems_is_a_whole_task(tmp_path):
     assert [problem.text for problem in task.load("train")[0]] == [f"3 times {i}?" for i in range(5)]
     assert task.load("held_out") is task.load("held_out")
     assert task.is_correct(task.answer_of("It is 6."), "6") and task.default_reward(ntl=False).endswith(":exact_match")
+
+
+FAILING = """
+    def answer_of(self, text):
+        return super().answer_of(text) if text != "one" else 1 / 0
+
+    def is_correct(self, answer, reference):
+        return answer.text == reference
+"""
+
+
+def test_an_answer_on_which_its_code_fails_is_undecided_and_named_with_the_line(tmp_path):
+    task = own(tmp_path, GOOD + FAILING)
+    with pytest.raises(
+        Undecided, match=r"^data\.task='.*': answer_of fails at line 20 of .*mine\.py: ZeroDivisionError"
+    ):
+        task.answer_of("one")
+    with pytest.raises(Undecided, match=r"^data\.task='.*': is_correct fails at line 23 of .*mine\.py: AttributeError"):
+        task.is_correct(task.answer_of("none"), "2")
+    assert task.is_correct(task.answer_of("2"), "2") is True
 
 
 def changed(old: str, new: str) -> str:

@@ -7,17 +7,27 @@ import types
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ntl_jax.config import PoolSection, RolloutSection, RunConfig, VllmSection
+from ntl_jax.models.sharding import free_bytes
 from ntl_jax.records import Prompt, Request, Sampling, Version, Weights
 from ntl_jax.rollout import JaxEngine
 from ntl_jax.rollout.pool import pool as pools
 from ntl_jax.rollout.pool.crew import Placement
 from ntl_jax.rollout.pool.dispatcher import Limits
 from ntl_jax.rollout.pool.worker import Identity
-from ntl_jax.train.engines import EngineParts, _environment, build_engine, check_cache, check_packages, worker_engine
+from ntl_jax.train.engines import (
+    EngineParts,
+    _environment,
+    build_engine,
+    check_packages,
+    fit_slots,
+    fitting_cache_bytes,
+    worker_engine,
+)
 from ntl_jax.train.policy import Policy
 
 WORKER = Identity.of_this_process()._replace(cores=99)
@@ -81,7 +91,9 @@ def test_the_caches_of_training_and_evaluation_are_checked_by_the_settings_that_
     def check(trainer: int = 0, **rollout: int) -> None:
         settings = dataclasses.replace(setup.config.trainer, eval_samples=trainer)
         config = dataclasses.replace(setup.config, rollout=dataclasses.replace(setup.config.rollout, **rollout))
-        check_cache(dataclasses.replace(config, trainer=settings), setup.policy, max_prompt_tokens=64, num_held_out=8)
+        fitting_cache_bytes(
+            dataclasses.replace(config, trainer=settings), setup.policy, max_prompt_tokens=64, num_held_out=8
+        )
 
     check()
     for settings, named in [
@@ -92,6 +104,22 @@ def test_the_caches_of_training_and_evaluation_are_checked_by_the_settings_that_
     ]:
         with pytest.raises(ValueError, match=named):
             check(**settings)
+
+
+def test_where_a_policy_is_only_asked_as_many_samples_are_in_flight_as_fit(setup):
+    """Responses so long that memory holds at least two of them, and fewer than the slots that a run would take."""
+    fits = fit_slots(setup.config, setup.policy, {"rollout.num_samples=4": (4, 8)}, max_prompt_tokens=64)
+    assert fits[0] == setup.config and fits[1] > 0
+    model = setup.policy.model
+    per_token = 2 * model.num_layers * model.num_kv_heads * model.head_dim * jnp.dtype(model.compute_dtype).itemsize
+    long = with_rollout(setup.config, max_tokens=free_bytes(setup.policy.mesh) // per_token // 5)
+    fitted, num_bytes = fit_slots(long, setup.policy, {"trainer.eval_samples=2": (2, 8)}, max_prompt_tokens=64)
+    assert fitted == with_rollout(long, slots=4)  # of 16
+    assert num_bytes <= free_bytes(setup.policy.mesh)
+    with pytest.raises(ValueError, match=r"the cache does not fit.*lower trainer.eval_samples=16, "):
+        fit_slots(long, setup.policy, {"trainer.eval_samples=16": (16, 8)}, max_prompt_tokens=64)
+    other = with_rollout(long, engine="vllm")
+    assert fit_slots(other, setup.policy, {"trainer.eval_samples=16": (16, 8)}, max_prompt_tokens=64) == (other, 0)
 
 
 def test_a_pool_is_made_as_its_section_says(setup, asked):

@@ -12,7 +12,7 @@ from ntl_jax.config import DataSection, KLSection, NTLSection, RewardSection
 from ntl_jax.data import load_tokenizer
 from ntl_jax.rollout import JaxEngine
 from ntl_jax.train.engines import build_engine
-from ntl_jax.train.factory import build_evaluator, build_scoring, build_task, check_run
+from ntl_jax.train.factory import build_evaluator, build_scoring, build_task, check_run, memory_uses
 from ntl_jax.train.policy import build_policy
 
 
@@ -104,6 +104,8 @@ def test_a_policy_whose_training_does_not_fit_in_memory_is_refused_by_its_sizes(
     num_bytes = copies * 4 * setup.policy.model.num_params
     monkeypatch.setattr("ntl_jax.train.policy.free_bytes", lambda mesh: num_bytes)
     check_run(config, setup.policy, setup.prompts)
+    weights, state, *_ = memory_uses(config, setup.policy, setup.prompts)
+    assert weights.num_bytes + state.num_bytes == num_bytes
     monkeypatch.setattr("ntl_jax.train.policy.free_bytes", lambda mesh: num_bytes - 1)
     with pytest.raises(ValueError, match=rf"model.width=32.*, {copies} arrays each.*GiB are there: lower these sizes"):
         check_run(config, setup.policy, setup.prompts)

@@ -102,6 +102,13 @@ def test_solutions_that_give_their_answers_otherwise_than_they_are_read_are_warn
     assert shown == "the last \\boxed{}; right if exactly the reference"
 
 
+def test_solutions_are_read_from_behind_the_prefix(setup):
+    marked = JudgedTask(setup.task, AnswerSection(form="line"), numeric=True)
+    begun = dataclasses.replace(setup.prompts, reply=lambda solution: solution.replace("####", ""))
+    found = [find_warnings(setup.config, prompts, marked) for prompts in (setup.prompts, begun)]
+    assert found[1][:-1] == found[0] and found[1][-1].startswith("200 of 200 reference solutions are not right")
+
+
 def test_the_ids_of_the_first_prompt_are_shown(setup, tmp_path):
     ids = setup.prompts.train[0].ids.tolist()
     assert rows_of(setup, tmp_path)["its token ids"] == " ".join(map(str, ids))

@@ -8,7 +8,6 @@ import shutil
 import numpy as np
 import pytest
 
-from ntl_jax.config import flatten
 from ntl_jax.metrics import read_lines
 from ntl_jax.train import run
 
@@ -112,4 +111,4 @@ def test_what_does_not_fit_the_devices_is_refused_before_anything_is_trained(fin
 
 def test_the_stored_configuration_is_that_of_the_run(finished):
     stored = json.loads((finished.folder / "config.json").read_text())
-    assert stored["seed"] == finished.config.seed and stored["data"]["train"] == flatten(finished.config)["data.train"]
+    assert stored["seed"] == finished.config.seed and tuple(stored["data"]["train"]) == finished.config.data.train

@@ -28,7 +28,7 @@ class AnswerSection:
 
     form: Literal["auto", "line", "box", "last_number"] = setting("auto", needs=[when(".pattern", None)])
     r"""line: what follows #### on its line; box: what is in the last \boxed{}; last_number: the last number of all.
-    auto: the first of these that there is, or the task's own form."""
+    auto: as the task does it; by default the first of these that the response has."""
     pattern: str | None = setting(None, _PATTERN)
     """Regular expression whose last match holds the answer in its only group, such as "answer is (.*)". Where it takes
     longer than a second, there is no answer."""

@@ -72,7 +72,7 @@ PROBLEMS: Range[int] = Range(f"lie in [1, {MOST_PROBLEMS:,}]", lambda x: 1 <= x 
 @dataclasses.dataclass(frozen=True)
 class FieldsSection:
     """Which fields of a row are read. A dot leads into a field that holds fields: `reward_model.ground_truth`. None:
-    the first that there is of the names below, which are those of GSM8K, of MATH and of verl's files."""
+    the first of the names below that the row has; they are those of GSM8K, of MATH and of verl's files."""
 
     question: str | None = None
     """What is asked, a text or a list of messages; None: `question`, `prompt` or `problem`."""
@@ -123,6 +123,6 @@ class DataSection:
     """Largest number in questions: of calculations, and of word problems of tiers 1 and 2; tiers 3 and 4 go up to ten
     times as far."""
     operations: tuple[Operation, ...] = setting(("+",), _OPERATIONS, needs=_CALCULATIONS)
-    """Calculations: any of + - *, in equal shares."""
+    """Calculations: any of + - *, in equal shares until the differences, of which there are fewest, are used up."""
     num_train: int = setting(20_000, PROBLEMS, needs=_MADE)
     """Generators: number of training problems; all, if there are fewer (an error for word problems)."""

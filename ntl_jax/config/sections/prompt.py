@@ -11,8 +11,8 @@ JINJA = ".jinja"
 """How the name of a file with a chat template ends."""
 _TEMPLATE: Range[str] = Range(
     f"be auto, none, a file whose name ends in {JINJA}, or a text that contains {QUESTION}, the place of the problem's "
-    "text",
-    lambda x: x in ("auto", "none") or QUESTION in x or x.endswith(JINJA),
+    "text, in single braces",
+    lambda x: x in ("auto", "none") or (QUESTION in x and f"{{{QUESTION}}}" not in x) or x.endswith(JINJA),
 )
 
 

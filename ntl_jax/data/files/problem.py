@@ -113,7 +113,8 @@ def _optional(row: Mapping[str, object], role: Role, fields: FieldsSection) -> F
 def _text(found: Found, expected: str) -> str:
     path, value = found
     if not isinstance(value, str):
-        raise Fault(f"`{path}` must be {expected}, is {type_name(value)}")
+        inside = f" with {', '.join(f'`{path}.{name}`' for name in value)}" if isinstance(value, dict) else ""
+        raise Fault(f"`{path}` must be {expected}, is {type_name(value)}{inside}")
     if not value.isprintable() and any("\ud800" <= c <= "\udfff" for c in value):
         raise Fault(f"`{path}` holds half a surrogate pair, which is not a character")
     if not value.strip():

@@ -5,7 +5,6 @@ import math
 import os
 import pathlib
 import shutil
-import tempfile
 from collections.abc import Mapping
 
 import numpy as np
@@ -19,6 +18,7 @@ from ntl_jax.models.hf.end_tokens import CONFIG, GENERATION
 from ntl_jax.models.hf.json_object import write_object
 from ntl_jax.models.hf.names import Tensor, hf_layout
 from ntl_jax.models.hf.shards import write_shards
+from ntl_jax.models.unfinished import unfinished
 
 
 def convert_gguf(path: pathlib.Path, folder: pathlib.Path, others: Mapping[str, bytes] | None = None) -> None:
@@ -45,8 +45,8 @@ def convert_gguf(path: pathlib.Path, folder: pathlib.Path, others: Mapping[str, 
     sizes = {x.name: math.prod(x.stored_shape) * file.dtype(gguf_name(x.name)).itemsize for x in layout}
     folder.parent.mkdir(parents=True, exist_ok=True)
     check_space(folder.parent, sum(sizes.values()), f"{path}: its weights")
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-        made = pathlib.Path(temporary, "model")
+    with unfinished(folder) as temporary:
+        made = temporary / "model"
         made.mkdir()
         tokenizer.save_pretrained(made)
         write_object(made / CONFIG, config.to_hf() | generation | {"torch_dtype": _dtype(file, layout)})

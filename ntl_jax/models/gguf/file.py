@@ -94,10 +94,9 @@ def open_gguf(path: pathlib.Path) -> GGUFFile:
         ValueError: for a file that is not GGUF, is truncated or a part of several, holds no model, or tensors of a
             type that cannot be dequantized; if the package gguf is not installed.
     """
-    _check_is_whole(path)
+    check_whole(path)
     check_package(str(path))
-    reader = _read(path)
-    fields = {name: field.contents() for name, field in reader.fields.items()}
+    reader, fields = _read(path)
     _check_is_model(path, fields, reader)
     tensors = {tensor.name: tensor for tensor in reader.tensors}
     if unknown := sorted({tensor.tensor_type.name for tensor in tensors.values() if not _can_dequantize(tensor)}):
@@ -118,7 +117,15 @@ def check_package(what: str) -> None:
         raise ValueError(f"{what} is in GGUF format, which the package gguf reads: pip install 'ntl_jax[gguf]'")
 
 
-def _check_is_whole(path: pathlib.Path) -> None:
+def check_whole(path: pathlib.Path) -> None:
+    """Raises a ValueError if a path is no file of this format, or a part of a model, which the first bytes show.
+
+    Example:
+        >>> check_whole(pathlib.Path(__file__))
+        Traceback (most recent call last):
+        ...
+        ValueError: .../file.py is not a GGUF file, it starts with b'# SPDX-L': download it again
+    """
     if not path.is_file():
         raise ValueError(f"{path} is not a regular file: give a GGUF file")
     with path.open("rb") as file:
@@ -139,8 +146,8 @@ def _is_part(path: pathlib.Path, number: int, count: int) -> str:
     )
 
 
-def _read(path: pathlib.Path) -> "GGUFReader":
-    """Opens the file with the library, whose errors do not name it."""
+def _read(path: pathlib.Path) -> "tuple[GGUFReader, dict[str, Any]]":
+    """Opens the file with the library, whose errors do not name it, and reads its fields."""
     import gguf
 
     version = importlib.metadata.version("gguf")
@@ -148,6 +155,7 @@ def _read(path: pathlib.Path) -> "GGUFReader":
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)  # sizes of a damaged file that overflow
             reader = gguf.GGUFReader(path)
+            fields = {name: field.contents() for name, field in reader.fields.items()}
     except (ValueError, KeyError, IndexError, OverflowError, TypeError, MemoryError, RuntimeWarning) as error:
         if "GGMLQuantizationType" in str(error):
             raise ValueError(
@@ -157,15 +165,17 @@ def _read(path: pathlib.Path) -> "GGUFReader":
         raise ValueError(f"{path} is truncated or damaged: download it again ({error})") from error
     if reader.byte_order != "I":
         raise ValueError(f"{path} is written for machines of the other byte order: give the usual, little-endian one")
-    return reader
+    return reader, fields
 
 
 def _check_is_model(path: pathlib.Path, fields: Mapping[str, Any], reader: "GGUFReader") -> None:
     kind = fields.get("general.type", "model")
     if kind != "model":
-        raise ValueError(f"{path} is {OTHER_KINDS.get(kind, f'a file of type {kind!r}: give the file of a model')}")
-    if (count := fields.get("split.count", 1)) > 1:
-        raise ValueError(_is_part(path, fields.get("split.no", 0) + 1, count))
+        other = OTHER_KINDS.get(str(kind), f"a file of type {kind!r}: give the file of a model")
+        raise ValueError(f"{path} is {other}")
+    number, count = fields.get("split.no", 0), fields.get("split.count", 1)
+    if isinstance(number, int) and isinstance(count, int) and count > 1:
+        raise ValueError(_is_part(path, number + 1, count))
     if "general.architecture" not in fields:
         raise ValueError(f"{path} does not say what model it holds (no general.architecture): download it again")
     if not reader.tensors:

@@ -23,14 +23,14 @@ PATTERNS = {
     "deepseek-r1-qwen": QWEN_2,
     "tekken": TEKKEN,
 }
-OF_GPT_2 = ("default", "gpt-2", "smollm")
+OF_GPT_2 = ("gpt-2", "smollm")
 """Split as GPT-2 does; "smollm" takes every digit alone."""
 WHOLE_WORDS_FIRST = ("llama-bpe", "llama3", "llama-v3", "tekken")
 """A word that is a token is not put together from merges."""
 NORMALIZED = ("qwen2", "deepseek-r1-qwen")
 """Texts are composed by Unicode's NFC first."""
 STARTING = ("llama-bpe", "llama3", "llama-v3", "tekken")
-"""A text starts with the begin-of-sequence token where the file does not say."""
+"""A text starts with the begin-of-sequence token, unless the file says otherwise."""
 
 
 def pre_tokenizer(name: str) -> pre_tokenizers.PreTokenizer:

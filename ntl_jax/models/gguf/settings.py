@@ -70,12 +70,12 @@ def model_config(file: GGUFFile) -> ModelConfig:
 
 
 def _check_implemented(file: GGUFFile, head_dim: object) -> None:
-    context = file.setting("context_length", 0)
+    context, window = file.setting("context_length", 0), file.setting(WINDOW)
+    is_wide = isinstance(context, int) and isinstance(window, int) and window >= context
     problems = [
         f"{file.architecture}.{name}={value}"
         for name in UNSUPPORTED
-        if (value := file.setting(name, 0)) not in (0, 1)
-        and not (name == "attention.sliding_window" and value >= context)
+        if (value := file.setting(name, 0)) not in (0, 1) and not (name == WINDOW and is_wide)
     ]
     for name in ("rope.dimension_count", "attention.value_length"):
         if file.setting(name, head_dim) != head_dim:
@@ -94,7 +94,7 @@ def _scaling(file: GGUFFile, head_dim: int, theta: float) -> dict[str, object] |
     factors = np.asarray(file.array(ROPE_FACTORS), np.float64).ravel()
     if (factors == 1.0).all():
         return None
-    factor = _shortest(float(factors.max()))
+    factor = float(str(np.float32(factors.max())))
     scaled = rotary_frequencies(head_dim, theta, RopeScaling(factor=factor, **LLAMA_3))
     implied = rotary_frequencies(head_dim, theta).astype(np.float64) / scaled
     if factors.shape != implied.shape or not np.allclose(factors, implied, rtol=1e-4):

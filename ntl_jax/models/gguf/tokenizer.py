@@ -6,7 +6,7 @@ transformers can read it too, but only where PyTorch is installed.
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
 
@@ -26,6 +26,8 @@ SPECIAL = {
 }
 ENDS = ("eos_token_id", "eot_token_id", "eom_token_id")
 """Fields with tokens that end a response."""
+KINDS = {str: "texts", int: "whole numbers", float: "numbers (float32)"}
+Element = TypeVar("Element", str, int, float)
 SPACE = "▁"  # stands for a space in vocabularies of SentencePiece
 
 
@@ -46,12 +48,15 @@ def load_gguf_tokenizer(file: GGUFFile) -> "PreTrainedTokenizerFast":
                 tokenizer = _sentence_piece(file, tokens)
             case kind:
                 raise ValueError(f"tokenizer.ggml.model={kind!r} is not supported; supported: gpt2, llama")
-        _add_marked(tokenizer, tokens, _types(file))
+        _add_marked(tokenizer, tokens, _types(file, len(tokens)))
         special = {name: tokens[i] for name, i in _special_ids(file, SPECIAL.values(), len(tokens)).items()}
         _start_and_end(file, tokenizer, special, tokens)
+        template = file.fields.get("tokenizer.chat_template")
+        if not isinstance(template, str | None):
+            raise ValueError("tokenizer.chat_template must be a text")
         return PreTrainedTokenizerFast(
             tokenizer_object=tokenizer,
-            chat_template=file.fields.get("tokenizer.chat_template"),
+            chat_template=template,
             model_max_length=file.setting("context_length"),
             clean_up_tokenization_spaces=False,
             **{name: special[key] for name, key in SPECIAL.items() if key in special},
@@ -67,31 +72,48 @@ def generation_settings(file: GGUFFile) -> dict[str, Any]:
     with _named(file):
         ids = _special_ids(file, (*ENDS, "bos_token_id", "padding_token_id"), len(_tokens(file)))
     ends = list(dict.fromkeys(ids[name] for name in ENDS if name in ids))
-    settings = {"bos_token_id": ids.get("bos_token_id"), "pad_token_id": ids.get("padding_token_id")}
-    settings["eos_token_id"] = ends[0] if len(ends) == 1 else ends or None
+    settings = {
+        "bos_token_id": ids.get("bos_token_id"),
+        "pad_token_id": ids.get("padding_token_id"),
+        "eos_token_id": ends[0] if len(ends) == 1 else ends or None,
+    }
     return {name: value for name, value in settings.items() if value is not None}
 
 
 def _tokens(file: GGUFFile) -> list[str]:
     """The texts of all ids."""
-    tokens = file.fields.get("tokenizer.ggml.tokens")
-    if not isinstance(tokens, list) or not tokens:
+    tokens = _list_of(file, "tokens", str)
+    if not tokens:
         raise ValueError("the file has no tokenizer (tokenizer.ggml.tokens)")
     return tokens
 
 
+def _list_of(file: GGUFFile, name: str, kind: type[Element], length: int | None = None) -> list[Element]:
+    """A field of this kind of elements; empty if it is missing.
+
+    Raises:
+        ValueError: for another kind, or another length.
+    """
+    values = file.fields.get(f"tokenizer.ggml.{name}", [])
+    if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
+        raise ValueError(f"tokenizer.ggml.{name} must be a list of {KINDS[kind]}")
+    if values and length is not None and len(values) != length:
+        raise ValueError(f"tokenizer.ggml.{name} has {len(values):,} elements for {length:,} tokens")
+    return values
+
+
 def _vocabulary(file: GGUFFile, tokens: Sequence[str]) -> dict[str, int]:
     """The ids that the model's own tokenizer has: not those that llama.cpp's converter names [PAD7] to fill up."""
-    types = _types(file) or [0] * len(tokens)
+    types = _types(file, len(tokens)) or [0] * len(tokens)
     return {
         token: i
-        for i, (token, kind) in enumerate(zip(tokens, types, strict=False))
+        for i, (token, kind) in enumerate(zip(tokens, types, strict=True))
         if kind != UNUSED or token != f"[PAD{i}]"
     }
 
 
-def _types(file: GGUFFile) -> Sequence[int]:
-    return file.fields.get("tokenizer.ggml.token_type") or ()
+def _types(file: GGUFFile, num_tokens: int) -> Sequence[int]:
+    return _list_of(file, "token_type", int, num_tokens)
 
 
 def _special_ids(file: GGUFFile, names: Iterable[str], num_tokens: int) -> dict[str, int]:
@@ -106,9 +128,19 @@ def _special_ids(file: GGUFFile, names: Iterable[str], num_tokens: int) -> dict[
 
 def _byte_level(file: GGUFFile, tokens: Sequence[str]) -> Tokenizer:
     """Byte-pair encoding over bytes, which are written as printable characters."""
-    how = file.fields.get("tokenizer.ggml.pre", "default")
+    how = file.fields.get("tokenizer.ggml.pre")
+    if how in (None, "default"):
+        raise ValueError(
+            f"tokenizer.ggml.pre={how!r} does not say how texts are cut into words, as in old files: convert the model "
+            "again with a newer llama.cpp, or give a newer file of it"
+        )
     cut = pre_tokenizer(how)
-    merges = [tuple(merge.split(" ", 1)) for merge in file.fields.get("tokenizer.ggml.merges", ())]
+    merges = [tuple(merge.split(" ", 1)) for merge in _list_of(file, "merges", str)]
+    if not merges or any(len(merge) != 2 for merge in merges):
+        raise ValueError(
+            "tokenizer.ggml.merges must hold pairs of tokens with a space between them, without which texts would be "
+            "single bytes: convert the model again, or give another file of it"
+        )
     vocabulary = _vocabulary(file, tokens)
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, ignore_merges=how in WHOLE_WORDS_FIRST))
     tokenizer.pre_tokenizer = cut
@@ -120,11 +152,11 @@ def _byte_level(file: GGUFFile, tokens: Sequence[str]) -> Tokenizer:
 
 def _sentence_piece(file: GGUFFile, tokens: Sequence[str]) -> Tokenizer:
     """Byte-pair encoding over characters, with bytes for those that the vocabulary lacks."""
-    scores = file.fields.get("tokenizer.ggml.scores")
-    if not isinstance(scores, list) or len(scores) < len(tokens):
+    scores = _list_of(file, "scores", float, len(tokens))
+    if not scores:
         raise ValueError("tokenizer.ggml.scores must hold a number for each token")
     vocabulary = _vocabulary(file, tokens)
-    unknown = file.fields.get("tokenizer.ggml.unknown_token_id", 0)
+    unknown = _special_ids(file, ["unknown_token_id"], len(tokens)).get("unknown_token_id", 0)
     tokenizer = Tokenizer(
         models.BPE(
             vocab=vocabulary,
@@ -156,7 +188,7 @@ def _merges(vocabulary: Mapping[str, int], scores: Sequence[float]) -> list[tupl
 
 def _add_marked(tokenizer: Tokenizer, tokens: Sequence[str], types: Sequence[int]) -> None:
     """Marks tokens that are taken whole from a text."""
-    for token, kind in zip(tokens, types, strict=False):
+    for token, kind in zip(tokens, types, strict=bool(types)):
         if kind in (UNKNOWN, CONTROL):
             tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True)])
         elif kind == USER_DEFINED:
@@ -183,7 +215,7 @@ def _named(file: GGUFFile) -> Iterator[None]:
     """Errors name the file; those of the tokenizers library, which are plain exceptions, are ValueErrors."""
 
     def as_value_error(kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if kind is Exception or isinstance(error, ValueError):
+        if kind is Exception or isinstance(error, ValueError | TypeError | IndexError):
             raise ValueError(f"{file.path} has a tokenizer that cannot be used: {error}") from error
 
     with contextlib.ExitStack() as stack:

@@ -26,7 +26,7 @@ def stored_tensors(folder: pathlib.Path, layout: Iterable[Tensor], *, tied: bool
     """
     found: dict[str, StoredTensor] = {}
     problems: list[str] = []
-    for path in _files(folder):
+    for path in checkpoint_files(folder):
         tensors = open_tensors(path)
         problems += unreadable_tensors(tensors, path)
         problems += [f"{name}: twice, the second time in {path.name}" for name in tensors.keys() & found.keys()]
@@ -58,14 +58,25 @@ def _are_equal(first: StoredTensor, second: StoredTensor) -> bool:
     return all(np.array_equal(first[rows], second[rows]) for rows in blocks)
 
 
-def _files(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The files that together hold the checkpoint."""
+def checkpoint_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The files that together hold the checkpoint.
+
+    Raises:
+        ValueError: for a folder that lacks them, or an index that cannot be used.
+
+    Example:
+        >>> import tempfile
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> (folder / SINGLE_FILE).touch()
+        >>> [path.name for path in checkpoint_files(folder)]
+        ['model.safetensors']
+    """
     index = folder / INDEX
     if (folder / SINGLE_FILE).is_file():
         return [folder / SINGLE_FILE]
     if not index.is_file():
         pickled = sorted(path.name for path in folder.glob("*.bin"))
-        why = f", only {pickled[0]}, as PyTorch pickles weights" if pickled else ""
+        why = f", only {pickled[0]} with PyTorch weights (pickle)" if pickled else ""
         raise ValueError(
             f"{folder} holds neither {SINGLE_FILE} nor {INDEX}{why}: give a folder that transformers' save_pretrained "
             "wrote"

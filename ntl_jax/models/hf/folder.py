@@ -6,6 +6,7 @@ A GGUF file stands for the folder that it is converted to.
 
 import difflib
 import pathlib
+import shlex
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError
@@ -17,16 +18,18 @@ from ntl_jax.models.gguf.file import ENDING, is_gguf
 from ntl_jax.models.hf.end_tokens import CONFIG
 from ntl_jax.models.hf.files import INDEX, SINGLE_FILE
 from ntl_jax.models.hf.json_object import read_object
+from ntl_jax.models.published import PUBLISHED
 
 WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # from the hub: no other weight formats
 ALLOWED = f"give a folder with {CONFIG}, safetensors and tokenizer, a GGUF file, or a name on the hub"
+PICKLED = "PyTorch weights (pickle): load them with transformers and save_pretrained"
 FORMATS = {
-    ".bin": "weights as PyTorch pickles them: load them with transformers and save_pretrained",
-    ".pt": "weights as PyTorch pickles them: load them with transformers and save_pretrained",
-    ".pth": "weights as PyTorch pickles them: load them with transformers and save_pretrained",
+    ".bin": PICKLED,
+    ".pt": PICKLED,
+    ".pth": PICKLED,
     ".ckpt": "a training checkpoint of another library: load it there and save_pretrained",
-    ".h5": "weights for TensorFlow: load them with transformers and save_pretrained",
-    ".msgpack": "weights for Flax in transformers: load them there and save_pretrained",
+    ".h5": "TensorFlow weights: load them with transformers and save_pretrained",
+    ".msgpack": "Flax weights of transformers: load them there and save_pretrained",
     ".onnx": "an ONNX program: give the folder of the model that it was made from",
     ".zip": "an archive: unpack it",
     ".gz": "an archive: unpack it",
@@ -63,7 +66,10 @@ def hf_folder(path_or_hub_id: str | pathlib.Path) -> pathlib.Path:
     if path.exists() and is_gguf(path):
         return folder_of_gguf(path.absolute())
     if path.exists():
-        raise ValueError(f"{path} is a file: {_of_file(path)}")
+        raise ValueError(f"{path} {_of_file(path)}")
+    if path.name in PUBLISHED:
+        get = f"{command('get_model')} {path.name} {shlex.quote(name)}"
+        raise ValueError(f"{name} is not a folder: it does not exist; {get} makes it")
     if not HUB_NAME.fullmatch(name) or path.suffix in {".safetensors", ".json", ENDING, *FORMATS}:
         raise ValueError(f"{name} is not a folder: it does not exist{_near(path)}; {ALLOWED}")
     try:
@@ -108,7 +114,7 @@ def _instead_of_model(folder: pathlib.Path) -> str | None:
     if files := sorted(name for name in names if pathlib.Path(name).suffix == ENDING):
         return f"holds {files[0]}: give that file, {folder / files[0]}"
     if others := sorted(name for name in names if pathlib.Path(name).suffix in FORMATS):
-        return f"holds {others[0]}, which is {FORMATS[pathlib.Path(others[0]).suffix]}"
+        return f"holds {others[0]}, no safetensors but {FORMATS[pathlib.Path(others[0]).suffix]}"
     if {"tokenizer.json", "tokenizer_config.json", "tokenizer.model"} & names:
         return f"holds a tokenizer, which is for data.tokenizer, and no model (no {CONFIG}): give a folder with both"
     if inside := sorted(path.parent for path in [*folder.glob(f"*/{CONFIG}"), *folder.glob(f"snapshots/*/{CONFIG}")]):
@@ -121,10 +127,10 @@ def _instead_of_model(folder: pathlib.Path) -> str | None:
 def _of_file(path: pathlib.Path) -> str:
     """What a file is, and what to give instead."""
     if path.name == CONFIG or path.name in (SINGLE_FILE, INDEX) or path.suffix == ".safetensors":
-        return f"give the folder that it is in, {path.parent}"
+        return f"is a file: give the folder that it is in, {path.parent}"
     if path.suffix in FORMATS:
-        return FORMATS[path.suffix]
-    return ALLOWED
+        return f"is no folder but {FORMATS[path.suffix]}"
+    return f"is a file: {ALLOWED}"
 
 
 def _near(path: pathlib.Path) -> str:

@@ -6,9 +6,11 @@ This module adds what the library leaves to its callers:
   the wrong values, so arrays are made contiguous first.
 - The library reads every dtype. This module checks that a decoder supports it, and reports all bad tensors at once.
 - The library's errors do not name the file.
+- The library makes files that only their owner may read, whatever the umask allows.
 """
 
 import pathlib
+import stat
 from collections.abc import Mapping
 from types import EllipsisType
 from typing import Protocol
@@ -82,4 +84,7 @@ def read_tensors(path: pathlib.Path) -> dict[str, np.ndarray]:
 def write_tensors(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes arrays of any strides as one file."""
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    path.touch()
+    mode = stat.S_IMODE(path.stat().st_mode)  # of a new file, as the umask has it
     safetensors.numpy.save_file(contiguous, path, metadata=METADATA)
+    path.chmod(mode)

@@ -5,7 +5,6 @@ import math
 import os
 import pathlib
 import shutil
-import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from ntl_jax.models.hf.end_tokens import CONFIG, GENERATION, end_token_ids, with
 from ntl_jax.models.hf.json_object import read_object, write_object
 from ntl_jax.models.hf.names import fetched, hf_layout
 from ntl_jax.models.hf.shards import MAX_SHARD_BYTES, write_shards
+from ntl_jax.models.unfinished import unfinished
 from ntl_jax.records import Params
 
 if TYPE_CHECKING:
@@ -66,9 +66,8 @@ def save_hf(
             f"{source}, where this model's tokenizer and generation settings came from, is gone: put it back, or save "
             "with dataclasses.replace(config, source=None) and tokenizer="
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as temporary:
-        folder = pathlib.Path(temporary, "model")
+    with unfinished(path) as temporary:
+        folder = temporary / "model"
         folder.mkdir()
         _write_settings(decoder, folder, None if source is None else pathlib.Path(source), tokenizer, stop_token_ids)
         _write_params(nnx.state(decoder, nnx.Param), folder, max_shard_bytes)

@@ -91,8 +91,8 @@ class JaxEngine(RolloutEngine):
         self.slot_use = 0.0
         """Share of the slot-steps since the engine was last idle that produced a kept token."""
 
-    def check_memory(self, sampling: Sampling, num_requests: int, settings: CacheSettings) -> int:
-        """Checks that the caches fit in memory, before there are weights; returns their bytes.
+    def fitting_bytes(self, sampling: Sampling, num_requests: int, settings: CacheSettings) -> int:
+        """Bytes of the caches, which fit in memory; known before there are weights.
 
         Args:
             sampling: of the requests.

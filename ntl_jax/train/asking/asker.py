@@ -4,7 +4,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -18,17 +18,17 @@ from ntl_jax.experience.digits.source import DigitSource
 from ntl_jax.experience.scored import Scored
 from ntl_jax.experience.scorer import Scorer, reward_temperature
 from ntl_jax.numerals import TokenDecoder, reference_number, sampled_numbers
-from ntl_jax.policy_options import PolicySource
+from ntl_jax.policy_options import AskedPolicy
 from ntl_jax.records import Prompt, Sampling, Trajectory, Version, Weights
 from ntl_jax.rollout import RolloutEngine
 from ntl_jax.rollout.engine import check_positions
 from ntl_jax.rows.padding import RowShape
-from ntl_jax.tasks import Task, Undecided, without_problems
-from ntl_jax.train.asking.source import source_policy, source_weights
-from ntl_jax.train.engines import build_engine, check_cache, check_packages
+from ntl_jax.tasks import Task, Undecided, source_name, without_problems
+from ntl_jax.train.asking.asked_policy import asked_policy, asked_weights
+from ntl_jax.train.engines import build_engine, check_packages, fit_slots
 from ntl_jax.train.factory import answers_are_numbers, build_scoring, build_task
 from ntl_jax.train.journal.memory_use import Use, explained, sampling_uses
-from ntl_jax.train.prompts import prompt_writer
+from ntl_jax.train.prompts import load_plain, prompt_writer
 
 MOST_SLOTS = 64
 """Samples in flight, unless one question has more: questions of a file need not wait for each other."""
@@ -37,7 +37,7 @@ PROMPT_STEP = 64
 
 
 class Verdict(NamedTuple):
-    """What is known of a response where the truth is.
+    """How a response compares with the true answer.
 
     Args:
         correct: whether the task says that the answer is right.
@@ -75,36 +75,41 @@ class Sample(NamedTuple):
 class Asker:
     """Asks a trained policy.
 
-    Questions are checked by `encode`; weights are loaded and programs compiled when the first is asked.
+    Questions are checked by `encode`, before `load` loads the weights; programs are compiled when the first is asked.
 
     Args:
-        source: the policy.
+        asked: the policy.
         config: its settings, changed by options; ``rollout.max_tokens`` bounds responses.
         num_samples: responses to a question.
-        temperature: of sampling; 0 is greedy.
+        temperature: of sampling; 0 is greedy, and ``rollout.top_p``, ``top_k`` and ``min_p`` have no part in it.
 
     Raises:
-        ValueError: as in `source_policy`, and for an engine that is not installed.
+        ValueError: as in `asked_policy`, and for an engine that is not installed.
     """
 
-    def __init__(self, source: PolicySource, config: RunConfig, *, num_samples: int, temperature: float):
+    def __init__(self, asked: AskedPolicy, config: RunConfig, *, num_samples: int, temperature: float):
         check_packages(config)
         keep_programs(config.trainer.compilation_cache)
-        self._source, self._config = source, config
-        self._task, train = _task(config)
-        self.policy = policy = source_policy(source, config)
+        self._asked, self._config = asked, config
+        self._task = _task(config)
+        self.policy = policy = asked_policy(asked, config)
         self._template = load_template(config.prompt.template, policy.tokenizer)
+        train = load_plain(self._task, "train", policy.tokenizer, config.data)[0] if config.prompt.few_shot else []
         self._write = prompt_writer(config.prompt, self._template, self._task, train)
         self._decode, self._values = TokenDecoder(policy.tokenizer), np.asarray(policy.digits.token_values)
+        rollout = config.rollout
+        truncation = {"top_p": rollout.top_p, "top_k": rollout.top_k, "min_p": rollout.min_p} if temperature else {}
         self._sampling = Sampling(
             num_samples=num_samples,
-            max_tokens=config.rollout.max_tokens,
+            max_tokens=rollout.max_tokens,
             temperature=temperature,
             stop_token_ids=policy.vocabulary.stop_token_ids,
-            stop_strings=config.rollout.stop_strings,
+            stop_strings=rollout.stop_strings,
+            **truncation,
         )
         self._engine: RolloutEngine | None = None
-        self._room = self._longest = self._asked = self._cache_bytes = 0
+        self._of_engine = config
+        self._room = self._count = self._cache_bytes = 0
         self._weights: Weights | None = None
         self._scoring: tuple[Scorer, DigitSource] | None = None
 
@@ -127,10 +132,11 @@ class Asker:
             ValueError: for a question with a special token, one that is too long, a truth that is no number where
                 rewards compare numbers, and a reward function that cannot be used.
         """
-        first = self._asked
-        self._asked += len(questions)
-        asked = [question if isinstance(question, str) else tuple(question) for question in questions]
-        problems = [Problem(first + i, question, "", truth, "gsm8k") for i, question in enumerate(asked)]
+        first = self._count
+        self._count += len(questions)
+        given = [question if isinstance(question, str) else tuple(question) for question in questions]
+        source = source_name(self._config.data, self._task) if truth else ""
+        problems = [Problem(first + i, question, truth, truth, source) for i, question in enumerate(given)]
         for text in (problem.text for problem in problems):
             if any("\ud800" <= character <= "\udfff" for character in text):
                 raise ValueError(f"the question {text!r:.80} is not UTF-8 text")
@@ -150,19 +156,16 @@ class Asker:
         longest = max(len(prompt.ids) for prompt in prompts)
         names = {"setting": "rollout.max_tokens", "prompt_setting": "the length of the question"}
         check_positions(longest, self._sampling.max_tokens, self.policy.model.max_positions, **names)
-        settings = self._settings(len(prompts))
-        cache_bytes = check_cache(settings, self.policy, max_prompt_tokens=longest, num_held_out=0)
-        self._cache_bytes = max(cache_bytes, self._cache_bytes)
-        self._longest = max(longest, self._longest)
+        self._make_room(longest, len(prompts))
         if truth:
             shape = RowShape(row=longest + self._sampling.max_tokens, response=self._sampling.max_tokens)
             self._scoring = build_scoring(self._config, self._task, self.policy, shape)
         return prompts
 
     def load(self) -> str:
-        """Loads the weights, if they are not; returns what they are."""
+        """Loads the weights; returns what they are."""
         with explained(self._memory_uses()):
-            name, params = source_weights(self._source, self.policy, seed=self._config.seed)
+            name, params = asked_weights(self._asked, self.policy, seed=self._config.seed)
         self._weights = Weights(Version(0), params)
         return name
 
@@ -173,11 +176,13 @@ class Asker:
             prompts: from `encode`.
         """
         assert self._weights is not None, "load() first"
-        engine = self._engine_for(prompts)
-        with explained(self._memory_uses()), engine.lending(self._weights):
-            trajectories = engine.generate(prompts, self._sampling, seed=self._config.seed)
-        asked = [prompt for prompt in prompts for _ in range(self._sampling.num_samples)]
-        verdicts = self._verdicts(asked, trajectories)
+        of_each = [prompt for prompt in prompts for _ in range(self._sampling.num_samples)]
+        with explained(self._memory_uses()):
+            if self._engine is None:
+                self._engine = build_engine(self._of_engine, self.policy, max_prompt_tokens=self._room)
+            with self._engine.lending(self._weights):
+                trajectories = self._engine.generate(prompts, self._sampling, seed=self._config.seed)
+            verdicts = self._verdicts(of_each, trajectories)
         samples = iter([self._read(t, verdict) for t, verdict in zip(trajectories, verdicts, strict=True)])
         return [[next(samples) for _ in range(self._sampling.num_samples)] for _ in prompts]
 
@@ -188,12 +193,6 @@ class Asker:
         if self._engine is not None:
             self._engine.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def _memory_uses(self) -> list[Use]:
         return sampling_uses(self._config, self.policy, self._cache_bytes)
 
@@ -202,19 +201,28 @@ class Asker:
         num_samples = self._sampling.num_samples
         groups = min(num_prompts, max(1, MOST_SLOTS // num_samples))
         sizes = {"prompts_per_step": groups, "num_samples": num_samples, "slots": groups * num_samples}
-        trainer = dataclasses.replace(self._config.trainer, eval_samples=0)
-        return dataclasses.replace(
-            self._config, rollout=dataclasses.replace(self._config.rollout, **sizes), trainer=trainer
-        )
+        return dataclasses.replace(self._config, rollout=dataclasses.replace(self._config.rollout, **sizes))
 
-    def _engine_for(self, prompts: Sequence[Prompt]) -> RolloutEngine:
-        """The engine; another one, for prompts of at least twice the length, where one is longer than it takes."""
-        if self._engine is None or self._longest > self._room:
-            if self._engine is not None:
-                self._engine.close()
-            self._room = -(-max(self._longest, 2 * self._room) // PROMPT_STEP) * PROMPT_STEP
-            self._engine = build_engine(self._settings(len(prompts)), self.policy, max_prompt_tokens=self._room)
-        return self._engine
+    def _make_room(self, longest: int, num_prompts: int) -> None:
+        """Ends an engine whose prompts are shorter than this; the next one takes prompts of at least twice its length.
+
+        Raises:
+            ValueError: if the samples of one prompt do not fit in memory.
+        """
+        if longest <= self._room:
+            return
+        room = -(-max(longest, 2 * self._room) // PROMPT_STEP) * PROMPT_STEP
+        room = min(room, self._config.data.max_prompt_tokens)
+        if (positions := self.policy.model.max_positions) is not None:
+            room = min(room, positions - self._sampling.max_tokens)
+        num_samples = self._sampling.num_samples
+        groups = {f"rollout.num_samples={num_samples}": (num_samples, num_prompts)}
+        settings = self._settings(num_prompts)
+        self._of_engine, self._cache_bytes = fit_slots(settings, self.policy, groups, max_prompt_tokens=room)
+        self._room = room
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
 
     def _verdicts(self, prompts: Sequence[Prompt], trajectories: Sequence[Trajectory]) -> Sequence[Verdict | None]:
         if self._scoring is None or not prompts[0].ground_truth:
@@ -233,13 +241,12 @@ class Asker:
         return Sample(text, None if answer is None else answer.text, starts, digits, trajectory, verdict)
 
 
-def _task(config: RunConfig) -> tuple[Task, Sequence[Problem]]:
-    """The task, and training problems where prompts show some; else no file is read."""
+def _task(config: RunConfig) -> Task:
+    """The task, with the training problems where prompts show some; else no file is read."""
     if not config.prompt.few_shot:
-        return without_problems(config.data, config.answer, numeric=answers_are_numbers(config)), []
+        return without_problems(config.data, config.answer, numeric=answers_are_numbers(config))
     few = dataclasses.replace(config.data, num_train=config.prompt.few_shot + 1)
-    task = build_task(dataclasses.replace(config, data=few), new=False)
-    return task, task.load("train")[0]
+    return build_task(dataclasses.replace(config, data=few), new=False)
 
 
 def _judged(scored: Scored) -> list[Verdict]:

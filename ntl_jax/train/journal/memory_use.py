@@ -2,6 +2,8 @@
 """What the memory of a run goes to, for the answer when there is too little: estimates, from settings alone."""
 
 import contextlib
+import errno
+import os
 import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -17,6 +19,9 @@ from ntl_jax.train.policy import Policy
 
 OUT_OF_MEMORY = re.compile(r"RESOURCE_EXHAUSTED|out of memory|bad_alloc|cannot allocate memory", re.IGNORECASE)
 """What XLA, CUDA and the C++ library say."""
+ABOUT_THIS_PROCESS = ("builtins", "jax", "jaxlib", "torch")
+"""Packages of errors that are about the memory of this process. Those of a reward function, or of a pool that has lost
+its workers, say the same of another one's."""
 ASKED = re.compile(r"allocat\w+ (?P<amount>[\d.]+ ?(?:[KMGT]i?B|bytes)?)")
 GIB = 2**30
 
@@ -41,40 +46,40 @@ class Use(NamedTuple):
 
 @contextlib.contextmanager
 def explained(uses: Sequence[Use]) -> Iterator[None]:
-    """Errors that say that memory is exhausted end this context as an OutOfMemoryError.
+    """Errors of JAX and PyTorch that say that memory is exhausted end this context as an OutOfMemoryError.
 
     Example:
         >>> with explained([Use("weights", 3 * GIB), Use("activations", 5 * GIB, ["lower x=8"])]):
         ...     raise MemoryError("bad_alloc")
         Traceback (most recent call last):
         ...
-        ntl_jax.train.journal.memory_use.OutOfMemoryError: out of memory; it goes to activations (5.00 GiB) and
+        ntl_jax.train.journal.memory_use.OutOfMemoryError: out of memory; memory goes to activations (5.00 GiB) and
         weights (3.00 GiB), estimated from the settings: lower x=8
     """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, OutOfMemoryError) or not (isinstance(error, MemoryError) or _is_exhausted(error)):
+        if not isinstance(error, MemoryError) and not _is_exhausted(error):
             raise
         raise OutOfMemoryError(describe(uses, str(error))) from error
 
 
 def describe(uses: Sequence[Use], message: str = "") -> str:
-    """One line: how much was asked for, what the memory goes to, and which setting to turn first.
+    """One line: out of memory; how much was asked for, what memory goes to, and which setting to turn first.
 
     Args:
         uses: of the memory.
         message: of the library whose allocation failed.
     """
     found = ASKED.search(message)
-    asked = f" when allocating {found['amount'].strip()}" if found else ""
+    asked = f" when allocating {_amount(found['amount'].strip())}" if found else ""
     largest = sorted(uses, key=lambda use: -use.num_bytes)
     *parts, last = [f"{use.what} ({use.num_bytes / GIB:.2f} GiB)" for use in largest if use.num_bytes]
     remedies = [remedy for use in largest for remedy in use.remedies]
     first, *others = remedies or ["use a smaller model"]
     then = f"; if that is not enough, {', '.join(others)}" if others else ""
     together = f"{', '.join(parts)} and {last}" if parts else last
-    return f"out of memory{asked}; it goes to {together}, estimated from the settings: {first}{then}"
+    return f"out of memory{asked}; memory goes to {together}, estimated from the settings: {first}{then}"
 
 
 def training_uses(config: RunConfig, policy: Policy, *, copies: int, cache_bytes: int, row_size: int) -> list[Use]:
@@ -141,5 +146,14 @@ def activation_bytes(model: ModelConfig, tokens: int, row_size: int, platform: s
     return tokens * (model.num_layers * kept + layer * (model.remat != "none")) + logits
 
 
+def _amount(text: str) -> str:
+    """An amount of memory for people: XLA names bytes in some messages, and GiB in others."""
+    number = text.removesuffix("bytes").strip()
+    return f"{int(number) / GIB:,.2f} GiB" if number.isdecimal() else text
+
+
 def _is_exhausted(error: RuntimeError) -> bool:
-    return bool(OUT_OF_MEMORY.search(str(error)))
+    """Of memory: XLA calls a full disk exhausted too."""
+    text = str(error)
+    is_here = type(error).__module__.partition(".")[0] in ABOUT_THIS_PROCESS
+    return is_here and bool(OUT_OF_MEMORY.search(text)) and os.strerror(errno.ENOSPC) not in text

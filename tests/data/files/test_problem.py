@@ -37,7 +37,8 @@ def test_a_number_is_read_in_every_form(answer, truth):
     ("answer", "fault"),
     [
         (float("nan"), "must be a finite number"), (float("inf"), "must be a finite number"), (True, "is a boolean"),
-        ([5], "is a list"), ({"value": 5}, "is an object"), (None, "is null"), ("", "is empty"), ("five", "'five'"),
+        ([5], "is a list"), ({"value": 5, "x": 6}, "is an object with `answer.value`, `answer.x`"),
+        (None, "is null"), ("", "is empty"), ("five", "'five'"),
         ("3 or 4", "'3 or 4'"), ("9" * 301, "301 characters"),
         (10**400, "401 characters"), (r"\boxed{x+1}", "answer must be a number, is 'x+1'"),
         (r"(3, \pi)", "or a solution that marks one"), ("1_000", "must be a number"),

@@ -48,13 +48,20 @@ TYPED = {
     ),
     "--resume without a folder": (("--resume", "--workdir"), ("--resume needs --workdir=DIR",)),
     "--resume in a folder without a run": (("--resume", "--workdir={folder}"), ("{folder} holds no run",)),
-    "iterations to trace as one number": (("--config=gsm8k_ntl", "--profile=3"), ("--profile='3'", "write 3:3")),
+    "iterations to trace as one number": (
+        ("--config=gsm8k_ntl", "--profile=3"),
+        ("--profile=3: must be", "10:10 for one"),
+    ),
     "iterations to trace the wrong way round": (("--config=gsm8k_ntl", "--profile=12:10"), ("such as 10:12",)),
-    "iterations to trace from 0": (("--config=gsm8k_ntl", "--profile=0:2"), ("--profile='0:2'", "from 1 on")),
+    "iterations to trace from 0": (("--config=gsm8k_ntl", "--profile=0:2"), ("--profile=0:2", "from 1 on")),
     "iterations to trace that are none": (("--config=gsm8k_ntl", "--profile="), ("--profile is empty",)),
     "iterations to trace after the last": (
         ("--config=gsm8k_ntl", "--profile=9999:10000"),
-        ("--profile=9999:10000", "trainer.steps"),
+        ("--profile=9999:10000", "iterations (trainer.steps): choose iterations up to"),
+    ),
+    "iterations to trace without PPO": (
+        ("--config=gsm8k_ntl", "--profile=1:2", "--config.trainer.steps=0"),
+        ("--profile=1:2", "trainer.steps=0", "leave --profile out"),
     ),
     "a switch of resumed runs": (("--allow-changed-data",), ("--allow-changed-data only applies", "add --resume")),
 }
@@ -105,6 +112,27 @@ EVALUATED = {
     "fewer than no samples": (("{folder}", "--samples=-1"), ("--samples=-1", "at least 0")),
     "a temperature without samples": (("{folder}", "--temperature=0.5"), ("--temperature=0.5", "--samples above 0")),
     "a template without the question": (("{folder}", "--template=Solve it."), ("--template", "{question}")),
+    "two answers to what is asked": (
+        ("{folder}", "--task=calculations", "--data=a.jsonl"),
+        ("--task=calculations and --data=a.jsonl", "give one"),
+    ),
+    "a task that is none": (("{folder}", "--task=sums"), ("--task='sums'", "calculations, reasoning_gym:NAME")),
+    "fields of a task": (
+        ("{folder}", "--task=calculations", "--fields.answer=x"),
+        ("--fields.answer='x'", "no effect", "--data"),
+    ),
+    "a form that is none": (("{folder}", "--answer.form=boxed"), ("--answer.form", "'line'", "'box'")),
+    "a pattern without a group": (("{folder}", "--answer.pattern=is"), ("--answer.pattern='is'", "exactly one group")),
+    "a form and a pattern": (
+        ("{folder}", "--answer.form=box", "--answer.pattern=is (.*)"),
+        ("--answer.form='box'", "--answer.pattern='is (.*)'"),
+    ),
+    "a tolerance in percent": (("{folder}", "--answer.tolerance=5"), ("--answer.tolerance=5", "[0, 1)")),
+    "an empty stop string": (("{folder}", "--stop-strings="), ("--stop-strings is empty",)),
+    "an empty stop string of several": (
+        ("{folder}", "--stop-strings", "Q:", ""),
+        ("--stop-strings=('Q:', '')", "none of them empty"),
+    ),
     "a folder that is in use": (
         ("{folder}", "--output={folder}"),
         ("--output={folder} already exists and is not empty", "name another folder"),
@@ -156,6 +184,12 @@ ASKED = {
     "a group of greedy responses": (("{folder}", "2+2?", "--n=4", "--temperature=0"), ("--n=4", "all the same")),
     "a temperature below 0": (("{folder}", "2+2?", "--temperature=-1"), ("--temperature=-1", "at least 0 (greedy)")),
     "no number as temperature": (("{folder}", "2+2?", "--temperature=nan"), ("--temperature=nan", "at least 0")),
+    "a share for a greedy response": (("{folder}", "2+2?", "--top-p=0.9"), ("--top-p=0.9", "--n or --temperature")),
+    "a share above 1": (("{folder}", "2+2?", "--n=2", "--top-p=1.5"), ("--top-p=1.5", "(0, 1]")),
+    "a pattern with two groups": (
+        ("{folder}", "2+2?", "--answer.pattern=(a) (b)"),
+        ("--answer.pattern='(a) (b)'", "exactly one group"),
+    ),
     "empty responses": (("{folder}", "2+2?", "--max-tokens=0"), ("--max-tokens=0", "at least 1")),
     "a negative seed": (("{folder}", "2+2?", "--seed=-1"), ("--seed=-1",)),
     "a question with a special token": (
@@ -226,6 +260,16 @@ CASES = [
         ("--checkpoint=best: {folder} is a model", "leave it out"),
         MODEL,
         command="eval",
+    ),
+    *(
+        BadInput(
+            f"{command}: examples of no training problems",
+            ("{folder}", *words, "--few-shot=2"),
+            ("--few-shot=2: {folder} is a model", "--config=FILE.py", "--task=NAME"),
+            MODEL,
+            command=command,
+        )
+        for command, words in (("eval", ()), ("sample", ("2+2?",)))
     ),
     *(BadInput(f"export: {name}", words, says, RUN, command="export") for name, (words, says) in EXPORTED.items()),
 ]

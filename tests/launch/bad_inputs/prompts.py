@@ -54,6 +54,7 @@ LEFT_OUT = {
 
 SETTINGS = {
     "a template that is a word": (("prompt.template=chatml",), ("prompt.template='chatml'", "auto, none")),
+    "a template with two braces": (("prompt.template=Q: {{question}}",), ("{question}", "in single braces")),
     "a template that is not there": (("prompt.template={folder}/no.jinja",), ("no.jinja' does not exist",)),
     "a template that is a folder": (("prompt.template={folder}/a.jinja",), ("a.jinja' is a folder",)),
     "too many examples": (("prompt.few_shot=32",), ("prompt.few_shot=32", "only 32 different", "lower it")),
@@ -127,9 +128,44 @@ OWN = {
     "a task that fails": (TASK.replace("range(40)", "rnge(40)"), ("load('train') fails at line 8", "NameError")),
     "a task without problems": (TASK.replace("range(40)", "range(0)"), ("load('train') returns no problems",)),
     "a task that returns something else": (TASK.replace("], 0", "]"), ("must return a list of Problem",)),
+    "a question that is a number": (TASK.replace('f"{i}?"', "i"), ("question must be a text or a tuple", "is 0")),
+    "turns without content": (TASK.replace('f"{i}?"', '({"role": "user"},)'), ("of problem 0, question", "`content`")),
+    "further data that are none": (TASK.replace('"mine")', '"mine", None)'), ("extra_info must be a mapping", "None")),
+    "further data that no process takes": (TASK.replace('"mine")', '"mine", {"f": lambda: 1})'), ("cannot be sent",)),
+    "a task that asks nothing": (
+        TASK + "\n    def render(self, problem):\n        pass\n",
+        ("render of the question '0?'", "is None"),
+    ),
+    "a task that asks something without content": (
+        TASK + "\n    def render(self, problem):\n        return [{'role': 'user'}]\n",
+        ("`content`",),
+    ),
+    "a task that reads its question": (
+        TASK + "\n    def render(self, problem):\n        return problem.question + str(int(problem.question[:-1]))\n",
+        ("'{question}' fails, which stands for any question", "at line 11 of {folder}/mine.py", "invalid literal"),
+    ),
+    "a task whose answers are texts": (
+        TASK + "\n    def answer_of(self, text):\n        return text\n",
+        ("answer_of must return an Answer or None",),
+    ),
+    "markers that are a text": (TASK + "\n    markers = '####'\n", ("markers must be AnswerMarkers, is '####'",)),
+    "a default reward that is none": (
+        TASK + "\n    def default_reward(self, ntl):\n        pass\n",
+        ("default_reward must return a text, not None",),
+    ),
     "a task that finds its own solutions wrong": (TASK.replace("str(i), str(i)", "'7', str(i)"), ("'7'", "is not '0'")),
 }
 """Files of tasks, and what the answer names beside data.task."""
+
+GENERATORS = {
+    "a generator that makes no problem": ("maze", ("min_dist=90", "max_dist=99"), ("none of 10 problems", "easier")),
+    "a generator without a problem to hold out": (
+        "coin_flip",
+        ("min_trials=2", "max_trials=2"),
+        ("data.task='reasoning_gym:coin_flip'", "none is held out"),
+    ),
+}
+"""Options of a generator that it takes, and what the answer names beside them."""
 
 
 def chat_template(source: str) -> Callable[[pathlib.Path], None]:
@@ -163,6 +199,8 @@ CASES = [
       for name, (source, setting, says) in LEFT_OUT.items()),
     *(BadInput(name, options(settings), says, {"mine.py": TASK}, folder_of("a.jinja"))
       for name, (settings, says) in SETTINGS.items()),
+    *(BadInput(name, (f"--config.data.task=reasoning_gym:{task}", FEW, "--config.data.task_options", *given),
+               (f"data.task_options={given!r}", *says)) for name, (task, given, says) in GENERATORS.items()),
     *(BadInput(name, ("--config.data.task={folder}/mine.py:Mine",), ("data.task=", *says), {"mine.py": source})
       for name, (source, says) in OWN.items()),
 ]  # fmt: skip

@@ -2,12 +2,14 @@
 """A GGUF file given as a model is converted once, whoever asks for it."""
 
 import pathlib
+import sys
 import threading
 
 import numpy as np
 import pytest
 
 from ntl_jax.models import hf_folder
+from ntl_jax.models.gguf import cache
 from tests.gguf_files import copied, write_gguf
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "llama2-untied"
@@ -27,6 +29,14 @@ def test_a_file_is_converted_once_by_its_contents(path, tmp_path, capsys):
     assert hf_folder(str(path)) == folder and capsys.readouterr().err == ""
     other = np.ones(32, np.float32)
     assert hf_folder(write_gguf(path, GOLDEN, tensors={"output_norm.weight": other})) != folder
+
+
+def test_a_file_whose_folder_is_there_is_not_opened_again(path, capsys, monkeypatch):
+    folder = hf_folder(path)
+    monkeypatch.setattr(cache, "ANNOUNCED_BYTES", 1000)
+    monkeypatch.setitem(sys.modules, "gguf", None)  # the package is not needed either
+    assert hf_folder(path) == folder
+    assert capsys.readouterr().err.splitlines()[1:] == ["hashing qwen.gguf, 0.0 GB"]
 
 
 def test_a_file_without_the_ending_is_one_too(path):

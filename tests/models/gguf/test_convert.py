@@ -5,6 +5,7 @@ import json
 import pathlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -22,7 +23,7 @@ def test_the_decoder_computes_the_same_bits(tmp_path, name):
     convert_gguf(write_gguf(tmp_path / "model.gguf", GOLDEN / name), tmp_path / "made", {"LICENSE": b"free"})
     made, expected = load_hf(tmp_path / "made"), load_hf(GOLDEN / name)
     jax.tree.map(np.testing.assert_array_equal, nnx.state(made, nnx.Param), nnx.state(expected, nnx.Param))
-    tokens = np.arange(12)[None]
+    tokens = jnp.arange(12)[None]
     np.testing.assert_array_equal(made(tokens), expected(tokens))
     assert (tmp_path / "made" / "LICENSE").read_bytes() == b"free"
     assert end_token_ids(tmp_path / "made") == (2,)

@@ -45,6 +45,7 @@ def test_other_scalings_are_refused(tmp_path):
         ({"general.architecture": "phi3"}, "architecture 'phi3', which is not supported; supported: llama, qwen2, qw"),
         ({"llama.expert_count": 8}, "llama.expert_count=8"),
         ({"llama.attention.sliding_window": 16}, "llama.attention.sliding_window=16"),
+        ({"llama.attention.sliding_window": [16, 64]}, "llama.attention.sliding_window=[16, 64]"),
         ({"llama.rope.dimension_count": 2}, "rope.dimension_count=2 for heads of size 4"),
         ({"llama.rope.scaling.type": "yarn", "llama.rope.scaling.factor": 4.0}, "rope.scaling.type='yarn'"),
         ({"llama.block_count": None}, "num_hidden_layers must be a positive integer"),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A tokenizer written into a GGUF file gives the ids that it gave before."""
 
+import itertools
 import json
 import pathlib
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from ntl_jax.models.gguf.file import open_gguf
+from ntl_jax.models.gguf.settings import model_config
 from ntl_jax.models.gguf.tokenizer import generation_settings, load_gguf_tokenizer
 from tests.gguf_files import CHARACTERS_ALONE, write_gguf
 from tests.small_tokenizers import make_tokenizer
@@ -19,6 +21,8 @@ TEXTS = (
     "<|im_start|>user\n2+3?<|im_end|><tool_call>5</tool_call>",
     "don't WE'LL\t\t9,876.50 ",
 )
+
+UNKNOWN = {"tokenizer.ggml.unknown_token_id": 64}
 
 
 def fields_of(tokenizer: Any, kind: str, pre: str | None, **fields: Any) -> dict[str, Any]:
@@ -99,10 +103,37 @@ def test_all_tokens_that_end_a_response_are_listed(tmp_path):
         ({"tokenizer.ggml.tokens": None}, r"has no tokenizer \(tokenizer.ggml.tokens\)"),
         ({"tokenizer.ggml.eos_token_id": 99}, "tokenizer.ggml.eos_token_id=99 is none of its 64 tokens"),
         ({"tokenizer.ggml.merges": ["~~ q"]}, "out of vocabulary"),
+        ({"tokenizer.ggml.merges": ["~~"]}, "tokenizer.ggml.merges must hold pairs"),
+        ({"tokenizer.ggml.merges": None}, "tokenizer.ggml.merges must hold pairs .* single bytes: convert"),
+        ({"tokenizer.ggml.merges": [7]}, "tokenizer.ggml.merges must be a list of texts"),
+        ({"tokenizer.ggml.pre": None}, "tokenizer.ggml.pre=None does not say how .* newer llama.cpp"),
+        ({"tokenizer.ggml.pre": "default"}, "tokenizer.ggml.pre='default' does not say how"),
+        ({"tokenizer.ggml.token_type": [1, 1]}, "tokenizer.ggml.token_type has 2 elements for 64 tokens"),
+        ({"tokenizer.chat_template": 7}, "tokenizer.chat_template must be a text"),
         ({"tokenizer.ggml.model": "llama"}, "tokenizer.ggml.scores must hold"),
+        ({"tokenizer.ggml.model": "llama", "tokenizer.ggml.scores": ["1"] * 64}, "scores must be a list of numbers"),
+        ({"tokenizer.ggml.model": "llama", "tokenizer.ggml.scores": [1.0]}, "scores has 1 elements for 64 tokens"),
+        (
+            {"tokenizer.ggml.model": "llama", "tokenizer.ggml.scores": [1.0] * 64} | UNKNOWN,
+            "tokenizer.ggml.unknown_token_id=64 is none of its 64 tokens",
+        ),
     ],
 )
 def test_a_tokenizer_that_cannot_be_used_is_named(tmp_path, fields, says):
     file = open_gguf(write_gguf(tmp_path / "model.gguf", GOLDEN, fields))
     with pytest.raises(ValueError, match=rf"model.gguf has a tokenizer that cannot be used: .*{says}"):
         load_gguf_tokenizer(file)
+
+
+def test_a_field_of_another_kind_is_refused_in_one_line_or_changes_nothing(tmp_path):
+    whole = open_gguf(write_gguf(tmp_path / "whole.gguf", GOLDEN))
+    names = [name for name in whole.fields if not name.startswith("GGUF.")]
+    for i, (name, value) in enumerate(itertools.product(names, ("x", 7.5, ["x"], [7], -1))):
+        path = write_gguf(tmp_path / f"{i}.gguf", GOLDEN, {name: value})
+        try:
+            file = open_gguf(path)
+            read = model_config(file), load_gguf_tokenizer(file), generation_settings(file)
+        except ValueError as error:
+            assert str(path) in str(error) and "\n" not in str(error), (name, value, error)
+        else:
+            assert len(read[1]) in (63, 64), (name, value)

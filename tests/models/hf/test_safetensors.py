@@ -2,8 +2,10 @@
 """Safetensors files are read as they were written, in parts too, and broken ones are named."""
 
 import json
+import os
 import pathlib
 import shutil
+import stat
 import struct
 
 import jax.numpy as jnp
@@ -49,6 +51,16 @@ def test_a_damaged_header_is_named(folder):
     file.write_bytes(bytes(content))
     with pytest.raises(ValueError, match=r"model.safetensors is truncated, damaged or not a safetensors file"):
         load_hf(folder)
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_a_file_may_be_read_by_whom_the_umask_lets(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        write_tensors(tmp_path / "file", {"a": np.zeros(2, np.float32)})
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])

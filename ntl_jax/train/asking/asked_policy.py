@@ -3,40 +3,40 @@
 
 from ntl_jax.config import RunConfig, from_home
 from ntl_jax.ending import warn
-from ntl_jax.policy_options import PolicySource
+from ntl_jax.policy_options import AskedPolicy
 from ntl_jax.records import Params
 from ntl_jax.train.checkpoints.checkpointer import restore_policy
 from ntl_jax.train.policy import Policy, build_params, build_policy, check_checkpoint
 
 
-def source_policy(source: PolicySource, config: RunConfig) -> Policy:
+def asked_policy(asked: AskedPolicy, config: RunConfig) -> Policy:
     """The policy without its weights, which can be loaded if it is a model.
 
     Args:
-        source: what the command names.
+        asked: what the command names.
         config: its settings, changed by options.
 
     Raises:
         ValueError: as in `ntl_jax.train.policy.build_policy` and `check_checkpoint`.
     """
     policy = build_policy(config)
-    if not source.is_run:
+    if not asked.is_run:
         check_checkpoint(config, policy)
     return policy
 
 
-def source_weights(source: PolicySource, policy: Policy, *, seed: int) -> tuple[str, Params]:
+def asked_weights(asked: AskedPolicy, policy: Policy, *, seed: int) -> tuple[str, Params]:
     """What the policy is, in words, and its weights.
 
     Args:
-        source: what the command names.
-        policy: from `source_policy`.
+        asked: what the command names.
+        policy: from `asked_policy`.
         seed: seed of the weights of a model without a checkpoint.
 
     Raises:
         ValueError: for a run without an intact checkpoint, and as in `ntl_jax.models.load_hf`.
     """
-    if not source.is_run:
-        return source.given, build_params(policy, seed=seed)
-    stage, step, params = restore_policy(from_home(source.given), policy.shapes(), source.checkpoint, warn)
-    return f"{source.given} after step {step} of stage {stage}", params
+    if not asked.is_run:
+        return asked.given, build_params(policy, seed=seed)
+    stage, step, params = restore_policy(from_home(asked.given), policy.shapes(), asked.checkpoint, warn)
+    return f"{asked.given} after step {step} of stage {stage}", params

@@ -147,7 +147,7 @@ def show(args: argparse.Namespace) -> list[str]:
         print_pieces(mark_tokens(prompt.ids, policy.tokenizer, values))
         console.print(Text("solution:", "bold"))
         print_pieces(mark_tokens(ids, policy.tokenizer, values, labels.truth.tolist()))
-    left_out = prompts.source.partition("; left out: ")[2]
+    left_out = prompts.about.partition("; left out: ")[2]
     return ["", f"rows shown: {len(prompts.held_out):,}" + (f"; left out: {left_out}" if left_out else "")]
 
 

@@ -73,12 +73,12 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     announce(f"evaluating {args.policy}")
     about, evaluation = _evaluation(asked, config)
     from ntl_jax.metrics import finite, print_comparison, write_rows, write_whole
-    from ntl_jax.train.evaluation import evaluation_metrics, examples, unrewarded
+    from ntl_jax.train.evaluation import evaluation_metrics, evaluation_rows, unrewarded
 
     metrics = evaluation_metrics(evaluation)
     print_comparison(("value",), {name: (f"{value:.4g}",) for name, value in metrics.items()})
     folder = args.output or new_folder(f"eval-{config.name}")
-    write_rows(folder / "examples.jsonl", examples(evaluation))
+    write_rows(folder / "examples.jsonl", evaluation_rows(evaluation))
     summary = about | {"metrics": finite(metrics), "config": dataclasses.asdict(config)}
     write_whole(folder / "metrics.json", json.dumps(summary, indent=1) + "\n")
     if said := unrewarded(evaluation):

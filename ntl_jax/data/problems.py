@@ -24,9 +24,9 @@ class Problem:
         question: the text that is asked, or the turns of a chat before the response.
         solution: the full reference text, with its answer marked as the task's texts mark it.
         ground_truth: the answer alone, as written (``1,200`` keeps its comma).
-        source: where it comes from; rewards receive it as ``data_source``.
+        data_source: name of its data set, for rewards and metrics.
         extra_info: further data of the row, for rewards.
-        origin: which of the sources that a setting names it comes from, counted from 0.
+        source_index: which of the sources that a setting names it comes from, counted from 0.
         place: where its row is, for people; empty for a generated problem.
 
     Example:
@@ -38,9 +38,9 @@ class Problem:
     question: str | tuple[Message, ...]
     solution: str
     ground_truth: str
-    source: str
+    data_source: str
     extra_info: Mapping[str, object] = dataclasses.field(default_factory=dict)
-    origin: int = 0
+    source_index: int = 0
     place: str = dataclasses.field(default="", compare=False)
 
     @property

@@ -75,10 +75,10 @@ def encode_prompts(
             ids=np.asarray(rows[i], np.int32),
             text=texts[i],
             ground_truth=problems[i].ground_truth,
-            data_source=problems[i].source,
+            data_source=problems[i].data_source,
             extra_info={"solution": problems[i].solution, **problems[i].extra_info},
             solution=problems[i].solution,
-            origin=problems[i].origin,
+            source_index=problems[i].source_index,
         )
         for i in kept
     ]

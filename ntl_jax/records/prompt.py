@@ -23,7 +23,7 @@ class Prompt:
         draw: number of this draw in the run: ``epoch * size of the data set + index``, by default ``index``. It seeds
             the samples and identifies the group: samples of a draw do not depend on the prompt's position in the batch,
             and a problem that is drawn twice has two groups with different samples.
-        origin: which of the sources that ``data.train`` or ``data.eval`` names it comes from, counted from 0.
+        source_index: which of the sources that ``data.train`` or ``data.eval`` names it comes from, counted from 0.
 
     Example:
         >>> prompt = Prompt(index=0, ids=np.array([7, 11, 8, 12]), text="2+3?", ground_truth="5")
@@ -39,7 +39,7 @@ class Prompt:
     extra_info: Mapping[str, object] = dataclasses.field(default_factory=dict)
     solution: str = ""
     draw: int = -1
-    origin: int = 0
+    source_index: int = 0
 
     def __post_init__(self) -> None:
         if self.draw < 0:

@@ -110,10 +110,10 @@ def source_name(data: DataSection, task: Task) -> str:
         'calculations'
     """
     if not data.eval:
-        return task.load("held_out")[0][0].source
+        return task.load("held_out")[0][0].data_source
     with contextlib.suppress(ValueError, OSError):
         files = Files((), data.eval, fields=data.fields, on_bad_row="skip", numeric=False)
-        return files.load("held_out")[0][0].source
+        return files.load("held_out")[0][0].data_source
     return next((source.name for source in _sources(data.eval)), pathlib.Path(data.eval[0]).stem)
 
 

@@ -174,7 +174,7 @@ def _made(given: str, task: type[Task], options: Mapping[str, str]) -> Task:
 
 def _fault(problem: Problem) -> str | None:
     """What is wrong with a problem."""
-    for name in ("solution", "ground_truth", "source"):
+    for name in ("solution", "ground_truth", "data_source"):
         if not isinstance(getattr(problem, name), str):
             return f"{name} must be a text, is {getattr(problem, name)!r:.80}"
     if not isinstance(problem.question, str | tuple):

@@ -47,7 +47,7 @@ class Response(TypedDict):
     finish_reason: str
 
 
-class Example(Response):
+class EvaluationRow(Response):
     """The prompt, the greedy response and the samples."""
 
     index: int
@@ -115,7 +115,7 @@ def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
     }
     if undecided := sum(reading.undecided for reading in greedy.readings):
         metrics["val/undecided"] = float(undecided)
-    sources = [(prompt.origin, prompt.data_source) for prompt in greedy.prompts]
+    sources = [(prompt.source_index, prompt.data_source) for prompt in greedy.prompts]
     if len({*sources}) > 1:
         for source, name in _metric_names(sources).items():
             of_source = np.array([other == source for other in sources])
@@ -139,7 +139,7 @@ def unrewarded(evaluation: Evaluation) -> str | None:
     return f"{len(reasons)} of {len(outcomes)} responses of the evaluation have no reward; the first: {reason}"
 
 
-def examples(evaluation: Evaluation) -> Iterator[Example]:
+def evaluation_rows(evaluation: Evaluation) -> Iterator[EvaluationRow]:
     """One row per problem, as plain Python values."""
     greedy, sampled = evaluation
     count = 0 if sampled is None else len(sampled.readings) // len(greedy.readings)

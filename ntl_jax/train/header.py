@@ -60,7 +60,7 @@ def describe(config: RunConfig, policy: Policy, prompts: Prompts, reward: str, w
         "policy": f"{model.architecture}, {model.num_layers} layers of width {model.width}, "
         f"{model.num_params / 1e6:.2f}M parameters, {source or 'from scratch'}",
         "tokenizer": f"{config.data.tokenizer or source or 'built-in'}, {describe_ids(policy)}; {numbers}",
-        "data": prompts.source,
+        "data": prompts.about,
         "prompts": prompts.written,
         "first prompt": describe_prompt(first, policy.tokenizer),
         "its token ids": " ".join(map(str, first.ids[:MOST_IDS])) + (" ..." if len(first.ids) > MOST_IDS else ""),
@@ -159,7 +159,7 @@ def find_warnings(config: RunConfig, prompts: Prompts, task: Task) -> list[str]:
         config, prompts, task: those of the run.
     """
     found, longest = [], config.rollout.max_tokens
-    lengths = sorted(len(solution) for _, solution in prompts.examples)
+    lengths = sorted(len(solution) for _, solution in prompts.solved)
     too_long = sum(length > longest for length in lengths)
     if too_long > MOST_TOO_LONG * len(lengths):
         found.append(

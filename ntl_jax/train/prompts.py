@@ -31,8 +31,8 @@ class Prompts:
 
     Args:
         train, held_out: prompts for training and for evaluation.
-        examples: training prompts with the ids of their solutions.
-        source: where they come from, and how many rows were left out and why.
+        solved: training prompts with the ids of their solutions.
+        about: where they come from, and how many rows were left out and why.
         written: how a question is asked.
         reply, end: what follows a prompt with a solution, and the token after it, as `encode_solutions` takes them.
         files: the contents of the files that other settings name: a template, a task of one's own.
@@ -40,8 +40,8 @@ class Prompts:
 
     train: Sequence[Prompt]
     held_out: Sequence[Prompt]
-    examples: Sequence[tuple[Prompt, np.ndarray]]
-    source: str
+    solved: Sequence[tuple[Prompt, np.ndarray]]
+    about: str
     written: str
     reply: Callable[[str], str] = str
     end: int | None = None
@@ -78,7 +78,7 @@ def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer, *, trains
         write = prompt_writer(config.prompt, template, task, train)
         encoding["render"] = write
         train_prompts, long_prompts = encode_prompts(train if trains else [], tokenizer, **encoding)
-        examples, long_solutions = encode_solutions(
+        solved, long_solutions = encode_solutions(
             train_prompts,
             tokenizer,
             max_tokens=data.max_solution_tokens if config.warm_start.steps else sys.maxsize,
@@ -89,7 +89,7 @@ def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer, *, trains
     if trains:
         _check_weights(data, train_prompts, "prompts")
     if trains and config.warm_start.steps:
-        _check_weights(data, [prompt for prompt, _ in examples], "solutions")
+        _check_weights(data, [prompt for prompt, _ in solved], "solutions")
     with named("data.eval", " ".join(data.eval) or None):
         held_out, skipped_held_out = load_plain(task, "held_out", tokenizer, data)
         asked = _first_of_each(held_out, config.trainer.eval_problems)
@@ -102,8 +102,8 @@ def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer, *, trains
     return Prompts(
         train=train_prompts,
         held_out=held_out_prompts,
-        examples=examples,
-        source=_source(data, train_prompts, held_out_prompts, skipped),
+        solved=solved,
+        about=_about(data, train_prompts, held_out_prompts, skipped),
         written=_written(config.prompt, template),
         reply=write.reply,
         end=template.end_of_turn,
@@ -145,9 +145,9 @@ def load_plain(task: Task, split: Split, tokenizer: Tokenizer, data: DataSection
 
 def _check_weights(data: DataSection, prompts: Sequence[Prompt], what: str) -> None:
     """Raises a ValueError if there is nothing to draw from a source that has a weight."""
-    origins = {prompt.origin for prompt in prompts}
-    for origin, (source, weight) in enumerate(zip(data.train, data.weights, strict=False)):
-        if origin not in origins:
+    there = {prompt.source_index for prompt in prompts}
+    for i, (source, weight) in enumerate(zip(data.train, data.weights, strict=False)):
+        if i not in there:
             raise ValueError(
                 f"data.weights={data.weights!r}: {weight:g} is the share of {source}, all of whose rows are left out, "
                 f"since their {what} are too long or malformed: raise the limits of data, or leave the source out"
@@ -156,10 +156,14 @@ def _check_weights(data: DataSection, prompts: Sequence[Prompt], what: str) -> N
 
 def _first_of_each(problems: Sequence[Problem], most: int | None) -> list[Problem]:
     """The first problems of each source, from each the same share, in their order; None: all."""
-    sizes, taken, place = collections.Counter(problem.origin for problem in problems), collections.Counter[int](), []
+    sizes, taken, place = (
+        collections.Counter(problem.source_index for problem in problems),
+        collections.Counter[int](),
+        [],
+    )
     for i, problem in enumerate(problems):
-        place.append(((taken[problem.origin] + 0.5) / sizes[problem.origin], i))
-        taken[problem.origin] += 1
+        place.append(((taken[problem.source_index] + 0.5) / sizes[problem.source_index], i))
+        taken[problem.source_index] += 1
     return [problems[i] for i in sorted(i for _, i in sorted(place)[:most])]
 
 
@@ -182,7 +186,7 @@ def _written(section: PromptSection, template: Template) -> str:
     return ", ".join([template.about, *parts])
 
 
-def _source(data: DataSection, train: Sequence[Prompt], held_out: Sequence[Prompt], skipped: dict[str, int]) -> str:
+def _about(data: DataSection, train: Sequence[Prompt], held_out: Sequence[Prompt], skipped: dict[str, int]) -> str:
     generator = _generator(data)
     where = ", ".join(dict.fromkeys([*(data.train or [generator]), *(data.eval or [generator])]))
     left_out = ", ".join(f"{count} {what}" for what, count in skipped.items() if count)
@@ -219,7 +223,7 @@ def _by_source(sources: Sequence[str], prompts: Sequence[Prompt], weights: Seque
     """The number of prompts of each of several sources, with its share of the draws."""
     if len(sources) < 2:
         return ""
-    counts = collections.Counter(prompt.origin for prompt in prompts)
+    counts = collections.Counter(prompt.source_index for prompt in prompts)
     shares = [f", {weight / sum(weights):.0%} of the draws" for weight in weights] or [""] * len(sources)
     pairs = enumerate(zip(sources, shares, strict=True))
     return f" ({'; '.join(f'{counts[i]:,} of {source}{share}' for i, (source, share) in pairs)})"

@@ -38,9 +38,9 @@ def test_a_prompt_carries_everything_of_its_problem(tokenizer):
 
 
 def test_what_else_a_row_holds_travels_to_rewards_beside_the_solution(tokenizer):
-    problem = dataclasses.replace(SHORT, extra_info={"split": "test"}, origin=2)
+    problem = dataclasses.replace(SHORT, extra_info={"split": "test"}, source_index=2)
     (prompt,), _ = encode_prompts([problem], tokenizer, render=template("{question}"), max_tokens=50)
-    assert (prompt.extra_info, prompt.origin) == ({"split": "test", "solution": SHORT.solution}, 2)
+    assert (prompt.extra_info, prompt.source_index) == ({"split": "test", "solution": SHORT.solution}, 2)
     problem = dataclasses.replace(SHORT, extra_info={"solution": "the row's own"})
     prompts, _ = encode_prompts([problem], tokenizer, render=template("{question}"), max_tokens=50)
     assert prompts[0].extra_info == problem.extra_info and prompts[0].solution == SHORT.solution

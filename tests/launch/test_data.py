@@ -32,8 +32,8 @@ def test_what_is_prepared_reads_as_the_same_problems_without_settings(source, tm
     assert f"wrote {len(kept)} to {out} and {len(held_out)} to {other}" in said
     assert len(held_out) in (4, 5) and not {p.text for p in kept} & {p.text for p in held_out}
     whole, _ = load_problems([source], FieldsSection(question="problem", answer="result", solution="steps"))
-    expected = {(p.text, p.ground_truth, p.solution, p.source) for p in whole}
-    assert {(p.text, p.ground_truth, p.solution, p.source) for p in [*kept, *held_out]} == expected
+    expected = {(p.text, p.ground_truth, p.solution, p.data_source) for p in whole}
+    assert {(p.text, p.ground_truth, p.solution, p.data_source) for p in [*kept, *held_out]} == expected
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["sums.jsonl", out.name, other.name])
 
 

@@ -70,7 +70,7 @@ def load_problems(
             found.append(find_source(text))
     problems: list[Problem] = []
     begin = num_faults = 0
-    for origin, (source, name) in enumerate(zip(found, _names(found), strict=True)):
+    for source_index, (source, name) in enumerate(zip(found, _names(found), strict=True)):
         good: list[Problem] = []
         faults: list[tuple[str, str]] = []
         with named(setting, source.text):
@@ -81,13 +81,13 @@ def load_problems(
                 raise ValueError(f"there are more than {MOST_PROBLEMS:,} rows, which memory must hold: leave some out")
             for row in rows:
                 try:
-                    problem = read_problem(row, fields, source=name, markers=markers, numeric=numeric)
+                    problem = read_problem(row, fields, data_source=name, markers=markers, numeric=numeric)
                 except Fault as fault:
                     naming = f"; {row.naming}" if row.naming and isinstance(fault, MissingField) else ""
                     faults.append((row.place, f"{fault}{naming}"))
                 else:
                     problem = _as_gsm8k(problem, name, markers)
-                    good.append(dataclasses.replace(problem, index=begin + row.index, origin=origin))
+                    good.append(dataclasses.replace(problem, index=begin + row.index, source_index=source_index))
             check_faults(faults, len(good), on_bad_row)
         problems += good
         begin, num_faults = begin + rows[-1].index + 1, num_faults + len(faults)
@@ -149,5 +149,5 @@ def _names(sources: Sequence[Source]) -> list[str]:
 def _as_gsm8k(problem: Problem, name: str, markers: AnswerMarkers) -> Problem:
     """The problem, named after GSM8K if its row names no source and its solution ends like that."""
     last = problem.solution.rpartition("\n")[2]
-    gsm8k = problem.source == name and bool(markers.line) and last.startswith(str(markers.line))
-    return dataclasses.replace(problem, source=GSM8K) if gsm8k else problem
+    gsm8k = problem.data_source == name and bool(markers.line) and last.startswith(str(markers.line))
+    return dataclasses.replace(problem, data_source=GSM8K) if gsm8k else problem

@@ -25,14 +25,14 @@ class MissingField(Fault):
 
 
 def read_problem(
-    row: Row, fields: FieldsSection, *, source: str, markers: AnswerMarkers = DEFAULT_MARKERS, numeric: bool = True
+    row: Row, fields: FieldsSection, *, data_source: str, markers: AnswerMarkers = DEFAULT_MARKERS, numeric: bool = True
 ) -> Problem:
     r"""The problem in a row.
 
     Args:
         row: of any source.
         fields: names of its fields.
-        source: the problem's source if the row names none.
+        data_source: the name of the problem's data set if the row names none.
         markers: how solutions mark their answer.
         numeric: whether the answer must be a number.
 
@@ -41,23 +41,23 @@ def read_problem(
 
     Example: MATH's fields, and verl's
         >>> row = Row(0, "", {"problem": "2+3?", "solution": r"So \boxed{5}."})
-        >>> read_problem(row, FieldsSection(), source="math")
-        Problem(index=0, question='2+3?', solution='So \\boxed{5}.', ground_truth='5', source='math', ...)
+        >>> read_problem(row, FieldsSection(), data_source="math")
+        Problem(index=0, question='2+3?', solution='So \\boxed{5}.', ground_truth='5', data_source='math', ...)
         >>> prompt = [{"role": "user", "content": "2+3?"}]
         >>> row = Row(1, "", {"prompt": prompt, "reward_model": {"ground_truth": 5}, "data_source": "mine"})
-        >>> read_problem(row, FieldsSection(), source="a")
-        Problem(index=1, question='2+3?', solution='5', ground_truth='5', source='mine', ...)
+        >>> read_problem(row, FieldsSection(), data_source="a")
+        Problem(index=1, question='2+3?', solution='5', ground_truth='5', data_source='mine', ...)
     """
     if isinstance(row.value, str):
         raise Fault(row.value)
     question = _question(row.value, fields)
     solution, truth = _answer(row.value, fields, markers, numeric=numeric)
     if (own := _optional(row.value, "source", fields)) is not None:
-        source = _text(own, "a string").strip()
+        data_source = _text(own, "a string").strip()
     extra_info = row.value.get("extra_info") or {}
     if not isinstance(extra_info, dict):
         raise Fault(f"`extra_info` must be an object, is {type_name(extra_info)}")
-    return Problem(row.index, question, solution, truth, source, extra_info, place=row.place)
+    return Problem(row.index, question, solution, truth, data_source, extra_info, place=row.place)
 
 
 def _question(row: Mapping[str, object], fields: FieldsSection) -> str | tuple[Message, ...]:

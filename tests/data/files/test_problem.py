@@ -12,7 +12,7 @@ from ntl_jax.data.files.row import Row
 
 def read(numeric=True, fields=None, **row: object):
     found = Row(3, "", {"question": "Q?", **row})
-    return read_problem(found, fields or FieldsSection(), source="file", numeric=numeric)
+    return read_problem(found, fields or FieldsSection(), data_source="file", numeric=numeric)
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,9 @@ def test_null_is_absent_unless_a_setting_names_the_field():
 
 
 def test_the_source_is_the_rows_or_the_files():
-    assert read(answer="5").source == read(answer="5", data_source=None).source == "file"
-    assert read(answer="5", data_source="mine").source == "mine"
-    assert read(answer="5", set="b", fields=FieldsSection(source="set")).source == "b"
+    assert read(answer="5").data_source == read(answer="5", data_source=None).data_source == "file"
+    assert read(answer="5", data_source="mine").data_source == "mine"
+    assert read(answer="5", set="b", fields=FieldsSection(source="set")).data_source == "b"
     with pytest.raises(Fault, match="no `set`"):
         read(answer="5", fields=FieldsSection(source="set"))
 

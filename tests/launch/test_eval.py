@@ -121,7 +121,6 @@ def children() -> set[str]:
             "data",
             {"train": (), "eval": (), "task": "calculations", "num_train": 10},
         ),
-        ([], "warm_start", {"steps": 0}),
         (["--stop-strings", "Q:", r"\n"], "rollout", {"stop_strings": ("Q:", "\n")}),
         (["--engine=vllm", "--max-tokens=5"], "rollout", {"engine": "vllm", "max_tokens": 5}),
         (["--samples=3", "--temperature=0.5"], "trainer", {"eval_samples": 3, "eval_temperature": 0.5}),

@@ -20,6 +20,7 @@ FILES = {
     "evaluations",
     "metrics.jsonl",
     "ntl_debug.log",
+    "profile",
     "reward_errors.jsonl",
     "samples.jsonl",
 }

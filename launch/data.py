@@ -77,7 +77,7 @@ def prepare(args: argparse.Namespace) -> list[str]:
     files = [file for file in (args.out, other) if file is not None]
     for name, file in zip(("OUT", "--hold-out"), files, strict=False):
         _check_new(name, file)
-    if len({file.absolute() for file in files}) < len(files):
+    if len({file.resolve() for file in files}) < len(files):
         raise ValueError(f"--hold-out names {other}, to which the other rows are written: name another file")
     announce(f"reading {args.source}")
     from ntl_jax.data.files import load_problems
@@ -89,13 +89,12 @@ def prepare(args: argparse.Namespace) -> list[str]:
     if count >= len(problems):
         raise ValueError(f"--hold-out={count}: there are {len(problems):,} rows, and some must be left: lower it")
     parts = split_off(problems, count, args.seed)[: len(files)]
-    for i, (file, part) in enumerate(zip(files, parts, strict=True)):
-        try:
-            _write(file, part)
-        except (OSError, ValueError):
-            for written in files[:i]:  # both files, or none
-                written.unlink()
-            raise
+    if not parts[-1]:
+        raise ValueError(
+            f"--hold-out={count}: no rows can be held out, since every question has more rows than that, and those of "
+            "a question stay together: raise it, or leave repeated rows out"
+        )
+    _write(files, [_content(file, part) for file, part in zip(files, parts, strict=True)])
     again = sum(count - 1 for count in collections.Counter(problem.text for problem in problems).values())
     wrote = " and ".join(f"{len(part):,} to {file}" for file, part in zip(files, parts, strict=True))
     counts = f"{skipped:,} malformed and left out, {again:,} with a question of an earlier row"
@@ -125,8 +124,8 @@ def show(args: argparse.Namespace) -> list[str]:
     from ntl_jax.train.policy import build_policy
     from ntl_jax.train.prompts import build_prompts
 
-    task, policy = build_task(config), build_policy(config)
-    prompts = build_prompts(config, task, policy.tokenizer)
+    task, policy = build_task(config, new=False), build_policy(config)
+    prompts = build_prompts(config, task, policy.tokenizer, trains=False)
     around = {"reply": prompts.reply, "end": prompts.end}
     solutions, _ = encode_solutions(prompts.held_out, policy.tokenizer, max_tokens=sys.maxsize, **around)
     console, decode = Console(highlight=False), TokenDecoder(policy.tokenizer)
@@ -148,7 +147,7 @@ def show(args: argparse.Namespace) -> list[str]:
         print_pieces(mark_tokens(prompt.ids, policy.tokenizer, values))
         console.print(Text("solution:", "bold"))
         print_pieces(mark_tokens(ids, policy.tokenizer, values, labels.truth.tolist()))
-    left_out = prompts.source.partition("; left out: ")[2]
+    left_out = prompts.about.partition("; left out: ")[2]
     return ["", f"rows shown: {len(prompts.held_out):,}" + (f"; left out: {left_out}" if left_out else "")]
 
 
@@ -171,7 +170,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
         add("--model", metavar="RUN_OR_MODEL", help="a run folder, or a model whose tokenizer writes the prompts")
         add("--tokenizer", metavar="DIR", help="another tokenizer")
     for role in ROLES:
-        add(f"--fields.{role}", metavar="NAME", help=f"field of a row that is its {role}; by itself in known files")
+        add(f"--fields.{role}", metavar="NAME", help=f"field that holds the {role} (default: found by its usual names)")
     add("--on-bad-row", choices=("error", "skip"), default="error", help="malformed rows stop, or are left out")
     parser.add_argument("--texts", action="store_true", help="answers may be texts, for a reward function of your own")
     return parser
@@ -194,16 +193,31 @@ def _check_new(name: str, file: pathlib.Path) -> None:
         raise ValueError(f"{name}={file} cannot be written: {above} is no folder that you may write to; make it first")
 
 
-def _write(file: pathlib.Path, problems: Sequence["Problem"]) -> None:
+def _content(file: pathlib.Path, problems: Sequence["Problem"]) -> str | bytes:
     from ntl_jax.data.files import as_parquet
     from ntl_jax.data.files.write import problem_row
-    from ntl_jax.metrics.atomic_files import as_line, write_whole
+    from ntl_jax.metrics.atomic_files import as_line
 
     rows = [problem_row(problem) for problem in problems]
+    if file.suffix == ".parquet":
+        return as_parquet(rows)
     try:
-        write_whole(file, as_parquet(rows) if file.suffix == ".parquet" else "".join(map(as_line, rows)))
-    except TypeError as error:
+        return "".join(map(as_line, rows))
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{file}: `extra_info` holds what JSON has not ({error}): write a .parquet file") from error
+
+
+def _write(files: Sequence[pathlib.Path], contents: Sequence[str | bytes]) -> None:
+    """Writes all of the files or, if one cannot be written, none."""
+    from ntl_jax.metrics.atomic_files import write_whole
+
+    for i, (file, content) in enumerate(zip(files, contents, strict=True)):
+        try:
+            write_whole(file, content)
+        except OSError:
+            for written in files[:i]:
+                written.unlink()
+            raise
 
 
 def _fields(args: argparse.Namespace, base: FieldsSection | None = None) -> FieldsSection:
@@ -219,13 +233,15 @@ def _config(args: argparse.Namespace) -> RunConfig:
         base = load_config(args.config)
     elif args.model is not None:
         base = AskedPolicy.of(args.model).config
+    limit = base.data.max_prompt_tokens if args.config or args.model else sys.maxsize
     data = dataclasses.replace(
         base.data,
+        max_prompt_tokens=limit,
         train=base.data.train if base.prompt.few_shot else (),
         eval=(args.source,),
         weights=(),
         fields=_fields(args, base.data.fields),
-        num_train=base.rollout.prompts_per_step,
+        num_train=max(base.rollout.prompts_per_step, base.prompt.few_shot + 1),
         on_bad_row=args.on_bad_row,
         tokenizer=args.tokenizer or base.data.tokenizer,
     )

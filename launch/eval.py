@@ -73,12 +73,12 @@ def evaluate(args: argparse.Namespace) -> pathlib.Path:
     announce(f"evaluating {args.policy}")
     about, evaluation = _evaluation(asked, config)
     from ntl_jax.metrics import finite, print_comparison, write_rows, write_whole
-    from ntl_jax.train.evaluation import evaluation_metrics, examples, unrewarded
+    from ntl_jax.train.evaluation import evaluation_metrics, evaluation_rows, unrewarded
 
     metrics = evaluation_metrics(evaluation)
     print_comparison(("value",), {name: (f"{value:.4g}",) for name, value in metrics.items()})
     folder = args.output or new_folder(f"eval-{config.name}")
-    write_rows(folder / "examples.jsonl", examples(evaluation))
+    write_rows(folder / "examples.jsonl", evaluation_rows(evaluation))
     summary = about | {"metrics": finite(metrics), "config": dataclasses.asdict(config)}
     write_whole(folder / "metrics.json", json.dumps(summary, indent=1) + "\n")
     if said := unrewarded(evaluation):
@@ -103,8 +103,8 @@ def _evaluation(asked: AskedPolicy, config: RunConfig) -> tuple[dict[str, str], 
 
     check_packages(config)
     keep_programs(config.trainer.compilation_cache)
-    task, policy = build_task(config), asked_policy(asked, config)
-    prompts = build_prompts(config, task, policy.tokenizer)
+    task, policy = build_task(config, new=False), asked_policy(asked, config)
+    prompts = build_prompts(config, task, policy.tokenizer, trains=False)
     check_lengths(config, policy, prompts)
     groups = _groups(config, len(prompts.held_out))
     sampling, cache = fit_slots(config, policy, groups, max_prompt_tokens=prompts.longest)
@@ -147,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     add = functools.partial(parser.add_argument, action=Once)
     add("--data", nargs="+", metavar="SOURCE", help="whole files or data sets instead of the run's held-out problems")
     for role in ROLES:
-        add(f"--fields.{role}", metavar="NAME", help=f"field of a row that is its {role}; by itself in known files")
+        add(f"--fields.{role}", metavar="NAME", help=f"field that holds the {role} (default: found by its usual names)")
     add("--problems", type=int, metavar="N", help="only the first N problems")
     add("--samples", type=int, metavar="K", help="samples per problem, besides the greedy one: mean@K, maj@K, pass@k")
     add("--temperature", type=float, metavar="X", help="of the samples")
@@ -188,8 +188,6 @@ def _settings(args: argparse.Namespace, asked: AskedPolicy) -> RunConfig:
             eval_temperature=args.temperature,
             eval_top_p=args.top_p,
         ),
-        # Reference solutions need not fit.
-        warm_start=changed(base.warm_start, steps=0 if base.trainer.steps else None),
     )
 
 

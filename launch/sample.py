@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 OPTIONS = {"seed": "seed", "n": "rollout.num_samples", "top_p": "rollout.top_p"}
 """The settings that the options change, besides those of `ntl_jax.policy_options`."""
 MOST_SAMPLES = 10_000
+MOST_TEXT = 10_000_000
+"""Characters of standard input, which may have no end."""
 AT_ONCE = 256
 """Questions whose responses are waited for together."""
 
@@ -69,6 +71,8 @@ def sample(args: argparse.Namespace) -> None:
         ValueError: for an argument that is neither a run nor a model, a run without a checkpoint, questions that
             cannot be asked, or wrong settings.
     """
+    if sys.stdout is None:
+        raise ValueError("standard output is closed, to which answers are written: open it, or send it to a file")
     asked = AskedPolicy.of(args.policy, args.checkpoint, config=args.config)
     config, temperature = _settings(args, asked), _temperature(args, asked.config)
     config.validate(asked.config)
@@ -143,9 +147,12 @@ def _questions(args: argparse.Namespace) -> list[str] | None:
             raise ValueError(f"--truth={args.truth} is the answer to one question: give it as an argument, in quotes")
         return None
     try:
-        questions = [line.strip() for line in sys.stdin if line.strip()]
+        text = sys.stdin.read(MOST_TEXT + 1)
     except UnicodeDecodeError as error:
         raise ValueError(f"standard input is not UTF-8 text: {error}") from error
+    if len(text) > MOST_TEXT:
+        raise ValueError(f"standard input has more than {MOST_TEXT:,} characters, or no end: split it")
+    questions = [line.strip() for line in text.split("\n") if line.strip()]
     if not questions:
         raise ValueError("standard input has no question: write one a line, or give it as an argument, in quotes")
     if args.truth is not None and len(questions) > 1:

@@ -35,7 +35,7 @@ OPTIONS = {
 OF_PROMPT = ("template", "system", "few_shot", "suffix", "prefix")
 OF_MODEL = RunConfig(name="model", data=DataSection(max_prompt_tokens=2048), rollout=RolloutSection(max_tokens=512))
 """Settings for a Hugging Face model: room for the solutions of GSM8K, and for examples before a question."""
-DEFAULT = "the run's or the configuration's, for a model"
+DEFAULT = "the run's or the configuration's, else"
 """Of an option, in words that its value for a model without a configuration follows."""
 TEMPLATE = r"auto, none, FILE.jinja or a text with {question}; \n \t \r \\ are escapes as in launch/train.py"
 

@@ -2,7 +2,7 @@
 """Problems as token ids and batches: tokenizer, prompts, solutions, the order of rows."""
 
 from ntl_jax.data.cursor import DataCursor
-from ntl_jax.data.problems import Message, Problem
+from ntl_jax.data.problems import Message, Problem, Split
 from ntl_jax.data.prompts import encode_prompts, encode_solutions
 from ntl_jax.data.special_tokens import plain_problems, special_tokens
 from ntl_jax.data.template import Template, load_template
@@ -14,6 +14,7 @@ __all__ = [
     "Message",
     "Problem",
     "PromptWriter",
+    "Split",
     "Template",
     "encode_prompts",
     "encode_solutions",

@@ -19,7 +19,7 @@ class DataCursor:
         num_rows: rows of the data set.
         batch_size: rows of a batch.
         seed: of the permutations; that of an epoch depends on nothing else but its number and the source.
-        origins: source of each row, from 0; None: one source.
+        source_indices: source of each row, from 0; None: one source.
         weights: shares of draws by source, of any sum; empty: all rows are one source.
 
     Raises:
@@ -30,7 +30,7 @@ class DataCursor:
         >>> first, second, third = cursor.next(), cursor.next(), cursor.next()
         >>> sorted(np.concatenate([first, second[:2]]).tolist())
         [0, 1, 2, 3, 4, 5]
-        >>> weighted = DataCursor(num_rows=6, batch_size=4, seed=0, origins=[0, 0, 0, 0, 0, 1], weights=(1, 3))
+        >>> weighted = DataCursor(num_rows=6, batch_size=4, seed=0, source_indices=[0, 0, 0, 0, 0, 1], weights=(1, 3))
         >>> [int((weighted.next() == 5).sum()) for _ in range(3)]
         [3, 3, 3]
     """
@@ -41,7 +41,7 @@ class DataCursor:
         batch_size: int,
         seed: int,
         *,
-        origins: Sequence[int] | None = None,
+        source_indices: Sequence[int] | None = None,
         weights: Sequence[float] = (),
     ) -> None:
         if num_rows < 1 or batch_size < 1:
@@ -49,7 +49,11 @@ class DataCursor:
         self._num_rows, self._batch_size, self._seed = num_rows, batch_size, seed
         self._weights = np.asarray(weights or (1.0,), np.float64)
         self._weights /= self._weights.sum()
-        of_row = np.asarray(origins, np.int64) if weights and origins is not None else np.zeros(num_rows, np.int64)
+        of_row = (
+            np.asarray(source_indices, np.int64)
+            if weights and source_indices is not None
+            else np.zeros(num_rows, np.int64)
+        )
         self._rows = [np.flatnonzero(of_row == source) for source in range(len(self._weights))]
         """Rows of each source."""
         if empty := [source for source, rows in enumerate(self._rows) if not len(rows)]:

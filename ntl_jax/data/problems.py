@@ -5,6 +5,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+Split = Literal["train", "held_out"]
+"""Problems to learn from, or to evaluate on."""
 Message = dict[str, str]
 """One turn of a chat: ``role`` and ``content``."""
 MOST_LISTED = 20
@@ -22,9 +24,10 @@ class Problem:
         question: the text that is asked, or the turns of a chat before the response.
         solution: the full reference text, with its answer marked as the task's texts mark it.
         ground_truth: the answer alone, as written (``1,200`` keeps its comma).
-        source: where it comes from; rewards receive it as ``data_source``.
+        data_source: name of its data set, for rewards and metrics.
         extra_info: further data of the row, for rewards.
-        origin: which of the sources that a setting names it comes from, counted from 0.
+        source_index: which of the sources that a setting names it comes from, counted from 0.
+        place: where its row is, for people; empty for a generated problem.
 
     Example:
         >>> Problem(0, "2+3?", "2+3=<<2+3=5>>5.\\nAnswer: 5", "5", "mine").ground_truth
@@ -35,9 +38,10 @@ class Problem:
     question: str | tuple[Message, ...]
     solution: str
     ground_truth: str
-    source: str
+    data_source: str
     extra_info: Mapping[str, object] = dataclasses.field(default_factory=dict)
-    origin: int = 0
+    source_index: int = 0
+    place: str = dataclasses.field(default="", compare=False)
 
     @property
     def text(self) -> str:

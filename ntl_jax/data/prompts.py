@@ -34,7 +34,7 @@ def encode_prompts(
 
     Args:
         problems: what to ask; ``extra_info`` of each prompt is the problem's, with the reference solution as
-            ``solution``.
+            ``solution`` unless it has one of its own.
         tokenizer: of the policy.
         render: the prompt of a problem, a text with the question in it, such as a `PromptWriter` makes. Special tokens
             around the question are encoded as special tokens.
@@ -75,9 +75,10 @@ def encode_prompts(
             ids=np.asarray(rows[i], np.int32),
             text=texts[i],
             ground_truth=problems[i].ground_truth,
-            data_source=problems[i].source,
-            extra_info={**problems[i].extra_info, "solution": problems[i].solution},
-            origin=problems[i].origin,
+            data_source=problems[i].data_source,
+            extra_info={"solution": problems[i].solution, **problems[i].extra_info},
+            solution=problems[i].solution,
+            source_index=problems[i].source_index,
         )
         for i in kept
     ]
@@ -112,12 +113,12 @@ def encode_solutions(
     Example:
         >>> from ntl_jax.data import load_tokenizer
         >>> tokenizer = load_tokenizer()
-        >>> prompt = Prompt(0, np.array([7]), "2+3?", "5", extra_info={"solution": "It is 5"})
+        >>> prompt = Prompt(0, np.array([7]), "2+3?", "5", solution="It is 5")
         >>> pairs, skipped = encode_solutions([prompt], tokenizer, max_tokens=8)
         >>> tokenizer.decode(pairs[0][1])
         'It is 5<|endoftext|>'
     """
-    texts = [reply(str(prompt.extra_info["solution"])) for prompt in prompts]
+    texts = [reply(prompt.solution) for prompt in prompts]
     if special := find_special_tokens("\n".join(texts), tokenizer):
         raise ValueError(
             f"solutions must contain no special tokens, given {', '.join(dict.fromkeys(special))}: the end token "

@@ -83,7 +83,7 @@ def plain_problems(
     for problem in problems:
         texts = {"question": problem.text, "solution": problem.solution}
         if fault := _fault(texts.items(), pattern):
-            faults.append((f"problem {problem.index}", fault))
+            faults.append((problem.place or f"problem {problem.index}", fault))
         else:
             plain.append(problem)
     check_faults(faults, len(plain), on_bad_row)

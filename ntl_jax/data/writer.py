@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes a problem as the text of its prompt, with system message, examples, instruction and response's beginning."""
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 
@@ -40,6 +41,7 @@ class PromptWriter:
         examples: Sequence[Problem] = (),
     ):
         self._section, self._template, self._render, self._examples = section, template, render, examples
+        self._left_out = functools.lru_cache(maxsize=64)(self._find_left_out)  # rows often have the same
         wanted = section.few_shot
         if wanted and len(examples) <= wanted:
             raise ValueError(
@@ -52,8 +54,19 @@ class PromptWriter:
             self._check(f"prompt.{name}={getattr(section, name)!r}", before)
 
     def __call__(self, problem: Problem) -> str:
-        """The prompt of a problem."""
+        """The prompt of a problem.
+
+        Raises:
+            ValueError: naming the problem, if the template leaves out one of its messages.
+        """
         system, asked = self._asked(problem)
+        roles = tuple(turn["role"] for turn in (*system, *asked))
+        if (left_out := self._left_out(roles)) is not None:
+            raise ValueError(
+                f"{problem.place or f'problem {problem.index}'}: {self._template.about} leaves out what the {left_out} "
+                f"says where there are messages of {', '.join(roles)}: use another prompt.template, or remove the "
+                "message"
+            )
         others = [example for example in self._examples if example.question != problem.question]
         shown = [turn for example in others[: self._section.few_shot] for turn in self._example(example)]
         text, prefix = self._template([*system, *shown, *asked]), self._section.prefix
@@ -73,6 +86,12 @@ class PromptWriter:
         if prefix[-1].isspace():
             return rest.lstrip() or solution
         return rest if rest.strip() else f" {solution}"
+
+    def _find_left_out(self, roles: Sequence[str]) -> str | None:
+        """The first role whose message a template leaves out where messages have these roles."""
+        turns = [{"role": role, "content": f"{role} {i}"} for i, role in enumerate(roles)]
+        text = self._template(turns) if len(turns) > 1 else None  # one alone is looked for with its own text
+        return None if text is None else next((turn["role"] for turn in turns if turn["content"] not in text), None)
 
     def _asked(self, problem: Problem) -> tuple[list[Message], list[Message]]:
         """The system message, if there is one, and the turns of a problem."""

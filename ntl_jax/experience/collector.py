@@ -72,8 +72,8 @@ class Collector:
         self._digits, self._scorer, self._ntl = digits, scorer, config.ntl
         self._num_prompts = config.rollout.prompts_per_step
         self._draws_per_epoch = 1 + max(prompt.index for prompt in prompts)
-        origins = [prompt.origin for prompt in prompts]
-        order = {"seed": config.seed + STREAM, "origins": origins, "weights": config.data.weights}
+        source_indices = [prompt.source_index for prompt in prompts]
+        order = {"seed": config.seed + STREAM, "source_indices": source_indices, "weights": config.data.weights}
         self.cursor = DataCursor(len(prompts), self._num_prompts, **order)
         self.begun: dict[int, list[Prompt]] = {}
         """Prompts of the iterations whose samples are not collected yet."""

@@ -8,7 +8,7 @@ from ntl_jax.tasks.choose import TwoSources, check_apart, choose_task, source_na
 from ntl_jax.tasks.files import Files
 from ntl_jax.tasks.gym import ReasoningGym
 from ntl_jax.tasks.judged import JudgedTask, describe_answers
-from ntl_jax.tasks.task import Split, Task, Undecided
+from ntl_jax.tasks.task import Task, Undecided
 
 __all__ = [
     "Arithmetic",
@@ -16,7 +16,6 @@ __all__ = [
     "Files",
     "JudgedTask",
     "ReasoningGym",
-    "Split",
     "Task",
     "TwoSources",
     "Undecided",

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ntl_jax.config import Operation
-from ntl_jax.data import Problem
-from ntl_jax.tasks.task import Split, Task
+from ntl_jax.data import Problem, Split
+from ntl_jax.tasks.task import Task
 
 HELD_OUT_ONE_IN = 4
 """Share of all pairs that are held out."""

@@ -2,13 +2,12 @@
 """Chooses the task of a configuration."""
 
 import contextlib
-import os
 import pathlib
 from collections.abc import Sequence
 
 from ntl_jax.config import GYM, AnswerSection, DataSection, is_own
-from ntl_jax.data import Message, Problem
-from ntl_jax.data.files import Source, find_source
+from ntl_jax.data import Message, Problem, Split
+from ntl_jax.data.files import Source, are_same_rows, find_source
 from ntl_jax.numerals import Answer, AnswerMarkers
 from ntl_jax.tasks.arithmetic.task import Arithmetic
 from ntl_jax.tasks.calculations import Calculations
@@ -16,7 +15,7 @@ from ntl_jax.tasks.files import Files
 from ntl_jax.tasks.gym import ReasoningGym
 from ntl_jax.tasks.judged import JudgedTask
 from ntl_jax.tasks.own import SPLITS, OwnTask
-from ntl_jax.tasks.task import Split, Task
+from ntl_jax.tasks.task import Task
 
 NO_CHANGE = AnswerSection()
 """Leaves answers to the task."""
@@ -36,7 +35,7 @@ def check_apart(data: DataSection) -> None:
     """
     train = _sources(data.train)
     for source in _sources(data.eval):
-        if any(_are_same(source, other) for other in train):
+        if any(are_same_rows(source, other) for other in train):
             raise ValueError(
                 f"data.eval={source.text!r} is a source of data.train too: accuracy on problems that the policy was "
                 "trained on says nothing about new ones; give one with other problems"
@@ -50,14 +49,6 @@ def _sources(names: tuple[str, ...]) -> list[Source]:
         with contextlib.suppress(ValueError, OSError):
             found.append(find_source(name))
     return found
-
-
-def _are_same(held_out: Source, train: Source) -> bool:
-    """Whether both are the same rows; without a split, a data set gives other rows to train on and to hold out."""
-    if held_out.path is None or train.path is None:
-        return held_out.text == train.text and held_out.split is not None
-    same = os.path.samefile(held_out.path, train.path) and held_out.split == train.split
-    return same and (held_out.is_file or held_out.split is not None or not held_out.has_splits)
 
 
 def choose_task(
@@ -119,10 +110,10 @@ def source_name(data: DataSection, task: Task) -> str:
         'calculations'
     """
     if not data.eval:
-        return task.load("held_out")[0][0].source
+        return task.load("held_out")[0][0].data_source
     with contextlib.suppress(ValueError, OSError):
         files = Files((), data.eval, fields=data.fields, on_bad_row="skip", numeric=False)
-        return files.load("held_out")[0][0].source
+        return files.load("held_out")[0][0].data_source
     return next((source.name for source in _sources(data.eval)), pathlib.Path(data.eval[0]).stem)
 
 

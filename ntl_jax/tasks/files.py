@@ -4,10 +4,10 @@
 from collections.abc import Sequence
 
 from ntl_jax.config import FieldsSection
-from ntl_jax.data import Problem
+from ntl_jax.data import Problem, Split
 from ntl_jax.data.files import OnBadRow, load_problems
 from ntl_jax.numerals import Answer, find_answer, find_text_answer
-from ntl_jax.tasks.task import Split, Task
+from ntl_jax.tasks.task import Task
 
 SETTINGS: dict[Split, str] = {"train": "data.train", "held_out": "data.eval"}
 """What names the sources of a split."""

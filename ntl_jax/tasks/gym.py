@@ -11,9 +11,9 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ntl_jax.data import Problem
+from ntl_jax.data import Problem, Split
 from ntl_jax.numerals import Answer, find_answer, reference_number
-from ntl_jax.tasks.task import Split, Task, Undecided
+from ntl_jax.tasks.task import Task, Undecided
 
 NUMERIC = (
     "aiw", "basic_arithmetic", "binary_alternation", "chain_sum", "circuit_logic", "coin_flip", "count_bits",

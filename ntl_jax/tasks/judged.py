@@ -7,7 +7,7 @@ from fractions import Fraction
 import regex
 
 from ntl_jax.config import GYM, AnswerSection, DataSection, is_own
-from ntl_jax.data import Message, Problem
+from ntl_jax.data import Message, Problem, Split
 from ntl_jax.numerals import (
     Answer,
     AnswerMarkers,
@@ -17,7 +17,7 @@ from ntl_jax.numerals import (
     reference_number,
 )
 from ntl_jax.tasks.math_verifier import MathVerifier
-from ntl_jax.tasks.task import Split, Task, Undecided
+from ntl_jax.tasks.task import Task, Undecided
 
 PATTERN_TIMEOUT_S = 1.0
 """Some patterns take exponentially long on some texts; the package `regex` can stop, Python's `re` cannot."""

@@ -12,9 +12,9 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 
 from ntl_jax.config import QUESTION, from_home
-from ntl_jax.data import Message, Problem
+from ntl_jax.data import Message, Problem, Split
 from ntl_jax.numerals import Answer, AnswerMarkers
-from ntl_jax.tasks.task import Split, Task, Undecided
+from ntl_jax.tasks.task import Task, Undecided
 
 SPLITS: tuple[Split, ...] = ("train", "held_out")
 
@@ -174,7 +174,7 @@ def _made(given: str, task: type[Task], options: Mapping[str, str]) -> Task:
 
 def _fault(problem: Problem) -> str | None:
     """What is wrong with a problem."""
-    for name in ("solution", "ground_truth", "source"):
+    for name in ("solution", "ground_truth", "data_source"):
         if not isinstance(getattr(problem, name), str):
             return f"{name} must be a text, is {getattr(problem, name)!r:.80}"
     if not isinstance(problem.question, str | tuple):

@@ -3,13 +3,9 @@
 
 import abc
 from collections.abc import Sequence
-from typing import Literal
 
-from ntl_jax.data import Message, Problem
+from ntl_jax.data import Message, Problem, Split
 from ntl_jax.numerals import DEFAULT_MARKERS, Answer, AnswerMarkers, agrees, find_answer
-
-Split = Literal["train", "held_out"]
-"""Problems to learn from, or to evaluate on."""
 
 
 class Undecided(ValueError):

@@ -4,6 +4,7 @@
 A run's own evaluations and ``launch/eval.py`` share this code.
 """
 
+import collections
 import dataclasses
 import re
 from collections.abc import Iterator, Sequence
@@ -46,7 +47,7 @@ class Response(TypedDict):
     finish_reason: str
 
 
-class Example(Response):
+class EvaluationRow(Response):
     """The prompt, the greedy response and the samples."""
 
     index: int
@@ -114,11 +115,11 @@ def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
     }
     if undecided := sum(reading.undecided for reading in greedy.readings):
         metrics["val/undecided"] = float(undecided)
-    names = [prompt.data_source for prompt in greedy.prompts]
-    if len({*names}) > 1:
-        for name in dict.fromkeys(names):
-            of_source = np.array([other == name for other in names])
-            metrics[f"val/{_plain(name)}/accuracy"] = float(greedy.exact_match[of_source].mean())
+    sources = [(prompt.source_index, prompt.data_source) for prompt in greedy.prompts]
+    if len({*sources}) > 1:
+        for source, name in _metric_names(sources).items():
+            of_source = np.array([other == source for other in sources])
+            metrics[f"val/{name}/accuracy"] = float(greedy.exact_match[of_source].mean())
     if greedy.ntl_info is not None:
         metrics["val/ntl_loss"] = ntl_metrics(greedy.ntl_info, greedy.tau)["ntl/loss"]
     if sampled is not None:
@@ -138,7 +139,7 @@ def unrewarded(evaluation: Evaluation) -> str | None:
     return f"{len(reasons)} of {len(outcomes)} responses of the evaluation have no reward; the first: {reason}"
 
 
-def examples(evaluation: Evaluation) -> Iterator[Example]:
+def evaluation_rows(evaluation: Evaluation) -> Iterator[EvaluationRow]:
     """One row per problem, as plain Python values."""
     greedy, sampled = evaluation
     count = 0 if sampled is None else len(sampled.readings) // len(greedy.readings)
@@ -163,6 +164,17 @@ def _response(scored: Scored, row: int) -> Response:
         "num_tokens": len(trajectory.response_ids),
         "finish_reason": trajectory.finish_reason,
     }
+
+
+def _metric_names(sources: Sequence[tuple[int, str]]) -> dict[tuple[int, str], str]:
+    """The names of sources in metrics; those that would be the same are numbered."""
+    names = {source: _plain(source[1]) for source in sources}
+    counts, numbers = collections.Counter(names.values()), collections.Counter[str]()
+    for source, name in names.items():
+        if counts[name] > 1:
+            numbers[name] += 1
+            names[source] = f"{name}-{numbers[name]}"
+    return names
 
 
 def _plain(name: str) -> str:

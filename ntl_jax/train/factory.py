@@ -120,7 +120,7 @@ def build_evaluator(
 
 def supervised_update(config: RunConfig, policy: Policy, prompts: Prompts) -> SupervisedUpdate:
     """The warm start's update, which can be compiled before there are weights."""
-    return SupervisedUpdate(config, policy, prompts.examples)
+    return SupervisedUpdate(config, policy, prompts.solved)
 
 
 def supervised_trainer(config: RunConfig, update: SupervisedUpdate, params: Params) -> SupervisedTrainer:
@@ -231,7 +231,7 @@ def check_lengths(config: RunConfig, policy: Policy, prompts: Prompts) -> None:
 def _check_solutions(config: RunConfig, policy: Policy, prompts: Prompts) -> None:
     """Raises a ValueError if reference solutions exceed the policy's positions, or a batch of them the memory."""
     names = {"setting": "data.max_solution_tokens", "prompt_setting": "data.max_prompt_tokens"}
-    prompt, solution = max(prompts.examples, key=lambda example: len(example[0].ids) + len(example[1]))
+    prompt, solution = max(prompts.solved, key=lambda pair: len(pair[0].ids) + len(pair[1]))
     check_positions(len(prompt.ids), len(solution), policy.model.max_positions, **names)
     batch_size, available = config.warm_start.batch_size, machine_bytes()
     needed = batch_size * (len(prompt.ids) + len(solution)) * BYTES_PER_POSITION

@@ -60,7 +60,7 @@ def describe(config: RunConfig, policy: Policy, prompts: Prompts, reward: str, w
         "policy": f"{model.architecture}, {model.num_layers} layers of width {model.width}, "
         f"{model.num_params / 1e6:.2f}M parameters, {source or 'from scratch'}",
         "tokenizer": f"{config.data.tokenizer or source or 'built-in'}, {describe_ids(policy)}; {numbers}",
-        "data": prompts.source,
+        "data": prompts.about,
         "prompts": prompts.written,
         "first prompt": describe_prompt(first, policy.tokenizer),
         "its token ids": " ".join(map(str, first.ids[:MOST_IDS])) + (" ..." if len(first.ids) > MOST_IDS else ""),
@@ -159,7 +159,7 @@ def find_warnings(config: RunConfig, prompts: Prompts, task: Task) -> list[str]:
         config, prompts, task: those of the run.
     """
     found, longest = [], config.rollout.max_tokens
-    lengths = sorted(len(solution) for _, solution in prompts.examples)
+    lengths = sorted(len(solution) for _, solution in prompts.solved)
     too_long = sum(length > longest for length in lengths)
     if too_long > MOST_TOO_LONG * len(lengths):
         found.append(
@@ -168,7 +168,7 @@ def find_warnings(config: RunConfig, prompts: Prompts, task: Task) -> list[str]:
             f"more than {lengths[len(lengths) // 2]}; set rollout.max_tokens={lengths[-1]}"
         )
     shown = prompts.train[:MOST_READ] if config.warm_start.steps or config.prompt.few_shot else []
-    replies = [prompts.reply(str(prompt.extra_info["solution"])) for prompt in shown]
+    replies = [prompts.reply(prompt.solution) for prompt in shown]
     wrong = sum(not _is_right(task, *pair) for pair in zip(replies, shown, strict=True))
     if wrong > MOST_UNLIKE * len(shown):
         found.append(

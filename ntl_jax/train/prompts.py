@@ -3,6 +3,7 @@
 
 import collections
 import dataclasses
+import sys
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from ntl_jax.config import DataSection, PromptSection, RunConfig, from_home, is_
 from ntl_jax.data import (
     Problem,
     PromptWriter,
+    Split,
     Template,
     encode_prompts,
     encode_solutions,
@@ -20,7 +22,7 @@ from ntl_jax.data import (
 from ntl_jax.data.tokenizer import Tokenizer
 from ntl_jax.records import Prompt
 from ntl_jax.rows.padding import RowShape
-from ntl_jax.tasks import Split, Task
+from ntl_jax.tasks import Task
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,8 +31,8 @@ class Prompts:
 
     Args:
         train, held_out: prompts for training and for evaluation.
-        examples: training prompts with the ids of their solutions.
-        source: where they come from, and how many rows were left out and why.
+        solved: training prompts with the ids of their solutions.
+        about: where they come from, and how many rows were left out and why.
         written: how a question is asked.
         reply, end: what follows a prompt with a solution, and the token after it, as `encode_solutions` takes them.
         files: the contents of the files that other settings name: a template, a task of one's own.
@@ -38,8 +40,8 @@ class Prompts:
 
     train: Sequence[Prompt]
     held_out: Sequence[Prompt]
-    examples: Sequence[tuple[Prompt, np.ndarray]]
-    source: str
+    solved: Sequence[tuple[Prompt, np.ndarray]]
+    about: str
     written: str
     reply: Callable[[str], str] = str
     end: int | None = None
@@ -55,13 +57,15 @@ class Prompts:
         return RowShape(row=self.longest + max_tokens, response=max_tokens)
 
 
-def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer) -> Prompts:
+def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer, *, trains: bool = True) -> Prompts:
     """Loads the task's problems and encodes them.
 
     Args:
-        config: its sections ``data`` and ``prompt`` and ``trainer.eval_problems``.
+        config: its sections ``data`` and ``prompt``, ``warm_start.steps`` and ``trainer.eval_problems``.
         task: source of the problems.
         tokenizer: the policy's tokenizer.
+        trains: whether the policy learns from the training problems. If not, they are only read where prompts show
+            some, and none of them is encoded.
 
     Raises:
         ValueError: for unsuitable files, rows, templates or lengths.
@@ -69,35 +73,37 @@ def build_prompts(config: RunConfig, task: Task, tokenizer: Tokenizer) -> Prompt
     data, template = config.data, load_template(config.prompt.template, tokenizer)
     encoding = {"max_tokens": data.max_prompt_tokens, "on_long": data.on_long_row, "adds_start": template.adds_start}
     with named("data.train", " ".join(data.train) or None):
-        train, skipped_train = load_plain(task, "train", tokenizer, data)
+        reads = trains or config.prompt.few_shot
+        train, skipped_train = load_plain(task, "train", tokenizer, data) if reads else ([], 0)
         write = prompt_writer(config.prompt, template, task, train)
         encoding["render"] = write
-        train_prompts, long_prompts = encode_prompts(train, tokenizer, **encoding)
-        examples, long_solutions = encode_solutions(
+        train_prompts, long_prompts = encode_prompts(train if trains else [], tokenizer, **encoding)
+        solved, long_solutions = encode_solutions(
             train_prompts,
             tokenizer,
-            max_tokens=data.max_solution_tokens,
+            max_tokens=data.max_solution_tokens if config.warm_start.steps else sys.maxsize,
             on_long=data.on_long_row,
             end=template.end_of_turn,
             reply=write.reply,
         )
-    _check_weights(data, train_prompts, "prompts")
-    if config.warm_start.steps:
-        _check_weights(data, [prompt for prompt, _ in examples], "solutions")
+    if trains:
+        _check_weights(data, train_prompts, "prompts")
+    if trains and config.warm_start.steps:
+        _check_weights(data, [prompt for prompt, _ in solved], "solutions")
     with named("data.eval", " ".join(data.eval) or None):
         held_out, skipped_held_out = load_plain(task, "held_out", tokenizer, data)
         asked = _first_of_each(held_out, config.trainer.eval_problems)
         held_out_prompts, long_held_out = encode_prompts(asked, tokenizer, **encoding)
     skipped = {
-        "malformed rows": skipped_train + skipped_held_out,
+        "malformed rows": (skipped_train if trains else 0) + skipped_held_out,
         "long prompts": long_prompts + long_held_out,
         "long solutions (warm start)": long_solutions,
     }
     return Prompts(
         train=train_prompts,
         held_out=held_out_prompts,
-        examples=examples,
-        source=_source(data, train_prompts, held_out_prompts, skipped),
+        solved=solved,
+        about=_about(data, train_prompts, held_out_prompts, skipped),
         written=_written(config.prompt, template),
         reply=write.reply,
         end=template.end_of_turn,
@@ -139,9 +145,9 @@ def load_plain(task: Task, split: Split, tokenizer: Tokenizer, data: DataSection
 
 def _check_weights(data: DataSection, prompts: Sequence[Prompt], what: str) -> None:
     """Raises a ValueError if there is nothing to draw from a source that has a weight."""
-    origins = {prompt.origin for prompt in prompts}
-    for origin, (source, weight) in enumerate(zip(data.train, data.weights, strict=False)):
-        if origin not in origins:
+    there = {prompt.source_index for prompt in prompts}
+    for i, (source, weight) in enumerate(zip(data.train, data.weights, strict=False)):
+        if i not in there:
             raise ValueError(
                 f"data.weights={data.weights!r}: {weight:g} is the share of {source}, all of whose rows are left out, "
                 f"since their {what} are too long or malformed: raise the limits of data, or leave the source out"
@@ -150,10 +156,14 @@ def _check_weights(data: DataSection, prompts: Sequence[Prompt], what: str) -> N
 
 def _first_of_each(problems: Sequence[Problem], most: int | None) -> list[Problem]:
     """The first problems of each source, from each the same share, in their order; None: all."""
-    sizes, taken, place = collections.Counter(problem.origin for problem in problems), collections.Counter[int](), []
+    sizes, taken, place = (
+        collections.Counter(problem.source_index for problem in problems),
+        collections.Counter[int](),
+        [],
+    )
     for i, problem in enumerate(problems):
-        place.append(((taken[problem.origin] + 0.5) / sizes[problem.origin], i))
-        taken[problem.origin] += 1
+        place.append(((taken[problem.source_index] + 0.5) / sizes[problem.source_index], i))
+        taken[problem.source_index] += 1
     return [problems[i] for i in sorted(i for _, i in sorted(place)[:most])]
 
 
@@ -176,7 +186,7 @@ def _written(section: PromptSection, template: Template) -> str:
     return ", ".join([template.about, *parts])
 
 
-def _source(data: DataSection, train: Sequence[Prompt], held_out: Sequence[Prompt], skipped: dict[str, int]) -> str:
+def _about(data: DataSection, train: Sequence[Prompt], held_out: Sequence[Prompt], skipped: dict[str, int]) -> str:
     generator = _generator(data)
     where = ", ".join(dict.fromkeys([*(data.train or [generator]), *(data.eval or [generator])]))
     left_out = ", ".join(f"{count} {what}" for what, count in skipped.items() if count)
@@ -213,7 +223,7 @@ def _by_source(sources: Sequence[str], prompts: Sequence[Prompt], weights: Seque
     """The number of prompts of each of several sources, with its share of the draws."""
     if len(sources) < 2:
         return ""
-    counts = collections.Counter(prompt.origin for prompt in prompts)
+    counts = collections.Counter(prompt.source_index for prompt in prompts)
     shares = [f", {weight / sum(weights):.0%} of the draws" for weight in weights] or [""] * len(sources)
     pairs = enumerate(zip(sources, shares, strict=True))
     return f" ({'; '.join(f'{counts[i]:,} of {source}{share}' for i, (source, share) in pairs)})"

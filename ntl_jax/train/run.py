@@ -115,7 +115,7 @@ def _train(
         stack.callback(scorer.close)
         check_run(config, policy, prompts)
         stack.enter_context(explained(memory_uses(config, policy, prompts)))
-        scorer.try_out(*prompts.examples[0])
+        scorer.try_out(*prompts.solved[0])
         background = stack.enter_context(ThreadPoolExecutor(2))  # everything is checked: from here on XLA compiles
         drawn = background.submit(build_params, policy, seed=config.seed)
         update = supervised_update(config, policy, prompts) if config.warm_start.steps else None

@@ -27,7 +27,7 @@ FILES = {"data.train": ("a.jsonl",), "data.eval": ("b.jsonl",)}
 ON = {
     "model.num_layers": {}, "model.width": {}, "model.num_heads": {}, "model.num_kv_heads": {}, "model.head_dim": {},
     "model.feed_forward": {}, "model.rope_theta": {}, "model.tie_embeddings": {},
-    "data.max_solution_tokens": {"data.on_long_row": "error"}, "data.tiers": {}, "data.max_number": {},
+    "data.max_solution_tokens": {}, "data.tiers": {}, "data.max_number": {},
     "data.num_train": {}, "data.task": {}, "data.operations": {"data.task": "calculations"},
     "data.task_options": {"data.task": "reasoning_gym:gcd"}, "answer.form": {},
     "data.weights": FILES | {"data.train": ("a.jsonl", "c.csv")},
@@ -155,8 +155,8 @@ def test_the_message_names_what_stands_there_and_every_way_out():
     )
     (line,) = find_problems(with_settings({"data.max_solution_tokens": 9, "warm_start.steps": 0}))
     assert line == (
-        "data.max_solution_tokens=9: has no effect with warm_start.steps=0 and data.on_long_row='skip': leave it 512, "
-        "or set warm_start.steps above 0 or data.on_long_row='error'"
+        "data.max_solution_tokens=9: has no effect with warm_start.steps=0: leave it 512, or set warm_start.steps "
+        "above 0"
     )
     base = with_settings({"warm_start.steps": 0, "warm_start.ntl_weight": 0.2})
     (line,) = find_problems(with_settings({"warm_start.ntl_weight": 0.7}, base), base)

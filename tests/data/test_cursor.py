@@ -76,11 +76,11 @@ def test_no_rows_or_an_empty_batch_are_refused(num_rows, batch_size):
     before=st.integers(0, 5),
 )
 def test_sources_get_their_shares_in_epochs_of_their_own_and_go_on_after_a_restart(counts, weights, batch_size, before):
-    origins, weights = [i for i, count in enumerate(counts) for _ in range(count)], weights[: len(counts)]
-    settings = {"origins": origins, "weights": weights}
-    cursor = DataCursor(len(origins), batch_size, 1, **settings)
+    source_indices, weights = [i for i, count in enumerate(counts) for _ in range(count)], weights[: len(counts)]
+    settings = {"source_indices": source_indices, "weights": weights}
+    cursor = DataCursor(len(source_indices), batch_size, 1, **settings)
     batches = [cursor.next_of_epochs() for _ in range(before)]
-    resumed = DataCursor(len(origins), batch_size, 1, **settings)
+    resumed = DataCursor(len(source_indices), batch_size, 1, **settings)
     resumed.restore(json.loads(json.dumps(cursor.state())))
     batches += (later := [cursor.next_of_epochs() for _ in range(5)])
     again = [resumed.next_of_epochs() for _ in range(5)]
@@ -88,18 +88,18 @@ def test_sources_get_their_shares_in_epochs_of_their_own_and_go_on_after_a_resta
     epochs, rows = np.concatenate(batches, axis=1).tolist()
     draws = list(zip(epochs, rows, strict=True))
     assert len({*draws}) == len(draws)  # a draw is an epoch and a row
-    drawn = np.bincount([origins[row] for row in rows], minlength=len(counts))
+    drawn = np.bincount([source_indices[row] for row in rows], minlength=len(counts))
     assert np.all(np.abs(drawn - len(rows) * np.array(weights) / sum(weights)) <= len(counts))
     for source, count in enumerate(counts):
-        of_source = [draw for draw in draws if origins[draw[1]] == source]
+        of_source = [draw for draw in draws if source_indices[draw[1]] == source]
         assert [epoch for epoch, _ in of_source] == [i // count for i in range(len(of_source))]
 
 
 def test_with_one_source_weights_change_nothing():
-    plain, weighted = DataCursor(10, 4, 3), DataCursor(10, 4, 3, origins=[0] * 10, weights=(0.3,))
+    plain, weighted = DataCursor(10, 4, 3), DataCursor(10, 4, 3, source_indices=[0] * 10, weights=(0.3,))
     assert drawn(plain, 6) == drawn(weighted, 6) and plain.state() == weighted.state()
 
 
 def test_a_source_with_a_weight_and_no_rows_is_refused():
     with pytest.raises(ValueError, match="source 1 has a weight and no rows"):
-        DataCursor(2, 1, 0, origins=[0, 0], weights=(1.0, 1.0))
+        DataCursor(2, 1, 0, source_indices=[0, 0], weights=(1.0, 1.0))

@@ -38,9 +38,14 @@ def test_a_prompt_carries_everything_of_its_problem(tokenizer):
 
 
 def test_what_else_a_row_holds_travels_to_rewards_beside_the_solution(tokenizer):
-    problem = dataclasses.replace(SHORT, extra_info={"split": "test", "solution": "none"}, origin=2)
+    problem = dataclasses.replace(SHORT, extra_info={"split": "test"}, source_index=2)
     (prompt,), _ = encode_prompts([problem], tokenizer, render=template("{question}"), max_tokens=50)
-    assert (prompt.extra_info, prompt.origin) == ({"split": "test", "solution": SHORT.solution}, 2)
+    assert (prompt.extra_info, prompt.source_index) == ({"split": "test", "solution": SHORT.solution}, 2)
+    problem = dataclasses.replace(SHORT, extra_info={"solution": "the row's own"})
+    prompts, _ = encode_prompts([problem], tokenizer, render=template("{question}"), max_tokens=50)
+    assert prompts[0].extra_info == problem.extra_info and prompts[0].solution == SHORT.solution
+    ((_, ids),), _ = encode_solutions(prompts, tokenizer, max_tokens=50)
+    assert tokenizer.decode(ids[:-1]) == SHORT.solution
 
 
 def test_special_tokens_are_found_in_every_turn_of_a_chat(tokenizer):

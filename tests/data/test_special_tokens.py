@@ -93,7 +93,7 @@ def test_a_supervised_row_is_the_solution_and_one_end_token(tokenizers, around):
 
 
 def test_a_solution_that_contains_an_end_token_is_refused(tokenizers):
-    prompt = Prompt(0, np.array([7]), "2+3?", "5", extra_info={"solution": "#### 5</s>"})
+    prompt = Prompt(0, np.array([7]), "2+3?", "5", solution="#### 5</s>")
     with pytest.raises(ValueError, match="solutions must contain no special tokens, given </s>"):
         encode_solutions([prompt], tokenizers["nothing"], max_tokens=99)
 

@@ -83,6 +83,23 @@ def test_a_chat_that_does_not_end_with_the_user_is_refused():
         writer()(Problem(9, ({"role": "assistant", "content": "2"},), "2", "2", "mine"))
 
 
+@pytest.mark.parametrize(
+    ("template", "role"),
+    [
+        ("{{ messages[-1].content }}", "system"),
+        ("{% for m in messages %}{% if m.role != 'assistant' %}{{ m.content }}{% endif %}{% endfor %}", "assistant"),
+        ("{% for m in messages %}{% if loop.index != 2 %}{{ m.content }}{% endif %}{% endfor %}", "user"),
+    ],
+)
+def test_a_template_that_leaves_out_a_message_of_a_row_is_refused(template, role):
+    said = [("system", "Add."), ("user", "1+1?"), ("assistant", "2"), ("user", "2+2?")]
+    turns = tuple({"role": role, "content": content} for role, content in said)
+    write = writer(load_template("auto", chatty("digits", template)))
+    write(PROBLEMS[0])
+    with pytest.raises(ValueError, match=f"^a.jsonl:3: the tokenizer's chat template leaves out what the {role} says"):
+        write(Problem(9, turns, "4", "4", "mine", place="a.jsonl:3"))
+
+
 def test_too_few_problems_for_the_examples_are_refused():
     with pytest.raises(ValueError, match=r"prompt\.few_shot=4: there are only 4 different training problems"):
         writer(few_shot=4)

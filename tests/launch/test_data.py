@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Problems are prepared as files that need no settings, and shown as the policy will see them."""
 
+import dataclasses
 import json
 import re
 
 import pytest
 
 from launch import data
-from ntl_jax.config import FieldsSection, ModelSection, RunConfig, config_to_json
+from ntl_jax.config import DataSection, FieldsSection, ModelSection, PromptSection, RunConfig, config_to_json
 from ntl_jax.data.files import load_problems
 
 ROWS = [{"problem": f"What is {i}+{i}?", "result": 2 * i, "steps": f"{i}+{i}={2 * i}"} for i in range(1, 21)]
@@ -31,8 +32,8 @@ def test_what_is_prepared_reads_as_the_same_problems_without_settings(source, tm
     assert f"wrote {len(kept)} to {out} and {len(held_out)} to {other}" in said
     assert len(held_out) in (4, 5) and not {p.text for p in kept} & {p.text for p in held_out}
     whole, _ = load_problems([source], FieldsSection(question="problem", answer="result", solution="steps"))
-    expected = {(p.text, p.ground_truth, p.solution, p.source) for p in whole}
-    assert {(p.text, p.ground_truth, p.solution, p.source) for p in [*kept, *held_out]} == expected
+    expected = {(p.text, p.ground_truth, p.solution, p.data_source) for p in whole}
+    assert {(p.text, p.ground_truth, p.solution, p.data_source) for p in [*kept, *held_out]} == expected
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["sums.jsonl", out.name, other.name])
 
 
@@ -75,6 +76,30 @@ def test_a_run_says_how_rows_are_shown(source, tmp_path, capsys):
     assert data.main(["show", source, *FIELDS, f"--model={tmp_path}", "--rows=1"]) == 0
     assert data.main(["show", source, *FIELDS, "--config=gsm8k_ntl", "--rows=1"]) == 0
     assert len(re.findall("rows shown: 1", capsys.readouterr().out)) == 2
+
+
+def test_rows_of_any_length_are_shown_where_no_settings_are_named(tmp_path, capsys):
+    (tmp_path / "long.jsonl").write_text(json.dumps({"question": "How much is 2+3? " * 100, "answer": 5}))
+    assert data.main(["show", str(tmp_path / "long.jsonl")]) == 0
+    assert "rows shown: 1" in capsys.readouterr().out
+
+
+def test_the_rows_that_a_run_learned_from_are_shown_under_its_limits_and_with_its_examples(source, tmp_path, capsys):
+    settings = {"fields": FieldsSection(question="problem", answer="result"), "train": (source,), "eval": (source,)}
+    limits = {"max_prompt_tokens": 60, "max_solution_tokens": 8, "on_long_row": "error"}
+    for prompt in (PromptSection(), PromptSection(few_shot=2)):
+        config = RunConfig(model=ModelSection(num_layers=1, mesh=(1, 1, 1)), prompt=prompt)
+        config = dataclasses.replace(config, data=DataSection(**settings, **limits))
+        (tmp_path / "config.json").write_text(config_to_json(config))
+        assert data.main(["show", source, f"--model={tmp_path}", "--rows=1"]) == 0
+        assert "rows shown: 1" in capsys.readouterr().out
+
+
+def test_a_file_is_not_left_where_another_cannot_be_written(source, tmp_path):
+    (tmp_path / "held" / ".b.jsonl.part").mkdir(parents=True)  # the second file cannot be written
+    out, other = tmp_path / "a.jsonl", tmp_path / "held" / "b.jsonl"
+    assert data.main(["prepare", source, str(out), *FIELDS, "--hold-out", "5", str(other)]) == 1
+    assert not out.exists() and not other.exists()
 
 
 def test_help_says_what_the_commands_do(capsys):

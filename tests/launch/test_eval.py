@@ -121,7 +121,6 @@ def children() -> set[str]:
             "data",
             {"train": (), "eval": (), "task": "calculations", "num_train": 10},
         ),
-        ([], "warm_start", {"steps": 0}),
         (["--stop-strings", "Q:", r"\n"], "rollout", {"stop_strings": ("Q:", "\n")}),
         (["--engine=vllm", "--max-tokens=5"], "rollout", {"engine": "vllm", "max_tokens": 5}),
         (["--samples=3", "--temperature=0.5"], "trainer", {"eval_samples": 3, "eval_temperature": 0.5}),
@@ -138,7 +137,9 @@ def test_settings_are_those_of_the_run_changed_by_the_options(finished, options,
 @pytest.mark.parametrize("options", [(), ("--few-shot=40",), ("--data=c.jsonl",), ("--task=mine.py:Mine",)])
 def test_problems_of_every_kind_can_be_asked_with_examples_and_without(data, options):
     asked = AskedPolicy("a", True, "newest", RunConfig(data=DataSection(**data)))
-    evaluation._settings(evaluation._parser().parse_args(["a", *options]), asked).validate(asked.config)
+    config = evaluation._settings(evaluation._parser().parse_args(["a", *options]), asked)
+    config.validate(asked.config)
+    assert config.data.eval or not config.data.train
 
 
 def test_generated_problems_are_as_many_as_by_default_where_all_of_a_file_were_asked(finished):

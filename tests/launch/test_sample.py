@@ -100,6 +100,7 @@ def test_a_conversation_goes_on_with_the_answers_and_needs_a_chat_template(finis
         ("", [], "standard input has no question"),
         (" \n\n", [], "standard input has no question"),
         (b"2+\xff?\n", [], "standard input is not UTF-8 text"),
+        (b"1\n" * 6_000_000, [], "standard input has more than 10,000,000 characters, or no end: split it"),
         ("1+1?\n2+2?\n", ["--truth=2"], "--truth=2 is the answer to one question, and there are 2"),
     ],
 )
@@ -110,6 +111,12 @@ def test_a_standard_input_that_holds_no_questions_is_answered_in_a_line(
     assert command.main([empty_run, *options]) == 1
     shown = capsys.readouterr()
     assert message in shown.err and shown.err.count("\n") == 1 and not shown.out
+
+
+def test_a_standard_output_that_is_closed_is_named_before_anything_is_loaded(empty_run, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert command.main([empty_run, "2+2?"]) == 1
+    assert "standard output is closed" in capsys.readouterr().err
 
 
 def test_a_reader_that_has_read_enough_ends_it_quietly():

@@ -12,13 +12,12 @@ from ntl_jax.rewards import load_reward
 from ntl_jax.tasks import Arithmetic, Files, Task, TwoSources
 
 PACKAGE = pathlib.Path(__file__).parents[2] / "ntl_jax"
+GENERATED, TEXTS = Arithmetic(num_train=4, num_held_out=3, seed=0), Files((), (), numeric=False)
 TASKS = {
-    "arithmetic": Arithmetic(num_train=4, num_held_out=3, seed=0),
+    "arithmetic": GENERATED,
     "numbers": Files((), ()),
-    "texts": Files((), (), numeric=False),
-    "two sources": TwoSources(
-        train=Arithmetic(num_train=4, num_held_out=3, seed=0), held_out=Files((), (), numeric=False)
-    ),
+    "texts": TEXTS,
+    "two sources": TwoSources(train=GENERATED, held_out=TEXTS, judge=TEXTS),
 }
 
 

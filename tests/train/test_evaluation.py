@@ -8,7 +8,7 @@ import pytest
 
 from ntl_jax.metrics.names import meaning
 from ntl_jax.records import Version, Weights
-from ntl_jax.train.evaluation import Evaluation, Evaluator, evaluation_metrics, examples, unrewarded
+from ntl_jax.train.evaluation import Evaluation, Evaluator, evaluation_metrics, evaluation_rows, unrewarded
 from ntl_jax.train.factory import build_evaluator
 from tests.engines import FakeEngine
 from tests.samples import answering, lose, respond
@@ -21,7 +21,7 @@ def evaluator(setup, engine=None, **settings) -> Evaluator:
 
 def evaluated(setup, **settings):
     evaluation = evaluator(setup, **settings)(Weights(Version(0), setup.initial))
-    return evaluation_metrics(evaluation), list(examples(evaluation))
+    return evaluation_metrics(evaluation), list(evaluation_rows(evaluation))
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +84,11 @@ def test_each_of_several_sources_has_an_accuracy_of_its_own(setup):
     prompts = [dataclasses.replace(p, data_source=names[p.index % 2]) for p in evaluation.greedy.prompts]
     metrics = evaluation_metrics(Evaluation(evaluation.greedy._replace(prompts=prompts), None))
     assert (metrics["val/openai/gsm8k/accuracy"], metrics["val/my_sums/accuracy"]) == (0, 1)
+    names = {0: (0, "a b"), 1: (0, "a_b"), 2: (1, "a b"), 3: (1, "c")}
+    given = [(p, *names[p.index % 4]) for p in evaluation.greedy.prompts]
+    prompts = [dataclasses.replace(p, source_index=index, data_source=name) for p, index, name in given]
+    several = evaluation_metrics(Evaluation(evaluation.greedy._replace(prompts=prompts), None))
+    assert [several[f"val/{name}/accuracy"] for name in ("a_b-1", "a_b-2", "a_b-3", "c")] == [0, 1, 0, 1]
     assert meaning("val/my_sums/accuracy") == meaning("val/openai/gsm8k/accuracy")
 
 
@@ -100,7 +105,7 @@ def test_lost_responses_are_wrong_and_have_no_score(setup):
     expected = {"val/accuracy": 7 / 8, "val/answered": 7 / 8, "val/mean@2": 7 / 8, "val/pass@2": 7 / 8}
     assert {name: metrics[name] for name in expected} == pytest.approx(expected)
     assert np.isfinite(metrics["val/score/mean"]) and np.isfinite(metrics["val/ntl_loss"])
-    first = next(iter(examples(evaluation)))
+    first = next(iter(evaluation_rows(evaluation)))
     assert [first[name] for name in ("response", "correct", "score", "finish_reason")] == ["", False, None, "lost"]
 
 
@@ -116,7 +121,7 @@ def test_a_problem_whose_reward_fails_has_no_score_in_the_examples(setup):
     greedy, _ = evaluator(setup, engine)(Weights(Version(0), setup.initial))
     failed = greedy.outcomes[0].failed("no reward")
     evaluation = Evaluation(greedy._replace(outcomes=[failed, *greedy.outcomes[1:]]), None)
-    row = next(examples(evaluation))
+    row = next(evaluation_rows(evaluation))
     assert row["score"] is None and row["error"] == "no reward"
     count = len(greedy.outcomes)
     assert unrewarded(evaluation) == f"1 of {count} responses of the evaluation have no reward; the first: no reward"

@@ -21,7 +21,7 @@ def test_the_header_says_what_is_trained_on_what_and_where(setup, tmp_path):
     rows = rows_of(setup, tmp_path)
     assert rows["policy"] == "Qwen2ForCausalLM, 2 layers of width 32, 0.04M parameters, from scratch"
     assert rows["tokenizer"].endswith("digits 0..9 have ids 17 18 19 20 21 22 23 24 25 26")
-    assert rows["data"] == setup.prompts.source and rows["run folder"] == str(tmp_path)
+    assert rows["data"] == setup.prompts.about and rows["run folder"] == str(tmp_path)
     assert rows["rollout"] == "jax engine, 4 prompts x 4 samples, up to 24 tokens, temperature 1.0"
     assert "reward my_reward.py:score, NTL-mse of final_answer x 0.1 in the loss" in rows["ppo"]
     assert rows["devices"].endswith("mesh data=1 x fsdp=1 x tensor=1")
@@ -70,7 +70,7 @@ def test_the_folder_holds_the_configuration_the_versions_and_the_hardware(setup,
 def test_solutions_that_do_not_fit_are_warned_of_with_their_lengths_and_the_remedy(setup, num_long, warned):
     prompt = setup.prompts.train[0]
     lengths = [8] * (100 - num_long) + [120] * num_long
-    prompts = dataclasses.replace(setup.prompts, examples=[(prompt, np.zeros(n, np.int32)) for n in lengths])
+    prompts = dataclasses.replace(setup.prompts, solved=[(prompt, np.zeros(n, np.int32)) for n in lengths])
     found = find_warnings(setup.config, prompts, setup.task)
     assert len(found) == warned
     if warned:

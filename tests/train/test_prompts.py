@@ -9,7 +9,7 @@ import pytest
 
 from ntl_jax.config import PromptSection
 from ntl_jax.train.factory import build_task
-from ntl_jax.train.prompts import Prompts, build_prompts
+from ntl_jax.train.prompts import build_prompts
 
 ROW = {"question": "Tom has 2 cups and buys 3 more.", "answer": "2+3=5.\n#### 5"}
 BAD = {"question": "Tom has 2 cups.<|endoftext|>", "answer": "#### 2"}
@@ -20,37 +20,56 @@ LONG = {"question": "Tom has 2 cups and buys 3 more. " * 8, "answer": "#### 5"}
 def prompts_of(setup, tmp_path):
     """The prompts of two files with the same rows, to train and to evaluate on."""
 
-    def build(*rows: dict[str, str], eval_problems: int | None = 8, prompt=None, by=None, **settings) -> Prompts:
+    def build(
+        *rows: dict[str, str], steps=4, eval_problems: int | None = 8, prompt=None, by=None, trains=True, **settings
+    ) -> Prompts:
         paths = {"train": tmp_path / "train.jsonl", "eval": tmp_path / "eval.jsonl"}
         for path in paths.values():
             path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         data = dataclasses.replace(setup.config.data, **{name: (str(x),) for name, x in paths.items()}, **settings)
         trainer = dataclasses.replace(setup.config.trainer, eval_problems=eval_problems)
-        config = dataclasses.replace(setup.config, data=data, prompt=PromptSection(**prompt or {}), trainer=trainer)
-        return build_prompts(config, build_task(config), by or setup.policy.tokenizer)
+        warm_start = dataclasses.replace(setup.config.warm_start, steps=steps)
+        sections = {"data": data, "prompt": PromptSection(**prompt or {}), "trainer": trainer, "warm_start": warm_start}
+        config = dataclasses.replace(setup.config, **sections)
+        return build_prompts(config, build_task(config), by or setup.policy.tokenizer, trains=trains)
 
     return build
 
 
 def test_rows_with_special_tokens_stop_the_run(prompts_of):
-    with pytest.raises(ValueError, match=r"data\.train=.*1 of 5 rows .*\n.*problem 1: its question has .*endoftext"):
+    with pytest.raises(ValueError, match=r"data\.train=.*1 of 5 rows .*\n.*train\.jsonl:2: its question .*endoftext"):
         prompts_of(ROW, BAD, ROW, ROW, ROW)
 
 
 def test_rows_with_special_tokens_can_be_skipped_and_are_counted(prompts_of):
     prompts = prompts_of(ROW, BAD, ROW, ROW, ROW, on_bad_row="skip")
     assert [p.index for p in prompts.train] == [p.index for p in prompts.held_out] == [0, 2, 3, 4]
-    assert "4 train, 4 held out, 4 of them trained on too: their accuracy says little; left out: 2" in prompts.source
+    assert "4 train, 4 held out, 4 of them trained on too: their accuracy says little; left out: 2" in prompts.about
 
 
 def test_rows_that_are_too_long_are_skipped_and_counted_or_stop_the_run(prompts_of):
     prompts = prompts_of(ROW, LONG, max_prompt_tokens=40)
-    assert [p.index for p in prompts.train] == [0] and prompts.source.endswith("left out: 2 long prompts")
+    assert [p.index for p in prompts.train] == [0] and prompts.about.endswith("left out: 2 long prompts")
     prompts = prompts_of(ROW, LONG, max_solution_tokens=8)
-    assert [prompt.index for prompt, _ in prompts.examples] == [1] and len(prompts.train) == 2
-    assert prompts.source.endswith("left out: 1 long solutions (warm start)")
+    assert [prompt.index for prompt, _ in prompts.solved] == [1] and len(prompts.train) == 2
+    assert prompts.about.endswith("left out: 1 long solutions (warm start)")
     with pytest.raises(ValueError, match="max_prompt_tokens"):
         prompts_of(ROW, LONG, max_prompt_tokens=40, on_long_row="error")
+
+
+def test_without_a_warm_start_solutions_may_be_of_any_length(prompts_of):
+    for settings in ({"max_solution_tokens": 2}, {"max_solution_tokens": 8, "on_long_row": "error"}):
+        prompts = prompts_of(ROW, LONG, steps=0, **settings)
+        assert len(prompts.solved) == 2 and "left out" not in prompts.about
+
+
+def test_what_only_an_evaluation_needs_is_read_where_nothing_is_learned(prompts_of):
+    shown = {"few_shot": 1}
+    prompts = prompts_of(LONG, ROW, eval_problems=1, trains=False, prompt=shown)
+    assert (prompts.train, prompts.solved, len(prompts.held_out)) == ([], [], 1)
+    assert prompts.held_out[0].text == f"{ROW['question']}\n{ROW['answer']}\n\n{LONG['question']}\n"
+    prompts = prompts_of(ROW, max_solution_tokens=1, on_long_row="error", trains=False)
+    assert len(prompts.held_out) == 1 and prompts.longest == len(prompts.held_out[0].ids)
 
 
 def test_rows_are_counted_by_source_with_their_shares_of_the_draws(setup, tmp_path):
@@ -61,11 +80,11 @@ def test_rows_are_counted_by_source_with_their_shares_of_the_draws(setup, tmp_pa
     data = dataclasses.replace(setup.config.data, train=(*sources[:2],), weights=(3.0, 1.0), eval=(*sources[2:],))
     config = dataclasses.replace(setup.config, data=data)
     prompts = build_prompts(config, build_task(config), setup.policy.tokenizer)
-    assert prompts.source == (
+    assert prompts.about == (
         f"{', '.join(sources)}: 4 train (3 of {sources[0]}, 75% of the draws; 1 of {sources[1]}, 25% of the draws), "
         f"3 held out (2 of {sources[2]}; 1 of {sources[3]})"
     )
-    assert [prompt.origin for prompt in prompts.train] == [0, 0, 0, 1]
+    assert [prompt.source_index for prompt in prompts.train] == [0, 0, 0, 1]
     assert {prompt.data_source for prompt in prompts.held_out} == {"c", "d"}
 
 
@@ -78,7 +97,7 @@ def test_the_held_out_problems_of_an_evaluation_are_the_first_of_each_source(set
     asked = build_prompts(config, build_task(config), setup.policy.tokenizer).held_out
     assert len(asked) == config.trainer.eval_problems == 8
     assert [prompt.ground_truth for prompt in asked] == ["0", "1", "2", "3", "4", "0", "1", "2"]
-    assert [prompt.origin for prompt in asked] == [0] * 5 + [1] * 3
+    assert [prompt.source_index for prompt in asked] == [0] * 5 + [1] * 3
 
 
 def test_a_weight_needs_rows_to_draw(setup, tmp_path):
@@ -108,7 +127,7 @@ def test_a_chat_model_is_asked_by_its_template_and_its_turns_end_as_the_template
     example = f"user: And 4 more? Add.<|pad|>\nassistant: {ROW['answer']}<|pad|>\n"
     assert prompts.train[0].text == f"{example}user: {ROW['question']} Add.<|pad|>\nassistant: "
     assert prompts.train[0].text == tokenizer.decode(prompts.train[0].ids)
-    assert {int(solution[-1]) for _, solution in prompts.examples} == {tokenizer.pad_token_id}
+    assert {int(solution[-1]) for _, solution in prompts.solved} == {tokenizer.pad_token_id}
     assert prompts.written.startswith("the tokenizer's chat template, instruction 'Add.', 1 training problem")
 
 
@@ -120,7 +139,7 @@ def test_the_contents_of_the_files_that_settings_name_are_kept(prompts_of, tmp_p
 
 
 def test_solutions_end_with_the_end_of_text(prompts_of, setup):
-    ((prompt, solution),) = prompts_of(ROW).examples
+    ((prompt, solution),) = prompts_of(ROW).solved
     assert solution[-1] == setup.policy.tokenizer.eos_token_id
     assert setup.policy.tokenizer.decode(solution[:-1]) == ROW["answer"] and prompt.ground_truth == "5"
 
@@ -138,5 +157,5 @@ def test_the_bounds_of_rows_are_those_of_the_longest_prompt(prompts_of):
 
 
 def test_the_generators_problems_are_named_with_their_settings(setup):
-    assert setup.prompts.source == "built-in generator, tiers (1,), numbers to 9: 200 train, 8 held out"
+    assert setup.prompts.about == "built-in generator, tiers (1,), numbers to 9: 200 train, 8 held out"
     assert not {p.text for p in setup.prompts.train} & {p.text for p in setup.prompts.held_out}

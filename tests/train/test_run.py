@@ -8,7 +8,6 @@ import shutil
 import numpy as np
 import pytest
 
-from ntl_jax.config import flatten
 from ntl_jax.metrics import read_lines
 from ntl_jax.train import run
 

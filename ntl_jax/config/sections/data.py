@@ -84,7 +84,7 @@ class FieldsSection:
     `extra_info.answer`, else the answer."""
     source: str | None = None
     """The name of the row's data set, for rewards and metrics; None: `data_source`, else the name of the file or data
-    set (gsm8k for a file of solutions that end as GSM8K's do)."""
+    set (gsm8k for solutions that end as GSM8K's do)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,9 +113,7 @@ class DataSection:
     """A prompt or solution longer than the limits below stops the run, or is skipped and counted."""
     max_prompt_tokens: int = setting(384, at_least(1))
     """Longest prompt to use, in tokens."""
-    max_solution_tokens: int = setting(
-        512, at_least(1), needs=[positive("warm_start.steps") | when(".on_long_row", "error")]
-    )
+    max_solution_tokens: int = setting(512, at_least(1), needs=[positive("warm_start.steps")])
     """Longest reference solution in the warm start, in tokens."""
     tokenizer: str | None = None
     """Folder or hub name of a tokenizer; None: the one of model.path, or the built-in one with single-digit tokens."""

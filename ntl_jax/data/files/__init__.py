@@ -3,7 +3,7 @@
 
 from ntl_jax.data.files.fields import DEFAULTS
 from ntl_jax.data.files.formats.parquet import as_parquet
-from ntl_jax.data.files.load import OnBadRow, Purpose, load_problems
-from ntl_jax.data.files.source import Source, find_source
+from ntl_jax.data.files.load import OnBadRow, load_problems
+from ntl_jax.data.files.source import Source, are_same_rows, find_source
 
-__all__ = ["DEFAULTS", "OnBadRow", "Purpose", "Source", "as_parquet", "find_source", "load_problems"]
+__all__ = ["DEFAULTS", "OnBadRow", "Source", "are_same_rows", "as_parquet", "find_source", "load_problems"]

@@ -39,6 +39,8 @@ class Found(NamedTuple):
 def find_field(row: Mapping[str, object], role: Role, fields: FieldsSection) -> Found | None:
     """The field of a row that is read as question, answer, solution or source; None if the row has none.
 
+    A field that holds null is only taken if none of the others holds more.
+
     Args:
         row: a row.
         role: what is looked for.
@@ -49,10 +51,18 @@ def find_field(row: Mapping[str, object], role: Role, fields: FieldsSection) -> 
         >>> find_field(row, "answer", FieldsSection())
         Found(path='reward_model.ground_truth', value='5')
     """
-    for path in _paths(role, fields):
-        for found in _values(row, path):
-            return Found(path, found)
-    return None
+    found = [Found(path, value) for path in _paths(role, fields) for value in _values(row, path)]
+    return next((field for field in found if field.value is not None), found[0] if found else None)
+
+
+def is_named(role: Role, fields: FieldsSection) -> bool:
+    """Whether a setting names the field.
+
+    Example:
+        >>> is_named("answer", FieldsSection(answer="result")), is_named("answer", FieldsSection())
+        (True, False)
+    """
+    return _given(role, fields) is not None
 
 
 def missing_field(row: Mapping[str, object], role: Role, fields: FieldsSection) -> str:
@@ -77,13 +87,17 @@ def missing_field(row: Mapping[str, object], role: Role, fields: FieldsSection) 
     return f"no {sought}, only {listed}: {remedy}"
 
 
-def _paths(role: Role, fields: FieldsSection) -> tuple[str, ...]:
-    given = {
+def _given(role: Role, fields: FieldsSection) -> str | None:
+    return {
         "question": fields.question,
         "answer": fields.answer,
         "solution": fields.solution,
         "source": fields.source,
     }[role]
+
+
+def _paths(role: Role, fields: FieldsSection) -> tuple[str, ...]:
+    given = _given(role, fields)
     return DEFAULTS[role] if given is None else (given,)
 
 

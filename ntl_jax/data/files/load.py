@@ -19,21 +19,19 @@ from ntl_jax.data.files.formats.table import table_rows
 from ntl_jax.data.files.problem import Fault, MissingField, read_problem
 from ntl_jax.data.files.row import Row
 from ntl_jax.data.files.source import Source, find_source
-from ntl_jax.data.problems import Problem, check_faults
+from ntl_jax.data.problems import Problem, Split, check_faults
 from ntl_jax.numerals import DEFAULT_MARKERS, AnswerMarkers
 
 OnBadRow = Literal["error", "skip"]
-Purpose = Literal["train", "held_out"]
-"""What problems are for; it chooses the split of a data set that has several."""
 GSM8K = "gsm8k"
-"""What rewards receive as ``data_source`` for a single file of solutions that end as GSM8K's do."""
+"""What rewards receive as ``data_source`` for solutions that end as GSM8K's do, if their rows name no source."""
 
 
 def load_problems(
     sources: Sequence[str],
     fields: FieldsSection | None = None,
     *,
-    purpose: Purpose = "train",
+    purpose: Split = "train",
     setting: str = "data.train",
     on_bad_row: OnBadRow = "error",
     numeric: bool = True,
@@ -72,7 +70,7 @@ def load_problems(
             found.append(find_source(text))
     problems: list[Problem] = []
     begin = num_faults = 0
-    for origin, (source, name) in enumerate(zip(found, _names(found), strict=True)):
+    for source_index, (source, name) in enumerate(zip(found, _names(found), strict=True)):
         good: list[Problem] = []
         faults: list[tuple[str, str]] = []
         with named(setting, source.text):
@@ -83,19 +81,20 @@ def load_problems(
                 raise ValueError(f"there are more than {MOST_PROBLEMS:,} rows, which memory must hold: leave some out")
             for row in rows:
                 try:
-                    problem = read_problem(row, fields, source=name, markers=markers, numeric=numeric)
+                    problem = read_problem(row, fields, data_source=name, markers=markers, numeric=numeric)
                 except Fault as fault:
                     naming = f"; {row.naming}" if row.naming and isinstance(fault, MissingField) else ""
                     faults.append((row.place, f"{fault}{naming}"))
                 else:
-                    good.append(dataclasses.replace(problem, index=begin + row.index, origin=origin))
+                    problem = _as_gsm8k(problem, name, markers)
+                    good.append(dataclasses.replace(problem, index=begin + row.index, source_index=source_index))
             check_faults(faults, len(good), on_bad_row)
-        problems += good if len(found) > 1 else [_as_gsm8k(problem, name, markers) for problem in good]
+        problems += good
         begin, num_faults = begin + rows[-1].index + 1, num_faults + len(faults)
     return problems, num_faults
 
 
-def read_rows(source: Source, fields: FieldsSection, *, purpose: Purpose = "train") -> Iterator[Row]:
+def read_rows(source: Source, fields: FieldsSection, *, purpose: Split = "train") -> Iterator[Row]:
     """The rows of a source, in its order.
 
     Args:
@@ -148,7 +147,7 @@ def _names(sources: Sequence[Source]) -> list[str]:
 
 
 def _as_gsm8k(problem: Problem, name: str, markers: AnswerMarkers) -> Problem:
-    """The problem of a single source; named after GSM8K if its row names no source and its solution ends like that."""
+    """The problem, named after GSM8K if its row names no source and its solution ends like that."""
     last = problem.solution.rpartition("\n")[2]
-    gsm8k = problem.source == name and bool(markers.line) and last.startswith(str(markers.line))
-    return dataclasses.replace(problem, source=GSM8K) if gsm8k else problem
+    gsm8k = problem.data_source == name and bool(markers.line) and last.startswith(str(markers.line))
+    return dataclasses.replace(problem, data_source=GSM8K) if gsm8k else problem

@@ -3,18 +3,17 @@
 
 import decimal
 import math
-import re
 from collections.abc import Mapping
 
 from ntl_jax.config import FieldsSection
-from ntl_jax.data.files.fields import Found, Role, find_field, missing_field
+from ntl_jax.data.files.fields import Found, Role, find_field, is_named, missing_field
 from ntl_jax.data.files.row import Row, type_name
 from ntl_jax.data.problems import Message, Problem
-from ntl_jax.numerals import DEFAULT_MARKERS, Answer, AnswerMarkers, find_text_answer
+from ntl_jax.numerals import DEFAULT_MARKERS, Answer, AnswerMarkers, find_text_answer, reference_number
 
 LONGEST_NUMBER = 300
 """Characters of an answer: float64 reaches to 308 digits."""
-_NUMBER = re.compile(r"[-+]?\$?([0-9]{1,3}(,[0-9]{3})+|[0-9]+)(\.[0-9]+)?%?|[-+]?[0-9]+/0*[1-9][0-9]*")
+UNMARKED = AnswerMarkers(line=None, box=None)
 
 
 class Fault(Exception):
@@ -26,14 +25,14 @@ class MissingField(Fault):
 
 
 def read_problem(
-    row: Row, fields: FieldsSection, *, source: str, markers: AnswerMarkers = DEFAULT_MARKERS, numeric: bool = True
+    row: Row, fields: FieldsSection, *, data_source: str, markers: AnswerMarkers = DEFAULT_MARKERS, numeric: bool = True
 ) -> Problem:
     r"""The problem in a row.
 
     Args:
         row: of any source.
         fields: names of its fields.
-        source: the problem's source if the row names none.
+        data_source: the name of the problem's data set if the row names none.
         markers: how solutions mark their answer.
         numeric: whether the answer must be a number.
 
@@ -42,26 +41,23 @@ def read_problem(
 
     Example: MATH's fields, and verl's
         >>> row = Row(0, "", {"problem": "2+3?", "solution": r"So \boxed{5}."})
-        >>> read_problem(row, FieldsSection(), source="math")
-        Problem(index=0, question='2+3?', solution='So \\boxed{5}.', ground_truth='5', source='math', ...)
+        >>> read_problem(row, FieldsSection(), data_source="math")
+        Problem(index=0, question='2+3?', solution='So \\boxed{5}.', ground_truth='5', data_source='math', ...)
         >>> prompt = [{"role": "user", "content": "2+3?"}]
         >>> row = Row(1, "", {"prompt": prompt, "reward_model": {"ground_truth": 5}, "data_source": "mine"})
-        >>> read_problem(row, FieldsSection(), source="a")
-        Problem(index=1, question='2+3?', solution='5', ground_truth='5', source='mine', ...)
+        >>> read_problem(row, FieldsSection(), data_source="a")
+        Problem(index=1, question='2+3?', solution='5', ground_truth='5', data_source='mine', ...)
     """
     if isinstance(row.value, str):
         raise Fault(row.value)
     question = _question(row.value, fields)
     solution, truth = _answer(row.value, fields, markers, numeric=numeric)
-    own = find_field(row.value, "source", fields)
-    if own is None and fields.source is not None:
-        raise MissingField(missing_field(row.value, "source", fields))
-    if own is not None and own.value is not None:
-        source = _text(own, "a string").strip()
+    if (own := _optional(row.value, "source", fields)) is not None:
+        data_source = _text(own, "a string").strip()
     extra_info = row.value.get("extra_info") or {}
     if not isinstance(extra_info, dict):
         raise Fault(f"`extra_info` must be an object, is {type_name(extra_info)}")
-    return Problem(row.index, question, solution, truth, source, extra_info)
+    return Problem(row.index, question, solution, truth, data_source, extra_info, place=row.place)
 
 
 def _question(row: Mapping[str, object], fields: FieldsSection) -> str | tuple[Message, ...]:
@@ -91,10 +87,8 @@ def _answer(
     truth = line or (boxed.text if boxed else answer.strip())
     if numeric:
         truth = _as_number(truth, boxed, "the answer" if marked else f"`{found.path}`", markers)
-    own = find_field(row, "solution", fields)
-    if own is None or own.value is None or (marked and fields.solution is None):
-        if fields.solution is not None:
-            raise MissingField(missing_field(row, "solution", fields))
+    own = _optional(row, "solution", fields)
+    if own is None or (marked and fields.solution is None):
         return answer, truth
     return _number_text(own) or _text(own, "a string").rstrip(), truth
 
@@ -103,6 +97,17 @@ def _required(row: Mapping[str, object], role: Role, fields: FieldsSection) -> F
     if (found := find_field(row, role, fields)) is None:
         raise MissingField(missing_field(row, role, fields))
     return found
+
+
+def _optional(row: Mapping[str, object], role: Role, fields: FieldsSection) -> Found | None:
+    """A field that a row may lack, or hold null in, unless a setting names it."""
+    if is_named(role, fields):
+        found = _required(row, role, fields)
+        if found.value is None:
+            raise Fault(f"`{found.path}` is null")
+        return found
+    found = find_field(row, role, fields)
+    return None if found is None or found.value is None else found
 
 
 def _text(found: Found, expected: str) -> str:
@@ -173,15 +178,15 @@ def _boxed(text: str, markers: AnswerMarkers) -> Answer | None:
 
 
 def _as_number(truth: str, boxed: Answer | None, name: str, markers: AnswerMarkers) -> str:
-    """The true answer if it is a number: as it is written, or read from LaTeX."""
-    if len(truth) > LONGEST_NUMBER and truth.strip("+-$,.%/0123456789") == "":
-        raise Fault(f"{name} has {len(truth):,} characters; a number may have {LONGEST_NUMBER}")
-    if _NUMBER.fullmatch(truth):
-        return truth
-    if "\\" in truth and markers.box:
-        boxed = _boxed(f"{markers.box}{{{truth.strip('$ ')}}}", markers)
-    if boxed is not None and boxed.value is not None:
-        return boxed.text
-    marks = " or ".join(filter(None, [markers.line and f"`{markers.line} N`", markers.box and f"`{markers.box}{{N}}`"]))
-    solution = f", or a solution that marks one with {marks}" if marks and name[0] == "`" else ""
-    raise Fault(f"{name} must be a number{solution}, is {truth!r}; texts need a reward.function of your own")
+    """The true answer if it is a number: as it is written, unless that is LaTeX or an equation."""
+    number = reference_number(truth, UNMARKED)
+    as_written = number is not None and "\\" not in truth
+    number = number or (boxed and boxed.numeral)
+    if number is None:
+        line, box = markers.line and f"`{markers.line} N`", markers.box and f"`{markers.box}{{N}}`"
+        marks = " or ".join(filter(None, [line, box]))
+        solution = f", or a solution that marks one with {marks}" if marks and name[0] == "`" else ""
+        raise Fault(f"{name} must be a number{solution}, is {truth!r}; texts need a reward.function of your own")
+    if (length := len(number.canonical)) > LONGEST_NUMBER:
+        raise Fault(f"{name} has {length:,} characters; a number may have {LONGEST_NUMBER}")
+    return truth if as_written else number.canonical

@@ -3,11 +3,14 @@
 
 import difflib
 import glob
+import json
 import pathlib
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ntl_jax.config import from_home, several_in_one
+from ntl_jax.data.problems import Split
 
 MOST_NAMED = 5
 """How many files of a folder an error names."""
@@ -16,6 +19,8 @@ SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", *COMPRESSE
 """Endings of files that hold problems; a name with one of them is no name of the hub."""
 SAVED = ("dataset_dict.json", "state.json")
 """Files of a data set that ``save_to_disk`` has written, with splits and without."""
+SPLITS: dict[Split, tuple[str, ...]] = {"train": ("train",), "held_out": ("test", "validation", "val", "dev", "eval")}
+"""Names of the splits that are meant where none is given, by what they are for."""
 _ON_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 _ADDRESS = re.compile(r"[a-z][a-z0-9]+:/")
 
@@ -46,6 +51,17 @@ class Source(NamedTuple):
     def has_splits(self) -> bool:
         """Whether it is a folder with the splits of a data set."""
         return self.path is not None and (self.path / SAVED[0]).is_file()
+
+    def split_for(self, purpose: Split, there: Sequence[str]) -> str | None:
+        """The split that is read of those that there are; None: it is not there, or none is meant.
+
+        Example:
+            >>> find_source("openai/gsm8k").split_for("held_out", ["train", "test"])
+            'test'
+        """
+        meant = (self.split,) if self.split is not None else SPLITS[purpose]
+        only = there if self.split is None and purpose == "train" and len(there) == 1 else ()
+        return next((split for split in (*meant, *only) if split in there), None)
 
     @property
     def suffix(self) -> str:
@@ -83,6 +99,41 @@ def find_source(text: str) -> Source:
     if _is_on_hub(name) and bool(parts) == bool(split):
         return Source(text, None, name.split("/")[1], parts[0] if len(parts) == 2 else None, split)
     raise ValueError(f"{text} {_instead_of_file(whole)}")
+
+
+def are_same_rows(held_out: Source, train: Source) -> bool:
+    """Whether two sources are one file, or one split of a data set, as far as this machine knows.
+
+    Args:
+        held_out, train: each with the split that is meant for its purpose, if it names none.
+
+    Example:
+        >>> same = find_source("openai/gsm8k:main:train"), find_source("openai/gsm8k")
+        >>> are_same_rows(*same), are_same_rows(*same[::-1])
+        (True, False)
+    """
+    if held_out.path is not None and train.path is not None:
+        if not held_out.path.samefile(train.path):
+            return False
+        there = _saved_splits(held_out.path)
+    elif held_out.path is None and train.path is None:
+        configurations = {held_out.configuration, train.configuration} - {None}  # without one, it is the only one
+        if held_out.text.partition(":")[0] != train.text.partition(":")[0] or len(configurations) > 1:
+            return False
+        there = [split for split in (held_out.split, train.split) if split is not None]
+        there += [SPLITS[purpose][0] for purpose in SPLITS]  # those that most have
+    else:
+        return False
+    chosen = held_out.split_for("held_out", there)
+    return chosen == train.split_for("train", there) and bool(there) == (chosen is not None)
+
+
+def _saved_splits(path: pathlib.Path) -> list[str]:
+    """The splits of a data set in a folder; none of a file, or a data set without splits."""
+    try:
+        return [*map(str, json.loads((path / SAVED[0]).read_text(encoding="utf-8"))["splits"])]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
 
 
 def _is_on_hub(name: str) -> bool:

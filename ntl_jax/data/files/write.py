@@ -22,7 +22,7 @@ def problem_row(problem: Problem) -> dict[str, object]:
         "question": question,
         "answer": problem.ground_truth,
         "solution": problem.solution,
-        "data_source": problem.source,
+        "data_source": problem.data_source,
     }
     return row | ({"extra_info": dict(problem.extra_info)} if problem.extra_info else {})
 

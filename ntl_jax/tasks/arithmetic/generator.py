@@ -10,10 +10,10 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import get_args
 
+from ntl_jax.data import Split
 from ntl_jax.data.problems import Problem
 from ntl_jax.tasks.arithmetic.catalogue import ITEMS, NAMES, TEMPLATES
 from ntl_jax.tasks.arithmetic.templates import SMALLEST, Template
-from ntl_jax.tasks.task import Split
 
 HELD_OUT_ONE_IN = 4
 """Share of all questions that are held out."""

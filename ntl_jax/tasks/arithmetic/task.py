@@ -3,9 +3,9 @@
 
 from collections.abc import Sequence
 
-from ntl_jax.data import Problem
+from ntl_jax.data import Problem, Split
 from ntl_jax.tasks.arithmetic.generator import generate_problems
-from ntl_jax.tasks.task import Split, Task
+from ntl_jax.tasks.task import Task
 
 
 class Arithmetic(Task):

@@ -17,7 +17,7 @@ from ntl_jax.metrics import (
     open_trackers,
     write_rows,
 )
-from ntl_jax.train.evaluation import Evaluation, examples
+from ntl_jax.train.evaluation import Evaluation, evaluation_rows
 from ntl_jax.train.journal.digits import save_digit_info
 from ntl_jax.train.journal.iteration_metrics import sample_record, shown_rows
 
@@ -62,7 +62,7 @@ class Journal:
 
     def write_evaluation(self, stage: str, step: int, evaluation: Evaluation) -> None:
         """Writes every held-out problem with its responses: ``evaluations/STAGE-STEP.jsonl``."""
-        write_rows(self._folder / "evaluations" / f"{stage}-{step:06}.jsonl", examples(evaluation))
+        write_rows(self._folder / "evaluations" / f"{stage}-{step:06}.jsonl", evaluation_rows(evaluation))
 
     def cut_back(self, stage: str, step: int) -> None:
         """Deletes what was written after a checkpoint: the resumed run writes it again."""

@@ -36,10 +36,10 @@ class SupervisedUpdate:
     Args:
         config: its ``warm_start`` section configures the stage.
         policy: the policy to train.
-        examples: pairs of a prompt and its solution's ids.
+        solved: pairs of a prompt and its solution's ids.
     """
 
-    def __init__(self, config: RunConfig, policy: Policy, examples: Sequence[tuple[Prompt, np.ndarray]]):
+    def __init__(self, config: RunConfig, policy: Policy, solved: Sequence[tuple[Prompt, np.ndarray]]):
         section, graph, self._mesh = config.warm_start, policy.graph, policy.mesh
         num_updates, decay = planned_updates(config)["warm_start"]["policy"], section.optimizer.ema_decay
         self._learner = Learner(make_optimizer(section.optimizer, num_updates), "warm_start", decay)
@@ -51,14 +51,14 @@ class SupervisedUpdate:
             return supervised_objective(hidden, decoder.head(), batch.tokens, batch.weights, number_loss, num_tokens)
 
         self._shapes = jax.eval_shape(self.begin, policy.shapes())
-        self._examples, self._token_values = examples, np.asarray(policy.table.token_values)
+        self._solved, self._token_values = solved, np.asarray(policy.table.token_values)
         self._row_shape = RowShape(
-            row=max(len(prompt.ids) + len(solution) for prompt, solution in examples),
-            response=max(len(solution) for _, solution in examples),
+            row=max(len(prompt.ids) + len(solution) for prompt, solution in solved),
+            response=max(len(solution) for _, solution in solved),
         )
-        origins = [prompt.origin for prompt, _ in examples]
-        order = {"seed": config.seed + STREAM, "origins": origins, "weights": config.data.weights}
-        self._cursor = functools.partial(DataCursor, len(examples), section.batch_size, **order)
+        source_indices = [prompt.source_index for prompt, _ in solved]
+        order = {"seed": config.seed + STREAM, "source_indices": source_indices, "weights": config.data.weights}
+        self._cursor = functools.partial(DataCursor, len(solved), section.batch_size, **order)
         max_tokens = config.trainer.max_tokens_per_micro_batch
         self._ahead: Future[None] | None = None
         self._step = make_step(
@@ -72,17 +72,17 @@ class SupervisedUpdate:
         return init_train_state({"policy": model}, mesh)
 
     def cursor(self) -> DataCursor:
-        """The order of the examples, at its beginning."""
+        """The order of the prompts with solutions, at its beginning."""
         return self._cursor()
 
     def batch(self, indices: Int[np.ndarray, "B"]) -> tuple[Batch[Targets], list[Prompt], int]:
-        """The batch of some examples on the mesh, their prompts, and their number of tokens."""
-        examples = [self._examples[i] for i in indices.tolist()]
-        prompts, solutions = [prompt.ids for prompt, _ in examples], [solution for _, solution in examples]
+        """The batch of some of them on the mesh, their prompts, and their number of tokens."""
+        solved = [self._solved[i] for i in indices.tolist()]
+        prompts, solutions = [prompt.ids for prompt, _ in solved], [solution for _, solution in solved]
         numbers = [self._token_values[ids] for ids in solutions]
         rows, targets = pad_rows(prompts, solutions, self._row_shape, numbers=numbers)
         batch = jax.device_put(Batch(rows, targets, supervised_weights(targets)), batch_sharding(self._mesh))
-        return batch, [prompt for prompt, _ in examples], sum(map(len, prompts)) + sum(map(len, solutions))
+        return batch, [prompt for prompt, _ in solved], sum(map(len, prompts)) + sum(map(len, solutions))
 
     def __call__(self, state: TrainState, batch: Batch[Targets]) -> Updated:
         """One step; it waits for a program that is being compiled."""

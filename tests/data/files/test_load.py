@@ -134,7 +134,7 @@ def test_a_file_of_verl_is_read_as_it_is(tmp_path):
     (tmp_path / "train.parquet").write_bytes(as_parquet([VERL]))
     (problem,), _ = load_problems([str(tmp_path / "train.parquet")])
     assert (problem.text, problem.ground_truth, problem.solution) == ("2+3?", "5", "2+3=5.\n#### 5")
-    assert (problem.source, problem.extra_info) == ("openai/gsm8k", VERL["extra_info"])
+    assert (problem.data_source, problem.extra_info) == ("openai/gsm8k", VERL["extra_info"])
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.csv", "a.tsv", "a.jsonl"])
@@ -146,7 +146,7 @@ def test_the_problems_are_the_same_in_every_format(tmp_path, name):
     content = {"a.json": json.dumps({"rows": rows}), "a.jsonl": lines}.get(name, table)
     (tmp_path / name).write_text(content, encoding="utf-8-sig")
     problems, _ = load_problems([str(tmp_path / name)])
-    assert [(p.index, p.text, p.ground_truth, p.source) for p in problems] == [
+    assert [(p.index, p.text, p.ground_truth, p.data_source) for p in problems] == [
         (0, "2+3?", "5", "a"),
         (1, "3+4?", "7", "a"),
     ]
@@ -155,20 +155,24 @@ def test_the_problems_are_the_same_in_every_format(tmp_path, name):
 def test_several_sources_keep_their_order_their_names_and_their_numbers(tmp_path, write):
     for folder in ("math", "sums"):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "test.jsonl").write_text("\n".join([row("A?"), "", row("B?")]))
+        (tmp_path / folder / "test.jsonl").write_text("\n".join([row("A?", "2"), "", row("B?", "2")]))
     own = tmp_path / "own.jsonl"
     own.write_text(f"{row('C?', data_source='mine')}\n{row('D?')}")
     sources = [str(tmp_path / "math" / "test.jsonl"), str(own), str(tmp_path / "sums" / "test.jsonl")]
     problems, _ = load_problems(sources)
-    assert [(p.index, p.text, p.source, p.origin) for p in problems] == [
-        (0, "A?", "math/test", 0), (2, "B?", "math/test", 0), (3, "C?", "mine", 1), (4, "D?", "own", 1),
+    assert [(p.index, p.text, p.data_source, p.source_index) for p in problems] == [
+        (0, "A?", "math/test", 0), (2, "B?", "math/test", 0), (3, "C?", "mine", 1), (4, "D?", "gsm8k", 1),
         (5, "A?", "sums/test", 2), (7, "B?", "sums/test", 2),
     ]  # fmt: skip
+    assert problems[2].place == f"{own}:1"
 
 
-def test_a_single_file_of_gsm8k_is_named_after_it_and_others_after_their_file(write):
-    assert load_problems([write(row())])[0][0].source == "gsm8k"
-    assert load_problems([write(row(answer="2"))])[0][0].source == "data"
+def test_solutions_like_those_of_gsm8k_are_named_after_it_and_others_after_their_file(write, tmp_path):
+    (tmp_path / "sums.jsonl").write_text(row(answer="2"))
+    both = load_problems([write(row()), str(tmp_path / "sums.jsonl")])[0]
+    assert [problem.data_source for problem in both] == ["gsm8k", "sums"]
+    assert load_problems([write(row())])[0][0].data_source == "gsm8k"
+    assert load_problems([write(row(answer="2"))])[0][0].data_source == "data"
 
 
 def test_the_setting_and_the_source_at_fault_are_named(write, tmp_path):

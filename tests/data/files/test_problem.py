@@ -12,7 +12,7 @@ from ntl_jax.data.files.row import Row
 
 def read(numeric=True, fields=None, **row: object):
     found = Row(3, "", {"question": "Q?", **row})
-    return read_problem(found, fields or FieldsSection(), source="file", numeric=numeric)
+    return read_problem(found, fields or FieldsSection(), data_source="file", numeric=numeric)
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,8 @@ def read(numeric=True, fields=None, **row: object):
     [
         ("72", "72"), (72, "72"), (72.0, "72"), (-0.5, "-0.5"), (1e-7, "0.0000001"), (1e22, "1" + "0" * 22),
         (decimal.Decimal("1.50"), "1.5"), (" 1,200 ", "1,200"), ("3/4", "3/4"), ("$5", "$5"), ("25%", "25%"),
+        (".5", ".5"), ("1e-05", "1e-05"), ("3.", "3."), ("$-5", "$-5"), ("€5", "€5"), ("1 000", "1 000"),
+        ("5 apples", "5 apples"), ("#### 2 1/2", "2 1/2"), (r"\boxed{x = 5}", "5"), (r"5 \text{ cm}", "5"),
         ("so 70+2=72\n#### 72", "72"), (r"so \boxed{72}, or \boxed{1{,}200}.", "1200"), (r"\boxed{\frac{1}{2}}", "0.5"),
         (r"\frac{3}{4}", "0.75"), (r"$\frac{3}{4}$", "0.75"), ("#### Step 1\nso \\boxed{7}", "7"),
     ],
@@ -40,6 +42,7 @@ def test_a_number_is_read_in_every_form(answer, truth):
         ("3 or 4", "'3 or 4'"), ("9" * 301, "301 characters"),
         (10**400, "401 characters"), (r"\boxed{x+1}", "answer must be a number, is 'x+1'"),
         (r"(3, \pi)", "or a solution that marks one"), ("1_000", "must be a number"),
+        ("1e400", "must be a number"), ("9 " * 301, "must be a number"), ("3/0", "must be a number"),
     ],
 )  # fmt: skip
 def test_what_is_no_number_is_a_fault(answer, fault):
@@ -73,10 +76,18 @@ def test_the_solution_is_the_answer_that_marks_it_else_its_field_else_the_answer
         read(answer="5", fields=FieldsSection(solution="steps"))
 
 
+def test_null_is_absent_unless_a_setting_names_the_field():
+    row = {"question": None, "prompt": "Which?", "answer": None, "solution": "2+3=5\n#### 5"}
+    assert (read(**row).question, read(**row).ground_truth) == ("Which?", "5")
+    for name in ("question", "answer", "solution", "source"):
+        with pytest.raises(Fault, match=r"^`sol` (is null|must be .*, is null)$"):
+            read(answer="5", sol=None, fields=FieldsSection(**{name: "sol"}))
+
+
 def test_the_source_is_the_rows_or_the_files():
-    assert read(answer="5").source == read(answer="5", data_source=None).source == "file"
-    assert read(answer="5", data_source="mine").source == "mine"
-    assert read(answer="5", set="b", fields=FieldsSection(source="set")).source == "b"
+    assert read(answer="5").data_source == read(answer="5", data_source=None).data_source == "file"
+    assert read(answer="5", data_source="mine").data_source == "mine"
+    assert read(answer="5", set="b", fields=FieldsSection(source="set")).data_source == "b"
     with pytest.raises(Fault, match="no `set`"):
         read(answer="5", fields=FieldsSection(source="set"))
 

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A source is a file, a saved data set or one of the hub; anything else is named."""
 
+import json
+
 import pytest
 
-from ntl_jax.data.files.source import find_source
+from ntl_jax.data.files.source import are_same_rows, find_source
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,27 @@ def test_a_saved_data_set_may_have_a_split(tmp_path):
     assert find_source(str(folder))[1:] == (folder, "saved", None, None)
     source = find_source(f"{folder}:test")
     assert source[1:] == (folder, "saved", None, "test") and source.has_splits and not source.is_file
+
+
+@pytest.mark.parametrize(
+    ("held_out", "train", "same"),
+    [
+        ("{}/saved:train", "{}/saved", True), ("{}/saved", "{}/saved", False), ("{}/saved", "{}/saved:test", True),
+        ("{}/saved:test", "{}/saved:train", False), ("{}/saved:x", "{}/saved:y", False), ("{}/one", "{}/one", False),
+        ("{}/one:all", "{}/one", True), ("{}/whole", "{}/whole", True), ("{}/a.jsonl", "{}/a.jsonl", True),
+        ("{}/a.jsonl", "{}/whole", False), ("{}/a.jsonl", "o/n", False), ("o/n:train", "o/n", True),
+        ("o/n", "o/n", False), ("o/n", "o/n:test", True), ("o/n:main:train", "o/n", True), ("o/n:a:x", "o/n:a:x", True),
+        ("o/n:a:train", "o/n:b:train", False), ("o/m:train", "o/n", False), ("o/n:validation", "o/n", False),
+    ],
+)  # fmt: skip
+def test_sources_of_the_same_rows_are_told_by_the_splits_that_are_meant(tmp_path, held_out, train, same):
+    for name, splits in {"saved": ["train", "test"], "one": ["all"]}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "dataset_dict.json").write_text(json.dumps({"splits": splits}))
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "whole" / "state.json").touch()
+    (tmp_path / "a.jsonl").touch()
+    assert are_same_rows(*(find_source(text.format(tmp_path)) for text in (held_out, train))) is same
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,14 @@
 """Rows of Hugging Face data sets, of the hub or saved by ``save_to_disk``. The only file that imports datasets."""
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 from ntl_jax.config import MOST_PROBLEMS
 from ntl_jax.data.files.row import Row
-from ntl_jax.data.files.source import Source
-
-SPLITS: dict[str, tuple[str, ...]] = {"train": ("train",), "held_out": ("test", "validation", "val", "dev", "eval")}
-"""Names of the splits that are meant where none is given, by what they are for."""
+from ntl_jax.data.files.source import SPLITS, Source
+from ntl_jax.data.problems import Split
 
 
-def data_set_rows(source: Source, purpose: Literal["train", "held_out"]) -> Iterator[Row]:
+def data_set_rows(source: Source, purpose: Split) -> Iterator[Row]:
     """The rows of a data set.
 
     Args:
@@ -43,7 +40,7 @@ def data_set_rows(source: Source, purpose: Literal["train", "held_out"]) -> Iter
             loaded = datasets.load_from_disk(str(source.path))
         else:
             loaded = datasets.load_dataset(source.text.split(":")[0], source.configuration)
-    except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError, datasets.exceptions.DatasetsError) as error:
         what = " ".join(str(error).split())
         form = "" if source.path is not None else "; OWNER/NAME:CONFIGURATION:SPLIT names configuration and split"
         raise ValueError(f"cannot be loaded: {type(error).__name__}: {what}{form}") from error
@@ -57,13 +54,9 @@ def data_set_rows(source: Source, purpose: Literal["train", "held_out"]) -> Iter
         yield Row(i, f"{source.text}, row {i + 1}", row)
 
 
-def _split(source: Source, purpose: Literal["train", "held_out"], there: Sequence[str]) -> str:
-    if source.split is None:
-        chosen = [split for split in SPLITS[purpose] if split in there]
-        if chosen or (purpose == "train" and len(there) == 1):
-            return [*chosen, *there][0]
-    elif source.split in there:
-        return source.split
+def _split(source: Source, purpose: Split, there: Sequence[str]) -> str:
+    if (chosen := source.split_for(purpose, there)) is not None:
+        return chosen
     given = f"no split {source.split}" if source.split else f"no split {' or '.join(SPLITS[purpose][:2])}"
     name = source.text.removesuffix(f":{source.split}")
     raise ValueError(f"has {given}, only {', '.join(there)}: name one, as in {name}:{there[0]}")

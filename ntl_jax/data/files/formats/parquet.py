@@ -46,10 +46,11 @@ def as_parquet(rows: Sequence[dict[str, object]]) -> bytes:
     """The content of a parquet file with these rows.
 
     Args:
-        rows: at least one, whose values are of one type in each column.
+        rows: at least one, whose values are of one type in each column; a row may lack columns that others have, which
+            it then holds null in.
 
     Raises:
-        ValueError: if pyarrow is not installed, or the values of a column differ in type.
+        ValueError: if pyarrow is not installed, or the values of a column differ in type or in their fields.
 
     Example:
         >>> as_parquet([{"question": "2+3?"}])[:4]
@@ -60,11 +61,31 @@ def as_parquet(rows: Sequence[dict[str, object]]) -> bytes:
         import pyarrow.parquet
     except ImportError as error:
         raise ValueError(f"writing a parquet file {NEEDS}") from error
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    sink = pyarrow.BufferOutputStream()
     try:
-        table = pyarrow.Table.from_pylist(list(rows))
+        table = pyarrow.table({name: pyarrow.array(values) for name, values in columns.items()})
+        pyarrow.parquet.write_table(table, sink)
     except (pyarrow.ArrowException, OverflowError) as error:
         what = " ".join(str(error).split())
         raise ValueError(f"the rows fit no parquet file ({what}): write a jsonl file") from error
-    sink = pyarrow.BufferOutputStream()
-    pyarrow.parquet.write_table(table, sink)
+    for name, values in columns.items():
+        for i, (given, kept) in enumerate(zip(values, table[name].to_pylist(), strict=True)):
+            if _fields(given) != _fields(kept):
+                raise ValueError(
+                    f"the rows fit no parquet file (`{name}` has other fields in row {i + 1} than in others): write a "
+                    "jsonl file"
+                )
     return sink.getvalue().to_pybytes()
+
+
+def _fields(value: object) -> object:
+    """The names of the fields in a value: in a column all have the same, and those that a row lacks would be added."""
+    match value:
+        case dict():
+            return {name: _fields(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [_fields(inner) for inner in value]
+        case _:
+            return None

@@ -7,7 +7,7 @@ import datasets
 import pytest
 
 from ntl_jax.data.files.formats.hub import data_set_rows
-from ntl_jax.data.files.source import find_source
+from ntl_jax.data.files.source import Source, find_source
 
 TRAIN, TEST = [{"question": f"{i}?", "answer": str(i)} for i in range(3)], [{"question": "7?", "answer": "7"}]
 
@@ -54,6 +54,16 @@ def test_a_damaged_data_set_and_one_that_cannot_be_fetched_are_named(saved):
     for text in (f"{saved}/whole", "nobody/nothing"):
         with pytest.raises(ValueError, match=r"^cannot be loaded: "):
             list(data_set_rows(find_source(text), "train"))
+
+
+def test_rows_that_the_package_cannot_read_are_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine" / "broken").mkdir(parents=True)
+    (tmp_path / "mine" / "broken" / "train.jsonl").write_text('{"question": "1?", "answer": "1"}\n{"question": \n')
+    with pytest.raises(ValueError, match=r"^cannot be loaded: DatasetGenerationError: .*; OWNER/NAME"):
+        list(data_set_rows(Source("mine/broken", None, "broken"), "train"))
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch):

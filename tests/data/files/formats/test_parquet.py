@@ -39,6 +39,27 @@ def test_every_cut_of_a_file_is_named_as_damage():
             list(parquet_rows(content[:length], "a.parquet"))
 
 
+def test_a_row_may_lack_a_column_that_others_have():
+    rows = [{"q": 1}, {"q": 2, "extra_info": {"a": 1, "b": [{"c": 1}, {"c": None}]}}, {"q": 3, "extra_info": None}]
+    read = [row.value for row in parquet_rows(as_parquet(rows), "a.parquet")]
+    assert read == [{"extra_info": None} | row for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("rows", "fault"),
+    [
+        ([{"x": {"a": 1}}, {"x": {"b": 2}}], "`x` has other fields in row 1 than in others"),
+        ([{"x": {"a": 1}}, {"x": {}}], "`x` has other fields in row 2"),
+        ([{"q": 1}, {"q": 2, "x": [{"a": 1}, {"a": 1, "b": 2}]}], "`x` has other fields in row 2"),
+        ([{"x": {"meta": {}}}], "meta"),
+        ([{"x": 2**70}], "too large|too big|overflow"),
+    ],
+)
+def test_rows_that_a_file_would_change_are_refused(rows, fault):
+    with pytest.raises(ValueError, match=rf"the rows fit no parquet file \(.*({fault}).*\): write a jsonl file"):
+        as_parquet(rows)
+
+
 def test_columns_of_several_types_are_refused_with_what_to_write_instead():
     with pytest.raises(ValueError, match=r"the rows fit no parquet file .*: write a jsonl file"):
         as_parquet([{"a": 1}, {"a": "b"}])

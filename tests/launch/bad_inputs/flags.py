@@ -266,7 +266,7 @@ CASES = [
         "eval: examples of no training problems", ("{folder}", "--few-shot=2"), NO_EXAMPLES, MODEL, command="eval"
     ),
     BadInput(
-        "sample: examples of no training problems",
+        "sample: examples of no problems",
         ("{folder}", "2+2?", "--few-shot=2"),
         NO_EXAMPLES,
         MODEL,

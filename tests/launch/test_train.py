@@ -48,7 +48,7 @@ def test_where_memory_runs_out_one_line_says_what_it_went_to(tmp_path, monkeypat
         return jnp.zeros(2**56, jnp.int8).block_until_ready()
 
     monkeypatch.setattr(sys.modules["ntl_jax.train.run"], "build_params", more_than_there_is)
-    small = ["--config.data.num_train=64", "--config.trainer.eval_problems=8", "--config.rollout.prompts_per_step=4"]
+    small = ["--config.data.num_train=64", "--config.trainer.eval_problems=8", "--config.rollout.prompts_per_step=8"]
     assert train.main([NAME, *small, f"--workdir={tmp_path / 'run'}"]) == 1
     shown = capsys.readouterr().err
     answer = shown[shown.index("error: ") :]

@@ -58,7 +58,7 @@ class CountingTask(Files):
     """Counts how often it is asked for the answer of a text."""
 
     def __init__(self):
-        super().__init__(None, None, numeric=False)
+        super().__init__((), (), numeric=False)
         self.asked: list[str] = []
 
     def answer_of(self, text: str) -> Answer | None:

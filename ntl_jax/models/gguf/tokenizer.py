@@ -135,14 +135,20 @@ def _byte_level(file: GGUFFile, tokens: Sequence[str]) -> Tokenizer:
             "again with a newer llama.cpp, or give a newer file of it"
         )
     cut = pre_tokenizer(how)
-    merges = [tuple(merge.split(" ", 1)) for merge in _list_of(file, "merges", str)]
-    if not merges or any(len(merge) != 2 for merge in merges):
+    merges = [merge.partition(" ") for merge in _list_of(file, "merges", str)]
+    if not merges or any(not space for _, space, _ in merges):
         raise ValueError(
             "tokenizer.ggml.merges must hold pairs of tokens with a space between them, without which texts would be "
             "single bytes: convert the model again, or give another file of it"
         )
     vocabulary = _vocabulary(file, tokens)
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, ignore_merges=how in WHOLE_WORDS_FIRST))
+    tokenizer = Tokenizer(
+        models.BPE(
+            vocab=vocabulary,
+            merges=[(left, right) for left, _, right in merges],
+            ignore_merges=how in WHOLE_WORDS_FIRST,
+        )
+    )
     tokenizer.pre_tokenizer = cut
     tokenizer.decoder = decoders.ByteLevel()
     if how in NORMALIZED:

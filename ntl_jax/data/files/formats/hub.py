@@ -31,6 +31,7 @@ def data_set_rows(source: Source, purpose: Split) -> Iterator[Row]:
     """
     try:
         import datasets
+        from datasets.exceptions import DatasetsError
     except ImportError as error:
         what = "a data set of the Hugging Face hub" if source.path is None else "a data set of Hugging Face"
         raise ValueError(f"is {what}, which needs the package datasets: pip install 'ntl_jax[data]'") from error
@@ -40,7 +41,7 @@ def data_set_rows(source: Source, purpose: Split) -> Iterator[Row]:
             loaded = datasets.load_from_disk(str(source.path))
         else:
             loaded = datasets.load_dataset(source.text.split(":")[0], source.configuration)
-    except (OSError, ValueError, RuntimeError, TypeError, KeyError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError, DatasetsError) as error:
         what = " ".join(str(error).split())
         form = "" if source.path is not None else "; OWNER/NAME:CONFIGURATION:SPLIT names configuration and split"
         raise ValueError(f"cannot be loaded: {type(error).__name__}: {what}{form}") from error

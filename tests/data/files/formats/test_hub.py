@@ -58,7 +58,7 @@ def test_a_damaged_data_set_and_one_that_cannot_be_fetched_are_named(saved):
 
 def test_rows_that_the_package_cannot_read_are_named(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine" / "broken").mkdir(parents=True)
     (tmp_path / "mine" / "broken" / "train.jsonl").write_text('{"question": "1?", "answer": "1"}\n{"question": \n')

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a killed process leaves half made is removed by the next one; what a living one makes is not."""
 
+import pathlib
 import subprocess
 import sys
 
+import pytest
+
 from ntl_jax.models.unfinished import unfinished
 
+ROOT = pathlib.Path(__file__).parents[2]
 KILLED = """
 import os, pathlib, sys
 from ntl_jax.models.unfinished import unfinished
@@ -15,9 +19,10 @@ with unfinished(pathlib.Path(sys.argv[1])) as temporary:
 """
 
 
+@pytest.mark.slow
 def test_the_next_process_removes_what_a_killed_one_left(tmp_path):
     target = tmp_path / "models" / "smollm[2]"
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(target)])
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(target)], cwd=ROOT)
     assert killed.returncode == 143 and len(list(target.parent.iterdir())) == 1
     with unfinished(target) as temporary:
         assert list(target.parent.iterdir()) == [temporary]

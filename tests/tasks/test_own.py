@@ -51,10 +51,10 @@ FAILING = """
 def test_an_answer_on_which_its_code_fails_is_undecided_and_named_with_the_line(tmp_path):
     task = own(tmp_path, GOOD + FAILING)
     with pytest.raises(
-        Undecided, match=r"^data\.task='.*': answer_of fails at line 20 of .*mine\.py: ZeroDivisionError"
+        Undecided, match=r"^data\.task='.*': answer_of fails at line 19 of .*mine\.py: ZeroDivisionError"
     ):
         task.answer_of("one")
-    with pytest.raises(Undecided, match=r"^data\.task='.*': is_correct fails at line 23 of .*mine\.py: AttributeError"):
+    with pytest.raises(Undecided, match=r"^data\.task='.*': is_correct fails at line 22 of .*mine\.py: AttributeError"):
         task.is_correct(task.answer_of("none"), "2")
     assert task.is_correct(task.answer_of("2"), "2") is True
 

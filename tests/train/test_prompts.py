@@ -9,7 +9,7 @@ import pytest
 
 from ntl_jax.config import PromptSection
 from ntl_jax.train.factory import build_task
-from ntl_jax.train.prompts import build_prompts
+from ntl_jax.train.prompts import Prompts, build_prompts
 
 ROW = {"question": "Tom has 2 cups and buys 3 more.", "answer": "2+3=5.\n#### 5"}
 BAD = {"question": "Tom has 2 cups.<|endoftext|>", "answer": "#### 2"}

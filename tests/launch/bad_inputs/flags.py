@@ -219,6 +219,7 @@ ASKED = {
 """Arguments of launch/sample.py there."""
 
 RUN = {"config.json": config_to_json(RunConfig())}
+NO_EXAMPLES = ("--few-shot=2: {folder} is a model", "--config=FILE.py", "--task=NAME")
 MODEL = {"config.json": json.dumps({"architectures": ["Qwen2ForCausalLM"]})}
 
 
@@ -261,15 +262,15 @@ CASES = [
         MODEL,
         command="eval",
     ),
-    *(
-        BadInput(
-            f"{command}: examples of no training problems",
-            ("{folder}", *words, "--few-shot=2"),
-            ("--few-shot=2: {folder} is a model", "--config=FILE.py", "--task=NAME"),
-            MODEL,
-            command=command,
-        )
-        for command, words in (("eval", ()), ("sample", ("2+2?",)))
+    BadInput(
+        "eval: examples of no training problems", ("{folder}", "--few-shot=2"), NO_EXAMPLES, MODEL, command="eval"
+    ),
+    BadInput(
+        "sample: examples of no problems",
+        ("{folder}", "2+2?", "--few-shot=2"),
+        NO_EXAMPLES,
+        MODEL,
+        command="sample",
     ),
     *(BadInput(f"export: {name}", words, says, RUN, command="export") for name, (words, says) in EXPORTED.items()),
 ]

@@ -145,7 +145,7 @@ def _add_field(writer: gguf.GGUFWriter, name: str, value: Any) -> None:
         case bool():
             writer.add_bool(name, value)
         case int():
-            writer.add_uint32(name, value)
+            (writer.add_uint32 if value >= 0 else writer.add_int32)(name, value)
         case float():
             writer.add_float32(name, value)
         case str():

@@ -54,7 +54,7 @@ def test_where_memory_runs_out_one_line_says_what_it_went_to(tmp_path, monkeypat
     answer = shown[shown.index("error: ") :]
     assert answer.startswith("error: out of memory when allocating ") and answer.count("\n") == 1
     assert "activations of a micro-batch of" in answer and "trainer.max_tokens_per_micro_batch=" in answer
-    assert "Traceback" not in shown and "RESOURCE_EXHAUSTED" in (tmp_path / "run" / "error.txt").read_text()
+    assert "Traceback" not in shown
 
 
 def test_the_iterations_that_were_named_are_traced(finished):

@@ -135,8 +135,9 @@ def _byte_level(file: GGUFFile, tokens: Sequence[str]) -> Tokenizer:
             "again with a newer llama.cpp, or give a newer file of it"
         )
     cut = pre_tokenizer(how)
-    merges = [merge.partition(" ") for merge in _list_of(file, "merges", str)]
-    if not merges or any(not space for _, space, _ in merges):
+    parts = [merge.partition(" ") for merge in _list_of(file, "merges", str)]
+    merges = [(left, right) for left, _, right in parts]
+    if not merges or not all(right for _, right in merges):
         raise ValueError(
             "tokenizer.ggml.merges must hold pairs of tokens with a space between them, without which texts would be "
             "single bytes: convert the model again, or give another file of it"

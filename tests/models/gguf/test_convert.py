@@ -40,7 +40,8 @@ def test_matrices_in_half_precision_stay_so_and_norms_stay_exact(tmp_path):
 
 
 def test_more_tokens_than_the_model_embeds_are_refused_and_nothing_is_left(tmp_path):
-    tokens = {"tokenizer.ggml.tokens": [f"t{i}" for i in range(65)], "tokenizer.ggml.token_type": [1] * 65}
+    texts = ["1", "2", "12", *(f"t{i}" for i in range(62))]
+    tokens = {"tokenizer.ggml.tokens": texts, "tokenizer.ggml.token_type": [1] * 65, "tokenizer.ggml.merges": ["1 2"]}
     path = write_gguf(tmp_path / "a.gguf", GOLDEN / "qwen3-untied", tokens)
     with pytest.raises(ValueError, match="its tokenizer has 65 tokens, its model 64"):
         convert_gguf(path, tmp_path / "made")

@@ -143,13 +143,7 @@ def _byte_level(file: GGUFFile, tokens: Sequence[str]) -> Tokenizer:
             "single bytes: convert the model again, or give another file of it"
         )
     vocabulary = _vocabulary(file, tokens)
-    tokenizer = Tokenizer(
-        models.BPE(
-            vocab=vocabulary,
-            merges=[(left, right) for left, _, right in merges],
-            ignore_merges=how in WHOLE_WORDS_FIRST,
-        )
-    )
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, ignore_merges=how in WHOLE_WORDS_FIRST))
     tokenizer.pre_tokenizer = cut
     tokenizer.decoder = decoders.ByteLevel()
     if how in NORMALIZED:

@@ -19,9 +19,11 @@ if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1":
     if importlib.metadata.version("jaxlib").startswith("0.10."):
         flags.append("--xla_cpu_use_fusion_emitters=false")
     os.environ["XLA_FLAGS"] = " ".join(flags)
-# What a shell runs in the background ignores SIGINT, and so would processes that tests start.
+# What a shell runs in the background ignores SIGINT, and with nohup SIGHUP; so would processes that tests start.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # No test reaches for the hub; a name that is not cached is answered at once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 

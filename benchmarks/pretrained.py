@@ -6,7 +6,7 @@ accuracies, without examples and with four of them, and none is below 12. Held-o
 on, and one regular expression reads all answers.
 
     python -m benchmarks.pretrained            # 6 runs and 4 evaluations; writes results/pretrained.json and .svg
-    python -m benchmarks.pretrained --runs FOLDER   # from finished runs in FOLDER/ntl-0, FOLDER/plain-0, ...
+    python -m benchmarks.pretrained --runs FOLDER   # from those runs there are of FOLDER/ntl-0, FOLDER/plain-0, ...
     python -m benchmarks.pretrained --quick    # one run of two iterations: does it run? Nothing is written
 """
 
@@ -51,8 +51,10 @@ def main() -> None:
             result[case] = []
             for seed in args.seeds:
                 run = folder / f"{case}-{seed}"
-                if not run.exists():
+                if args.runs is None:
                     train(run, args.model, case, seed)
+                elif not run.exists():
+                    continue
                 result[case].append({"seed": seed} | curves(run))
         write(result, args.output)
         plot(result, args.output.with_suffix(".svg"))
@@ -70,7 +72,7 @@ def few_shot(model: str) -> dict[str, float]:
         output = pathlib.Path(folder, "evaluation")
         options = [f"--config={CONFIG}", f"--few-shot={EXAMPLES}", f"--output={output}"]
         subprocess.run([sys.executable, "launch/eval.py", model, *options], check=True, cwd=RESULTS.parents[1])
-        metrics = json.loads((output / "metrics.json").read_text())
+        metrics = json.loads((output / "metrics.json").read_text())["metrics"]
     return {name: metrics[f"val/{name}"] for name in ("answered", "accuracy")}
 
 

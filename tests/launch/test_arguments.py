@@ -155,7 +155,7 @@ def test_the_commands_of_the_readme_suit_their_data_and_their_weights():
     text = (ROOT / "README.md").read_text().replace("\\\n", " ")
     commands = [line.partition("#")[0] for line in text.splitlines() if "launch/train.py --config=" in line]
     parsed = [train.parse_args(shlex.split(line)[2:]).config for line in commands if "--help" not in line]
-    assert len(parsed) >= 4
+    assert len(parsed) >= 2
     for config in parsed:
         assert not config.data.train or (config.model.path and config.rollout.max_tokens >= 300)
         for stage in (config.warm_start, config.algorithm):

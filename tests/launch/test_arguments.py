@@ -158,7 +158,7 @@ def test_the_commands_of_the_readme_suit_their_data_and_their_weights():
     assert len(parsed) >= 2
     for config in parsed:
         assert not config.data.train or (config.model.path and config.rollout.max_tokens >= 300)
-        for stage in (config.warm_start, config.algorithm):
+        for stage in (config.warm_start, config.algorithm) if config.warm_start.steps else (config.algorithm,):
             assert config.model.path is None or stage.optimizer.learning_rate <= 1e-5
 
 

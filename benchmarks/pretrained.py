@@ -105,7 +105,7 @@ def plot(result: dict[str, Any], path: pathlib.Path) -> None:
     )
     axes.set(xlabel="PPO iterations of 128 samples", ylabel="right answers", ylim=(0, 1))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="upper left")
     axes.grid(alpha=0.3)
     FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None})
 

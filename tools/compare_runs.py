@@ -12,7 +12,7 @@ import pathlib
 import sys
 from collections.abc import Iterator, Sequence
 
-TIMES = ("timing_s/", "perf/throughput", "pool/")
+UNEQUAL = ("timing_s/", "perf/throughput", "perf/max_memory_", "perf/cpu_memory_", "pool/")
 """Prefixes of metrics that always differ between runs."""
 MOST_LISTED = 20
 
@@ -50,7 +50,7 @@ def differences(first: object, second: object, tolerance: float, at: str = "") -
     """
     if isinstance(first, dict) and isinstance(second, dict):
         for key in [*first, *(second.keys() - first.keys())]:
-            if not key.startswith(TIMES):
+            if not key.startswith(UNEQUAL):
                 yield from differences(first.get(key), second.get(key), tolerance, f"{at}.{key}")
     elif isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
         for index, pair in enumerate(zip(first, second, strict=True)):

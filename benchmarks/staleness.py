@@ -25,7 +25,7 @@ CASES = {
     "4": ["--config.rollout.max_staleness=4"],
     "4, recomputed and corrected": ["--config.rollout.max_staleness=4", RECOMPUTED],
 }
-KEPT = ("actor/pg_clipfrac", "actor/ppo_kl", "correction/effective_sample_size", "staleness/mean")
+KEPT = ("actor/pg_clipfrac", "actor/ppo_kl", "rollout_corr/rollout_is_eff_sample_size", "staleness/mean")
 
 
 def main() -> None:

@@ -92,7 +92,15 @@ def main(argv: Sequence[str]) -> int:
     again = f"{command('train')} --workdir={shlex.quote(str(args.workdir))} --resume"
     announce(f"{args.config.name}: starting, run folder {args.workdir}")
     # Imported here: importing JAX would make --help take seconds.
-    from ntl_jax.train import NonFiniteError, OutOfMemoryError, RewardError, Terminated, WorkersLostError, run
+    from ntl_jax.train import (
+        MismatchError,
+        NonFiniteError,
+        OutOfMemoryError,
+        RewardError,
+        Terminated,
+        WorkersLostError,
+        run,
+    )
 
     try:
         run(
@@ -103,7 +111,15 @@ def main(argv: Sequence[str]) -> int:
             allow_changed_data=args.allow_changed_data,
             profile=args.profile,
         )
-    except (ValueError, OSError, NonFiniteError, OutOfMemoryError, RewardError, WorkersLostError) as error:
+    except (
+        ValueError,
+        OSError,
+        MismatchError,
+        NonFiniteError,
+        OutOfMemoryError,
+        RewardError,
+        WorkersLostError,
+    ) as error:
         remedy = f"continue with: {again}" if os.path.exists(args.workdir / CONFIG_FILE) else "start again"
         return leave(f"error: {explain(error, args.workdir, remedy)}", code=1)
     except Terminated as stop:

@@ -26,6 +26,7 @@ from ntl_jax.config.sections.data import (
     Operation,
     is_own,
 )
+from ntl_jax.config.sections.divergence import DivergenceSection
 from ntl_jax.config.sections.engines import PoolSection, VllmSection
 from ntl_jax.config.sections.ntl import NTLSection, RewardSection
 from ntl_jax.config.sections.prompt import JINJA, QUESTION, PromptSection
@@ -58,6 +59,7 @@ __all__ = [
     "ClippedSection",
     "CorrectionSection",
     "DataSection",
+    "DivergenceSection",
     "FieldsSection",
     "GspoSection",
     "KLSection",

@@ -7,12 +7,13 @@ import pathlib
 from collections.abc import Mapping
 
 from ntl_jax.config.sections.data import FieldsSection
+from ntl_jax.config.sections.divergence import DivergenceSection
 from ntl_jax.config.sections.run import RunConfig
 from ntl_jax.config.serialization import from_dict
 
 CONFIG_FILE = "config.json"
 """File in a run folder with the resolved configuration and the folder's format."""
-OLDEST, FORMAT = 3, 5
+OLDEST, FORMAT = 3, 6
 """Format versions of run folders: the oldest that is read, and the one that is written. They cover ``config.json``
 and everything else that a resumed run, an evaluation or an export reads. Raise `FORMAT` whenever a setting is added,
 removed, renamed or changes its meaning, or when a checkpoint's layout changes, and have `stored_config` convert older
@@ -30,6 +31,7 @@ _ADDED: dict[int, dict[str, dict[str, object]]] = {
         "answer": {"form": "auto", "pattern": None, "tolerance": 0.0, "verifier": "none"},
         "prompt": {"system": None, "few_shot": 0, "suffix": None, "prefix": None},
     },
+    6: {"divergence": dataclasses.asdict(DivergenceSection())},
 }
 """By format: the settings that it added, by section, with the values with which older runs go on."""
 _MOVED: dict[int, dict[tuple[str, str], tuple[str, str]]] = {5: {("data", "template"): ("prompt", "template")}}

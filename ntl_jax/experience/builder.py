@@ -58,7 +58,7 @@ class ExperienceBuilder:
     """Builds the experience of an iteration.
 
     Args:
-        config: its ``algorithm`` and ``rollout`` sections.
+        config: its ``algorithm``, ``rollout`` and ``divergence`` sections.
         layout: layout of the rows.
         graph: graph definition of the policy.
         reference: parameters of the reference policy; None without one.
@@ -77,6 +77,7 @@ class ExperienceBuilder:
         mesh: Mesh,
     ):
         self._algorithm, self._rollout, self._layout = config.algorithm, config.rollout, layout
+        self._with_kinds = config.divergence.enabled
         self._graph, self._reference, self._critic = graph, reference, critic
         max_tokens = config.trainer.max_tokens_per_micro_batch
         self._log_probs = RowPass(sampled_log_probs, mesh, max_tokens)
@@ -112,6 +113,11 @@ class ExperienceBuilder:
         if not experience.mask.any():
             of_tokens = {name: value for name, value in of_tokens.items() if name not in OVER_TOKENS}
         metrics |= {name: float(value) for name, value in of_tokens.items()}
+        if self._with_kinds:
+            kinds = [reading.kinds for reading in samples.scored.readings]
+            experience = experience._replace(kinds=pad_tokens(kinds, rollout.shape[1], 0, np.int8))
+        if old is not None:
+            experience = experience._replace(rollout_log_probs=rollout)
         clock.lap("adv")
         return rows, experience, metrics
 

@@ -24,6 +24,8 @@ from ntl_jax.rollout import RolloutEngine
 from ntl_jax.rollout.flat_trajectories import FlatTrajectories, flatten, unflatten
 
 STREAM = 2  # separates this stage's random numbers from those of other stages
+PROBE_CALL = 2**31  # separates the random numbers of probes from those of an iteration's calls
+PROBE_DRAWS = 2**31  # draws of probes count from here, where those of training do not come
 
 
 class Samples(NamedTuple):
@@ -34,12 +36,14 @@ class Samples(NamedTuple):
         learned: samples that the update may use.
         greedy_scores: reward of the greedy response to each sample's prompt, for remax.
         metrics: metrics of the sampling.
+        probe: samples of the newest weights, which nothing learns from.
     """
 
     scored: Scored
     learned: Bool[np.ndarray, "B"]
     greedy_scores: Float[np.ndarray, "B"] | None
     metrics: dict[str, float]
+    probe: Sequence[Trajectory] = ()
 
 
 class Collector:
@@ -127,6 +131,19 @@ class Collector:
             learned &= np.repeat(responses.valid, self._sampling.num_samples)
             greedy = np.repeat(responses.scores, self._sampling.num_samples)
         return Samples(scored, learned, greedy, metrics | self._engine.metrics())
+
+    def probe(self, iteration: int, num_prompts: int) -> list[Trajectory]:
+        """Samples from the weights that the engine has now, for the first training prompts; waits for them.
+
+        Args:
+            iteration: whose number seeds the samples.
+            num_prompts: number of prompts, at most those of an iteration.
+        """
+        prompts = [dataclasses.replace(p, draw=PROBE_DRAWS + p.index) for p in self._prompts[:num_prompts]]
+        self._submit(prompts, self._sampling, iteration, PROBE_CALL)
+        for _ in self._arrivals(prompts):
+            pass
+        return [trajectory for prompt in prompts for trajectory in self._arrived.pop(prompt.draw)]
 
     def wait(self) -> None:
         """Waits until nothing that was submitted is unfinished; what arrives is kept."""

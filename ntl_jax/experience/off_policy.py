@@ -16,9 +16,18 @@ from ntl_jax.losses import (
     truncated_importance_weights,
 )
 
+METRICS = {
+    "effective_sample_size": "rollout_is_eff_sample_size",
+    "out_of_band_fraction": "out_of_band_fraction",
+    "mean_weight": "rollout_is_mean",
+    "kl": "kl",
+    "k3_kl": "k3_kl",
+}
+"""Names of the group ``rollout_corr`` by those of `correction_metrics`; chi2 depends on the level."""
+
 
 class OffPolicy(NamedTuple):
-    """The weight of each token's loss, the mask of tokens to learn from, and the ``correction`` metrics."""
+    """The weight of each token's loss, the mask of tokens to learn from, and metrics."""
 
     weights: Float[Array, "B T"]
     mask: Bool[Array, "B T"]
@@ -58,10 +67,11 @@ def off_policy_correction(
     kept = _kept(section, *pair, mask)
     applied = jnp.where(kept, weights, 0.0)
     sums = correction_sums(*pair, mask, applied=applied, low=low, high=section.high, level=section.level)
-    metrics = {f"correction/{name}": value for name, value in correction_metrics(sums).items()}
+    names = METRICS | {"chi2": "chi2_token" if section.level == "token" else "chi2_seq"}
+    metrics = {f"rollout_corr/{names[name]}": value for name, value in correction_metrics(sums).items()}
     if section.rejection != "none":
         rejected = jnp.any(mask, axis=1) & ~jnp.any(kept, axis=1)
-        metrics["correction/rejected"] = jnp.sum(rejected, dtype=jnp.float32)
+        metrics["rollout_corr/rejected"] = jnp.sum(rejected, dtype=jnp.float32)
     return OffPolicy(weights, kept, metrics)
 
 

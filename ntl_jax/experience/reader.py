@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Int
 
 from ntl_jax.config import NTLSection
 from ntl_jax.data.tokenizer import Tokenizer
 from ntl_jax.numerals import Answer, DigitLabels, NumberTable, TokenDecoder, label_response, sampled_numbers
+from ntl_jax.numerals.kinds import token_kinds
 from ntl_jax.records import Prompt, Trajectory
 from ntl_jax.tasks import Task, Undecided
 
@@ -26,13 +28,15 @@ class Reading(NamedTuple):
         exact_match: whether the task judges the answer right.
         labels: true digits; None without NTL.
         undecided: the answer could not be found or compared in time, and counts as wrong.
+        kinds: kind of each token, an index into `KINDS`.
     """
 
     text: str
     answer: Answer | None
     exact_match: bool
     labels: DigitLabels | None
-    undecided: bool = False
+    undecided: bool
+    kinds: Int[np.ndarray, "T"]
 
 
 class Reader:
@@ -80,7 +84,9 @@ class Reader:
             undecided = True
             LOGGER.warning("problem %d, sample %d: %s", prompt.index, trajectory.sample_index, error)
         labels = self._label(prompt, trajectory, text, starts, answer) if self._section.enabled else None
-        return Reading(text, answer, exact_match, labels, undecided)
+        numbers = sampled_numbers(trajectory.response_ids, self._token_values)
+        kinds = token_kinds(text, starts, numbers, answer)
+        return Reading(text, answer, exact_match, labels, undecided, kinds)
 
     def _answer(self, text: str) -> Answer | None:
         try:

@@ -4,6 +4,7 @@
 from ntl_jax.metrics.atomic_files import write_rows, write_whole
 from ntl_jax.metrics.clock import Clock
 from ntl_jax.metrics.console import ProgressView, print_comparison, print_header
+from ntl_jax.metrics.divergence.debug_metrics import calculate_debug_metrics
 from ntl_jax.metrics.names import STAGES
 from ntl_jax.metrics.pass_at_k import majority, pass_at_k, repeated_metrics
 from ntl_jax.metrics.sums import Mean, MetricSums
@@ -21,6 +22,7 @@ __all__ = [
     "SampleRecord",
     "SampleWriter",
     "Tracker",
+    "calculate_debug_metrics",
     "check_installed",
     "finite",
     "majority",

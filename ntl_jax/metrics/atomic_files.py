@@ -2,10 +2,13 @@
 """Atomic writes of whole files: complete or absent, even if the process dies."""
 
 import json
+import math
 import os
 import pathlib
 import unicodedata
 from collections.abc import Iterable, Mapping
+
+import numpy as np
 
 
 def write_whole(path: pathlib.Path, content: str | bytes) -> None:
@@ -63,3 +66,23 @@ def as_line(row: Mapping[str, object]) -> str:
     if not line.isprintable():
         line = "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else json.dumps(c)[1:-1] for c in line)
     return f"{line}\n"
+
+
+def as_plain(value: object) -> object:
+    """Scalars, arrays and containers of them as JSON values: exact floats, null for NaN and infinity.
+
+    Example:
+        >>> as_plain({"loss": np.float32(0.5), "bounds": (np.nan, 1)})
+        {'loss': 0.5, 'bounds': [None, 1]}
+    """
+    match value:
+        case str() | None:
+            return value
+        case Mapping():
+            return {str(key): as_plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [as_plain(item) for item in value]
+    plain = np.asarray(value).tolist()
+    if isinstance(plain, list):
+        return [as_plain(item) for item in plain]
+    return None if isinstance(plain, float) and not math.isfinite(plain) else plain

@@ -69,14 +69,50 @@ METRICS = {
     "pool/trainer_idle": "share of the time since the last iteration in which the trainer waited for samples",
     "pool/pull_s": "longest time in which a worker fetched and verified a version of the weights, seconds",
     "pool/load_s": "longest time in which a worker's engine loaded a version, seconds",
-    "correction/effective_sample_size": "of the applied weights, as a fraction of the tokens or "
-    "responses, rejected ones included; 1 where trainer and sampler agree",
-    "correction/out_of_band_fraction": "fraction of weights outside the bounds",
-    "correction/mean_weight": "mean weight before any bound; 1 where trainer and sampler agree",
-    "correction/chi2": "chi-squared divergence of trainer and sampler",
-    "correction/kl": "mean k1 of KL(sampler, trainer), nats per token",
-    "correction/k3_kl": "mean k3 of KL(sampler, trainer), nats per token, not clamped",
-    "correction/rejected": "responses left out because trainer and sampler disagree too much about them",
+    "training/rollout_probs_diff_valid": "1 where tokens were compared, else 0",
+    "training/rollout_probs_diff_max": "largest difference of a token's probabilities by sampler and trainer",
+    "training/rollout_probs_diff_mean": "mean of these differences",
+    "training/rollout_probs_diff_std": "their standard deviation, with n - 1",
+    "training/rollout_actor_probs_pearson_corr": "correlation of the sampler's and the trainer's probabilities; 1 if "
+    "they agree",
+    "training/rollout_probs_diff_tokens": "tokens that were compared: of all samples, or of the first minibatch",
+    "rollout_corr/kl": "mean k1 of KL(sampler, trainer), nats per token",
+    "rollout_corr/k3_kl": "mean k3 of KL(sampler, trainer), nats per token, not clamped",
+    "rollout_corr/training_ppl": "perplexity of the responses for the trainer, mean over responses",
+    "rollout_corr/rollout_ppl": "perplexity of the responses for the sampler, mean over responses",
+    "rollout_corr/ppl_ratio": "a response's perplexity for the trainer over the sampler's, mean over responses; 1 if "
+    "they agree",
+    "rollout_corr/chi2_token": "chi-squared divergence of trainer and sampler, token by token",
+    "rollout_corr/chi2_seq": "the same of whole responses",
+    "rollout_corr/rollout_is_mean": "mean importance weight, trainer over sampler, before any bound; 1 if they agree",
+    "rollout_corr/rollout_is_eff_sample_size": "effective sample size of the weights, as a fraction of the tokens; "
+    "with old_log_probs=recompute of the applied weights, of the tokens or responses, rejected ones included; 1 if "
+    "trainer and sampler agree",
+    "rollout_corr/beyond_factor_two_fraction": "share of tokens whose probabilities differ by more than a factor of 2",
+    "rollout_corr/out_of_band_fraction": "fraction of weights outside the bounds",
+    "rollout_corr/rejected": "responses left out because trainer and sampler disagree too much about them",
+    "mismatch/engine/kl": "mean of log sampler - log trainer where both have the same weights, nats per token: what "
+    "the engine's arithmetic does",
+    "mismatch/engine/mean": "mean difference of the probabilities there",
+    "mismatch/engine/max": "largest difference of the probabilities there",
+    "mismatch/staleness/kl": "rollout_corr/kl without the engine's part: what older weights do",
+    "mismatch/staleness/mean": "training/rollout_probs_diff_mean without the engine's part",
+    "mismatch/staleness/max": "training/rollout_probs_diff_max without the engine's part",
+    **{
+        f"mismatch/{kind}/{name}": f"{what} of {words}"
+        for kind, words in (
+            ("answer_digits", "digits of the answer"),
+            ("digits", "other digits"),
+            ("operators", "operators"),
+            ("other", "all other tokens"),
+        )
+        for name, what in (
+            ("kl", "mean of log sampler - log trainer, nats,"),
+            ("mean", "mean difference of the probabilities"),
+            ("max", "largest difference of the probabilities"),
+        )
+    },
+    "alarm/": "1 in iterations in which this alarm about sampler and trainer is on; docs/divergence.md lists them",
     "ntl/loss": "mean over samples with a finite one: Number Token Loss of digits with a true value while sampling; "
     "without any extraction, minus the mean log-probability of the sampled digits",
     "ntl/ntl_loss": "the same as ntl/loss",

@@ -9,7 +9,6 @@ the same bits. JSON has no NaN and no infinity: such values are written as null.
 
 import dataclasses
 import json
-import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any, Self
@@ -19,7 +18,7 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from ntl_jax.metrics import names
-from ntl_jax.metrics.atomic_files import as_line
+from ntl_jax.metrics.atomic_files import as_line, as_plain
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,7 +69,7 @@ class _LineWriter:
 
     def _append(self, stage: str, step: int, row: Mapping[str, object]) -> None:
         assert stage in names.STAGES, stage
-        line = {"stage": stage, "step": int(step)} | {name: _plain(value) for name, value in row.items()}
+        line = {"stage": stage, "step": int(step)} | {name: as_plain(value) for name, value in row.items()}
         self._file.write(as_line(line).encode())
         self._file.flush()
 
@@ -177,13 +176,3 @@ def _parse(path: pathlib.Path, number: int, line: bytes) -> dict[str, Any]:
     if not isinstance(row, dict) or row.get("stage") not in names.STAGES or not isinstance(row.get("step"), int):
         raise ValueError(f"{path}:{number}: no stage of {names.STAGES} and integer step: remove the line")
     return row
-
-
-def _plain(value: object) -> object:
-    """Scalars and arrays as JSON values: exact floats, null for NaN and infinity."""
-    if isinstance(value, str) or value is None:
-        return value
-    plain = np.asarray(value).tolist()
-    if isinstance(plain, list):
-        return [_plain(item) for item in plain]
-    return None if isinstance(plain, float) and not math.isfinite(plain) else plain

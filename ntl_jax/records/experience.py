@@ -3,7 +3,7 @@
 
 from typing import NamedTuple
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from ntl_jax.records.rows import AnyArray, Targets
 
@@ -20,7 +20,9 @@ class Experience(NamedTuple):
 
     ``old_log_probs`` are the denominators of the importance ratio. ``correction_weights`` multiply each token's
     advantage to correct sampler-trainer mismatch; None: no correction. ``reference_log_probs`` are the reference
-    policy's, if the divergence from it is a term of the loss; ``values`` are the critic's.
+    policy's, if the divergence from it is a term of the loss; ``values`` are the critic's. ``rollout_log_probs`` are
+    the sampler's, if ``old_log_probs`` are not; ``kinds`` are indices into `ntl_jax.numerals.kinds.KINDS`, if tokens
+    are compared by kind.
 
     Example: ``#### 6`` instead of 5 is the worse of two samples: each of its tokens has advantage -1
         targets.ids [20, 6, 1], old_log_probs [-0.1, -0.6, -0.01], advantages [-1, -1, -1]
@@ -32,6 +34,8 @@ class Experience(NamedTuple):
     correction_weights: Float[AnyArray, "B T"] | None = None
     reference_log_probs: Float[AnyArray, "B T"] | None = None
     values: Values | None = None
+    rollout_log_probs: Float[AnyArray, "B T"] | None = None
+    kinds: Int[AnyArray, "B T"] | None = None
 
     @property
     def mask(self) -> Bool[AnyArray, "B T"]:

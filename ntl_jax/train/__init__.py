@@ -5,7 +5,7 @@ from ntl_jax.experience.scorer import ExtractionError
 from ntl_jax.rollout.engine import WorkersLostError
 from ntl_jax.train.journal.memory_use import OutOfMemoryError
 from ntl_jax.train.run import run
-from ntl_jax.train.stops import NonFiniteError, RewardError, Terminated
+from ntl_jax.train.stops import MismatchError, NonFiniteError, RewardError, Terminated
 from ntl_jax.train.trainers import (
     EXAMPLE_CONFIGS,
     create_all_tokens_ntl_trainer,
@@ -18,6 +18,7 @@ from ntl_jax.train.trainers import (
 __all__ = [
     "EXAMPLE_CONFIGS",
     "ExtractionError",
+    "MismatchError",
     "NonFiniteError",
     "OutOfMemoryError",
     "RewardError",

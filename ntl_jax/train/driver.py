@@ -18,7 +18,15 @@ from ntl_jax.train.evaluation import Evaluator, evaluation_metrics, unrewarded
 from ntl_jax.train.journal.journal import Journal
 from ntl_jax.train.journal.profile import Profiler
 from ntl_jax.train.stages.stage import Stage
-from ntl_jax.train.stops import Terminated, Termination, half_unrewarded, stop_if_not_finite, stop_if_unrewarded
+from ntl_jax.train.stops import (
+    MismatchError,
+    Terminated,
+    Termination,
+    alarms_on,
+    half_unrewarded,
+    stop_if_not_finite,
+    stop_if_unrewarded,
+)
 
 if TYPE_CHECKING:
     from ntl_jax.train.checkpoints.checkpoint import Restored
@@ -96,11 +104,19 @@ class Driver:
                     metrics = self._finish(stage, step, metrics, scored)
                     view.update(step, {LIVE[name]: metrics[name] for name in LIVE if name in metrics})
                     finished = step == stage.total or self._target_reached(stage)
-                    ends = finished or self._termination.requested
+                    alarms = alarms_on(metrics) if self._config.divergence.on_alarm == "stop" else []
+                    ends = finished or self._termination.requested or alarms
                     if ends or step % self._settings.save_every == 0 or self._improved(checkpoints):
                         with self._saved_if_workers_are_lost(stage, step, checkpoints):
                             stage.wait()
                         self._save(stage, step, stage.position(), checkpoints)
+                    if alarms:
+                        checkpoints.wait()
+                        raise MismatchError(
+                            f"{stage.name} step {step}, which is saved: alarm {' and '.join(alarms)}: sampler and "
+                            f"trainer disagree; {self._folder / 'divergence.log'} holds figures and bounds. Mend what "
+                            "it names, then --resume, or set divergence.on_alarm='warn'"
+                        )
                     if ends:
                         self._end_if_asked(stage, step, checkpoints, finished=finished)
         if step < stage.total:

@@ -19,6 +19,7 @@ from ntl_jax.experience.digits.source import DigitSource, captures_digits
 from ntl_jax.experience.reader import Reader
 from ntl_jax.experience.scorer import Scorer
 from ntl_jax.host_memory import machine_bytes
+from ntl_jax.metrics.divergence.log import DivergenceLog
 from ntl_jax.models import Critic, num_row_shards, shardings
 from ntl_jax.records import Params, Sampling
 from ntl_jax.rewards import is_built_in
@@ -30,6 +31,8 @@ from ntl_jax.tasks import Task, check_apart, choose_task
 from ntl_jax.train.engines import fitting_cache_bytes
 from ntl_jax.train.evaluation import Evaluator
 from ntl_jax.train.journal.memory_use import Use, training_uses
+from ntl_jax.train.mismatch.observatory import Observatory
+from ntl_jax.train.mismatch.trainer_pass import TrainerPass
 from ntl_jax.train.policy import Policy, check_parameters
 from ntl_jax.train.prompts import Prompts
 from ntl_jax.train.stages.policy_optimization import PPOTrainer
@@ -136,6 +139,7 @@ def ppo_trainer(
     engine: RolloutEngine,
     scorer: Scorer,
     digits: DigitSource,
+    divergence_log: DivergenceLog | None = None,
 ) -> PPOTrainer:
     """The PPO trainer, which takes ownership of the parameters; a critic starts from the policy's trunk."""
     algorithm, rollout, graph, critic = config.algorithm, config.rollout, None, None
@@ -159,15 +163,25 @@ def ppo_trainer(
         "layout": layout,
         "engine": engine,
         "scorer": scorer,
+        "observatory": _observatory(config, policy, layout.shape, divergence_log),
     }
     return PPOTrainer(config, policy, params, critic=critic, **parts)
+
+
+def _observatory(config: RunConfig, policy: Policy, shape: RowShape, log: DivergenceLog | None) -> Observatory | None:
+    if not config.divergence.enabled:
+        return None
+    temperature, max_tokens = config.rollout.temperature, config.trainer.max_tokens_per_micro_batch
+    return Observatory(config, TrainerPass(policy, shape, temperature=temperature, max_tokens=max_tokens), log)
 
 
 def _source(config: RunConfig, engine: RolloutEngine, collector: Collector) -> SampleSource:
     lag = config.rollout.max_staleness
     if not lag:
         return Lockstep(engine, collector)
-    return FixedLag(engine, collector, max_staleness=lag, num_iterations=config.trainer.steps)
+    probe_every = config.divergence.every if config.divergence.enabled else None
+    rest = {"max_staleness": lag, "num_iterations": config.trainer.steps, "probe_every": probe_every}
+    return FixedLag(engine, collector, **rest)
 
 
 def check_run(config: RunConfig, policy: Policy, prompts: Prompts) -> None:

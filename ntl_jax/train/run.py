@@ -32,7 +32,7 @@ from ntl_jax.train.factory import (
     supervised_update,
 )
 from ntl_jax.train.header import describe, find_warnings, write_provenance
-from ntl_jax.train.journal.journal import Journal
+from ntl_jax.train.journal.journal import Journal, open_divergence_log
 from ntl_jax.train.journal.memory_use import explained
 from ntl_jax.train.journal.profile import Profiler
 from ntl_jax.train.policy import build_params, build_policy, check_checkpoint
@@ -68,6 +68,7 @@ def run(
             trackers that are not installed, for a folder that another process uses, or if no checkpoint is intact.
         NonFiniteError: for a loss or gradient that is not finite; ``non_finite.json`` in the run folder holds the
             step's metrics and prompts.
+        MismatchError: with ``divergence.on_alarm=stop``, when an alarm is on; the step is saved.
         OutOfMemoryError: naming what the memory goes to, and which setting to turn first.
         RewardError: when the reward function fails on every sample of a step, or hangs again and again;
             ``reward_errors.jsonl`` in the run folder holds every failure, including those that did not end the run.
@@ -103,6 +104,7 @@ def _train(
     check_packages(config)
     config.validate(base=config)
     keep_programs(config.trainer.compilation_cache)
+    divergence_log = open_divergence_log(config, workdir)
     with contextlib.ExitStack() as stack:
         saved = _saved(workdir) if resume else None
         check_range(profile, config.trainer.steps, done=_iterations_done(saved))
@@ -136,7 +138,8 @@ def _train(
         if config.ntl.debug_mode:
             stack.enter_context(log_to_file(LOGGER, workdir / "ntl_debug.log"))
         stack.enter_context(log_to_file(logging.getLogger("ntl_jax.pool"), workdir / "pool.log"))
-        journal = stack.enter_context(Journal(config, workdir))
+        stack.enter_context(log_to_file(logging.getLogger("ntl_jax.divergence"), workdir / "divergence.log"))
+        journal = stack.enter_context(Journal(config, workdir, divergence_log))
         profiler = stack.enter_context(Profiler(workdir, profile))
         termination = stack.enter_context(noticing_signals(workdir))
         with contextlib.suppress(OSError):
@@ -149,7 +152,8 @@ def _train(
             # Only the parameters are kept: the stage's optimizer state would take memory during the next one.
             params = driver.train(supervised_trainer(config, update, params)).weights().params
         if config.trainer.steps:
-            driver.train(ppo_trainer(config, policy, params, prompts, engine, scorer, digits))
+            parts = (config, policy, params, prompts, engine, scorer, digits, divergence_log)
+            driver.train(ppo_trainer(*parts))
 
 
 def _warn(console: Console, warnings: Iterable[str], saved: tuple[str, dict[str, Any]] | None) -> None:

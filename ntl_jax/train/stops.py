@@ -7,7 +7,7 @@ import json
 import pathlib
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ntl_jax.ending import SIGNALS, leave_terminal, tell
 from ntl_jax.experience.scored import Scored
@@ -16,6 +16,10 @@ from ntl_jax.rewards import RewardError
 
 class NonFiniteError(RuntimeError):
     """A loss or gradient is not finite: the state is as before that step, and the run ends."""
+
+
+class MismatchError(RuntimeError):
+    """An alarm about sampler and trainer is on, and the settings say that it ends the run; the step is saved."""
 
 
 class Terminated(RuntimeError):
@@ -81,6 +85,16 @@ def noticing_signals(folder: pathlib.Path) -> Iterator[Termination]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def alarms_on(metrics: Mapping[str, float]) -> list[str]:
+    """Names of the alarms about sampler and trainer that are on in a step.
+
+    Example:
+        >>> alarms_on({"alarm/engine_kl": 1.0, "actor/kl": 0.1})
+        ['engine_kl']
+    """
+    return [name.removeprefix("alarm/") for name in metrics if name.startswith("alarm/")]
 
 
 def stop_if_unrewarded(stage: str, step: int, scored: Scored, folder: pathlib.Path) -> None:

@@ -69,6 +69,8 @@ ON = {
     "ntl.temperature_schedule": {"ntl.adaptive_temperature": True},
     **{f"reward.{name}": BONUS for name in (
         "timeout_s", "workers", "use_ntl_bonus", "ntl_bonus_type", "ntl_bonus_weight")},
+    **{f"divergence.{name}": {} for name in (
+        "threshold", "top_k", "every", "path", "max_megabytes", "context", "on_alarm")},
     "trainer.eval_temperature": {"trainer.eval_samples": 4}, "trainer.eval_top_p": {"trainer.eval_samples": 4},
     "tracking.project": {"tracking.backends": ("mlflow",)}, "tracking.run_name": {"tracking.backends": ("wandb",)},
     "tracking.wandb_mode": {"tracking.backends": ("wandb",)},
@@ -87,6 +89,7 @@ OFF = {
     "algorithm.clipped.": {"algorithm.objective": "reinforce"},
     "algorithm.optimizer.": {"algorithm.optimizer.name": "adafactor"},
     "ntl.": {"ntl.enabled": False},
+    "divergence.": {"divergence.enabled": False},
     "ntl.debug_mode": {"trainer.samples_per_step": 0},
 }
 

@@ -88,7 +88,7 @@ def test_old_log_probs_are_the_captured_ones_unless_they_were_recomputed():
     ratio = np.exp(np.asarray(evidence().old_log_probs) - evidence().rollout_log_probs)
     expected = np.where(recomputed.mask, np.minimum(ratio, 2.0), 0.0)
     np.testing.assert_allclose(np.where(recomputed.mask, recomputed.correction_weights, 0), expected, rtol=1e-5)
-    assert "correction/effective_sample_size" in metrics
+    assert "rollout_corr/rollout_is_eff_sample_size" in metrics
 
 
 BANDED = AlgorithmSection(

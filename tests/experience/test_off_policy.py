@@ -33,9 +33,9 @@ def test_the_effective_sample_size_is_that_of_the_applied_weights(settings, appl
     chex.assert_shape([corrected.weights, corrected.mask], (2, 2))
     np.testing.assert_allclose((corrected.weights * corrected.mask).ravel(), applied, rtol=1e-5)
     size = np.sum(applied) ** 2 / (4 * np.sum(np.square(applied)))
-    np.testing.assert_allclose(corrected.metrics["correction/effective_sample_size"], size, rtol=1e-5)
+    np.testing.assert_allclose(corrected.metrics["rollout_corr/rollout_is_eff_sample_size"], size, rtol=1e-5)
     mean = {"token": 6.5 / 4, "sequence": (4 + 4 + 0.5 + 0.5) / 4}[settings.get("level", "token")]
-    np.testing.assert_allclose(corrected.metrics["correction/mean_weight"], mean, rtol=1e-5)
+    np.testing.assert_allclose(corrected.metrics["rollout_corr/rollout_is_mean"], mean, rtol=1e-5)
 
 
 def test_one_token_with_a_tiny_trainer_probability_rejects_the_response():
@@ -44,16 +44,16 @@ def test_one_token_with_a_tiny_trainer_probability_rejects_the_response():
     section = CorrectionSection(rejection="mean_k3", reject_above=0.1)
     corrected = correct(section, old, rollout, mask)
     chex.assert_tree_all_finite(corrected.metrics)
-    assert not corrected.mask.any() and corrected.metrics["correction/rejected"] == 1
-    np.testing.assert_allclose(corrected.metrics["correction/k3_kl"], 59 / 512, rtol=1e-5)
+    assert not corrected.mask.any() and corrected.metrics["rollout_corr/rejected"] == 1
+    np.testing.assert_allclose(corrected.metrics["rollout_corr/k3_kl"], 59 / 512, rtol=1e-5)
 
 
 def test_a_response_that_was_masked_before_is_not_counted_as_rejected():
     section = CorrectionSection(rejection="mean_k3", reject_above=0.1)
     corrected = correct(section, OLD, ROLLOUT, MASK.at[0].set(False))
-    assert corrected.metrics["correction/rejected"] == 0
+    assert corrected.metrics["rollout_corr/rejected"] == 0
     assert corrected.mask.tolist() == [[False, False], [True, True]]
-    assert "correction/rejected" not in correct(CorrectionSection(), OLD, ROLLOUT, MASK).metrics
+    assert "rollout_corr/rejected" not in correct(CorrectionSection(), OLD, ROLLOUT, MASK).metrics
 
 
 @pytest.mark.parametrize(
@@ -66,4 +66,4 @@ def test_a_response_that_was_masked_before_is_not_counted_as_rejected():
 )
 def test_small_weights_are_out_of_the_band_only_where_there_is_one(settings, fraction):
     metrics = correct(CorrectionSection(**settings), OLD, ROLLOUT, MASK).metrics
-    assert metrics["correction/out_of_band_fraction"] == fraction
+    assert metrics["rollout_corr/out_of_band_fraction"] == fraction

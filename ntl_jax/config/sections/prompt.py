@@ -3,7 +3,7 @@
 
 import dataclasses
 
-from ntl_jax.config.setting import Range, at_least, setting
+from ntl_jax.config.setting import Range, setting
 
 QUESTION = "{question}"
 """Stands for the question in a text template."""
@@ -27,7 +27,7 @@ class PromptSection:
     system: str | None = None
     """The system message, or the text before everything else where the template is a text; None: as the template has
     it."""
-    few_shot: int = setting(0, at_least(0))
+    few_shot: int = setting(0, Range("lie in [0, 1,000]", lambda x: 0 <= x <= 1000))
     """Number of training problems that come before the question with their solutions: as earlier turns of the chat, or
     as blocks of text."""
     suffix: str | None = None

@@ -10,6 +10,7 @@ from typing import Literal
 from ntl_jax.config.sections.algorithm import AlgorithmSection, OptimizerSection
 from ntl_jax.config.sections.answer import AnswerSection
 from ntl_jax.config.sections.data import PROBLEMS, DataSection
+from ntl_jax.config.sections.divergence import DivergenceSection
 from ntl_jax.config.sections.engines import PoolSection, VllmSection
 from ntl_jax.config.sections.ntl import NTLSection, RewardSection
 from ntl_jax.config.sections.prompt import PromptSection
@@ -208,6 +209,7 @@ class RunConfig:
     algorithm: AlgorithmSection = AlgorithmSection()
     ntl: NTLSection = NTLSection()
     reward: RewardSection = RewardSection()
+    divergence: DivergenceSection = DivergenceSection()
     trainer: TrainerSection = TrainerSection()
     tracking: TrackingSection = TrackingSection()
 

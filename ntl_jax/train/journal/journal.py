@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Self
 
-from ntl_jax.config import RunConfig
+from ntl_jax.config import RunConfig, from_home
 from ntl_jax.experience.scored import Scored
 from ntl_jax.metrics import (
     MetricWriter,
@@ -17,9 +17,33 @@ from ntl_jax.metrics import (
     open_trackers,
     write_rows,
 )
+from ntl_jax.metrics.divergence.log import DivergenceLog
 from ntl_jax.train.evaluation import Evaluation, evaluation_rows
 from ntl_jax.train.journal.digits import save_digit_info
 from ntl_jax.train.journal.iteration_metrics import sample_record, shown_rows
+
+
+def open_divergence_log(config: RunConfig, folder: pathlib.Path) -> DivergenceLog | None:
+    """The log that the settings ask for, which is tried out; None: none.
+
+    Args:
+        config: its ``divergence`` section.
+        folder: the run folder, to which a relative path belongs.
+
+    Raises:
+        ValueError: if the file cannot be written.
+    """
+    section = config.divergence
+    if not section.enabled or not config.trainer.steps:
+        return None
+    path = folder / from_home(section.path)
+    try:
+        return DivergenceLog(path, section.max_megabytes)
+    except OSError as error:
+        raise ValueError(
+            f"divergence.path={section.path!r}: {str(path)!r} cannot be written ({error.strerror}): give another "
+            "path, or set divergence.enabled=False"
+        ) from error
 
 
 class Journal:
@@ -28,10 +52,11 @@ class Journal:
     Args:
         config: the run's configuration.
         folder: the run folder.
+        divergence_log: the log of tokens, which is cut back with the other files; None: there is none.
     """
 
-    def __init__(self, config: RunConfig, folder: pathlib.Path):
-        self._config, self._folder = config, folder
+    def __init__(self, config: RunConfig, folder: pathlib.Path, divergence_log: DivergenceLog | None = None):
+        self._config, self._folder, self._divergence_log = config, folder, divergence_log
         warm_start = config.warm_start.steps
         # Trackers have one step axis, which runs through all stages; step 0 of PPO gets its own step.
         self._axis = {"warm_start": 0, "ppo": warm_start + 1 if warm_start else 0}
@@ -68,6 +93,8 @@ class Journal:
         """Deletes what was written after a checkpoint: the resumed run writes it again."""
         for writer in (self._metrics, self._samples, self._reward_errors):
             writer.truncate_after(stage, step)
+        if self._divergence_log is not None and stage == "ppo":
+            self._divergence_log.cut_back(step)
         for tracker in self._trackers:
             tracker.cut_back(self._axis[stage] + step)
 

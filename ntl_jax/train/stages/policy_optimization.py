@@ -30,6 +30,7 @@ from ntl_jax.rows.packing import pack, padding_fraction
 from ntl_jax.rows.passes import take_rows
 from ntl_jax.train.journal.digits import log_samples
 from ntl_jax.train.journal.iteration_metrics import iteration_metrics, shown_rows
+from ntl_jax.train.mismatch.observatory import Observatory
 from ntl_jax.train.policy import Policy
 from ntl_jax.train.stages.sample_source import SampleSource
 from ntl_jax.train.stages.stage import Stage
@@ -53,6 +54,7 @@ class PPOTrainer(Stage):
         layout: layout of the rows that the builder builds.
         engine: the rollout engine; no update runs while weights are lent to it.
         scorer: scores the samples.
+        observatory: compares sampler and trainer; None: they are not compared.
     """
 
     name, section = "ppo", "algorithm"
@@ -70,11 +72,13 @@ class PPOTrainer(Stage):
         layout: Layout,
         engine: RolloutEngine,
         scorer: Scorer,
+        observatory: Observatory | None = None,
     ):
         self.config, self.policy, self.engine, self._scorer = config, policy, engine, scorer
         self.iteration = 0
         self.total, self.eval_every = config.trainer.steps, config.trainer.eval_every
         self._source, self._build, self._layout, self._terms = source, builder, layout, terms
+        self._observatory = observatory
         self._sharding, self._num_shards = batch_sharding(policy.mesh), num_row_shards(policy.mesh)
         self._kl = _controller(config.algorithm)
         self._last_prompts: list[int] = []
@@ -99,7 +103,7 @@ class PPOTrainer(Stage):
         }
         self.state = init_train_state(models, mesh)
         rest = learners, self.config.trainer.max_tokens_per_micro_batch, shardings(self.state, mesh)
-        self._step = make_step(self._terms.of_update(), *rest)
+        self._step = make_step(self._terms.of_update(), *rest, per_token=self._observatory is not None)
         self._warmup_step = make_step(self._terms.of_warmup(), *rest) if algorithm.warmup_iterations else self._step
 
     def close(self) -> None:
@@ -115,11 +119,17 @@ class PPOTrainer(Stage):
         self._last_prompts = [prompt.index for prompt in scored.prompts[::num_samples]]
         critic = self._terms.critic_params(params) if "critic" in params else None
         rows, experience, metrics = self._build(params["policy"], critic, samples, self._kl.beta, clock)
+        if self._observatory is not None:
+            self._observatory.begin(self.iteration, params["policy"], samples, experience)
+            clock.lap("divergence")
         metrics |= samples.metrics | self._update(rows, experience)
         if np.isfinite(metrics.get("actor/kl", np.nan)):
             self._kl = self._kl.update(metrics["actor/kl"], len(experience.mask))
         self.iteration += 1
         clock.lap("update_actor")
+        if self._observatory is not None:
+            metrics = self._observatory.end() | metrics
+            clock.lap("divergence")
         if self.config.ntl.debug_mode:
             log_samples(scored, shown_rows(scored, self.config.trainer.samples_per_step))
         log_ntl = self.config.ntl.log_metrics
@@ -143,11 +153,16 @@ class PPOTrainer(Stage):
         metrics: list[MetricSums] = []
         padding: list[float] = []
         for chosen in minibatches:
-            batch = self._minibatch(*take_rows((rows, experience), chosen, num_parts))
+            unpacked = self._minibatch(*take_rows((rows, experience), chosen, num_parts))
+            batch = pack(unpacked, self._num_shards) if self._layout.kind == "packed" else unpacked
             if not self._terms.have_weight(batch):
                 continue
             padding.append(padding_fraction(batch.rows))
-            self.state, of_update, _ = step(self.state, jax.device_put(batch, self._sharding))
+            placed = jax.device_put(batch, self._sharding)
+            self.state, of_update, tokens = step(self.state, placed)
+            if self._observatory is not None and not metrics:
+                samples = take_rows(np.arange(len(experience.mask)), chosen, num_parts)
+                self._observatory.first_update(samples, placed, unpacked, tokens)
             metrics.append(of_update)
         total = {"actor/skipped_updates": float(len(minibatches) - len(metrics))}
         if metrics:
@@ -157,12 +172,11 @@ class PPOTrainer(Stage):
         return total
 
     def _minibatch(self, rows: AnyRows, experience: Experience) -> Batch[Experience]:
-        """The batch of one update: rows with weights, packed if the layout is."""
+        """The batch of one update: rows with weights, not packed."""
         config = self.config
         settings = {"mode": config.algorithm.aggregation, "scale": config.rollout.max_tokens}
         weights = policy_weights(experience, **settings, reference_weight=self._kl.beta)
-        batch = Batch(rows, experience, weights)
-        return pack(batch, self._num_shards) if self._layout.kind == "packed" else batch
+        return Batch(rows, experience, weights)
 
     @property
     def last_prompts(self) -> Sequence[int]:

@@ -14,6 +14,9 @@ from ntl_jax.records import Params, Version, Weights
 from ntl_jax.rollout import RolloutEngine
 from ntl_jax.rollout.flat_trajectories import FlatTrajectories
 
+PROBE_PROMPTS = 4
+"""Prompts of a probe: with eight samples each, enough tokens to see what an engine does to log-probs."""
+
 
 class SampleSource(abc.ABC):
     """Scored samples, iteration by iteration.
@@ -75,16 +78,29 @@ class FixedLag(SampleSource):
         collector: collects samples from the same engine.
         max_staleness: S.
         num_iterations: no samples are drawn for iterations from this one on.
+        probe_every: iterations between probes: samples of the newest weights, for which the iteration waits, to tell
+            what the engine does to log-probs from what age does; None: no probes.
     """
 
-    def __init__(self, engine: RolloutEngine, collector: Collector, *, max_staleness: int, num_iterations: int):
+    def __init__(
+        self,
+        engine: RolloutEngine,
+        collector: Collector,
+        *,
+        max_staleness: int,
+        num_iterations: int,
+        probe_every: int | None = None,
+    ):
         super().__init__(engine, collector)
-        self._lag, self._end, self._collected = max_staleness, num_iterations, time.monotonic()
+        self._lag, self._end, self._probe_every = max_staleness, num_iterations, probe_every
+        self._collected = time.monotonic()
 
     def samples(self, iteration: int, policy: Params, clock: Clock) -> Samples:
         self._engine.publish(Weights(Version(iteration), policy))
         assert not self._engine.lent, "updates go on while this engine samples"
         self._collect.resubmit()
+        is_probed = self._probe_every is not None and iteration % self._probe_every == 0
+        probe = self._collect.probe(iteration, PROBE_PROMPTS) if is_probed else []
         next_iteration = max(self._collect.begun, default=iteration - 1) + 1
         for later in range(next_iteration, min(iteration + self._lag + 1, self._end)):
             self._collect.begin(later)
@@ -97,4 +113,4 @@ class FixedLag(SampleSource):
             "staleness/max": float(max(ages)),
             "pool/trainer_idle": clock.seconds["gen"] / seconds,
         }
-        return samples._replace(metrics=samples.metrics | metrics)
+        return samples._replace(metrics=samples.metrics | metrics, probe=probe)

@@ -127,7 +127,7 @@ def test_recomputed_log_probs_are_those_that_were_captured_as_long_as_the_policy
     _, experience, metrics = trainer._build(setup.initial, None, samples, 0.0, Clock())
     captured = np.concatenate([t.rollout_log_probs for t in samples.scored.trajectories])
     np.testing.assert_allclose(experience.old_log_probs[experience.mask], captured, atol=1e-4)
-    assert metrics["correction/effective_sample_size"] == pytest.approx(1.0, abs=1e-4)
+    assert metrics["rollout_corr/rollout_is_eff_sample_size"] == pytest.approx(1.0, abs=1e-4)
 
 
 def test_the_critic_starts_at_zero_learns_and_is_reported(setup):
@@ -176,7 +176,7 @@ def test_a_critic_on_the_policys_trunk_learns_before_the_policy_and_then_with_it
 def test_a_truncated_distribution_is_corrected_with_weights_of_what_was_kept(shared):
     """The sampler's distribution is the trainer's, cut to nine tenths and scaled up again."""
     first = shared[2][0]
-    assert first["correction/mean_weight"] == pytest.approx(0.9, abs=0.02) and first["correction/rejected"] == 0
+    assert first["rollout_corr/rollout_is_mean"] == pytest.approx(0.9, abs=0.02) and first["rollout_corr/rejected"] == 0
 
 
 def test_the_weight_of_the_divergence_is_steered_and_part_of_the_position(shared):

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The trainer's own view of sampled responses: log-probs of their tokens and of the digits, and likely alternatives."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from ntl_jax.metrics.divergence.lines import Alternatives
+from ntl_jax.models import Decoder
+from ntl_jax.ops import vocab_head
+from ntl_jax.records import AnyRows, Params, Rows, Targets, Trajectory
+from ntl_jax.rows.padding import RowShape, pad_rows
+from ntl_jax.rows.passes import RowPass, predictor_states
+from ntl_jax.train.policy import Policy
+
+NUM_ALTERNATIVES = 5
+
+
+class Scores(NamedTuple):
+    """Log-probs of the response tokens and of the ten digits, padded; digits are None for multi-digit tokens."""
+
+    log_probs: Float[np.ndarray, "B T"]
+    digits: Float[np.ndarray, "B T 10"] | None
+
+
+class Responses(NamedTuple):
+    """Sampled responses and their prompts, ragged."""
+
+    prompts: Sequence[Int[np.ndarray, "P"]]
+    responses: Sequence[Int[np.ndarray, "T"]]
+
+
+def responses_of(trajectories: Sequence[Trajectory]) -> Responses:
+    """What was asked and sampled."""
+    return Responses([t.prompt_ids for t in trajectories], [t.response_ids for t in trajectories])
+
+
+class TrainerPass:
+    """Forward passes of the trainer over sampled responses, one per row.
+
+    Args:
+        policy: the policy.
+        shape: bounds of rows and responses.
+        temperature: of sampling.
+        max_tokens: most padded tokens per forward pass.
+    """
+
+    def __init__(self, policy: Policy, shape: RowShape, *, temperature: float, max_tokens: int):
+        self.policy, self.temperature, self._shape = policy, temperature, shape
+        table = policy.table
+        self._ids = table.ids if table.kind == "digits" else table.ids[:0]
+
+        def score(
+            graph: nnx.GraphDef, params: tuple[Params, Params], rows: AnyRows, ids: Array, temperature: Array
+        ) -> tuple[Array, Array]:
+            of_body, of_head = params
+            decoder: Decoder = nnx.merge(graph, of_body)
+            head, hidden = nnx.merge(graph, of_head).head(), predictor_states(decoder, rows)
+            settings = {"temperature": temperature, "num_tokens": decoder.config.num_tokens}
+            stats = vocab_head(hidden, head, ids, self._ids, **settings)
+            digits = table.merge_by_value(stats.number_log_probs) if table.kind == "digits" else stats.number_log_probs
+            return stats.log_probs, digits
+
+        self._score, self._likely = (RowPass(run, policy.mesh, max_tokens) for run in (score, likely_tokens))
+
+    def scores(
+        self, params: Params, of: Responses, *, head: Params | None = None, temperature: float | None = None
+    ) -> Scores:
+        """Log-probs of responses under these weights.
+
+        Args:
+            params: the weights.
+            of: the responses.
+            head: weights whose vocabulary head is used; None: ``params``.
+            temperature: None: that of sampling.
+        """
+        rows, targets = self._rows(of)
+        heat = np.float32(self.temperature if temperature is None else temperature)
+        weights = (params, params if head is None else head)
+        log_probs, digits = jax.device_get(self._score(self.policy.graph, weights, rows, (targets.ids,), heat))
+        return Scores(log_probs, digits if self.policy.table.kind == "digits" else None)
+
+    def alternatives(self, params: Params, of: Responses, positions: Int[np.ndarray, "B"]) -> Alternatives:
+        """Entropy and likely tokens at one position of each response, under these weights."""
+        rows, _ = self._rows(of)
+        heat = np.float32(self.temperature)
+        return jax.device_get(self._likely(self.policy.graph, params, rows, (positions.astype(np.int32),), heat))
+
+    def _rows(self, of: Responses) -> tuple[Rows, Targets]:
+        nothing = [np.full(len(r), np.nan, np.float32) for r in of.responses]
+        return pad_rows(of.prompts, of.responses, self._shape, numbers=nothing)
+
+
+def likely_tokens(
+    graph: nnx.GraphDef, params: Params, rows: AnyRows, positions: Int[Array, "B"], temperature: Array
+) -> Alternatives:
+    """Entropy and the most likely tokens at one position of each response."""
+    decoder: Decoder = nnx.merge(graph, params)
+    states = jnp.take_along_axis(predictor_states(decoder, rows), positions[:, None, None], axis=1)[:, 0]
+    logits = (states @ decoder.head()).astype(jnp.float32) / temperature
+    known = jnp.arange(logits.shape[-1]) < (decoder.config.num_tokens or logits.shape[-1])
+    log_probs = jax.nn.log_softmax(jnp.where(known, logits, -jnp.inf))
+    entropy = -jnp.sum(jnp.where(known, jnp.exp(log_probs) * log_probs, 0.0), axis=-1)
+    best, ids = jax.lax.top_k(log_probs, NUM_ALTERNATIVES)
+    return Alternatives(entropy, ids, best)

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run compares sampler and trainer in every iteration, and logs the tokens about which they disagree."""
+
+import dataclasses
+import json
+import logging
+
+import numpy as np
+import pytest
+
+from ntl_jax.metrics.divergence.log import DivergenceLog
+from ntl_jax.records import Trajectory
+from ntl_jax.train.factory import ppo_trainer
+from tests.train.mismatch.faulty_engine import FaultyEngine
+
+PREFIX = "training/rollout_probs_diff"
+TOKENS = 16 * 24
+"""Most response tokens of an iteration."""
+
+
+class Changing(FaultyEngine):
+    """The log-prob of one token of the first sample is another one."""
+
+    def _returned(self, trajectory: Trajectory) -> Trajectory:
+        log_probs = trajectory.rollout_log_probs.copy()
+        if (trajectory.sample_index, trajectory.draw) == (0, self.draw):
+            log_probs[2] = np.log(0.95)
+        return dataclasses.replace(trajectory, rollout_log_probs=log_probs)
+
+    def submit(self, requests) -> None:
+        self.draw = requests[0].prompt.draw
+        super().submit(requests)
+
+
+def stepped(setup, log=None, engine=None, iterations=1) -> list[tuple]:
+    parts = (
+        setup.config,
+        setup.policy,
+        setup.params(),
+        setup.prompts,
+        engine or setup.engine,
+        setup.scorer,
+        setup.digits,
+    )
+    trainer = ppo_trainer(*parts, log)
+    return [trainer.step() for _ in range(iterations)]
+
+
+@pytest.mark.parametrize("layout", ["padded", "packed", "shared"])
+def test_a_planted_divergence_is_found_ranked_first_and_classified_in_every_layout(setup, layout, tmp_path, caplog):
+    """Also where only the rows of the first minibatch are compared: here it holds all."""
+    changed = setup.changed(
+        trainer={"row_layout": layout}, algorithm={"minibatches": 1}, divergence={"every": 7, "threshold": 0.7}
+    )
+    log = DivergenceLog(tmp_path / "log" / "{iteration}.jsonl")
+    with caplog.at_level(logging.WARNING, "ntl_jax.divergence"):
+        (_, _), (metrics, scored) = stepped(changed, log, Changing(setup.engine), iterations=2)
+    assert metrics[f"{PREFIX}_max"] > 0.7 and metrics[f"{PREFIX}_valid"] == 1
+    lines = [json.loads(line) for line in (tmp_path / "log" / "2.jsonl").read_text().splitlines()]
+    assert len(lines) == 5 and [line["rank"] for line in lines] == list(range(5))
+    first, response = lines[0], scored.trajectories[0]
+    assert (first["iteration"], first["batch_idx"], first["position"]) == (2, 0, 2)
+    assert first["token_id"] == response.response_ids[2]
+    assert first["flip_type"] == "rollout_confident_actor_rejects"
+    assert first["rollout_prob"] == pytest.approx(0.95) and first["prompt_text"] == scored.prompts[0].text
+    assert first["position_from_end"] == len(response.response_ids) - 3
+    assert first["policy_version"] == 2 and first["staleness"] == 0
+    assert len(first["actor_alternatives"]) == 5 and first["actor_entropy"] > 0
+    assert first["rollout_digit_logprobs"] == pytest.approx(response.digit_log_probs[2].tolist())
+    assert "most divergent tokens" in caplog.text and repr(first["token_text"]) in caplog.text
+    # The other tokens agree, wherever the layout put them.
+    assert all(line["prob_divergence"] < 1e-4 for line in lines[1:])
+
+
+def test_only_the_first_minibatch_is_compared_between_the_iterations_that_compare_all(setup):
+    changed = setup.changed(algorithm={"minibatches": 4}, divergence={"every": 2})
+    counts = [metrics[f"{PREFIX}_tokens"] for metrics, _ in stepped(changed, iterations=3)]
+    sampled = [sum(len(t.response_ids) for t in scored.trajectories) for _, scored in stepped(changed, iterations=3)]
+    assert counts[0] == sampled[0] and counts[2] == sampled[2] and 0 < counts[1] < sampled[1] / 2
+
+
+def test_recomputed_log_probs_compare_all_samples_and_the_applied_weights_have_the_name(setup):
+    changed = setup.changed(algorithm={"old_log_probs": "recompute"}, divergence={"every": 50})
+    (_, _), (metrics, scored) = stepped(changed, iterations=2)
+    assert metrics[f"{PREFIX}_tokens"] == sum(len(t.response_ids) for t in scored.trajectories)
+    assert metrics["rollout_corr/rollout_is_eff_sample_size"] == pytest.approx(1.0, abs=1e-4)
+
+
+def test_switched_off_it_leaves_no_trace_and_changes_no_update(setup):
+    off = setup.changed(divergence={"enabled": False})
+    ((metrics, _),), ((with_it, _),) = stepped(off), stepped(setup)
+    assert not [name for name in metrics if name.startswith(("training/", "mismatch/", "alarm/"))]
+    assert metrics["actor/param_norm"] == with_it["actor/param_norm"]
+
+
+def test_kinds_of_tokens_are_told_apart(setup):
+    ((metrics, scored),) = stepped(setup)
+    kinds = np.concatenate([reading.kinds for reading in scored.readings])
+    names = ("answer_digits", "digits", "operators", "other")
+    assert {name for name in names if f"mismatch/{name}/kl" in metrics} == {names[k] for k in np.unique(kinds)}
+    assert metrics["mismatch/engine/max"] == metrics[f"{PREFIX}_max"] < 1e-3

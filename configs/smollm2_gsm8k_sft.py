@@ -25,7 +25,7 @@ def get_config() -> RunConfig:
         data=DataSection(train=("gsm8k/train.jsonl",), eval=("gsm8k/test.jsonl",), max_solution_tokens=300),
         warm_start=WarmStartSection(
             steps=100,
-            batch_size=16,
+            batch_size=8,
             ntl_method="wasserstein",
             ntl_weight=0.3,
             optimizer=OptimizerSection(learning_rate=1e-4, warmup_steps=10, schedule="cosine"),

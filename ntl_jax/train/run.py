@@ -3,7 +3,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -135,10 +135,7 @@ def _train(
         print_header(describe(config, policy, prompts, scorer.reward.spec, workdir), console=console)
         _warn(console, find_warnings(config, prompts, task), saved)
         evaluate = build_evaluator(config, policy, prompts, engine, scorer, digits)
-        if config.ntl.debug_mode:
-            stack.enter_context(log_to_file(LOGGER, workdir / "ntl_debug.log"))
-        stack.enter_context(log_to_file(logging.getLogger("ntl_jax.pool"), workdir / "pool.log"))
-        stack.enter_context(log_to_file(logging.getLogger("ntl_jax.divergence"), workdir / "divergence.log"))
+        stack.enter_context(_log_files(config, workdir))
         journal = stack.enter_context(Journal(config, workdir, divergence_log))
         profiler = stack.enter_context(Profiler(workdir, profile))
         termination = stack.enter_context(noticing_signals(workdir))
@@ -152,8 +149,19 @@ def _train(
             # Only the parameters are kept: the stage's optimizer state would take memory during the next one.
             params = driver.train(supervised_trainer(config, update, params)).weights().params
         if config.trainer.steps:
-            parts = (config, policy, params, prompts, engine, scorer, digits, divergence_log)
-            driver.train(ppo_trainer(*parts))
+            of_engine = (engine, scorer, digits, divergence_log)
+            driver.train(ppo_trainer(config, policy, params, prompts, *of_engine))
+
+
+@contextlib.contextmanager
+def _log_files(config: RunConfig, workdir: Path) -> Iterator[None]:
+    """What loggers write goes to files of the run folder, not across the progress bars."""
+    with contextlib.ExitStack() as stack:
+        if config.ntl.debug_mode:
+            stack.enter_context(log_to_file(LOGGER, workdir / "ntl_debug.log"))
+        for name in ("pool", "divergence"):
+            stack.enter_context(log_to_file(logging.getLogger(f"ntl_jax.{name}"), workdir / f"{name}.log"))
+        yield
 
 
 def _warn(console: Console, warnings: Iterable[str], saved: tuple[str, dict[str, Any]] | None) -> None:

@@ -79,7 +79,7 @@ def reward_of(path, source: str) -> RewardSection:
 def test_every_prompt_has_its_samples_in_order_whatever_order_they_are_finished_in(make):
     collect, _ = make()
     clock = Clock()
-    scored, learned, greedy, metrics = collected(collect, 0, clock=clock)
+    scored, learned, greedy, metrics, _ = collected(collect, 0, clock=clock)
     assert len(scored.trajectories) == 16 and learned.all() and greedy is None and metrics == {}
     assert [t.sample_index for t in scored.trajectories] == [0, 1, 2, 3] * 4
     assert [t.draw for t in scored.trajectories] == [p.draw for p in scored.prompts]

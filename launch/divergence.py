@@ -123,8 +123,10 @@ def _write(page: pathlib.Path, image: bytes) -> None:
     from ntl_jax.metrics.atomic_files import write_whole
     from ntl_jax.metrics.divergence.questions.page import is_page
 
-    if os.path.lexists(page) and not is_page(page):
-        raise ValueError(f"--output={page} is there and no page of divergences: name another file, or remove it first")
+    if os.path.lexists(page) and not (page.is_file() and is_page(page)):
+        raise ValueError(
+            f"--output={page} already exists and is no page of this command: name another file, or remove it first"
+        )
     try:
         write_whole(page, image)
     except OSError as error:

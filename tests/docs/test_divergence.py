@@ -61,7 +61,7 @@ def in_jq(name: str) -> list[Any]:
     return jq.compile(expression).input_text(pathlib.Path(path).read_text(encoding="utf-8"), slurp=True).all()
 
 
-def by_name(name: str, groups: dict[Any, float]) -> dict[str, float]:
+def by_name(name: str, groups: dict[Any, float]) -> dict[Any, float]:
     return {NAMES.get(name, {}).get(key, key): value for key, value in groups.items()}
 
 

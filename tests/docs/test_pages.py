@@ -99,7 +99,8 @@ def given_to_rollout() -> dict[str, Any]:
 def given_to_divergence() -> dict[str, Any]:
     """The lines of a log as pandas reads them."""
     text = "".join(f"{json.dumps(line)}\n" for line in lines())
-    return {"rows": pd.read_json(io.StringIO(text), lines=True, dtype=False)}
+    options: dict[str, Any] = {"lines": True, "dtype": False}
+    return {"rows": pd.read_json(io.StringIO(text), **options)}
 
 
 REWARDS = ("score", "compute_score")

@@ -29,6 +29,7 @@ def other_files(folder: pathlib.Path) -> None:
     (folder / "divergence.jsonl").write_text(LOG)
     (folder / "photo.png").write_bytes(b"\x89PNG" + bytes(100))
     (folder / "pages").mkdir()
+    (folder / "link.png").symlink_to("nowhere.png")
 
 
 def at(name: str, *says: str, options: tuple[str, ...]) -> BadInput:
@@ -61,6 +62,8 @@ CASES = [
     changed("a position below 0", "position is -1", "at least 0", position=-1),
     changed("an answer that is a text", "is_correct is 'yes'", "true, false or null", is_correct="yes"),
     changed("a text that is a list", "token_text is ['7']", "a text or null", token_text=["7"]),
+    case("other ends of lines", "is no divergence log", "Extra data", content=LOG.replace("\n", "\r")),
+    case("a name that is too long", "cannot be read", "File name too long", log="{folder}/" + 300 * "a"),
     case("a log twice", "is given twice", "give it once", options=(GOOD,)),
     case("a folder and its log", "is given twice", "give it once", options=("{folder}",)),
     case("a second log that is missing", "there is no", "other.jsonl", options=("{folder}/other.jsonl",)),
@@ -78,5 +81,6 @@ CASES = [
     at("a page in no folder", "is no folder", "name another", options=("--output={folder}/no/page.png",)),
     at("a page in a file", "is no folder", options=("--output={folder}/divergence.jsonl/page.png",)),
     at("a page without a name", "--output is empty", options=("--output=",)),
+    at("a page over a link", "link.png", "name another file", options=("--output={folder}/link.png",)),
     at("a page over another image", "photo.png", "name another file", options=("--output={folder}/photo.png",)),
 ]

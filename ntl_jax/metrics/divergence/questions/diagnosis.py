@@ -136,7 +136,7 @@ def _others(counts: Counts) -> list[Finding]:
         text = f"{_share(others.count, known)} are no digits: {UNEXPECTED}"
         findings.append(Finding("others_more_often", "check", text))
     if test is not None and test.p <= SIGNIFICANT:
-        p = f"Welch's p = {test.p:.2g}"
+        p = f"Welch's {test.shown}"
         if test.t < 0:
             text = f"other tokens diverge more than digits ({_means(others, digits)}, {p}): {UNEXPECTED}"
             findings.append(Finding("others_more", "check", text))

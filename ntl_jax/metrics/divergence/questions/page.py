@@ -32,11 +32,12 @@ OF_FLIP = {FLIPS[0]: BLUE, FLIPS[1]: ORANGE, FLIPS[2]: GREEN}
 OF_BOTH = {f"{digit}, {answer}": OF_ANSWER[answer] for digit in DIGITS for answer in ANSWERS}
 OF_LEVEL: dict[Level, str] = {"normal": GREEN, "note": BLUE, "check": ORANGE}
 COLUMNS = 3
-MOST_BARS = 10
+FEWEST_BARS, MOST_BARS = 3, 10
+"""Of a panel: room for three at least, so that a single bar does not fill it."""
 LONGEST_LABEL = 18
-"""Characters of each of the two lines of a label: more would take the bars' place."""
+"""Characters of a line of a label, two lines where there is room: more would take the bars' place."""
 LONGEST_TITLE = 100
-LONGEST_FINDING = 150
+LONGEST_FINDING = 170
 """Characters of a line of the diagnosis, so that it fits the page."""
 
 Draw = Callable[[Axes], None]
@@ -141,7 +142,8 @@ def _iterations(axes: Axes, tokens: Sequence[DivergentToken]) -> None:
         drawn = [(x.iteration, x.divergence) for x in tokens if _is_dated(x) and _answer(x) == name]
         if drawn:
             axes.scatter(*zip(*drawn, strict=True), s=16, color=color, alpha=0.6, linewidths=0, label=f"{name} answer")
-            axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="lower left", ncols=3)
+            place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.0}  # beside the title
+            axes.legend(frameon=False, fontsize=9, labelcolor=INK, ncols=3, **place)
     finish_axes(axes, f"{len(tokens):,} divergent tokens: |sampler's - trainer's probability| in each iteration")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("iteration", color=MUTED, fontsize=9)
@@ -182,16 +184,17 @@ def _digits(axes: Axes, tokens: Sequence[DivergentToken], welch: Welch | None) -
         for box, color in zip(boxes["boxes"], (BLUE, ORANGE), strict=False):
             box.set(facecolor=color, alpha=0.5)
     axes.invert_yaxis()
-    finish_axes(axes, "Digits against others" + ("" if welch is None else f": Welch's p = {welch.p:.2g}"))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
+    finish_axes(axes, "Digits against others" + ("" if welch is None else f": Welch's {welch.shown}"))
     axes.set_xlabel("|difference of the probabilities|, mean as a diamond", color=MUTED, fontsize=9)
 
 
 def _probabilities(axes: Axes, tokens: Sequence[DivergentToken]) -> None:
-    for name, color in OF_FLIP.items():
-        pairs = [(x.rollout_prob, x.actor_prob) for x in tokens if x.flip == name]
-        drawn = [(x, y) for x, y in pairs if x is not None and y is not None]
-        if drawn:
-            axes.scatter(*zip(*drawn, strict=True), s=14, color=color, alpha=0.6, linewidths=0)
+    drawn = [x for x in tokens if x.rollout_prob is not None and x.actor_prob is not None]
+    colors = [OF_FLIP.get(x.flip or "", MUTED) for x in drawn]
+    axes.scatter(
+        [x.rollout_prob for x in drawn], [x.actor_prob for x in drawn], s=14, c=colors, alpha=0.6, linewidths=0
+    )
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.5, zorder=0)
     finish_axes(axes, "Both probabilities")
     axes.set_xlabel("sampler's probability", color=MUTED, fontsize=9)
@@ -219,10 +222,10 @@ def _diagnosis(axes: Axes, findings: Sequence[Finding]) -> None:
     finish_axes(axes, "Diagnosis")
     _without_scale(axes)
     axes.set_yticks([])
-    lines = [(finding.level, line) for finding in findings for line in _wrapped(finding)]
+    lines = [(OF_LEVEL[finding.level], line) for finding in findings for line in _wrapped(finding)]
     axes.set_ylim(len(lines), 0)
-    for index, (level, line) in enumerate(lines):
-        axes.text(0.0, index + 0.5, line, color=OF_LEVEL[level], fontsize=11, va="center", parse_math=False)
+    for index, (color, line) in enumerate(lines):
+        axes.text(0.0, index + 0.5, line, color=color, fontsize=11, va="center", parse_math=False)
 
 
 def _wrapped(finding: Finding) -> list[str]:
@@ -237,15 +240,17 @@ def _without_scale(axes: Axes) -> None:
 
 
 def _name_bars(axes: Axes, names: Sequence[str]) -> None:
+    most_lines = 2 if len(names) <= MOST_BARS // 2 else 1
     labels = []
     for name in names:
-        first, *rest = textwrap.wrap(drawable(name), LONGEST_LABEL, drop_whitespace=False) or [""]
-        second = rest[:1] if len(rest) < 2 else [f"{rest[0][: LONGEST_LABEL - 3]}..."]
-        labels.append("\n".join([first.rstrip(), *second]))
+        lines = textwrap.wrap(drawable(name), LONGEST_LABEL, drop_whitespace=False) or [""]
+        if len(lines) > most_lines:
+            lines = [*lines[: most_lines - 1], f"{lines[most_lines - 1][: LONGEST_LABEL - 3]}..."]
+        labels.append("\n".join(line.rstrip() for line in lines))
     axes.set_yticks(range(len(names)), labels)
     for label in axes.get_yticklabels():
         label.set_parse_math(False)
-    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_ylim(max(len(names), FEWEST_BARS) - 0.4, -0.6)
 
 
 def _answer(token: DivergentToken) -> str:

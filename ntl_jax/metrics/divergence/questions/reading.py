@@ -63,21 +63,26 @@ def log_files(place: pathlib.Path) -> list[pathlib.Path]:
         >>> [file.name for file in log_files(run)]
         ['divergence.jsonl.2', 'divergence.jsonl.1', 'divergence.jsonl']
     """
-    if place.is_file():
+    try:
+        is_file, is_there = place.is_file(), place.exists()
+    except OSError as error:
+        raise ValueError(f"{place} cannot be read ({error.strerror}): give another log or run folder") from error
+    if is_file:
         return [place]
-    if not place.exists():
+    if not is_there:
         raise ValueError(f"there is no {place}: give a divergence log, or a run folder that holds one")
     if not place.is_dir():
         raise ValueError(f"{place} is neither a file nor a folder: write the log to a file, and give that")
     name = _name_in(place)
     pattern = str(pathlib.Path(glob.escape(str(place)), name))
-    found = {file for end in ("", ".[0-9]*") for gz in ("", ".gz") for file in glob.glob(f"{pattern}{end}{gz}")}
+    patterns = [f"{pattern}{part}{gz}" for part in ("", ".[0-9]*") for gz in ("", ".gz")]
+    found = {file for pattern in patterns for file in map(pathlib.Path, glob.glob(pattern)) if file.is_file()}
     if not found:
         raise ValueError(
             f"{place} holds no {name}: it is no run folder, or divergence.enabled is off, or no token has reached "
-            "divergence.threshold; a log elsewhere is given as a file"
+            "divergence.threshold yet; if its log lies elsewhere, give that file"
         )
-    return sorted(map(pathlib.Path, found), key=_age)
+    return sorted(found, key=_age)
 
 
 def read_log(files: Sequence[pathlib.Path]) -> Log:
@@ -86,8 +91,8 @@ def read_log(files: Sequence[pathlib.Path]) -> Log:
     An incomplete last line of a file is left out: the run is writing it, or has ended while it did.
 
     Raises:
-        ValueError: for a line that cannot be read, with its file and number; for a file given twice; without any line.
-        OSError: for a file that cannot be read.
+        ValueError: for a line that cannot be read, with its file and number; for a file that cannot be read, or is
+            given twice; without any line.
 
     Example:
         >>> import tempfile
@@ -127,7 +132,8 @@ def _name_in(folder: pathlib.Path) -> str:
     try:
         path = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["divergence"]["path"]
         parts = string.Formatter().parse(path)
-        return "".join(glob.escape(text) + ("*" if field is not None else "") for text, field, _, _ in parts)
+        name = "".join(glob.escape(text) + ("*" if field is not None else "") for text, field, _, _ in parts)
+        return name or LOG_FILE
     except (OSError, ValueError, KeyError, TypeError):
         return LOG_FILE
 
@@ -142,15 +148,17 @@ def _age(file: pathlib.Path) -> tuple[list[str], int]:
 
 def _lines(file: pathlib.Path) -> Iterator[tuple[int, bytes]]:
     """Numbers and contents of the lines that are not blank."""
-    with file.open("rb") as plain:
-        packed = plain.peek(len(GZIP)).startswith(GZIP)
-        source = gzip.GzipFile(fileobj=plain) if packed else plain
-        try:
+    try:
+        with file.open("rb") as plain:
+            packed = plain.peek(len(GZIP)).startswith(GZIP)
+            source = gzip.GzipFile(fileobj=plain) if packed else plain
             for number, line in enumerate(iter(lambda: source.readline(MOST_BYTES), b""), 1):
                 if line.strip(_BLANK):
                     yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ValueError(f"{file} is packed with gzip and damaged ({error}): copy or pack it again") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{file} is packed with gzip and damaged ({error}): copy or pack it again") from error
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read ({error.strerror}): change its permissions, or copy it") from error
 
 
 def _parse(line: bytes) -> DivergentToken:
@@ -159,7 +167,8 @@ def _parse(line: bytes) -> DivergentToken:
     except UnicodeDecodeError as error:
         raise _NotJsonError("it is not UTF-8 text") from error
     except json.JSONDecodeError as error:
-        raise _NotJsonError(f"it is not JSON ({error.msg} at column {error.colno})") from error
+        kind = _OtherKindError if error.msg == "Extra data" else _NotJsonError  # a beginning has nothing after it
+        raise kind(f"it is not JSON ({error.msg} at column {error.colno})") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
         raise _OtherKindError(f"it is not JSON that can be read ({error})") from error
     if not isinstance(row, dict):

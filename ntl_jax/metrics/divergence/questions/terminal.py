@@ -43,7 +43,7 @@ def print_answers(answers: Answers, *, console: Console | None = None) -> None:
         console.print(tables.pop(name), "")
     console.print(Columns(tables.values(), padding=(0, 2)))
     if (welch := answers.welch) is not None:
-        test = f"Welch's t-test of digits against others: t = {welch.t:.3g}, df = {welch.df:.3g}, p = {welch.p:.2g}"
+        test = f"Welch's t-test of digits against others: t = {welch.t:.3g}, df = {welch.df:.3g}, {welch.shown}"
         console.print(Text(test), soft_wrap=True)
     console.print(Text("\nDiagnosis", "bold"))
     width = max(map(len, STYLES))

@@ -8,11 +8,14 @@ B. L. Welch, "The generalization of 'Student's' problem when several different p
 import math
 import warnings
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import scipy.stats
 
 from ntl_jax.metrics.divergence.questions.token import DivergentToken
+
+SMALLEST = 1e-99
+"""Smaller values of p are not shown: they may have come out as 0."""
 
 
 class Welch(NamedTuple):
@@ -22,11 +25,20 @@ class Welch(NamedTuple):
         t: difference of the means in its standard errors; above 0: digits diverge more.
         df: degrees of freedom.
         p: probability of a difference at least as large between samples of the same mean.
+
+    Example:
+        >>> Welch(t=2.0, df=30.0, p=0.0546).shown, Welch(t=265.0, df=57200.0, p=0.0).shown
+        ('p = 0.055', 'p < 1e-99')
     """
 
     t: float
     df: float
     p: float
+
+    @property
+    def shown(self) -> str:
+        """p for people."""
+        return f"p = {self.p:.2g}" if self.p >= SMALLEST else f"p < {SMALLEST:g}"
 
 
 def digits_against_others(tokens: Iterable[DivergentToken]) -> Welch | None:
@@ -48,6 +60,6 @@ def digits_against_others(tokens: Iterable[DivergentToken]) -> Welch | None:
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of values that are almost equal
-        test = scipy.stats.ttest_ind(digits, others, equal_var=False)
+        test = cast(Any, scipy.stats.ttest_ind(digits, others, equal_var=False))  # its attributes are not declared
     welch = Welch(float(test.statistic), float(test.df), float(test.pvalue))
     return welch if all(map(math.isfinite, welch)) else None

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The diagnosis: each rule on both sides of its bound, with the log's own figures."""
 
+from typing import Any
+
 import pytest
 
 from ntl_jax.metrics.divergence.questions.counts import Counts, Side, count
@@ -10,12 +12,12 @@ from ntl_jax.metrics.divergence.questions.welch import Welch, digits_against_oth
 from tests.divergence_lines import lines
 
 
-def found(tokens: int = 100, **counts):
+def found(tokens: int = 100, **counts: Any):
     """Names and texts of the findings."""
     return {finding.name: finding.text for finding in diagnose(Counts(tokens, **counts))}
 
 
-def answers(right: int, wrong: int):
+def answers(right: int, wrong: int) -> dict[str, Any]:
     return {"correct": Side(right, 0.8), "incorrect": Side(wrong, 0.8)}
 
 
@@ -55,12 +57,12 @@ def test_from_few_tokens_nothing_is_concluded(tokens):
     assert f"only {tokens} divergent token" in found(tokens)["few_tokens"]
 
 
-def digits(right: int, wrong: int, others: int = 0, means=(0.8, 0.8)):
+def digits(right: int, wrong: int, others: int = 0, means=(0.8, 0.8)) -> dict[str, Any]:
     side = {"correct_digits": Side(right, means[0]), "incorrect_digits": Side(wrong, means[1])}
     return {"digits": Side(right + wrong, 0.8), "others": Side(others, 0.8), **side}
 
 
-def about_digits(**counts):
+def about_digits(**counts: Any):
     return [name for name in found(**counts) if name != "few_answers"]
 
 
@@ -91,7 +93,7 @@ def test_the_factor_of_digits_in_right_answers_is_said():
 
 
 def test_more_tokens_that_are_no_digits_are_unexpected():
-    counts = {"digits": Side(40, 0.8), "others": Side(60, 0.8)}
+    counts: dict[str, Any] = {"digits": Side(40, 0.8), "others": Side(60, 0.8)}
     assert about_digits(**counts) == ["others_more_often"]
     assert "60% of the divergent tokens (60 of 100) are no digits: unexpected" in found(**counts)["others_more_often"]
     assert about_digits(digits=Side(50, 0.8), others=Side(50, 0.8)) == []
@@ -102,7 +104,7 @@ def test_more_tokens_that_are_no_digits_are_unexpected():
     [(-3.0, 0.01, ["others_more"]), (3.0, 0.05, ["digits_more"]), (-1.0, 0.06, [])],
 )
 def test_a_difference_of_the_means_is_named_if_it_is_no_chance(t, p, names):
-    counts = {"digits": Side(60, 0.7), "others": Side(40, 0.9), "welch": Welch(t, 90.0, p)}
+    counts: dict[str, Any] = {"digits": Side(60, 0.7), "others": Side(40, 0.9), "welch": Welch(t, 90.0, p)}
     assert about_digits(**counts) == names
     if t == -3.0:
         assert "mean 0.900 against 0.700, Welch's p = 0.01" in found(**counts)["others_more"]

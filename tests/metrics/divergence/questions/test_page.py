@@ -7,7 +7,7 @@ from matplotlib.text import Text
 
 from ntl_jax.metrics.divergence.questions import page
 from ntl_jax.metrics.divergence.questions.answers import answer
-from ntl_jax.metrics.divergence.questions.page import draw_page, drawable, is_page
+from ntl_jax.metrics.divergence.questions.page import draw_page, is_page
 from ntl_jax.metrics.divergence.questions.token import DivergentToken, read_token
 from tests.divergence_lines import line, lines
 
@@ -76,7 +76,3 @@ def test_only_pages_are_taken_for_pages(tmp_path):
     for content in (b"", b"notes", b"\x89PNG" + bytes(2000)):
         path.write_bytes(content)
         assert not is_page(path)
-
-
-def test_what_the_font_does_not_have_is_escaped():
-    assert drawable("2 × 中\x1b") == r"2 × \u4e2d\x1b"

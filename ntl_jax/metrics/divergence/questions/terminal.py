@@ -55,7 +55,7 @@ def print_answers(answers: Answers, *, console: Console | None = None) -> None:
 def _top_tokens(top: Sequence[DivergentToken]) -> Grid:
     grid = _grid("Most divergent tokens", "iteration", "position", "token", "diverges", "sampler", "trainer", "answer")
     grid.columns[2].min_width, grid.columns[-1].min_width = 8, max(map(len, ANSWERS))
-    grid.add_column("context", no_wrap=True, overflow="ellipsis")
+    grid.add_column("context", no_wrap=True, overflow="ellipsis", min_width=len("context"))
     for token in top:
         length = "" if token.length is None else f"/{token.length}"
         grid.add_row(

@@ -39,7 +39,8 @@ def main(argv: Sequence[str]) -> int:
     except BrokenPipeError:  # whoever reads the answers has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
-        return leave(f"error: {explain(error, args.output or pathlib.Path(PAGE), 'ask again')}", code=1)
+        place = "standard output" if isinstance(error, OSError) else args.output or PAGE  # which _write has named
+        return leave(f"error: {explain(error, pathlib.Path(place), 'ask again')}", code=1)
     return 0
 
 
@@ -56,6 +57,8 @@ def say(args: argparse.Namespace) -> None:
     places = [from_home(text) for text in args.logs]
     announce(f"reading {', '.join(map(str, places))}", file=sys.stderr)
     # Imported here: importing JAX would make --help take seconds.
+    from rich.console import Console
+
     from ntl_jax.metrics.atomic_files import as_line
     from ntl_jax.metrics.divergence.questions.answers import answer
     from ntl_jax.metrics.divergence.questions.page import draw_page
@@ -65,7 +68,7 @@ def say(args: argparse.Namespace) -> None:
     files = [file for place in places for file in log_files(place)]
     page = _page(args.output, places[0])
     log = read_log(files)
-    answers = answer(log.tokens, args.top)
+    answers, console = answer(log.tokens, args.top), Console(highlight=False)
     torn = f"; the last of {', '.join(map(str, log.torn))} is incomplete" if log.torn else ""
     print(printable(f"{len(log.tokens):,} lines{torn}"), file=sys.stderr, flush=True)
     try:
@@ -73,7 +76,9 @@ def say(args: argparse.Namespace) -> None:
             row = {"logs": [str(file) for file in files]} | answers.as_row() | {"page": str(page)}
             print(as_line(row), end="", flush=True)
         else:
-            print_answers(answers)
+            with console.capture() as shown:
+                print_answers(answers, console=console)
+            print(shown.get(), end="", flush=True)
     finally:  # whoever reads only the first lines gets the page too
         _write(page, draw_page(answers, title=", ".join(args.logs)))
     if not args.json:

@@ -17,8 +17,8 @@ from ntl_jax.metrics.divergence.questions.token import DivergentToken
 STYLES: dict[Level, str] = {"normal": "green", "note": "cyan", "check": "bold red"}
 WIDE = ("by_token", "by_flip")
 """Tables with long names, which are not shown beside others."""
-LONGEST = 40
-"""Characters of a token's text, and of its context."""
+LONGEST, LONGEST_TOKEN = 40, 16
+"""Characters of a text, and of a token's among its figures, which fit 80 columns with it."""
 
 
 def print_answers(answers: Answers, *, console: Console | None = None) -> None:
@@ -61,7 +61,7 @@ def _top_tokens(top: Sequence[DivergentToken]) -> Grid:
         grid.add_row(
             "" if token.iteration is None else str(token.iteration),
             f"{token.position}{length}",
-            _short(token.shown),
+            _short(token.shown, LONGEST_TOKEN),
             _number(token.divergence) or "not finite",
             *map(_number, (token.rollout_prob, token.actor_prob)),
             "" if token.is_correct is None else ANSWERS[not token.is_correct],
@@ -93,7 +93,7 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
-def _short(text: str | None) -> Text:
+def _short(text: str | None, longest: int = LONGEST) -> Text:
     """As the terminal may show it, without markup."""
     shown = printable(text or "")
-    return Text(shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…")
+    return Text(shown if len(shown) <= longest else f"{shown[: longest - 1]}…")

@@ -13,9 +13,10 @@ from ntl_jax.metrics.divergence.questions.counts import Counts, Side
 FEW = 10
 """Fewer tokens show nothing: of 9 tosses of a coin, 7 or more are heads in one of eleven tries."""
 CLEARLY = 0.8
-"""From this share on, one side is all that matters: the guide's bound."""
+"""From this share on, one side is the cause: of 20 tokens, chance puts 16 on one side in one log of 85."""
 MOSTLY = 0.7
-"""Above this share, one side dominates; up to it, the two are taken for equal."""
+"""Above this share, one side dominates; up to it, the two are taken for equal: of 20 tokens, chance puts 14 on one side
+in one log of 9."""
 ONLY = 0.95
 """From this share on, all are of one kind: a comma among a hundred digits changes nothing."""
 MORE = 1.5
@@ -23,7 +24,8 @@ MORE = 1.5
 SIGNIFICANT = 0.05
 """Largest p of a difference that is not taken for chance."""
 GROWS = 2.0
-"""Divergence grows if the second half of a log has lines in so many times as many iterations as the first."""
+"""Divergence grows if the second half of a log has lines in so many times as many iterations as the first: it has up to
+twice as many by chance where a dozen iterations have lines."""
 
 EXPECTED = "expected in arithmetic"
 UNEXPECTED = "unexpected in arithmetic; check the prompt's format and the tokenization"

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 Line = dict[str, Any]
-OF_THE_GUIDE = (
+OF_EVERY_PROGRAM = (
     "iteration", "rank", "batch_idx", "position", "position_from_end", "sequence_length", "token_id", "token_text",
     "prob_divergence", "rollout_prob", "actor_prob", "rollout_logprob", "actor_logprob", "logprob_diff", "is_correct",
     "total_score", "context_text", "context_start_pos", "context_end_pos", "prompt_text", "prompt_num_tokens",

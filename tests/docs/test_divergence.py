@@ -13,7 +13,7 @@ import pytest
 
 from ntl_jax.metrics.divergence.questions.answers import Answers, answer
 from ntl_jax.metrics.divergence.questions.token import read_token
-from tests.divergence_lines import OF_THE_GUIDE, line, lines, write_log
+from tests.divergence_lines import OF_EVERY_PROGRAM, line, lines, write_log
 
 TEXT = (pathlib.Path(__file__).parents[2] / "docs" / "divergence.md").read_text(encoding="utf-8")
 QUESTIONS = TEXT.partition("## The same in pandas and jq")[2].partition("\n## ")[0]
@@ -156,7 +156,7 @@ def test_every_key_of_a_line_has_its_row_those_of_every_program_first():
     cells = re.findall(r"^\| (`.*?`) \|", table, flags=re.MULTILINE)
     keys = [key for cell in cells for key in re.findall(r"`(\w+)`", cell)]
     assert sorted(keys) == sorted(line())
-    assert {*keys[: len(OF_THE_GUIDE)]} == {*OF_THE_GUIDE} and keys[len(OF_THE_GUIDE)] == "flip_type"
+    assert {*keys[: len(OF_EVERY_PROGRAM)]} == {*OF_EVERY_PROGRAM} and keys[len(OF_EVERY_PROGRAM)] == "flip_type"
 
 
 def test_every_symptom_is_said_once_with_its_cause_and_what_to_do():

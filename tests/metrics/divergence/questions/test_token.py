@@ -6,14 +6,14 @@ import math
 import pytest
 
 from ntl_jax.metrics.divergence.questions.token import flip_type, read_token
-from tests.divergence_lines import OF_THE_GUIDE, line
+from tests.divergence_lines import OF_EVERY_PROGRAM, line
 
 
 def test_a_line_without_our_own_keys_gives_the_same_answers():
-    ours, guides = line(7), {key: line(7)[key] for key in OF_THE_GUIDE}
-    of_ours, of_guides = read_token(ours), read_token(guides)
-    assert (of_guides.flip, of_guides.is_digit) == (of_ours.flip, of_ours.is_digit)
-    assert (of_guides.kind, of_guides.staleness) == (None, None)
+    ours, theirs = line(7), {key: line(7)[key] for key in OF_EVERY_PROGRAM}
+    of_ours, of_theirs = read_token(ours), read_token(theirs)
+    assert (of_theirs.flip, of_theirs.is_digit) == (of_ours.flip, of_ours.is_digit)
+    assert (of_theirs.kind, of_theirs.staleness) == (None, None)
 
 
 def test_further_keys_are_no_obstacle():

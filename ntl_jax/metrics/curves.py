@@ -105,7 +105,7 @@ def _curves(lines: list[dict[str, Any]]) -> Curves:
 
 def _draw_accuracy(axes: Axes, curves: Curves) -> None:
     """Held-out accuracy across the page; every stage gets the same width, whatever its number of steps."""
-    _finish(axes, "Held-out accuracy, greedy decoding")
+    finish_axes(axes, "Held-out accuracy, greedy decoding")
     stages = [stage for stage in STAGE_TITLES if (stage, "val/accuracy") in curves]
     ticks: dict[float, str] = {}
     for index, stage in enumerate(stages):
@@ -135,7 +135,7 @@ def _draw_panel(axes: Axes, panel: Panel, curves: Curves) -> None:
         axes.legend(frameon=False, fontsize=9, labelcolor=INK)
     if panel.percent:
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    _finish(axes, panel.title)
+    finish_axes(axes, panel.title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     axes.set_xlabel(STAGE_TITLES[panel.stage], color=MUTED, fontsize=9)
 
@@ -150,7 +150,15 @@ def _draw_line(axes: Axes, steps: list[int], values: list[float], label: str, co
     axes.plot(steps, smooth, color=color, linewidth=2, label=label, marker="o" if len(steps) == 1 else "")
 
 
-def _finish(axes: Axes, title: str) -> None:
+def finish_axes(axes: Axes, title: str) -> None:
+    """Gives a plot its title, and the looks of all plots.
+
+    Example:
+        >>> axes = Figure().add_subplot()
+        >>> finish_axes(axes, "Entropy")
+        >>> axes.get_title(loc="left")
+        'Entropy'
+    """
     axes.set_title(title, loc="left", color=INK, fontsize=11, fontweight="bold")
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)

@@ -5,7 +5,9 @@ import argparse
 import dataclasses
 import doctest
 import importlib.util
+import io
 import itertools
+import json
 import pathlib
 import re
 import shlex
@@ -16,6 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from flax import nnx
 
@@ -25,6 +28,7 @@ from ntl_jax.config.serialization import leaves
 from ntl_jax.models import Decoder, ModelConfig, make_mesh
 from ntl_jax.policy_options import AskedPolicy
 from ntl_jax.rewards import CALL, EXTRAS, RewardFunction
+from tests.divergence_lines import lines
 from tests.samples import ask, make_scorer, respond, table, tokenizer
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -36,7 +40,7 @@ BLOCK = re.compile(r"^(?:<!-- not run: (?P<reason>.*?) -->\n)?```(?P<language>\w
 LANGUAGES = {"python", "sh", "math", ""}
 """What blocks hold; one without a language is a drawing."""
 MOST_NOT_RUN = 3
-ENDINGS = ("csv", "json", "jsonl", "parquet", "py", "safetensors")
+ENDINGS = ("csv", "json", "jsonl", "log", "parquet", "png", "py", "safetensors")
 """Of files that are named as settings are."""
 SECTIONS = {field.name for field in dataclasses.fields(RunConfig)}
 SETTINGS = {leaf.path for leaf in leaves(RunConfig())}
@@ -92,9 +96,20 @@ def given_to_rollout() -> dict[str, Any]:
     return {"decoder": decoder, "table": table(), "mesh": mesh, "prompts": [ask(0), ask(1, "7")]}
 
 
+def given_to_divergence() -> dict[str, Any]:
+    """The lines of a log as pandas reads them."""
+    text = "".join(f"{json.dumps(line)}\n" for line in lines())
+    options: dict[str, Any] = {"lines": True, "dtype": False}
+    return {"rows": pd.read_json(io.StringIO(text), **options)}
+
+
 REWARDS = ("score", "compute_score")
 """What pages call their reward functions."""
-GIVEN: dict[str, Callable[[], dict[str, Any]]] = {"README.md": given_to_readme, "docs/rollout.md": given_to_rollout}
+GIVEN: dict[str, Callable[[], dict[str, Any]]] = {
+    "README.md": given_to_readme,
+    "docs/rollout.md": given_to_rollout,
+    "docs/divergence.md": given_to_divergence,
+}
 """What the code of a page takes for granted, as its text says."""
 
 
@@ -188,6 +203,8 @@ def test_a_command_is_one_that_its_program_reads(words, folder, monkeypatch, cap
             assert {name for names in asked for name in names.split(",")} <= extras.keys()
         case ["pip", "uninstall", *_]:
             pass
+        case ["jq", *options, _, _]:
+            assert set(options) <= {"-cs"}  # test_divergence.py runs them
         case _:
             pytest.fail(f"no program reads {words}")
     assert not capsys.readouterr().err

@@ -2,7 +2,6 @@
 """Lines of the divergence log: everything that is known about a token on which sampler and trainer disagree."""
 
 import dataclasses
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -11,13 +10,11 @@ from jaxtyping import Bool, Float, Int
 
 from ntl_jax.metrics.atomic_files import as_plain
 from ntl_jax.metrics.divergence.comparison import TopTokens
+from ntl_jax.metrics.divergence.token_classes import flip_type, is_number
 from ntl_jax.numerals.kinds import KINDS
 from ntl_jax.records import AnyArray
 
 Line = dict[str, Any]
-CONFIDENT, REJECTS = 0.5, 0.2
-"""A side is confident of a token above the first probability, and rejects it below the second."""
-NUMBER = re.compile(r"[\d.]+")
 
 
 class TextDecoder(Protocol):
@@ -125,20 +122,6 @@ def divergence_lines(
     return lines
 
 
-def flip_type(rollout_prob: float, actor_prob: float) -> str:
-    """Which side was sure of a token that the other rejects.
-
-    Example:
-        >>> flip_type(0.9, 0.1), flip_type(0.1, 0.9), flip_type(0.5, 0.1)
-        ('rollout_confident_actor_rejects', 'actor_confident_rollout_rejects', 'both_unsure')
-    """
-    if rollout_prob > CONFIDENT and actor_prob < REJECTS:
-        return "rollout_confident_actor_rejects"
-    if actor_prob > CONFIDENT and rollout_prob < REJECTS:
-        return "actor_confident_rollout_rejects"
-    return "both_unsure"
-
-
 def _of_token(
     response: LoggedResponse, position: int, rollout: float, actor: float, tokenizer: TextDecoder | None
 ) -> Line:
@@ -212,7 +195,7 @@ def _of_credit(response: LoggedResponse, position: int, context: int, iteration:
 def _is_digit(text: str | None, kind: str | None) -> bool | None:
     if kind is not None:
         return kind in ("answer_digits", "digits")
-    return None if text is None else NUMBER.fullmatch(text) is not None
+    return None if text is None else is_number(text)
 
 
 def _at(values: np.ndarray | None, position: int) -> object:

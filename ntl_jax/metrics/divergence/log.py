@@ -2,9 +2,11 @@
 """The divergence log: a file of JSON lines that is rotated by size, and a readable block in the Python log."""
 
 import datetime
+import json
 import logging
 import os
 import pathlib
+import re
 from collections.abc import Sequence
 
 from ntl_jax.metrics.atomic_files import as_line
@@ -13,13 +15,15 @@ from ntl_jax.metrics.divergence.lines import Line
 LOGGER = logging.getLogger("ntl_jax.divergence")
 """The logger of the blocks."""
 MEGABYTE = 1_000_000
+_FIELD = re.compile(r"\{(?P<name>iteration|date)(?::(?P<form>[^{}]*))?\}")
 
 
 class DivergenceLog:
     """Appends lines to a file, whose folders are made; the file appears with the first line.
 
     Args:
-        path: may hold ``{iteration}`` and ``{date}`` (of the day, as 2026-11-30), which are filled in for each block.
+        path: may hold ``{iteration}``, ``{iteration:06d}`` and ``{date}`` (of the day, as 2026-11-30), which are filled
+            in for each block.
         max_megabytes: a file that is longer becomes ``FILE.1`` before the next block, ``FILE.1`` becomes ``FILE.2``,
             and so on; no line is lost.
 
@@ -56,17 +60,19 @@ class DivergenceLog:
     def cut_back(self, iteration: int) -> None:
         """Removes the lines of later iterations and a torn last line: a resumed run writes them again."""
         folder = self._at(0).parent
-        pattern = pathlib.Path(self._path).name.replace("{iteration}", "*").replace("{date}", "*")
+        pattern = _FIELD.sub("*", pathlib.Path(self._path).name)
         for path in [*folder.glob(pattern), *folder.glob(f"{pattern}.[0-9]*")] if folder.is_dir() else []:
             kept = [line for line in path.read_bytes().splitlines(keepends=True) if _is_kept(line, iteration)]
             path.write_bytes(b"".join(kept))
 
     def _at(self, iteration: int | None) -> pathlib.Path:
-        filled = {"{iteration}": str(iteration), "{date}": datetime.date.today().isoformat()}
-        path = self._path
-        for field, value in filled.items():
-            path = path.replace(field, value)
-        return pathlib.Path(path)
+        values = {"iteration": iteration, "date": datetime.date.today().isoformat()}
+
+        def filled(field: re.Match[str]) -> str:
+            value = values[field["name"]]
+            return "none" if value is None else format(value, field["form"] or "")
+
+        return pathlib.Path(_FIELD.sub(filled, self._path))
 
 
 def _rotate(path: pathlib.Path) -> None:
@@ -80,8 +86,6 @@ def _rotate(path: pathlib.Path) -> None:
 
 def _is_kept(line: bytes, iteration: int) -> bool:
     """Lines begin with their iteration, unless someone else wrote them."""
-    import json
-
     if not line.endswith(b"\n"):
         return False
     try:

@@ -2,24 +2,9 @@
 """Claims about single keys of a line; lines as a whole are in test_debug_metrics.py."""
 
 import numpy as np
-import pytest
 
 from ntl_jax.metrics.divergence.comparison import TopTokens
-from ntl_jax.metrics.divergence.lines import LoggedResponse, divergence_lines, flip_type
-
-
-@pytest.mark.parametrize(
-    ("rollout", "actor", "flip"),
-    [
-        (0.51, 0.19, "rollout_confident_actor_rejects"),
-        (0.19, 0.51, "actor_confident_rollout_rejects"),
-        (0.5, 0.1, "both_unsure"),
-        (0.9, 0.2, "both_unsure"),
-        (0.2, 0.9, "both_unsure"),
-    ],
-)
-def test_a_flip_needs_one_side_that_is_sure_and_one_that_rejects(rollout, actor, flip):
-    assert flip_type(rollout, actor) == flip
+from ntl_jax.metrics.divergence.lines import LoggedResponse, divergence_lines
 
 
 def line_of(response: LoggedResponse, position: int, **options) -> dict:

@@ -31,7 +31,9 @@ MATCH = 1e-2
 MOST_TRIES = 20
 """Of a temperature, where no digits were captured."""
 MOST_TOKENS, MOST_PAIRS = 3, 4
-"""Divergent tokens of a response that are looked at, and pairs of ids that are tried before the pairs of digits."""
+"""Divergent tokens of a response that are looked at, and pairs of ids that they suggest."""
+MOST_COMMON = 12
+"""Ids whose pairs are tried too: swapped ids that stand in every prompt change every log-prob."""
 SURE = 3
 """Votes for a token that the trainer expects with the sampler's log-prob; its most likely token has one vote."""
 
@@ -113,7 +115,7 @@ class Suspects:
         return float(found.x)  # pyright: ignore[reportAttributeAccessIssue]
 
     def _pairs(self, seen: Examined, own: Scores, params: Params) -> list[tuple[int, int]]:
-        """Pairs of ids that may be swapped: divergent tokens with what the trainer expects there, then all digits."""
+        """Pairs of ids that may be swapped: divergent tokens with what the trainer expects, digits, common ids."""
         votes: Counter[tuple[int, int]] = Counter()
         for token, log_prob, ids, log_probs in zip(*self._divergent(seen, own, params), strict=True):
             expected = [int(ids[0]), *SURE * ids[np.abs(log_probs - log_prob) < MATCH].tolist()]
@@ -121,7 +123,9 @@ class Suspects:
         table = self._trainer.policy.table
         digits = sorted(np.asarray(table.ids).tolist()) if table.kind == "digits" else []
         likely = [pair for pair, _ in votes.most_common(MOST_PAIRS)]
-        return list(dict.fromkeys([*likely, *itertools.combinations(digits, 2)]))
+        written = Counter(np.concatenate([*seen.of.prompts, *seen.of.responses]).tolist())
+        common = sorted(i for i, _ in written.most_common(MOST_COMMON))
+        return list(dict.fromkeys([*likely, *itertools.combinations(digits, 2), *itertools.combinations(common, 2)]))
 
     def _divergent(
         self, seen: Examined, own: Scores, params: Params

@@ -69,6 +69,12 @@ def test_an_update_that_never_arrives(setup):
     assert alarms(setup, weights=from_iteration(1, lambda weights, before: None)) == [[], ["lost_update"]]
 
 
+def test_a_tokenizer_with_two_ids_swapped_that_stand_in_every_prompt(setup):
+    common = collections.Counter(i for prompt in setup.prompts.train for i in set(prompt.ids.tolist())).most_common()
+    ids = [i for i, _ in common if i not in setup.policy.digits.ids][:2]
+    assert alarms(setup, 1, swapped=(ids[0], ids[1])) == [["swapped_ids"]]
+
+
 def test_a_tokenizer_with_two_digits_swapped(setup):
     """They stand in nearly every prompt, so that nearly every log-prob differs."""
     assert alarms(setup, 1, swapped=tuple(np.asarray(setup.policy.digits.ids)[[3, 7]].tolist())) == [["swapped_ids"]]

@@ -25,6 +25,7 @@ import tyro
 from ntl_jax.command_line import SWITCH, announce, given_options, unreadable_value
 from ntl_jax.config import (
     CONFIG_FILE,
+    DivergenceSection,
     RunConfig,
     flatten,
     from_home,
@@ -44,8 +45,10 @@ from ntl_jax.run_folder import check_free, new_folder
 SPELLINGS = {"true": True, "false": False}
 CHANGEABLE = (
     "trainer.compilation_cache", "trainer.max_tokens_per_micro_batch", "model.remat", "model.scan_layers",
+    *(f"divergence.{field.name}" for field in dataclasses.fields(DivergenceSection)),
 )  # fmt: skip
-"""Settings that a resumed run may change, besides more steps: they decide time and memory, and last bits of results."""
+"""Settings that a resumed run may change, besides more steps: they decide time and memory, last bits of results, and
+what is said of sampler and trainer."""
 ITERATIONS = tyro.constructors.PrimitiveConstructorSpec(
     nargs=1,
     metavar="FIRST:LAST",
@@ -67,7 +70,8 @@ class Args:
     """Run folder; by default runs/NAME-TIME-SUFFIX."""
     resume: tyro.conf.FlagCreatePairsOff[bool] = False
     """Continue the run in --workdir with its settings; only trainer.steps may be raised, and
-    trainer.compilation_cache, trainer.max_tokens_per_micro_batch, model.remat and model.scan_layers changed."""
+    trainer.compilation_cache, trainer.max_tokens_per_micro_batch, model.remat, model.scan_layers and the section
+    divergence changed."""
     profile: Annotated[tuple[int, int] | None, ITERATIONS] = None
     """Trace these iterations of PPO into profile/ of the run folder, such as 10:12."""
     allow_changed_schedule: tyro.conf.FlagCreatePairsOff[bool] = False

@@ -137,7 +137,7 @@ class Collector:
 
         Args:
             iteration: whose number seeds the samples.
-            num_prompts: number of prompts, at most those of an iteration.
+            num_prompts: most prompts.
         """
         prompts = [dataclasses.replace(p, draw=PROBE_DRAWS + p.index) for p in self._prompts[:num_prompts]]
         self._submit(prompts, self._sampling, iteration, PROBE_CALL)

@@ -45,6 +45,11 @@ PANELS = (
     Panel("Entropy of the policy (nats)", "ppo", {"actor/entropy": "entropy"}),
     Panel("Tokens with a clipped ratio", "ppo", {"actor/pg_clipfrac": "clip fraction"}, percent=True),
     Panel("KL of an update (nats)", "ppo", {"actor/ppo_kl": "KL"}),
+    Panel(
+        "Sampler against trainer: probabilities",
+        "ppo",
+        {"mismatch/engine/mean": "with equal weights", "mismatch/staleness/mean": "by age of the weights"},
+    ),
     Panel("Critic", "ppo", {"critic/vf_loss": "value loss", "critic/vf_explained_var": "explained variance"}),
     Panel("Tokens per response", "ppo", {"response_length/mean": "mean"}),
     Panel("Tokens per second", "ppo", {"perf/throughput": "whole iteration"}),

@@ -97,7 +97,6 @@ METRICS = {
     "mismatch/engine/max": "largest difference of the probabilities there",
     "mismatch/staleness/kl": "rollout_corr/kl without the engine's part: what older weights do",
     "mismatch/staleness/mean": "training/rollout_probs_diff_mean without the engine's part",
-    "mismatch/staleness/max": "training/rollout_probs_diff_max without the engine's part",
     **{
         f"mismatch/{kind}/{name}": f"{what} of {words}"
         for kind, words in (

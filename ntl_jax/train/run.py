@@ -104,7 +104,6 @@ def _train(
     check_packages(config)
     config.validate(base=config)
     keep_programs(config.trainer.compilation_cache)
-    divergence_log = open_divergence_log(config, workdir)
     with contextlib.ExitStack() as stack:
         saved = _saved(workdir) if resume else None
         check_range(profile, config.trainer.steps, done=_iterations_done(saved))
@@ -118,6 +117,7 @@ def _train(
         check_run(config, policy, prompts)
         stack.enter_context(explained(memory_uses(config, policy, prompts)))
         scorer.try_out(*prompts.solved[0])
+        divergence_log = open_divergence_log(config, workdir)
         background = stack.enter_context(ThreadPoolExecutor(2))  # everything is checked: from here on XLA compiles
         drawn = background.submit(build_params, policy, seed=config.seed)
         update = supervised_update(config, policy, prompts) if config.warm_start.steps else None

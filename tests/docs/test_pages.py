@@ -266,3 +266,10 @@ def anchors(page: pathlib.Path) -> set[str]:
     """The anchors of a page's titles."""
     titles = re.findall(r"^#+ (.*)", page.read_text(encoding="utf-8"), re.M)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_every_alarm_has_a_row_in_its_table():
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "ntl_jax").rglob("*.py")]
+    names = {name for source in sources for name in re.findall(r'(?<!>>> print\()\bAlarm\(\s*"(\w+)"', source)}
+    assert len(names) >= 9
+    assert [name for name in sorted(names) if f"| `{name}` |" not in TEXTS["docs/divergence.md"]] == []

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 import pytest
 from rich.console import Console
 
+from ntl_jax.config import DivergenceSection
 from ntl_jax.metrics import read_lines
 from ntl_jax.rollout.engine import WorkersLostError
 from ntl_jax.train.checkpoints.checkpointer import newest_meta
@@ -20,7 +21,7 @@ from ntl_jax.train.driver import Driver
 from ntl_jax.train.factory import build_evaluator
 from ntl_jax.train.journal.journal import Journal
 from ntl_jax.train.journal.profile import Profiler
-from ntl_jax.train.stops import NonFiniteError, RewardError, Terminated, Termination
+from ntl_jax.train.stops import MismatchError, NonFiniteError, RewardError, Terminated, Termination
 from tests.samples import answering
 from tests.train.hand_made_stages import CountingStage, FirstStage, state_at
 
@@ -39,9 +40,13 @@ def drive(setup, tmp_path, said):
     """
 
     @contextlib.contextmanager
-    def driver(*, resume=False, right: Mapping[int, int] | None = None, terminated=None, data=None, **settings):
+    def driver(
+        *, resume=False, right: Mapping[int, int] | None = None, terminated=None, data=None, on_alarm="warn", **settings
+    ):
         config = dataclasses.replace(
-            setup.config, trainer=dataclasses.replace(setup.config.trainer, **{"save_every": 100} | settings)
+            setup.config,
+            trainer=dataclasses.replace(setup.config.trainer, **{"save_every": 100} | settings),
+            divergence=DivergenceSection(on_alarm=on_alarm),
         )
 
         def answer(request, _):
@@ -319,3 +324,12 @@ def test_a_reward_that_always_fails_ends_the_run_and_leaves_every_traceback(driv
         drive(CountingStage(3, scored=failed))
     assert len(read_lines(tmp_path / "reward_errors.jsonl")) == 8
     assert not read_lines(tmp_path / "metrics.jsonl")
+
+
+def test_an_alarm_ends_the_run_after_its_step_is_saved_if_the_settings_say_so_and_the_run_goes_on(drive):
+    alarm = {2: {"alarm/engine_kl": 1.0}}
+    assert drive(CountingStage(3, metrics=alarm), resume=False).state.step == 3
+    with pytest.raises(MismatchError, match=r"ppo step 2, which is saved: alarm engine_kl: .*on_alarm='warn'"):
+        drive(CountingStage(3, metrics=alarm), on_alarm="stop")
+    stage = CountingStage(3, metrics=alarm)
+    assert drive(stage, resume=True).state.step == 3

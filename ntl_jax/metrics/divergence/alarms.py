@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Alarms: what is wrong between sampler and trainer, with the figure, the bound, and what to look at first."""
 
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ntl_jax.metrics.divergence.comparison import Comparison
+from ntl_jax.metrics.divergence.comparison import PREFIX, Comparison
 
 MEAN_WEIGHT = (0.5, 2.0)
 """The mean of trainer over sampler is 1 for samples of any distribution; an iteration's tokens are enough for this."""
@@ -48,14 +49,18 @@ def alarms_of(total: Comparison, engine: Comparison | None) -> list[Alarm]:
 
     Example: see `Alarm`.
     """
+    if total.metrics[f"{PREFIX}_valid"] and math.isnan(total.mean):
+        return [
+            Alarm("not_finite", "a log-prob is not finite", "finite log-probs", "the first token of divergence.jsonl")
+        ]
     alarms = []
     low, high = MEAN_WEIGHT
     mean, size = (total.metrics[f"rollout_corr/rollout_is_{name}"] for name in ("mean", "eff_sample_size"))
     if mean < low or mean > high:
-        figure, bound = f"rollout_corr/rollout_is_mean={mean:.3g}", f"from {low:g} to {high:g}"
+        figure, bound = f"mean importance weight {mean:.3g}", f"from {low:g} to {high:g}"
         alarms.append(Alarm("importance_mean", figure, bound, "rollout.max_staleness and the engine's dtype"))
     if size < SAMPLE_SIZE:
-        figure, bound = f"rollout_corr/rollout_is_eff_sample_size={size:.3g}", f"at least {SAMPLE_SIZE:g}"
+        figure, bound = f"effective sample size {size:.3g} of the unbounded weights", f"at least {SAMPLE_SIZE:g}"
         where = "rollout.max_staleness, the learning rate and algorithm.correction"
         alarms.append(Alarm("effective_sample_size", figure, bound, where))
     if engine is not None and abs(engine.kl) > ENGINE_KL:
@@ -65,7 +70,7 @@ def alarms_of(total: Comparison, engine: Comparison | None) -> list[Alarm]:
 
 
 def lost_update(version: int, expected: int) -> Alarm:
-    """Samples that say themselves that older weights drew them than may have."""
+    """Samples that say themselves that older weights drew them than may have; iterations count from 1."""
     figure = f"samples of the weights before iteration {version}"
     bound = f"those before iteration {expected} or newer"
     return Alarm("lost_update", figure, bound, "how weights reach the engine: an update has not arrived")

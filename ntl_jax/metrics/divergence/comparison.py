@@ -26,6 +26,7 @@ from ntl_jax.ops.masked import masked_mean, masked_sum
 from ntl_jax.records import AnyArray
 
 FACTOR_TWO = math.log(2.0)
+PREFIX = "training/rollout_probs_diff"
 
 
 class LogProbs(NamedTuple):
@@ -77,8 +78,9 @@ class Comparison(NamedTuple):
     mean_log_ratio: float
     top: TopTokens
 
-
-PREFIX = "training/rollout_probs_diff"
+    def reaches(self, threshold: float) -> bool:
+        """Whether two probabilities differ by the threshold, or are not finite."""
+        return self.metrics[f"{PREFIX}_valid"] == 1 and not self.max < threshold
 
 
 def compare(log_probs: LogProbs, *, top_k: int) -> Comparison:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
-from ntl_jax.metrics.divergence.comparison import PREFIX, LogProbs, compare
+from ntl_jax.metrics.divergence.comparison import LogProbs, compare
 from ntl_jax.metrics.divergence.lines import Line, LoggedResponse, TextDecoder, divergence_lines
 from ntl_jax.metrics.divergence.log import LOGGER, DivergenceLog, describe
 from ntl_jax.records import Experience
@@ -34,10 +34,11 @@ def calculate_debug_metrics(
     tokens are logged: as a block by the logger ``ntl_jax.divergence``, and as JSON lines in a file.
 
     Args:
-        data: an `Experience`, or a mapping. It needs ``rollout_log_probs`` and ``old_log_probs`` [B, T] in nats (the
-            sampler's and the trainer's), ``response_mask`` [B, T] of bools or of 0 and 1, and ``responses`` [B, T], the
-            token ids. It may hold ``prompts`` (ids [B, P], padding included, or a list of ids), ``token_level_scores``
-            [B, T], ``advantages`` [B, T], ``digit_ground_truth`` [B, T] (-1: none), ``is_correct`` [B], and
+        data: an `Experience` of ``algorithm.old_log_probs=recompute``, or a mapping. It needs ``rollout_log_probs`` and
+            ``old_log_probs`` [B, T] in nats (the sampler's and the trainer's), ``response_mask`` [B, T] of bools or of
+            the integers 0 and 1, and ``responses`` [B, T], the token ids. It may hold ``prompts`` (ids [B, P], padding
+            included, or a list of ids), ``token_level_scores`` [B, T], ``advantages`` [B, T], ``digit_ground_truth``
+            [B, T] (-1: none), ``is_correct`` [B], and
             ``alternatives``: a function from pairs of row and position, int [k, 2], to entropy [k], ids [k, 5] and
             log-probs [k, 5] of the trainer's policy (`Alternatives`). Further: ``attention_mask`` [B, P + T],
             ``token_kinds`` [B, T] (indices into ``ntl_jax.numerals.kinds.KINDS``), ``policy_versions`` [B, T] and
@@ -79,7 +80,7 @@ def calculate_debug_metrics(
     log = None if divergence_jsonl_path is None or not log_divergence else DivergenceLog(divergence_jsonl_path)
     log_probs = (batch["rollout_log_probs"], batch["old_log_probs"], batch["response_mask"])
     result = compare(LogProbs(*log_probs, kinds=batch.get("token_kinds")), top_k=divergence_top_k)
-    if log_divergence and result.metrics[f"{PREFIX}_max"] >= divergence_threshold:
+    if log_divergence and result.reaches(divergence_threshold):
         lines = divergence_lines(
             result.top,
             lambda row: _response(given, batch, row, tokenizer),
@@ -95,10 +96,14 @@ def calculate_debug_metrics(
 
 
 def _of_experience(experience: Experience) -> dict[str, Any]:
-    """The same as a mapping. Without log-probs of its own, the trainer has taken over the sampler's."""
-    rollout = experience.rollout_log_probs
+    """The same as a mapping."""
+    if experience.rollout_log_probs is None:
+        raise ValueError(
+            "the experience has no rollout_log_probs: its old_log_probs are the sampler's own, so there is nothing to "
+            "compare; recompute them (algorithm.old_log_probs='recompute'), or pass a mapping with both"
+        )
     return {
-        "rollout_log_probs": experience.old_log_probs if rollout is None else rollout,
+        "rollout_log_probs": experience.rollout_log_probs,
         "old_log_probs": experience.old_log_probs,
         "response_mask": experience.mask,
         "responses": experience.targets.ids,
@@ -127,8 +132,8 @@ def _arrays(given: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def _as_mask(mask: np.ndarray) -> Bool[np.ndarray, "B T"]:
-    if mask.dtype != bool and not np.isin(mask, (0, 1)).all():
-        raise ValueError("response_mask must hold bools, or 0 and 1")
+    if mask.dtype.kind not in "bui" or not np.isin(mask, (0, 1)).all():
+        raise ValueError(f"response_mask of {mask.dtype} must hold bools, or the integers 0 and 1")
     return mask.astype(bool)
 
 
@@ -143,7 +148,7 @@ def _response(
         ids=batch["responses"][row],
         mask=batch["response_mask"][row],
         prompt_ids=_prompt(given, row, batch["responses"].shape[1], getattr(tokenizer, "pad_token_id", None)),
-        is_correct=None if correct is None or correct[row] is None else bool(correct[row]),
+        is_correct=None if correct is None or _is_unknown(correct[row]) else bool(correct[row]),
         scores=of_row("token_level_scores"),
         advantages=of_row("advantages"),
         truth=of_row("digit_ground_truth"),
@@ -153,12 +158,23 @@ def _response(
     )
 
 
+def _is_unknown(verdict: object) -> bool:
+    """None, or NaN as libraries of tables write it."""
+    return verdict is None or verdict != verdict
+
+
 def _prompt(given: Mapping[str, Any], row: int, response_size: int, pad_id: int | None) -> Int[np.ndarray, "P"] | None:
     """The row's prompt without padding: where an attention mask says so, else pad ids at its ends."""
     if given.get("prompts") is None:
         return None
     ids = np.asarray(given["prompts"][row])
     if given.get("attention_mask") is not None:
-        return ids[np.asarray(given["attention_mask"][row])[:-response_size].astype(bool)]
+        mask = np.asarray(given["attention_mask"][row])[:-response_size].astype(bool)
+        if mask.shape != ids.shape:
+            raise ValueError(
+                f"attention_mask has {len(mask)} entries before the response and prompts has {len(ids)} ids in row "
+                f"{row}: pad prompts to [B, P], or leave attention_mask out"
+            )
+        return ids[mask]
     real = np.flatnonzero(ids != pad_id) if pad_id is not None else np.arange(len(ids))
     return ids[real[0] : real[-1] + 1] if len(real) else ids[:0]

@@ -96,7 +96,10 @@ def divergence_lines(
         alternatives: the trainer's policy at some positions; None: unknown.
         iteration: the iteration; None: unknown.
         context: tokens to show before and after the token.
-        extract_context: further keys of a line, computed from it; they replace its own.
+        extract_context: further keys of a line, computed from it.
+
+    Raises:
+        ValueError: if ``extract_context`` returns a key that a line has already.
 
     Example:
         >>> response = LoggedResponse(np.array([20, 6, 1]), np.ones(3, bool))
@@ -118,6 +121,10 @@ def divergence_lines(
         line["is_digit"] = _is_digit(line["token_text"], line["token_kind"])
         line = {key: as_plain(value) for key, value in line.items()}
         own = {} if extract_context is None else extract_context(line)
+        if taken := sorted(own.keys() & line.keys()):
+            raise ValueError(
+                f"extract_context returns {', '.join(taken)}, which a line has already: choose other names"
+            )
         lines.append(line | {key: as_plain(value) for key, value in own.items()})
     return lines
 
@@ -184,7 +191,7 @@ def _of_credit(response: LoggedResponse, position: int, context: int, iteration:
     return {
         "advantage": _at(response.advantages, position),
         "reward": scores[position] if isinstance(scores, np.ndarray) and scores.ndim else scores,
-        "attention_mask": response.mask[max(0, position - context) : position + context + 1].astype(int),
+        "attention_mask": response.mask[: response.length][max(0, position - context) : position + context + 1] * 1,
         "digit_ground_truth": None if truth is None or truth < 0 else truth,
         "token_kind": None if kind is None else KINDS[kind],
         "policy_version": version,

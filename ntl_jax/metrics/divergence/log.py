@@ -9,13 +9,14 @@ import pathlib
 import re
 from collections.abc import Sequence
 
-from ntl_jax.metrics.atomic_files import as_line
+from ntl_jax.config.sections.divergence import FIELD
+from ntl_jax.metrics.atomic_files import as_line, write_whole
 from ntl_jax.metrics.divergence.lines import Line
 
 LOGGER = logging.getLogger("ntl_jax.divergence")
 """The logger of the blocks."""
 MEGABYTE = 1_000_000
-_FIELD = re.compile(r"\{(?P<name>iteration|date)(?::(?P<form>[^{}]*))?\}")
+_WRITTEN = {"iteration": r"(-?\d+|none)", "date": r"\d{4}-\d\d-\d\d"}
 
 
 class DivergenceLog:
@@ -58,21 +59,36 @@ class DivergenceLog:
             file.write("".join(map(as_line, lines)).encode())
 
     def cut_back(self, iteration: int) -> None:
-        """Removes the lines of later iterations and a torn last line: a resumed run writes them again."""
-        folder = self._at(0).parent
-        pattern = _FIELD.sub("*", pathlib.Path(self._path).name)
-        for path in [*folder.glob(pattern), *folder.glob(f"{pattern}.[0-9]*")] if folder.is_dir() else []:
-            kept = [line for line in path.read_bytes().splitlines(keepends=True) if _is_kept(line, iteration)]
-            path.write_bytes(b"".join(kept))
+        """Removes the lines of later iterations and a torn last line, in all files: a resumed run writes them again."""
+        for path in self._files():
+            lines = path.read_bytes().splitlines(keepends=True)
+            kept = [line for line in lines if _is_kept(line, iteration)]
+            if not kept:
+                path.unlink()
+            elif len(kept) < len(lines):
+                write_whole(path, b"".join(kept))
+
+    def _files(self) -> list[pathlib.Path]:
+        """The files that were written so far, the rotated ones too."""
+        start = pathlib.Path(FIELD.split(self._path)[0] + "x").parent
+        pattern, end = "", 0
+        for field in FIELD.finditer(self._path):
+            pattern += re.escape(self._path[end : field.start()]) + _WRITTEN[field["name"].partition(":")[0]]
+            end = field.end()
+        written = re.compile(pattern + re.escape(self._path[end:]) + r"(\.\d+)?")
+        in_folders = FIELD.search(str(pathlib.Path(self._path).parent))
+        found = start.rglob("*") if in_folders else start.glob("*")
+        return sorted(path for path in found if written.fullmatch(str(path)) and path.is_file())
 
     def _at(self, iteration: int | None) -> pathlib.Path:
-        values = {"iteration": iteration, "date": datetime.date.today().isoformat()}
+        today = datetime.date.today().isoformat()
 
         def filled(field: re.Match[str]) -> str:
-            value = values[field["name"]]
-            return "none" if value is None else format(value, field["form"] or "")
+            if field["name"] == "date":
+                return today
+            return "none" if iteration is None else format(iteration, field["form"] or "d")
 
-        return pathlib.Path(_FIELD.sub(filled, self._path))
+        return pathlib.Path(FIELD.sub(filled, self._path))
 
 
 def _rotate(path: pathlib.Path) -> None:
@@ -115,10 +131,14 @@ def describe(lines: Sequence[Line]) -> str:
         judged = {None: "answer not judged", True: "answer right", False: "answer wrong"}[line["is_correct"]]
         blocks.append(
             f"  {line['rank']}. {token}{known} at {line['position']} of {line['sequence_length']} in sample "
-            f"{line['batch_idx']}: sampler {line['rollout_prob']:.4f}, trainer {line['actor_prob']:.4f}, "
+            f"{line['batch_idx']}: sampler {_shown(line['rollout_prob'])}, trainer {_shown(line['actor_prob'])}, "
             f"{line['flip_type']},\n     {judged}" + _within(line["context_text"])
         )
     return "\n".join(blocks)
+
+
+def _shown(probability: float | None) -> str:
+    return "not finite" if probability is None else f"{probability:.4f}"
 
 
 def _within(context: str | None) -> str:

@@ -93,7 +93,8 @@ class Journal:
         """Deletes what was written after a checkpoint: the resumed run writes it again."""
         for writer in (self._metrics, self._samples, self._reward_errors):
             writer.truncate_after(stage, step)
-        if self._divergence_log is not None and stage == "ppo":
+        is_own = not from_home(self._config.divergence.path).is_absolute()
+        if self._divergence_log is not None and is_own and stage == "ppo":
             self._divergence_log.cut_back(step)
         for tracker in self._trackers:
             tracker.cut_back(self._axis[stage] + step)

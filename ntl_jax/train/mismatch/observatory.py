@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -17,7 +18,7 @@ from ntl_jax.config import RunConfig
 from ntl_jax.ending import warn
 from ntl_jax.experience.collector import Samples
 from ntl_jax.metrics.divergence.alarms import Alarm, alarms_of, lost_update, new_alarms, unexplained
-from ntl_jax.metrics.divergence.comparison import PREFIX, Comparison, LogProbs, compare, comparing
+from ntl_jax.metrics.divergence.comparison import Comparison, LogProbs, TopTokens, compare, comparing
 from ntl_jax.metrics.divergence.lines import Alternatives, divergence_lines
 from ntl_jax.metrics.divergence.log import LOGGER, DivergenceLog, describe
 from ntl_jax.models import num_row_shards
@@ -30,27 +31,24 @@ from ntl_jax.train.mismatch.suspects import Suspects
 from ntl_jax.train.mismatch.trainer_pass import TrainerPass, responses_of
 
 KEPT_BYTES = 2**28
-"""Weights up to this size are copied in every iteration, so that those before the update, and the version before, can
-be asked what they think of a token."""
+"""Weights up to this size are copied in every iteration, and two copies are kept: after the first update, those before
+it say what was likely instead of a token; those of the version before are a suspect. Of larger ones, only what is
+compared before an update is examined."""
 AGREEMENT = {"float32": 1e-3, "bfloat16": 5e-2}
 """Mean difference of log-probs, in nats, above which sampler and trainer of equal weights disagree, by the coarser
 dtype: float32 engines stay below 1e-5, bfloat16 ones below 3e-2."""
 
 
+SampleOf = Callable[[int, int], tuple[int, int]]
+"""(row and position in what was compared) -> the iteration's sample, and the position in its response."""
+
+
 class _Iteration(NamedTuple):
-    """What is known before the first update of an iteration."""
+    """What is known before the first update of an iteration; it counts from 0."""
 
     number: int
     samples: Samples
     experience: Experience
-    params: Params | None
-
-
-class _Compared(NamedTuple):
-    """A comparison that the device may still compute, and the sample and position of each place in its rows."""
-
-    result: Callable[[], Comparison]
-    sample_of: Callable[[int, int], tuple[int, int]]
 
 
 class Observatory:
@@ -63,20 +61,18 @@ class Observatory:
     """
 
     def __init__(self, config: RunConfig, trainer: TrainerPass, log: DivergenceLog | None):
-        self._config, self._trainer, self._log = config, trainer, log
-        self._suspects = Suspects(trainer)
-        self._agreement = AGREEMENT[_engine_dtype(config)]
-        model = trainer.policy.model
-        size = np.dtype(model.param_dtype).itemsize if model.param_dtype == "float32" else 2
-        self._keeps = model.num_params * size <= KEPT_BYTES
+        self._config, self._section, self._trainer, self._log = config, config.divergence, trainer, log
+        self._suspects, self._agreement = Suspects(trainer), AGREEMENT[_engine_dtype(config)]
+        rollout, model = config.rollout, trainer.policy.model
+        self._truncates = rollout.top_p < 1 or rollout.top_k > 0 or rollout.min_p > 0  # off-policy by intention
+        self._keeps = model.num_params * jnp.dtype(model.param_dtype).itemsize <= KEPT_BYTES
         self._kept: collections.deque[Params] = collections.deque(maxlen=2)
-        self._now: _Iteration | None = None
-        self._compared: _Compared | None = None
-        self._engine: Comparison | None = None
         self._on: set[str] = set()
         self._asks_from = 0
-        rollout = config.rollout
-        self._truncates = rollout.top_p < 1 or rollout.top_k > 0 or rollout.min_p > 0  # off-policy by intention
+        self._now: _Iteration | None = None
+        self._engine: Comparison | None = None
+        self._waiting: tuple[Callable[[], Comparison], SampleOf] | None = None
+        self._metrics: dict[str, float] | None = None
 
     def begin(self, iteration: int, params: Params, samples: Samples, experience: Experience) -> None:
         """Before the first update: keeps the weights, and compares all samples where it is due.
@@ -89,15 +85,14 @@ class Observatory:
         """
         if self._keeps:
             self._kept.append(jax.tree.map(lambda x: x.copy(), params))
-        self._now = _Iteration(iteration, samples, experience, self._kept[-1] if self._keeps else None)
-        self._compared = self._engine = None
-        trajectories = samples.scored.trajectories
+        self._now = _Iteration(iteration, samples, experience)
+        self._engine = self._of_probe(params, samples.probe) if samples.probe else None
+        self._waiting = self._metrics = None
         if experience.rollout_log_probs is not None:
-            self._compare_all(experience.old_log_probs, experience.rollout_log_probs)
-        elif iteration % self._config.divergence.every == 0:
-            self._compare_all(self._scores(params, trajectories, experience.mask.shape[1]), experience.old_log_probs)
-        if samples.probe:
-            self._engine = self._of_probe(params, samples.probe)
+            self._compare_all(params, experience.old_log_probs, experience.rollout_log_probs)
+        elif iteration % self._section.every == 0:
+            actor = self._scores(params, samples.scored.trajectories, experience.mask.shape[1])
+            self._compare_all(params, actor, experience.old_log_probs)
 
     def first_update(
         self,
@@ -106,7 +101,7 @@ class Observatory:
         unpacked: Batch[Experience],
         tokens: TokenOutputs | None,
     ) -> None:
-        """After the first update, if all samples were not compared before it.
+        """After the first update, whose outputs are compared if all samples were not compared before it.
 
         Args:
             rows: the iteration's sample of each response of the minibatch.
@@ -114,91 +109,37 @@ class Observatory:
             unpacked: one response per row.
             tokens: the update's outputs, under the weights before it; None: it did not move the policy.
         """
-        if self._compared is not None or tokens is None:
+        if self._metrics is not None or tokens is None:
             return
         experience, segments = batch.tokens, response_segments(batch.rows)
         sides = (experience.old_log_probs, tokens.log_probs, experience.mask)
-        result = comparing(LogProbs(*sides, segments, experience.kinds), top_k=self._config.divergence.top_k)
         num_shards = num_row_shards(self._trainer.policy.mesh)
 
         def sample_of(row: int, position: int) -> tuple[int, int]:
-            places = None if segments is None else _origins(unpacked, num_shards)
-            row, position = (
-                (row, position) if places is None else divmod(int(places[row, position]), unpacked.tokens.mask.shape[1])
-            )
+            if segments is not None:
+                place = _origins(unpacked, num_shards)[row, position]
+                row, position = divmod(int(place), unpacked.tokens.mask.shape[1])
             return int(rows[row]), position
 
-        self._compared = _Compared(result, sample_of)
+        result = comparing(LogProbs(*sides, segments, experience.kinds), top_k=self._section.top_k)
+        self._waiting = result, sample_of
 
     def end(self) -> dict[str, float]:
-        """Logs tokens and alarms; the metrics of the iteration."""
-        assert self._now is not None
-        if self._compared is None:
-            return {}
-        result, now = self._compared.result(), self._now
-        if self._is_new(now) and self._engine is None:
-            self._engine = result
-        metrics = result.metrics | self._by_cause(result)
-        if result.metrics[f"{PREFIX}_max"] >= self._config.divergence.threshold:
-            self._write(result, self._compared.sample_of)
-        alarms = self._alarms(result)
-        for alarm in new_alarms(alarms, self._on):
-            LOGGER.warning("%s", alarm.line(now.number + 1))
-            warn(alarm.line(now.number + 1))
-        self._on = {alarm.name for alarm in alarms}
-        self._now = None
-        return metrics | {f"alarm/{name}": 1.0 for name in self._on}
-
-    def _is_new(self, now: _Iteration) -> bool:
-        return all(t.version.iteration == now.number for t in now.samples.scored.trajectories if t.versions)
-
-    def _by_cause(self, result: Comparison) -> dict[str, float]:
-        if self._engine is None:
-            return {}
-        names = ("kl", "mean", "max")
-        metrics = {f"mismatch/engine/{name}": getattr(self._engine, name) for name in names}
-        if self._engine is not result:
-            metrics |= {
-                f"mismatch/staleness/{name}": getattr(result, name) - getattr(self._engine, name) for name in names
-            }
+        """Logs tokens and alarms, where that is not done yet; the metrics of the iteration."""
+        if self._metrics is None and self._waiting is not None:
+            result, sample_of = self._waiting
+            self._conclude(result(), sample_of, self._kept[-1] if self._keeps else None)
+        metrics = self._say(self._lost()) if self._metrics is None else self._metrics
+        self._now = self._waiting = None
         return metrics
 
-    def _alarms(self, result: Comparison) -> list[Alarm]:
-        """What is wrong; where a fault is found, bounds that are passed are its symptoms, and not said."""
-        now = self._now
-        assert now is not None
-        engine = None if self._truncates else self._engine
-        versions = [t.version.iteration for t in now.samples.scored.trajectories if t.versions]
-        expected = max(0, now.number - self._config.rollout.max_staleness)
-        if min(versions, default=expected) < expected:
-            return [lost_update(min(versions), expected)]
-        if engine is None or not engine.mean_log_ratio > self._agreement:
-            return alarms_of(result, engine)
-        fault = self._fault(now)
-        return (
-            [*alarms_of(result, engine), unexplained(engine.mean_log_ratio, self._agreement)]
-            if fault is None
-            else [fault]
-        )
-
-    def _fault(self, now: _Iteration) -> Alarm | None:
-        """What explains that sampler and trainer of equal weights disagree; asked again only after a while in vain."""
-        if now.params is None or now.number < self._asks_from:
-            return None
-        trajectories = now.samples.probe or now.samples.scored.trajectories
-        previous = self._kept[0] if len(self._kept) == 2 else None
-        fault = self._suspects([t for t in trajectories if len(t.response_ids)], now.params, previous)
-        if fault is None:
-            self._asks_from = now.number + self._config.divergence.every
-        return fault
-
-    def _compare_all(self, actor: AnyArray, rollout: AnyArray) -> None:
+    def _compare_all(self, params: Params, actor: AnyArray, rollout: AnyArray) -> None:
         assert self._now is not None
         scored, kinds = self._now.samples.scored, self._now.experience.kinds
         lengths = np.array([len(t.response_ids) for t in scored.trajectories])
         mask = np.arange(rollout.shape[1])[None] < lengths[:, None]
-        result = comparing(LogProbs(rollout, actor, mask, None, kinds), top_k=self._config.divergence.top_k)
-        self._compared = _Compared(result, lambda row, position: (row, position))
+        result = compare(LogProbs(rollout, actor, mask, None, kinds), top_k=self._section.top_k)
+        self._conclude(result, lambda row, position: (row, position), params)
 
     def _of_probe(self, params: Params, probe: Sequence[Trajectory]) -> Comparison:
         lengths, size = np.array([len(t.response_ids) for t in probe]), self._config.rollout.max_tokens
@@ -212,31 +153,95 @@ class Observatory:
         rows = [row[: len(t.response_ids)] for row, t in zip(scores, trajectories, strict=True)]
         return pad_tokens(rows, size, 0.0, np.float32)
 
-    def _write(self, result: Comparison, sample_of: Callable[[int, int], tuple[int, int]]) -> None:
-        now, top = self._now, result.top
+    def _conclude(self, result: Comparison, sample_of: SampleOf, params: Params | None) -> None:
+        """Logs tokens and alarms, and computes the metrics.
+
+        Args:
+            result: of the comparison.
+            sample_of: where the compared tokens come from.
+            params: the weights that were compared; None: they are gone.
+        """
+        now = self._now
         assert now is not None
+        if self._engine is None and all(version == now.number for version in self._versions()):
+            self._engine = result
+        self._metrics = result.metrics | self._by_cause(result)
+        if result.reaches(self._section.threshold):
+            self._write(now, result.top, sample_of, params)
+        self._metrics |= self._say(self._lost() or self._alarms(now, result, params))
+
+    def _by_cause(self, result: Comparison) -> dict[str, float]:
+        engine = self._engine
+        if engine is None:
+            return {}
+        metrics = {f"mismatch/engine/{name}": getattr(engine, name) for name in ("kl", "mean", "max")}
+        if engine is not result:
+            metrics |= {f"mismatch/staleness/{x}": getattr(result, x) - getattr(engine, x) for x in ("kl", "mean")}
+        return metrics
+
+    def _versions(self) -> list[int]:
+        """The iterations before which the weights of the samples were new."""
+        assert self._now is not None
+        return [t.version.iteration for t in self._now.samples.scored.trajectories if t.versions]
+
+    def _lost(self) -> list[Alarm]:
+        assert self._now is not None
+        expected = max(0, self._now.number - self._config.rollout.max_staleness)
+        oldest = min(self._versions(), default=expected)
+        return [lost_update(oldest + 1, expected + 1)] if oldest < expected else []
+
+    def _alarms(self, now: _Iteration, result: Comparison, params: Params | None) -> list[Alarm]:
+        """What is wrong; where a fault is found, bounds that are passed are its symptoms, and are not reported."""
+        engine = None if self._truncates else self._engine
+        passed = [a for a in alarms_of(result, engine) if not (self._truncates and a.name == "importance_mean")]
+        if engine is None or not engine.mean_log_ratio > self._agreement:
+            return passed
+        fault = self._fault(now, params)
+        return [*passed, unexplained(engine.mean_log_ratio, self._agreement)] if fault is None else [fault]
+
+    def _fault(self, now: _Iteration, params: Params | None) -> Alarm | None:
+        """What explains that sampler and trainer of equal weights disagree; asked again only after a while in vain."""
+        if params is None or now.number < self._asks_from:
+            return None
+        trajectories = now.samples.probe or now.samples.scored.trajectories
+        previous = self._kept[0] if len(self._kept) == 2 else None
+        fault = self._suspects([t for t in trajectories if len(t.response_ids)], params, previous)
+        if fault is None and (previous is not None or not self._keeps):
+            self._asks_from = now.number + self._section.every
+        return fault
+
+    def _say(self, alarms: Sequence[Alarm]) -> dict[str, float]:
+        """Tells of alarms that begin; the metrics of all."""
+        assert self._now is not None
+        for alarm in new_alarms(alarms, self._on):
+            line = alarm.line(self._now.number + 1)
+            LOGGER.warning("%s", line)
+            warn(line)
+        self._on = {alarm.name for alarm in alarms}
+        return {f"alarm/{name}": 1.0 for name in sorted(self._on)}
+
+    def _write(self, now: _Iteration, top: TopTokens, sample_of: SampleOf, params: Params | None) -> None:
         scored = now.samples.scored
         pairs = [sample_of(*pair) for pair in zip(top.rows.tolist(), top.positions.tolist(), strict=True)]
         rows, positions = (np.array(x) for x in zip(*pairs, strict=True))
+
+        def alternatives(pairs: Int[np.ndarray, "k 2"]) -> Alternatives | None:
+            if params is None:
+                return None
+            chosen = responses_of([scored.trajectories[row] for row in pairs[:, 0].tolist()])
+            return self._trainer.alternatives(params, chosen, pairs[:, 1])
+
         lines = divergence_lines(
             top._replace(rows=rows, positions=positions),
             lambda row: logged_response(scored, now.experience, row),
             tokenizer=self._trainer.policy.tokenizer,
-            alternatives=self._alternatives,
+            alternatives=alternatives,
             iteration=now.number + 1,
-            context=self._config.divergence.context,
+            context=self._section.context,
         )
         LOGGER.warning("%s", describe(lines))
         if self._log is not None:
             self._log.write(lines, now.number + 1)
-
-    def _alternatives(self, pairs: Int[np.ndarray, "k 2"]) -> Alternatives | None:
-        now = self._now
-        assert now is not None
-        if now.params is None:
-            return None
-        chosen = [now.samples.scored.trajectories[row] for row in pairs[:, 0].tolist()]
-        return self._trainer.alternatives(now.params, responses_of(chosen), pairs[:, 1])
 
 
 def _origins(unpacked: Batch[Experience], num_shards: int) -> Int[np.ndarray, "rows T"]:

@@ -22,7 +22,7 @@ MOST_RESPONSES = 16
 """Responses that are examined: their tokens are enough, and a pass over them is cheap."""
 EXPLAINED = 0.2
 """Most that the right suspect leaves of the mean difference; wrong ones leave more than half of it."""
-IMPOSSIBLE, POSSIBLE = -50.0, -20.0
+IMPOSSIBLE, POSSIBLE = -1e4, -20.0
 """A token below the first log-prob is left out of a distribution; one above the second is not."""
 ROUNDING = 1e-4
 """Nats within which the log-probs of two float32 programs agree."""
@@ -30,6 +30,8 @@ MATCH = 1e-2
 """Nats within which the trainer's log-prob of one token is taken for the sampler's of another."""
 MOST_TRIES = 20
 """Of a temperature, where no digits were captured."""
+FEW = 4
+"""Responses on which pairs of ids are tried: the most divergent ones."""
 MOST_TOKENS, MOST_PAIRS = 3, 4
 """Divergent tokens of a response that are looked at, and pairs of ids that they suggest."""
 MOST_COMMON = 12
@@ -71,7 +73,8 @@ class Suspects:
             return Alarm("sampler_truncation", figure, "the whole distribution on both sides", where)
         most = EXPLAINED * _difference(seen, own)
         predictions = self._predictions(seen, own, params, previous)
-        return next((fault for scores, fault in predictions if _difference(seen, scores) < most), None)
+        fault = next((fault for scores, fault in predictions if _difference(seen, scores) < most), None)
+        return fault or self._swapped_ids(seen, own, params)
 
     def _predictions(
         self, seen: Examined, own: Scores, params: Params, previous: Params | None
@@ -88,12 +91,23 @@ class Suspects:
             figure = "the log-probs are those of the newest layers with the vocabulary head of the version before"
             where = "tied embeddings in the engine: its head must be set with the embedding"
             yield score(params, of, head=previous), Alarm("stale_head", figure, bound, where)
+
+    def _swapped_ids(self, seen: Examined, own: Scores, params: Params) -> Alarm | None:
+        """Tries many pairs of ids on a few responses, in the responses alone and in the prompts too."""
+        apart = [float(np.abs(x - y[: len(x)]).sum()) for x, y in zip(seen.rollout, own.log_probs, strict=True)]
+        rows = np.argsort(apart)[-FEW:].tolist()
+        of = Responses([seen.of.prompts[row] for row in rows], [seen.of.responses[row] for row in rows])
+        few = Examined(of, [seen.rollout[row] for row in rows], None)
+        most = EXPLAINED * _difference(few, self._trainer.scores(params, of))
         for pair in self._pairs(seen, own, params):
-            figure = f"the sampler's token {pair[0]} is the trainer's {pair[1]}, and the reverse"
-            fault = Alarm("swapped_ids", figure, "one id for one token", "the engine's tokenizer and vocabulary")
-            responses = _swapped(of.responses, pair)
-            for prompts in (of.prompts, _swapped(of.prompts, pair)):
-                yield score(params, Responses(prompts, responses)), fault
+            responses, prompts = _swapped(few.of.responses, pair), _swapped(few.of.prompts, pair)
+            is_asked = any(not np.array_equal(x, y) for x, y in zip(prompts, few.of.prompts, strict=True))
+            for asked in (few.of.prompts, prompts)[: 1 + is_asked]:
+                if _difference(few, self._trainer.scores(params, Responses(asked, responses))) < most:
+                    figure = f"the sampler's token {pair[0]} is the trainer's {pair[1]}, and the reverse"
+                    where = "the engine's tokenizer and the order of its vocabulary"
+                    return Alarm("swapped_ids", figure, "one id for one token", where)
+        return None
 
     def _temperature(self, seen: Examined, own: Scores, params: Params) -> float | None:
         """The sampler's temperature if that is the fault: by the slope of its digits' log-probs over the trainer's."""

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 from ntl_jax.metrics.divergence.lines import Alternatives
 from ntl_jax.models import Decoder
 from ntl_jax.ops import vocab_head
+from ntl_jax.ops.head_stats import head_logits
 from ntl_jax.records import AnyRows, Params, Rows, Targets, Trajectory
 from ntl_jax.rows.padding import RowShape, pad_rows
 from ntl_jax.rows.passes import RowPass, predictor_states
@@ -102,9 +103,8 @@ def likely_tokens(
     """Entropy and the most likely tokens at one position of each response."""
     decoder: Decoder = nnx.merge(graph, params)
     states = jnp.take_along_axis(predictor_states(decoder, rows), positions[:, None, None], axis=1)[:, 0]
-    logits = (states @ decoder.head()).astype(jnp.float32) / temperature
-    known = jnp.arange(logits.shape[-1]) < (decoder.config.num_tokens or logits.shape[-1])
-    log_probs = jax.nn.log_softmax(jnp.where(known, logits, -jnp.inf))
-    entropy = -jnp.sum(jnp.where(known, jnp.exp(log_probs) * log_probs, 0.0), axis=-1)
+    logits = head_logits(states, decoder.head(), temperature, decoder.config.num_tokens)
+    log_probs = jax.nn.log_softmax(logits)
+    entropy = -jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1)
     best, ids = jax.lax.top_k(log_probs, NUM_ALTERNATIVES)
     return Alternatives(entropy, ids, best)

@@ -42,6 +42,14 @@ def test_what_older_weights_do_is_no_alarm_of_the_engine():
     assert alarms_of(differing(0.3), None) == [] == alarms_of(differing(0.3), differing(0.01))
 
 
+def test_log_probs_that_are_not_finite_are_an_alarm_of_their_own():
+    actor = np.full((1, 4), -3.0)
+    found = compare(
+        LogProbs(np.where([True, False, False, False], np.nan, actor), actor, np.ones((1, 4), bool)), top_k=1
+    )
+    assert [alarm.name for alarm in alarms_of(found, found)] == ["not_finite"]
+
+
 def test_an_iteration_without_tokens_raises_no_alarm():
     nothing = compare(LogProbs(np.zeros((1, 2)), np.zeros((1, 2)), np.zeros((1, 2), bool)), top_k=1)
     assert alarms_of(nothing, nothing) == []
@@ -49,5 +57,7 @@ def test_an_iteration_without_tokens_raises_no_alarm():
 
 def test_a_line_names_figure_bound_and_what_to_look_at_and_is_said_once():
     alarm = lost_update(2, 3)
-    assert "before iteration 2" in alarm.line(4) and "look at how weights reach" in alarm.line(4)
+    assert "in iteration 4: samples of the weights before iteration 2" in alarm.line(
+        4
+    ) and "look at how weights reach" in alarm.line(4)
     assert new_alarms([alarm], set()) == [alarm] and new_alarms([alarm], {"lost_update"}) == []

@@ -99,6 +99,23 @@ def test_at_the_threshold_itself_a_block_and_lines_are_written(data, tmp_path, c
     assert "'1'" in caplog.text
 
 
+def test_a_log_prob_that_is_not_a_number_is_logged_first(data, tmp_path):
+    data["rollout_log_probs"][0, 0] = np.nan
+    line = logged(data, tmp_path)[0]
+    assert line["position"] == 0 and line["prob_divergence"] is None and line["actor_prob"] == pytest.approx(0.9)
+
+
+def test_an_answer_that_was_not_judged_is_null_as_none_and_as_nan(data, tmp_path):
+    for i, unknown in enumerate((None, np.nan)):
+        lines = logged(data | {"is_correct": [unknown, 1.0]}, tmp_path / str(i))
+        assert lines[0]["is_correct"] is None
+
+
+def test_own_keys_of_a_line_must_be_new_ones(data, tmp_path):
+    with pytest.raises(ValueError, match="extract_context returns rank"):
+        logged(data, tmp_path, extract_context=lambda line: {"rank": 7})
+
+
 def test_without_a_tokenizer_texts_are_null_and_the_rest_is_there(data, tmp_path):
     path = tmp_path / "log.jsonl"
     calculate_debug_metrics(data, divergence_jsonl_path=path)
@@ -110,7 +127,8 @@ def test_without_a_tokenizer_texts_are_null_and_the_rest_is_there(data, tmp_path
 def test_an_experience_is_compared_with_what_its_sampler_recorded(data):
     targets = Targets(data["responses"], data["response_mask"].astype(bool), np.full(data["responses"].shape, np.nan))
     experience = Experience(targets, data["old_log_probs"], np.zeros(data["responses"].shape))
-    assert calculate_debug_metrics(experience)[f"{PREFIX}_max"] == 0
+    with pytest.raises(ValueError, match="no rollout_log_probs"):
+        calculate_debug_metrics(experience)
     recomputed = experience._replace(rollout_log_probs=data["rollout_log_probs"])
     assert calculate_debug_metrics(recomputed, log_divergence=False)[f"{PREFIX}_max"] == pytest.approx(0.85)
 
@@ -121,13 +139,16 @@ def test_an_experience_is_compared_with_what_its_sampler_recorded(data):
         ({"old_log_probs": None}, "data lacks old_log_probs"),
         ({"old_log_probs": np.zeros((2, 1))}, r"shapes do not agree with responses .*old_log_probs \(2, 1\)"),
         ({"responses": np.zeros(3, int)}, r"responses has shape \(3,\)"),
-        ({"response_mask": np.full((2, 3), 0.5)}, "0 and 1"),
+        ({"response_mask": "floats"}, "response_mask of float64"),
+        ({"response_mask": "twos"}, "the integers 0 and 1"),
+        ({"prompts": [[1, 2], [1, 2, 3]], "attention_mask": np.ones((2, 7), bool)}, "attention_mask has 3 entries"),
         ({"is_correct": [True]}, "is_correct has 1 rows"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_by_name(data, change, message):
+    masks = {"floats": np.ones(data["responses"].shape), "twos": np.full(data["responses"].shape, 2)}
     if "response_mask" in change:
-        change = {"response_mask": np.full(data["responses"].shape, 0.5)}
+        change = {"response_mask": masks[change["response_mask"]]}
     with pytest.raises(ValueError, match=message):
         calculate_debug_metrics(data | change)
 

@@ -17,7 +17,7 @@ def test_a_response_ends_with_its_last_token_that_counts_also_where_others_do_no
     mask = np.array([True, False, True, False])
     line = line_of(LoggedResponse(np.arange(4), mask), 0, context=2)
     assert (line["sequence_length"], line["position_from_end"]) == (3, 2)
-    assert line["attention_mask"] == [1, 0, 1]
+    assert line["attention_mask"] == [1, 0, 1] and line["context_end_pos"] == 3
 
 
 def test_staleness_counts_from_the_version_that_wrote_the_token():

@@ -43,18 +43,26 @@ def test_a_file_that_has_grown_is_rotated_and_no_line_is_lost(tmp_path):
 
 
 def test_cutting_back_removes_later_iterations_and_a_torn_line_in_all_parts(tmp_path):
-    log = DivergenceLog(tmp_path / "log.jsonl", max_megabytes=30e-6)
+    log = DivergenceLog(tmp_path / "log[1].jsonl", max_megabytes=30e-6)
     for iteration in range(5):
         log.write([{"iteration": iteration}], iteration)
-    with (tmp_path / "log.jsonl").open("a") as file:
+    with (tmp_path / "log[1].jsonl").open("a") as file:
         file.write('{"iteration": 2, "tor')
     log.cut_back(2)
-    assert [written(tmp_path / f"log.jsonl{end}") for end in (".2", ".1", "")] == [[0, 1], [2], []]
+    assert {path.name: written(path) for path in tmp_path.iterdir()} == {
+        "log[1].jsonl.2": [0, 1],
+        "log[1].jsonl.1": [2],
+    }
 
 
-def test_cutting_back_reaches_the_files_of_all_iterations(tmp_path):
-    log = DivergenceLog(tmp_path / "{iteration}.jsonl")
+@pytest.mark.parametrize("name", ["{iteration}.json", "{iteration:03d}/log.jsonl", "{date}-{iteration}", "{iteration}"])
+def test_cutting_back_reaches_the_files_of_all_iterations_and_no_others(tmp_path, name):
+    (tmp_path / "config.json").write_text("{\n}")
+    (tmp_path / "checkpoints").mkdir()
+    log = DivergenceLog(tmp_path / name)
     for iteration in (1, 2, 3):
         log.write([{"iteration": iteration}], iteration)
     log.cut_back(1)
-    assert sorted(path.name for path in tmp_path.iterdir() if path.read_text()) == ["1.jsonl"]
+    left = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "config.json"]
+    assert [written(path) for path in left] == [[1]]
+    assert (tmp_path / "config.json").read_text() == "{\n}"

@@ -8,9 +8,12 @@ import logging
 import numpy as np
 import pytest
 
+from ntl_jax.metrics import Clock
 from ntl_jax.metrics.divergence.log import DivergenceLog
 from ntl_jax.records import Trajectory
 from ntl_jax.train.factory import ppo_trainer
+from ntl_jax.train.mismatch.observatory import Observatory
+from ntl_jax.train.mismatch.trainer_pass import TrainerPass
 from tests.train.mismatch.faulty_engine import FaultyEngine
 
 PREFIX = "training/rollout_probs_diff"
@@ -91,6 +94,41 @@ def test_switched_off_it_leaves_no_trace_and_changes_no_update(setup):
     ((metrics, _),), ((with_it, _),) = stepped(off), stepped(setup)
     assert not [name for name in metrics if name.startswith(("training/", "mismatch/", "alarm/"))]
     assert metrics["actor/param_norm"] == with_it["actor/param_norm"]
+
+
+@pytest.fixture(scope="module")
+def stale(setup):
+    """The observatory of a run with staleness 1, the newest weights, and samples of those before, with a probe."""
+    config = dataclasses.replace(
+        setup.config, rollout=dataclasses.replace(setup.config.rollout, engine="pool", max_staleness=1)
+    )
+    trainer = setup.trainer()
+    samples = trainer._source.samples(0, trainer.state.params["policy"], Clock())
+    rows, experience, _ = trainer._build(setup.initial, None, samples, 0.0, Clock())
+    trainer._update(rows, experience)
+    newest = trainer.state.params["policy"]
+    probe = trainer._source.samples(1, newest, Clock()).scored.trajectories
+    passes = TrainerPass(
+        setup.policy, setup.prompts.shape(config.rollout.max_tokens), temperature=1.0, max_tokens=16_384
+    )
+    return Observatory(config, passes, None), newest, samples._replace(probe=probe), experience
+
+
+def test_what_older_weights_do_is_told_apart_from_what_the_engine_does_and_is_no_alarm(stale):
+    observatory, newest, samples, experience = stale
+    observatory.begin(1, newest, samples._replace(probe=()), experience)
+    assert observatory.end() == {}  # no update has told what the trainer thinks
+    observatory.begin(0, newest, samples, experience)
+    metrics = observatory.end()
+    assert metrics["mismatch/engine/mean"] < 1e-6 < 1e-4 < metrics["mismatch/staleness/mean"]
+    assert not [name for name in metrics if name.startswith("alarm/")]
+    assert metrics["mismatch/staleness/kl"] == metrics["rollout_corr/kl"] - metrics["mismatch/engine/kl"]
+
+
+def test_samples_that_are_older_than_allowed_are_an_alarm_also_without_an_update(stale):
+    observatory, newest, samples, experience = stale
+    observatory.begin(3, newest, samples._replace(probe=()), experience)
+    assert observatory.end() == {"alarm/lost_update": 1.0}
 
 
 def test_kinds_of_tokens_are_told_apart(setup):

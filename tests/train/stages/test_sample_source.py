@@ -22,7 +22,9 @@ from tests.samples import AsSampled, ask, make_scorer, respond
 def make():
     """Makes a source over six prompts, two an iteration, and its engine; ``lag`` None: in lockstep."""
 
-    def made(lag: int | None = None, num_iterations: int = 6, **settings) -> tuple[SampleSource, FakeEngine]:
+    def made(
+        lag: int | None = None, num_iterations: int = 6, probe_every: int | None = None, **settings
+    ) -> tuple[SampleSource, FakeEngine]:
         algorithm = AlgorithmSection(**settings.pop("algorithm", {}))
         rollout = RolloutSection(prompts_per_step=2, num_samples=2, max_tokens=12)
         config = RunConfig(algorithm=algorithm, ntl=NTLSection(), rollout=rollout)
@@ -35,7 +37,8 @@ def make():
         collector = Collector(config, prompts, engine, AsSampled(), make_scorer(), sampling)  # pyright: ignore
         if lag is None:
             return Lockstep(engine, collector), engine
-        return FixedLag(engine, collector, max_staleness=lag, num_iterations=num_iterations), engine
+        rest = {"max_staleness": lag, "num_iterations": num_iterations, "probe_every": probe_every}
+        return FixedLag(engine, collector, **rest), engine
 
     return made
 
@@ -87,6 +90,16 @@ def test_with_a_lag_every_token_is_written_by_the_version_so_many_iterations_bef
         assert 0 <= samples.metrics["pool/trainer_idle"] <= 1
         assert clock.seconds.keys() == {"update_weights", "gen", "reward"}
     assert engine.published == [Version(iteration) for iteration in range(6)]
+
+
+def test_probes_are_drawn_by_the_newest_weights_and_leave_the_samples_of_training_as_they_are(make):
+    (probed, _), (plain, _) = make(2, probe_every=2), make(2)
+    for iteration in range(6):
+        samples, expected = (source.samples(iteration, {}, Clock()) for source in (probed, plain))
+        assert drawn(samples) == drawn(expected) and not expected.probe
+        assert {t.version.iteration for t in samples.probe} == ({iteration} if iteration % 2 == 0 else set())
+        assert not {t.draw for t in samples.probe} & {t.draw for t in samples.scored.trajectories}
+        assert probed.position() == plain.position()
 
 
 def test_iterations_are_submitted_as_soon_as_their_version_is_published_and_none_after_the_last(make):

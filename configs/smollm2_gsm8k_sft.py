@@ -24,12 +24,12 @@ def get_config() -> RunConfig:
         model=ModelSection(path="models/smollm2-135m"),
         data=DataSection(train=("gsm8k/train.jsonl",), eval=("gsm8k/test.jsonl",), max_solution_tokens=300),
         warm_start=WarmStartSection(
-            steps=100,
+            steps=40,
             batch_size=8,
             ntl_method="wasserstein",
             ntl_weight=0.3,
             optimizer=OptimizerSection(learning_rate=1e-4, warmup_steps=10, schedule="cosine"),
         ),
         rollout=RolloutSection(max_tokens=256),
-        trainer=TrainerSection(steps=0, eval_problems=256, save_every=50),
+        trainer=TrainerSection(steps=0, eval_problems=256, save_every=40),
     )

@@ -41,8 +41,8 @@ class DivergenceSection:
     minibatch. With rollout.max_staleness, such an iteration waits for a few samples of the newest weights, which
     show the engine's share."""
     path: str = setting("divergence.jsonl", _PATH, needs=[_ON])
-    """File of the log, in the run folder unless the path is absolute; {iteration}, {iteration:06d} and {date} are filled
-    in. Where a run resumes, later lines are removed from a file in the run folder, and kept elsewhere."""
+    """File of the log, in the run folder unless the path is absolute; {iteration}, {iteration:06d} and {date} are
+    filled in. Where a run resumes, later lines are removed from files in the run folder, and kept elsewhere."""
     max_megabytes: float = setting(100.0, above(0), needs=[_ON])
     """A file that has grown beyond this becomes FILE.1, and FILE.1 becomes FILE.2."""
     context: int = setting(5, at_least(0), needs=[_ON])

@@ -4,7 +4,7 @@
 Command:   make smollm2 && python launch/train.py --config=smollm2_arithmetic
 Hardware:  2 CPU cores, about 20 minutes beside other work
 Expected:  held-out accuracy 9 -> 65 (seed 0), 11 -> 72 (seed 1), 11 -> 66 (seed 2), greedy, 256 problems;
-           as plain PPO (--config.ntl.enabled=false) 9 -> 61 (seed 0)
+           as plain PPO (--config.ntl.enabled=false) 9 -> 61 (seed 0), 11 -> 68 (seed 1), 11 -> 61 (seed 2)
 
 The answer is the number that a response begins with; the prompt ends in "The answer is ", and all responses begin with
 a number before training too. Pairs of operands that are held out are trained on in neither order. The pattern marks the

@@ -6,8 +6,8 @@ Command:   make smollm2 && python launch/train.py --config=smollm2_gsm8k_sft \\
 Hardware:  2 CPU cores, 13 minutes of updates
 Expected:  cross entropy 1.2 -> 0.85 nats per token, NTL of digits 0.58 -> 0.45; 2.3% of GSM8K's first 256 test problems
 
-It shows that the command works on real data, not that so small a policy solves GSM8K: 40 updates of 8 solutions are 320 of
-7,473. All responses have an answer. More steps are --config.warm_start.steps.
+It shows that the command works on real data, not that so small a policy solves GSM8K: 40 updates of 8 solutions are
+320 of 7,473. All responses have an answer. More steps are --config.warm_start.steps.
 """
 
 from ntl_jax.config import (

@@ -14,7 +14,7 @@ def kinds(text: str) -> list[tuple[str, str]]:
     read, starts = TokenDecoder(tokenizer())(ids)
     numbers = sampled_numbers(ids, np.asarray(table().token_values))
     found = token_kinds(read, starts, numbers, find_answer(read))
-    return [(tokenizer().decode([i]), KINDS[kind]) for i, kind in zip(ids.tolist(), found.tolist(), strict=True)]
+    return [(str(tokenizer().decode([i])), KINDS[kind]) for i, kind in zip(ids.tolist(), found.tolist(), strict=True)]
 
 
 def test_digits_of_the_answer_other_digits_and_operators_are_told_apart():

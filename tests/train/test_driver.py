@@ -41,12 +41,18 @@ def drive(setup, tmp_path, said):
 
     @contextlib.contextmanager
     def driver(
-        *, resume=False, right: Mapping[int, int] | None = None, terminated=None, data=None, on_alarm="warn", **settings
+        *,
+        resume=False,
+        right: Mapping[int, int] | None = None,
+        terminated=None,
+        data=None,
+        divergence: DivergenceSection = setup.config.divergence,
+        **settings,
     ):
         config = dataclasses.replace(
             setup.config,
             trainer=dataclasses.replace(setup.config.trainer, **{"save_every": 100} | settings),
-            divergence=DivergenceSection(on_alarm=on_alarm),
+            divergence=divergence,
         )
 
         def answer(request, _):
@@ -330,6 +336,6 @@ def test_an_alarm_ends_the_run_after_its_step_is_saved_if_the_settings_say_so_an
     alarm = {2: {"alarm/engine_kl": 1.0}}
     assert drive(CountingStage(3, metrics=alarm), resume=False).state.step == 3
     with pytest.raises(MismatchError, match=r"ppo step 2, which is saved: alarm engine_kl: .*on_alarm='warn'"):
-        drive(CountingStage(3, metrics=alarm), on_alarm="stop")
+        drive(CountingStage(3, metrics=alarm), divergence=DivergenceSection(on_alarm="stop"))
     stage = CountingStage(3, metrics=alarm)
     assert drive(stage, resume=True).state.step == 3

@@ -58,7 +58,7 @@ SETTINGS = {
     "a template that is not there": (("prompt.template={folder}/no.jinja",), ("no.jinja' does not exist",)),
     "a template that is a folder": (("prompt.template={folder}/a.jinja",), ("a.jinja' is a folder",)),
     "too many examples": (("prompt.few_shot=32",), ("prompt.few_shot=32", "only 32 different", "lower it")),
-    "fewer than no examples": (("prompt.few_shot=-1",), ("prompt.few_shot=-1", "at least 0")),
+    "fewer than no examples": (("prompt.few_shot=-1",), ("prompt.few_shot=-1", "lie in [0, 1,000]")),
     "examples that are a word": (("prompt.few_shot=some",), ("prompt.few_shot=some", "a whole number")),
     "examples that make prompts too long": (
         ("prompt.few_shot=30", "data.max_prompt_tokens=64"),

@@ -29,4 +29,4 @@ def test_score_truth_kinds_and_version_are_those_of_the_response(scored):
 
 def test_a_sample_without_a_reward_has_no_score(scored):
     found = logged_response(scored, experience_of(scored), 7)
-    assert np.isnan(np.sum(found.scores))
+    assert isinstance(found.scores, np.ndarray) and np.isnan(found.scores.sum())

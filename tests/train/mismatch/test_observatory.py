@@ -17,8 +17,6 @@ from ntl_jax.train.mismatch.trainer_pass import TrainerPass
 from tests.train.mismatch.faulty_engine import FaultyEngine
 
 PREFIX = "training/rollout_probs_diff"
-TOKENS = 16 * 24
-"""Most response tokens of an iteration."""
 
 
 class Changing(FaultyEngine):

@@ -31,6 +31,41 @@ def as_bytes(trajectories: Iterable[Trajectory]) -> dict[tuple[int, int], tuple]
     }
 
 
+class WrappedEngine(RolloutEngine):
+    """Does what another engine does; what goes wrong is for a test to add."""
+
+    def __init__(self, engine: RolloutEngine):
+        super().__init__()
+        self._engine = engine
+
+    def publish(self, weights: Weights) -> None:
+        self._engine.publish(weights)
+
+    def retract(self) -> None:
+        check_finished(self.unfinished)
+        self._engine.retract()
+
+    @property
+    def lent(self) -> bool:
+        return self._engine.lent
+
+    @property
+    def unfinished(self) -> int:
+        return self._engine.unfinished + len(self._finished)
+
+    def submit(self, requests: Sequence[Request]) -> None:
+        self._engine.submit(requests)
+
+    def _sample(self) -> list[list[Trajectory]]:
+        return self._engine.step()
+
+    def metrics(self) -> dict[str, float]:
+        return self._engine.metrics()
+
+    def close(self) -> None:
+        self._engine.close()
+
+
 class FakeEngine(RolloutEngine):
     """Answers each sample of a request with what ``respond(request, sample index)`` returns.
 

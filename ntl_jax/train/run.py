@@ -149,8 +149,7 @@ def _train(
             # Only the parameters are kept: the stage's optimizer state would take memory during the next one.
             params = driver.train(supervised_trainer(config, update, params)).weights().params
         if config.trainer.steps:
-            of_engine = (engine, scorer, digits, divergence_log)
-            driver.train(ppo_trainer(config, policy, params, prompts, *of_engine))
+            driver.train(ppo_trainer(config, policy, params, prompts, engine, scorer, digits, divergence_log))
 
 
 @contextlib.contextmanager

@@ -8,8 +8,6 @@ from typing import Literal
 from ntl_jax.config.setting import SHARE, Range, above, at_least, setting, when
 
 _ON = when("divergence.enabled", True)
-
-
 FIELD = re.compile(r"\{(?P<name>iteration(?::(?P<form>0?\d*d))?|date)\}")
 """What is filled in in a path: ``{iteration}``, ``{iteration:06d}``, ``{date}``."""
 _OF_THE_RUN = {"config.json", "environment.json", "metrics.jsonl", "samples.jsonl", "reward_errors.jsonl", "error.txt"}

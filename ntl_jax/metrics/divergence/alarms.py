@@ -2,7 +2,6 @@
 """Alarms: what is wrong between sampler and trainer, with the figure, the bound, and what to look at first."""
 
 import math
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from ntl_jax.metrics.divergence.comparison import PREFIX, Comparison
@@ -81,8 +80,3 @@ def unexplained(mean_log_ratio: float, agreement: float) -> Alarm:
     figure = f"log-probs of equal weights differ by {mean_log_ratio:.3g} nats in the mean"
     where = "the engine's dtype and quantization, and whether it runs the same model"
     return Alarm("unexplained", figure, f"at most {agreement:g}", where)
-
-
-def new_alarms(alarms: Iterable[Alarm], before: set[str]) -> list[Alarm]:
-    """The alarms that were not on in the iteration before."""
-    return [alarm for alarm in alarms if alarm.name not in before]

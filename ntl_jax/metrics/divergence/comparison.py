@@ -38,6 +38,7 @@ class LogProbs(NamedTuple):
         mask: tokens to compare.
         segments: which tokens belong to one response; None: one response per row.
         kinds: the tokens' kinds, indices into `KINDS`; None: unknown.
+        entropy: of the trainer's policy at each token, nats; None: unknown.
     """
 
     rollout: Float[AnyArray, "B T"]
@@ -45,10 +46,11 @@ class LogProbs(NamedTuple):
     mask: Bool[AnyArray, "B T"]
     segments: Int[AnyArray, "B T"] | None = None
     kinds: Int[AnyArray, "B T"] | None = None
+    entropy: Float[AnyArray, "B T"] | None = None
 
 
 class TopTokens(NamedTuple):
-    """The most divergent tokens, the most divergent first: indices into [B, T], and both log-probs.
+    """The most divergent tokens, the most divergent first: indices into [B, T], both log-probs, the trainer's entropy.
 
     Example: tokens 4 and 0 of the first row
         rows [0, 0], positions [4, 0], rollout [-0.1, -2.0], actor [-5.0, -2.1]
@@ -58,6 +60,7 @@ class TopTokens(NamedTuple):
     positions: Int[np.ndarray, "k"]
     rollout: Float[np.ndarray, "k"]
     actor: Float[np.ndarray, "k"]
+    entropy: Float[np.ndarray, "k"] | None = None
 
 
 class Comparison(NamedTuple):
@@ -107,10 +110,10 @@ def comparing(log_probs: LogProbs, *, top_k: int) -> Callable[[], Comparison]:
     shape, pending = log_probs.mask.shape, _compare(log_probs, top_k=min(top_k, log_probs.mask.size))
 
     def result() -> Comparison:
-        values, of_kinds, num_tokens, (flat, rollout, actor) = jax.device_get(pending)
-        kept = slice(0, min(top_k, int(num_tokens)))
-        rows, positions = np.unravel_index(flat[kept], shape)
-        top = TopTokens(rows, positions, rollout[kept], actor[kept])
+        values, of_kinds, num_tokens, top = jax.device_get(pending)
+        flat, rollout, actor, entropy = jax.tree.map(lambda x: x[: min(top_k, int(num_tokens))], top)
+        rows, positions = np.unravel_index(flat, shape)
+        top = TopTokens(rows, positions, rollout, actor, entropy)
         return _on_host({name: float(value) for name, value in values.items()}, of_kinds, float(num_tokens), top)
 
     return result
@@ -129,9 +132,9 @@ def _on_host(values: dict[str, float], of_kinds: list[np.ndarray], num_tokens: f
 @functools.partial(jax.jit, static_argnames="top_k")
 def _compare(
     log_probs: LogProbs, *, top_k: int
-) -> tuple[dict[str, Array], list[Array], Array, tuple[Array, Array, Array]]:
-    """Aggregates by name; count, kl, mean and maximum by kind; number of tokens; flat indices of the top with both."""
-    rollout, actor, mask, segments, kinds = jax.tree.map(jnp.asarray, log_probs)
+) -> tuple[dict[str, Array], list[Array], Array, tuple[Array, Array, Array, Array | None]]:
+    """Aggregates by name; count, kl, mean and maximum by kind; number of tokens; the top: flat indices and values."""
+    rollout, actor, mask, segments, kinds, entropy = jax.tree.map(jnp.asarray, log_probs)
     rollout, actor = rollout.astype(jnp.float32), actor.astype(jnp.float32)
     difference = jnp.abs(jnp.exp(rollout) - jnp.exp(actor))
     kl = kl_k1(rollout, actor)
@@ -147,7 +150,8 @@ def _compare(
     _, top = jax.lax.top_k(jnp.where(mask, jnp.nan_to_num(difference, nan=2.0), -1.0).ravel(), top_k)
     num_tokens = jnp.sum(mask)
     aggregates = {name: jnp.where(num_tokens > 0, value, jnp.nan) for name, value in aggregates.items()}
-    return aggregates, by_kind, num_tokens, (top, rollout.ravel()[top], actor.ravel()[top])
+    of_top = jax.tree.map(lambda x: x.ravel()[top], (rollout, actor, entropy))
+    return aggregates, by_kind, num_tokens, (top, *of_top)
 
 
 def _of_probabilities(rollout: Array, actor: Array, difference: Array, mask: Array) -> dict[str, Array]:

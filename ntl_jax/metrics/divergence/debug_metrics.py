@@ -38,11 +38,11 @@ def calculate_debug_metrics(
             ``old_log_probs`` [B, T] in nats (the sampler's and the trainer's), ``response_mask`` [B, T] of bools or of
             the integers 0 and 1, and ``responses`` [B, T], the token ids. It may hold ``prompts`` (ids [B, P], padding
             included, or a list of ids), ``token_level_scores`` [B, T], ``advantages`` [B, T], ``digit_ground_truth``
-            [B, T] (-1: none), ``is_correct`` [B], and
-            ``alternatives``: a function from pairs of row and position, int [k, 2], to entropy [k], ids [k, 5] and
-            log-probs [k, 5] of the trainer's policy (`Alternatives`). Further: ``attention_mask`` [B, P + T],
-            ``token_kinds`` [B, T] (indices into ``ntl_jax.numerals.kinds.KINDS``), ``policy_versions`` [B, T] and
-            ``rollout_entropy`` [B, T]. Arrays are numpy's, JAX's, or anything with ``__array__``.
+            [B, T] (-1: none), ``is_correct`` [B] (None or NaN: unknown), and ``alternatives``: a function from pairs of
+            row and position, int [k, 2], to the entropy [k], ids [k, 5] and log-probs [k, 5] of the trainer's policy
+            (`Alternatives`). Further: ``attention_mask`` [B, P + T], ``token_kinds`` [B, T] (indices into
+            ``ntl_jax.numerals.kinds.KINDS``), ``policy_versions`` [B, T] and ``rollout_entropy`` [B, T]. Arrays are
+            numpy's, JAX's, or anything with ``__array__``.
         tokenizer: decodes tokens, such as one of transformers; None: texts are null.
         log_divergence: whether to log tokens.
         divergence_threshold: smallest difference of two probabilities, in (0, 1], at which tokens are logged.

@@ -50,7 +50,7 @@ class LoggedResponse:
         advantages: of each token.
         truth: true digit of each token, -1 for none.
         kinds: kind of each token, an index into `KINDS`.
-        actor_entropy, rollout_entropy: entropy of trainer and sampler at each token, nats.
+        rollout_entropy: the sampler's entropy at each token, nats.
         rollout_digits: the sampler's log-probs of the ten digits.
         rollout_alternatives: ids and log-probs of the sampler's five most likely tokens at each token.
         versions: iteration of the weights that sampled each token.
@@ -65,7 +65,6 @@ class LoggedResponse:
     advantages: Float[np.ndarray, "T"] | None = None
     truth: Int[np.ndarray, "T"] | None = None
     kinds: Int[np.ndarray, "T"] | None = None
-    actor_entropy: Float[np.ndarray, "T"] | None = None
     rollout_entropy: Float[np.ndarray, "T"] | None = None
     rollout_digits: Float[np.ndarray, "T 10"] | None = None
     rollout_alternatives: tuple[Int[np.ndarray, "T 5"], Float[np.ndarray, "T 5"]] | None = None
@@ -111,12 +110,17 @@ def divergence_lines(
     pairs = np.stack([top.rows, top.positions], axis=1)
     found = alternatives(pairs) if alternatives is not None and len(pairs) else None
     lines = []
-    for rank, (row, position, rollout, actor) in enumerate(zip(*map(np.ndarray.tolist, top), strict=True)):
+    entropy = top.entropy if found is None else found.entropy
+    for rank, (row, position, rollout, actor) in enumerate(zip(*map(np.ndarray.tolist, top[:4]), strict=True)):
         response = response_of(row)
         line = {"iteration": iteration, "rank": rank, "batch_idx": row}
         line |= _of_token(response, position, rollout, actor, tokenizer)
         line |= _of_response(response, position, context, tokenizer)
-        line |= _of_distributions(response, position, None if found is None else [x[rank] for x in found], tokenizer)
+        line["actor_entropy"] = _at(entropy, rank)
+        line["actor_alternatives"] = (
+            None if found is None else _tokens(found.ids[rank], found.log_probs[rank], tokenizer)
+        )
+        line |= _of_sampler(response, position, tokenizer)
         line |= _of_credit(response, position, context, iteration)
         line["is_digit"] = _is_digit(line["token_text"], line["token_kind"])
         line = {key: as_plain(value) for key, value in line.items()}
@@ -168,18 +172,13 @@ def _of_response(response: LoggedResponse, position: int, context: int, tokenize
     }
 
 
-def _of_distributions(
-    response: LoggedResponse, position: int, actor: Sequence[Any] | None, tokenizer: TextDecoder | None
-) -> Line:
-    entropy = _at(response.actor_entropy, position)
-    sampler = response.rollout_alternatives
+def _of_sampler(response: LoggedResponse, position: int, tokenizer: TextDecoder | None) -> Line:
+    likely = response.rollout_alternatives
     return {
-        "actor_entropy": entropy if actor is None else actor[0],
-        "actor_alternatives": None if actor is None else _tokens(actor[1], actor[2], tokenizer),
         "rollout_entropy": _at(response.rollout_entropy, position),
-        "rollout_alternatives": (
-            None if sampler is None else _tokens(sampler[0][position], sampler[1][position], tokenizer)
-        ),
+        "rollout_alternatives": None
+        if likely is None
+        else _tokens(likely[0][position], likely[1][position], tokenizer),
         "rollout_digit_logprobs": _at(response.rollout_digits, position),
     }
 
@@ -205,11 +204,11 @@ def _is_digit(text: str | None, kind: str | None) -> bool | None:
     return None if text is None else is_number(text)
 
 
-def _at(values: np.ndarray | None, position: int) -> object:
+def _at(values: AnyArray | None, position: int) -> object:
     return None if values is None else values[position]
 
 
-def _tokens(ids: np.ndarray, log_probs: np.ndarray, tokenizer: TextDecoder | None) -> list[Line]:
+def _tokens(ids: AnyArray, log_probs: AnyArray, tokenizer: TextDecoder | None) -> list[Line]:
     pairs = zip(ids.tolist(), log_probs.tolist(), strict=True)
     return [{"token_id": i, "token_text": _text(tokenizer, [i]), "logprob": value} for i, value in pairs]
 

@@ -60,25 +60,13 @@ class DivergenceLog:
 
     def cut_back(self, iteration: int) -> None:
         """Removes the lines of later iterations and a torn last line, in all files: a resumed run writes them again."""
-        for path in self._files():
+        for path in written_files(self._path):
             lines = path.read_bytes().splitlines(keepends=True)
             kept = [line for line in lines if _is_kept(line, iteration)]
             if not kept:
                 path.unlink()
             elif len(kept) < len(lines):
                 write_whole(path, b"".join(kept))
-
-    def _files(self) -> list[pathlib.Path]:
-        """The files that were written so far, the rotated ones too."""
-        start = pathlib.Path(FIELD.split(self._path)[0] + "x").parent
-        pattern, end = "", 0
-        for field in FIELD.finditer(self._path):
-            pattern += re.escape(self._path[end : field.start()]) + _WRITTEN[field["name"].partition(":")[0]]
-            end = field.end()
-        written = re.compile(pattern + re.escape(self._path[end:]) + r"(\.\d+)?")
-        in_folders = FIELD.search(str(pathlib.Path(self._path).parent))
-        found = start.rglob("*") if in_folders else start.glob("*")
-        return sorted(path for path in found if written.fullmatch(str(path)) and path.is_file())
 
     def _at(self, iteration: int | None) -> pathlib.Path:
         today = datetime.date.today().isoformat()
@@ -89,6 +77,31 @@ class DivergenceLog:
             return "none" if iteration is None else format(iteration, field["form"] or "d")
 
         return pathlib.Path(FIELD.sub(filled, self._path))
+
+
+def written_files(path: str | pathlib.Path, ends: str = "") -> list[pathlib.Path]:
+    r"""The files that a log of this path has written, the rotated ones too, by name.
+
+    Args:
+        path: as given to `DivergenceLog`.
+        ends: a regular expression of what may follow a file's name.
+
+    Example:
+        >>> import tempfile
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> for name in ("log-3.jsonl", "log-3.jsonl.1", "log-x.jsonl"):
+        ...     (folder / name).touch()
+        >>> [file.name for file in written_files(folder / "log-{iteration}.jsonl")]
+        ['log-3.jsonl', 'log-3.jsonl.1']
+    """
+    pattern, end, text = "", 0, str(path)
+    for field in FIELD.finditer(text):
+        pattern += re.escape(text[end : field.start()]) + _WRITTEN[field["name"].partition(":")[0]]
+        end = field.end()
+    name = re.compile(pattern + re.escape(text[end:]) + rf"(\.\d+)?{ends}")
+    start, in_folders = pathlib.Path(FIELD.split(text)[0] + "x").parent, FIELD.search(str(pathlib.Path(text).parent))
+    found = start.rglob("*") if in_folders else start.glob("*")
+    return sorted(file for file in found if name.fullmatch(str(file)) and file.is_file())
 
 
 def _rotate(path: pathlib.Path) -> None:
@@ -119,12 +132,12 @@ def describe(lines: Sequence[Line]) -> str:
         ...         "token_text": "5", "rollout_prob": 0.9, "actor_prob": 0.05, "is_correct": True,
         ...         "flip_type": "rollout_confident_actor_rejects", "context_text": "is 5."}
         >>> print(describe([line]))
-        sampler and trainer disagree in iteration 3; the 1 most divergent tokens:
+        sampler and trainer disagree in iteration 3; the most divergent tokens:
           0. '5' (id 21) at 4 of 9 in sample 7: sampler 0.9000, trainer 0.0500, rollout_confident_actor_rejects,
              answer right; in 'is 5.'
     """
     when = "" if lines[0]["iteration"] is None else f" in iteration {lines[0]['iteration']}"
-    blocks = [f"sampler and trainer disagree{when}; the {len(lines)} most divergent tokens:"]
+    blocks = [f"sampler and trainer disagree{when}; the most divergent tokens:"]
     for line in lines:
         token = f"id {line['token_id']}" if line["token_text"] is None else repr(line["token_text"])
         known = "" if line["token_text"] is None else f" (id {line['token_id']})"

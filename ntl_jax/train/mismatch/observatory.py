@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from ntl_jax.config import RunConfig
 from ntl_jax.ending import warn
 from ntl_jax.experience.collector import Samples
-from ntl_jax.metrics.divergence.alarms import Alarm, alarms_of, lost_update, new_alarms, unexplained
+from ntl_jax.metrics.divergence.alarms import Alarm, alarms_of, lost_update, unexplained
 from ntl_jax.metrics.divergence.comparison import Comparison, LogProbs, TopTokens, compare, comparing
 from ntl_jax.metrics.divergence.lines import Alternatives, divergence_lines
 from ntl_jax.metrics.divergence.log import LOGGER, DivergenceLog, describe
@@ -112,7 +112,7 @@ class Observatory:
         if self._metrics is not None or tokens is None:
             return
         experience, segments = batch.tokens, response_segments(batch.rows)
-        sides = (experience.old_log_probs, tokens.log_probs, experience.mask)
+        sides = (experience.old_log_probs, tokens.log_probs, experience.mask, segments, experience.kinds)
         num_shards = num_row_shards(self._trainer.policy.mesh)
 
         def sample_of(row: int, position: int) -> tuple[int, int]:
@@ -121,7 +121,7 @@ class Observatory:
                 row, position = divmod(int(place), unpacked.tokens.mask.shape[1])
             return int(rows[row]), position
 
-        result = comparing(LogProbs(*sides, segments, experience.kinds), top_k=self._section.top_k)
+        result = comparing(LogProbs(*sides, tokens.entropy), top_k=self._section.top_k)
         self._waiting = result, sample_of
 
     def end(self) -> dict[str, float]:
@@ -213,8 +213,7 @@ class Observatory:
     def _say(self, alarms: Sequence[Alarm]) -> dict[str, float]:
         """Tells of alarms that begin; the metrics of all."""
         assert self._now is not None
-        for alarm in new_alarms(alarms, self._on):
-            line = alarm.line(self._now.number + 1)
+        for line in (alarm.line(self._now.number + 1) for alarm in alarms if alarm.name not in self._on):
             LOGGER.warning("%s", line)
             warn(line)
         self._on = {alarm.name for alarm in alarms}

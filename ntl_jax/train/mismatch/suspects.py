@@ -21,7 +21,7 @@ from ntl_jax.train.mismatch.trainer_pass import Responses, Scores, TrainerPass, 
 MOST_RESPONSES = 16
 """Responses that are examined: their tokens are enough, and a pass over them is cheap."""
 EXPLAINED = 0.2
-"""Most that the right suspect leaves of the mean difference; wrong ones leave more than half of it."""
+"""Most that a suspect's prediction may leave of the mean difference."""
 IMPOSSIBLE, POSSIBLE = -1e4, -20.0
 """A token below the first log-prob is left out of a distribution; one above the second is not."""
 ROUNDING = 1e-4
@@ -80,10 +80,10 @@ class Suspects:
         self, seen: Examined, own: Scores, params: Params, previous: Params | None
     ) -> Iterator[tuple[Scores, Alarm]]:
         score, of = self._trainer.scores, seen.of
-        if heat := self._temperature(seen, own, params):
-            figure = f"the sampler's log-probs are those of temperature {heat:.3g}"
+        if temperature := self._temperature(seen, own, params):
+            figure = f"the sampler's log-probs are those of temperature {temperature:.3g}"
             bound, where = f"{self._trainer.temperature:g} on both sides", "the engine's own sampling settings"
-            yield score(params, of, temperature=heat), Alarm("sampler_temperature", figure, bound, where)
+            yield score(params, of, temperature=temperature), Alarm("sampler_temperature", figure, bound, where)
         if previous is not None:
             bound = "the weights of the version that the samples name"
             figure, where = "the log-probs are those of the version before", "how weights reach the engine"
@@ -111,18 +111,18 @@ class Suspects:
 
     def _temperature(self, seen: Examined, own: Scores, params: Params) -> float | None:
         """The sampler's temperature if that is the fault: by the slope of its digits' log-probs over the trainer's."""
-        own_heat, pair = self._trainer.temperature, _of_digits(seen, own)
+        pair = _of_digits(seen, own)
         if pair is None:
             return self._tried_temperature(seen, params)
         sampler, trainer = (x - x.mean(axis=1, keepdims=True) for x in pair)
         slope = float((sampler * trainer).sum() / (trainer**2).sum())
-        return own_heat / slope if np.isfinite(slope) and slope > 0 else None
+        return self._trainer.temperature / slope if np.isfinite(slope) and slope > 0 else None
 
     def _tried_temperature(self, seen: Examined, params: Params) -> float:
         """The temperature that leaves the least difference."""
 
-        def difference(heat: float) -> float:
-            return _difference(seen, self._trainer.scores(params, seen.of, temperature=heat))
+        def difference(temperature: float) -> float:
+            return _difference(seen, self._trainer.scores(params, seen.of, temperature=temperature))
 
         bounds = self._trainer.temperature / 3, self._trainer.temperature * 3
         found = minimize_scalar(difference, bounds=bounds, method="bounded", options={"maxiter": MOST_TRIES})

@@ -81,16 +81,16 @@ class TrainerPass:
             temperature: None: that of sampling.
         """
         rows, targets = self._rows(of)
-        heat = np.float32(self.temperature if temperature is None else temperature)
         weights = (params, params if head is None else head)
-        log_probs, digits = jax.device_get(self._score(self.policy.graph, weights, rows, (targets.ids,), heat))
+        arguments = (targets.ids,), np.float32(self.temperature if temperature is None else temperature)
+        log_probs, digits = jax.device_get(self._score(self.policy.graph, weights, rows, *arguments))
         return Scores(log_probs, digits if self.policy.table.kind == "digits" else None)
 
     def alternatives(self, params: Params, of: Responses, positions: Int[np.ndarray, "B"]) -> Alternatives:
         """Entropy and likely tokens at one position of each response, under these weights."""
         rows, _ = self._rows(of)
-        heat = np.float32(self.temperature)
-        return jax.device_get(self._likely(self.policy.graph, params, rows, (positions.astype(np.int32),), heat))
+        arguments = (positions.astype(np.int32),), np.float32(self.temperature)
+        return jax.device_get(self._likely(self.policy.graph, params, rows, *arguments))
 
     def _rows(self, of: Responses) -> tuple[Rows, Targets]:
         nothing = [np.full(len(r), np.nan, np.float32) for r in of.responses]

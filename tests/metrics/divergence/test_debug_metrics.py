@@ -11,6 +11,7 @@ import pytest
 from ntl_jax.metrics import calculate_debug_metrics
 from ntl_jax.metrics.divergence.lines import Alternatives
 from ntl_jax.records import Experience, Targets
+from tests.divergence_lines import line as line_of_the_reader
 from tests.samples import tokenizer
 
 PREFIX = "training/rollout_probs_diff"
@@ -57,6 +58,7 @@ def test_arrays_of_any_kind_give_the_same_aggregates(data, as_array):
 def test_every_key_of_a_line_is_there_with_little_and_with_much(data, tmp_path):
     (bare, *_) = logged(data, tmp_path, iteration=4)
     size = data["responses"].shape[1]
+    assert bare.keys() == line_of_the_reader().keys()
     assert bare["iteration"] == 4 and bare["rank"] == 0 and bare["position"] == size - 2
     assert bare["token_text"] == "1" and bare["is_digit"] and bare["position_from_end"] == 1
     assert bare["context_text"] == bare["full_response"] == TEXT

@@ -14,6 +14,8 @@ from ntl_jax.metrics.divergence.token_classes import flip_type
         (0.5, 0.1, "both_unsure"),
         (0.9, 0.2, "both_unsure"),
         (0.2, 0.9, "both_unsure"),
+        (None, 0.2, None),
+        (0.9, None, None),
     ],
 )
 def test_a_flip_needs_one_side_that_is_sure_and_one_that_rejects(rollout, actor, flip):

@@ -15,8 +15,8 @@ from ntl_jax.models import ModelConfig, make_mesh
 from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Request, Trajectory, Weights
 from ntl_jax.rollout import JaxEngine, RolloutEngine
-from ntl_jax.rollout.engine import check_finished
 from ntl_jax.train import engines
+from tests.engines import WrappedEngine
 
 POISON = 39
 """A prompt with this id ends the process that is to sample it."""
@@ -24,7 +24,7 @@ FOLDER = "NTL_JAX_TEST_FAULTS"
 """The environment variable that names the folder of faults in the workers of whole runs."""
 
 
-class FaultyEngine(RolloutEngine):
+class FaultyEngine(WrappedEngine):
     """Wraps an engine. A file in the folder is a fault, which the worker that removes it has.
 
     Its name is PLACE-COUNT-FAULT: the place is "update", inside a weight update, or "sample", after a step; the worker
@@ -37,8 +37,8 @@ class FaultyEngine(RolloutEngine):
     """
 
     def __init__(self, engine: RolloutEngine, folder: pathlib.Path, poison: int | None = None):
-        super().__init__()
-        self._engine, self._folder, self._poison = engine, folder, poison
+        super().__init__(engine)
+        self._folder, self._poison = folder, poison
         self._visits = collections.Counter[str]()
 
     def _fail_at(self, place: str) -> None:
@@ -54,35 +54,17 @@ class FaultyEngine(RolloutEngine):
 
     def publish(self, weights: Weights) -> None:
         self._fail_at("update")
-        self._engine.publish(weights)
-
-    def retract(self) -> None:
-        check_finished(self.unfinished)
-        self._engine.retract()
-
-    @property
-    def lent(self) -> bool:
-        return self._engine.lent
-
-    @property
-    def unfinished(self) -> int:
-        return self._engine.unfinished + len(self._finished)
+        super().publish(weights)
 
     def submit(self, requests: Sequence[Request]) -> None:
         if any(self._poison in request.prompt.ids for request in requests):
             fail("exit")
-        self._engine.submit(requests)
+        super().submit(requests)
 
     def _sample(self) -> list[list[Trajectory]]:
-        groups = self._engine.step()
+        groups = super()._sample()
         self._fail_at("sample")
         return groups
-
-    def metrics(self) -> dict[str, float]:
-        return {}
-
-    def close(self) -> None:
-        self._engine.close()
 
 
 def fail(fault: str) -> None:

@@ -9,11 +9,12 @@ import numpy as np
 
 from ntl_jax.records import Request, Sampling, Trajectory, Weights
 from ntl_jax.rollout import RolloutEngine
+from tests.engines import WrappedEngine
 
 OnPublish = Callable[[Weights], Weights | None]
 
 
-class FaultyEngine(RolloutEngine):
+class FaultyEngine(WrappedEngine):
     """Samples with another engine, which is given something else than what was asked.
 
     Args:
@@ -31,8 +32,8 @@ class FaultyEngine(RolloutEngine):
         sampling: Callable[[Sampling], Sampling] = lambda sampling: sampling,
         swapped: tuple[int, int] | None = None,
     ):
-        super().__init__()
-        self._engine, self._weights, self._sampling, self._swapped = engine, weights, sampling, swapped
+        super().__init__(engine)
+        self._weights, self._sampling, self._swapped = weights, sampling, swapped
         self._held: Weights | None = None
 
     def publish(self, weights: Weights) -> None:
@@ -42,25 +43,11 @@ class FaultyEngine(RolloutEngine):
         assert self._held is not None
         self._engine.publish(self._held)
 
-    def retract(self) -> None:
-        self._engine.retract()
-
-    @property
-    def lent(self) -> bool:
-        return self._engine.lent
-
-    @property
-    def unfinished(self) -> int:
-        return self._engine.unfinished
-
     def submit(self, requests: Sequence[Request]) -> None:
         self._engine.submit([self._faulty(request) for request in requests])
 
     def _sample(self) -> list[list[Trajectory]]:
         return [[self._returned(t) for t in group] for group in self._engine.step()]
-
-    def metrics(self) -> dict[str, float]:
-        return self._engine.metrics()
 
     def close(self) -> None:
         """The engine belongs to the tests."""

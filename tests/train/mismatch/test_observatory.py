@@ -12,6 +12,7 @@ from ntl_jax.metrics import Clock
 from ntl_jax.metrics.divergence.log import DivergenceLog
 from ntl_jax.records import Trajectory
 from ntl_jax.train.factory import ppo_trainer
+from ntl_jax.train.mismatch import observatory
 from ntl_jax.train.mismatch.observatory import Observatory
 from ntl_jax.train.mismatch.trainer_pass import TrainerPass
 from tests.train.mismatch.faulty_engine import FaultyEngine
@@ -73,6 +74,17 @@ def test_a_planted_divergence_is_found_ranked_first_and_classified_in_every_layo
     assert all(line["prob_divergence"] < 1e-4 for line in lines[1:])
 
 
+def test_of_weights_that_are_not_kept_the_entropy_at_a_token_is_known_and_its_alternatives_are_not(
+    setup, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(observatory, "KEPT_BYTES", 0)
+    changed = setup.changed(algorithm={"minibatches": 1}, divergence={"every": 7, "threshold": 0.7})
+    stepped(changed, DivergenceLog(tmp_path / "{iteration}.jsonl"), Changing(setup.engine), iterations=2)
+    all_compared, first_minibatch = (json.loads((tmp_path / f"{i}.jsonl").read_text().splitlines()[0]) for i in (1, 2))
+    assert len(all_compared["actor_alternatives"]) == 5 and first_minibatch["actor_alternatives"] is None
+    assert all_compared["actor_entropy"] > 0 and first_minibatch["actor_entropy"] > 0
+
+
 def test_only_the_first_minibatch_is_compared_between_the_iterations_that_compare_all(setup):
     changed = setup.changed(algorithm={"minibatches": 4}, divergence={"every": 2})
     counts = [metrics[f"{PREFIX}_tokens"] for metrics, _ in stepped(changed, iterations=3)]
@@ -113,20 +125,20 @@ def stale(setup):
 
 
 def test_what_older_weights_do_is_told_apart_from_what_the_engine_does_and_is_no_alarm(stale):
-    observatory, newest, samples, experience = stale
-    observatory.begin(1, newest, samples._replace(probe=()), experience)
-    assert observatory.end() == {}  # no update has told what the trainer thinks
-    observatory.begin(0, newest, samples, experience)
-    metrics = observatory.end()
+    watch, newest, samples, experience = stale
+    watch.begin(1, newest, samples._replace(probe=()), experience)
+    assert watch.end() == {}  # no update has told what the trainer thinks
+    watch.begin(0, newest, samples, experience)
+    metrics = watch.end()
     assert metrics["mismatch/engine/mean"] < 1e-6 < 1e-4 < metrics["mismatch/staleness/mean"]
     assert not [name for name in metrics if name.startswith("alarm/")]
     assert metrics["mismatch/staleness/kl"] == metrics["rollout_corr/kl"] - metrics["mismatch/engine/kl"]
 
 
 def test_samples_that_are_older_than_allowed_are_an_alarm_also_without_an_update(stale):
-    observatory, newest, samples, experience = stale
-    observatory.begin(3, newest, samples._replace(probe=()), experience)
-    assert observatory.end() == {"alarm/lost_update": 1.0}
+    watch, newest, samples, experience = stale
+    watch.begin(3, newest, samples._replace(probe=()), experience)
+    assert watch.end() == {"alarm/lost_update": 1.0}
 
 
 def test_kinds_of_tokens_are_told_apart(setup):

@@ -3,16 +3,15 @@
 
 import codecs
 import dataclasses
-import glob
 import gzip
 import json
 import pathlib
 import re
-import string
 import zlib
 from collections.abc import Iterator, Sequence
 
 from ntl_jax.config import CONFIG_FILE
+from ntl_jax.metrics.divergence.log import written_files
 from ntl_jax.metrics.divergence.questions.token import REQUIRED, DivergentToken, read_token
 
 LOG_FILE = "divergence.jsonl"
@@ -23,7 +22,8 @@ MOST_BYTES = 2**26
 """Of a line; a file of another kind may be one line of many gigabytes."""
 _BLANK = b"\0 \t\r\n"
 """Of a line without contents; zeros are what a power failure leaves."""
-_PART = re.compile(r"\.([0-9]+)(\.gz)?$")
+GZIP_ENDING = r"(\.gz)?"
+_PART = re.compile(rf"\.([0-9]+){GZIP_ENDING}$")
 
 
 class _OtherKindError(ValueError):
@@ -74,9 +74,7 @@ def log_files(place: pathlib.Path) -> list[pathlib.Path]:
     if not place.is_dir():
         raise ValueError(f"{place} is neither a file nor a folder: write the log to a file, and give that")
     name = _name_in(place)
-    pattern = str(pathlib.Path(glob.escape(str(place)), name))
-    patterns = [f"{pattern}{part}{gz}" for part in ("", ".[0-9]*") for gz in ("", ".gz")]
-    found = {file for pattern in patterns for file in map(pathlib.Path, glob.glob(pattern)) if file.is_file()}
+    found = written_files(place / name, GZIP_ENDING)
     if not found:
         raise ValueError(
             f"{place} holds no {name}: it is no run folder, or divergence.enabled is off, or no token has reached "
@@ -128,12 +126,10 @@ def read_log(files: Sequence[pathlib.Path]) -> Log:
 
 
 def _name_in(folder: pathlib.Path) -> str:
-    """The log's name in the folder, as a pattern: divergence.path of the run that the folder holds, if it holds one."""
+    """The log's path in the folder: divergence.path of the run that the folder holds, if it holds one."""
     try:
         path = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["divergence"]["path"]
-        parts = string.Formatter().parse(path)
-        name = "".join(glob.escape(text) + ("*" if field is not None else "") for text, field, _, _ in parts)
-        return name or LOG_FILE
+        return path if isinstance(path, str) and path else LOG_FILE
     except (OSError, ValueError, KeyError, TypeError):
         return LOG_FILE
 

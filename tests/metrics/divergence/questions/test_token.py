@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from ntl_jax.metrics.divergence.questions.token import flip_type, read_token
+from ntl_jax.metrics.divergence.questions.token import read_token
 from tests.divergence_lines import OF_EVERY_PROGRAM, line
 
 
@@ -47,20 +47,6 @@ def test_integers_beside_nulls_may_be_written_as_floats():
 @pytest.mark.parametrize("value", [None, math.nan])
 def test_a_divergence_that_is_not_finite_is_none(value):
     assert read_token(line(prob_divergence=value)).divergence is None
-
-
-@pytest.mark.parametrize(
-    ("rollout", "actor", "flip"),
-    [
-        (0.51, 0.19, "rollout_confident_actor_rejects"),
-        (0.19, 0.51, "actor_confident_rollout_rejects"),
-        (0.5, 0.1, "both_unsure"),
-        (0.9, 0.2, "both_unsure"),
-        (None, 0.2, None),
-    ],
-)
-def test_a_side_is_sure_above_a_half_and_rejects_below_a_fifth(rollout, actor, flip):
-    assert flip_type(rollout, actor) == flip
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,11 @@
 Command:   make smollm2 && python launch/train.py --config=smollm2_gsm8k_sft \\
                --config.data.train=GSM8K/train.jsonl --config.data.eval=GSM8K/test.jsonl
 Hardware:  2 CPU cores, 13 minutes of updates
-Expected:  cross entropy 1.2 -> 0.85 nats per token, NTL of digits 0.58 -> 0.45; 2.3% of GSM8K's first 256 test problems
+Expected:  cross entropy 1.2 -> 0.85 nats per token, NTL of digits 0.58 -> 0.45; of GSM8K's first 256 test problems
+           2.3% are solved greedily, and 3.1% before training: a difference of two problems
 
-It shows that the command works on real data, not that so small a policy solves GSM8K: 40 updates of 8 solutions are
-320 of 7,473. All responses have an answer. More steps are --config.warm_start.steps.
+It shows that the command works on real data, not that it helps: 40 updates of 8 solutions are 320 of 7,473. More steps
+are --config.warm_start.steps.
 """
 
 from ntl_jax.config import (

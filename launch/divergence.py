@@ -18,7 +18,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from ntl_jax.command_line import Once, PathOnce, announce, parse_once
+from ntl_jax.command_line import Once, PathOnce, announce, check_page, parse_once
 from ntl_jax.config import EMPTY, from_home, printable
 from ntl_jax.console import command
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     except BrokenPipeError:  # whoever reads the answers has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
-        place = "standard output" if isinstance(error, OSError) else args.output or PAGE  # which _write has named
+        place = "standard output" if isinstance(error, OSError) else args.output or PAGE
         return leave(f"error: {explain(error, pathlib.Path(place), 'ask again')}", code=1)
     return 0
 
@@ -59,14 +59,15 @@ def say(args: argparse.Namespace) -> None:
     # Imported here: importing JAX would make --help take seconds.
     from rich.console import Console
 
-    from ntl_jax.metrics.atomic_files import as_line
+    from ntl_jax.metrics.atomic_files import as_line, write_whole
     from ntl_jax.metrics.divergence.questions.answers import answer
-    from ntl_jax.metrics.divergence.questions.page import draw_page
+    from ntl_jax.metrics.divergence.questions.page import draw_page, is_page
     from ntl_jax.metrics.divergence.questions.reading import log_files, read_log
     from ntl_jax.metrics.divergence.questions.terminal import print_answers
 
     files = [file for place in places for file in log_files(place)]
-    page = _page(args.output, places[0])
+    page = args.output or (places[0] if places[0].is_dir() else places[0].parent) / PAGE
+    check_page(page, ".png", is_page)
     log = read_log(files)
     answers, console = answer(log.tokens, args.top), Console(highlight=False)
     torn = f"; the last of {', '.join(map(str, log.torn))} is incomplete" if log.torn else ""
@@ -80,7 +81,10 @@ def say(args: argparse.Namespace) -> None:
                 print_answers(answers, console=console)
             print(shown.get(), end="", flush=True)
     finally:  # whoever reads only the first lines gets the page too
-        _write(page, draw_page(answers, title=", ".join(args.logs)))
+        try:
+            write_whole(page, draw_page(answers, title=", ".join(args.logs)))
+        except OSError as error:
+            raise ValueError(f"--output={page} cannot be written ({error}): name another file") from error
     if not args.json:
         print(printable(f"written to {page}"), flush=True)
 
@@ -100,42 +104,6 @@ def _parser() -> argparse.ArgumentParser:
         help=f"where the page goes; by default {PAGE} beside the log",
     )
     return parser
-
-
-def _page(output: pathlib.Path | None, log: pathlib.Path) -> pathlib.Path:
-    """The file of the page.
-
-    Raises:
-        ValueError: for a folder, a file of another kind, and what cannot be written.
-    """
-    page = output or (log if log.is_dir() else log.parent) / PAGE
-    if page.is_dir():
-        raise ValueError(f"--output={page} is a folder: name a file, as in --output={page / PAGE}")
-    if page.suffix != ".png":
-        raise ValueError(f"--output={page}: must end in .png")
-    above = page.absolute().parent
-    if not (above.is_dir() and os.access(above, os.W_OK)):
-        raise ValueError(f"--output={page} cannot be written: {above} is no folder that you may write to; name another")
-    return page
-
-
-def _write(page: pathlib.Path, image: bytes) -> None:
-    """Writes the page.
-
-    Raises:
-        ValueError: if another file is there, or it cannot be written.
-    """
-    from ntl_jax.metrics.atomic_files import write_whole
-    from ntl_jax.metrics.divergence.questions.page import is_page
-
-    if os.path.lexists(page) and not (page.is_file() and is_page(page)):
-        raise ValueError(
-            f"--output={page} already exists and is no page of this command: name another file, or remove it first"
-        )
-    try:
-        write_whole(page, image)
-    except OSError as error:
-        raise ValueError(f"--output={page} cannot be written ({error}): name another file") from error
 
 
 if __name__ == "__main__":

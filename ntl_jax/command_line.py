@@ -14,7 +14,7 @@ import sys
 import types
 import typing
 from argparse import Action, ArgumentParser, Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TextIO, get_args, get_origin
 
 from ntl_jax.config import EMPTY, from_home, printable
@@ -200,6 +200,33 @@ def check_unused(folder: pathlib.Path | None, option: str) -> None:
     above = next(parent for parent in folder.absolute().parents if parent.exists())
     if not (above.is_dir() and os.access(above, os.W_OK)):
         raise ValueError(f"{option}={folder} cannot be made in {above}: name a folder that you may write to")
+
+
+def check_page(page: pathlib.Path, suffix: str, is_ours: Callable[[pathlib.Path], bool]) -> None:
+    """Raises a ValueError unless a command may write its page there.
+
+    Args:
+        page: of the option ``--output``, or its default.
+        suffix: with which its name must end.
+        is_ours: whether a file is such a page, which may be replaced.
+
+    Example:
+        >>> check_page(pathlib.Path("mine.txt"), ".html", lambda path: False)
+        Traceback (most recent call last):
+        ...
+        ValueError: --output=mine.txt: must end in .html
+    """
+    if page.is_dir():
+        raise ValueError(f"--output={page} is a folder: name a file, as in --output={page / f'page{suffix}'}")
+    if page.suffix != suffix:
+        raise ValueError(f"--output={page}: must end in {suffix}")
+    above = page.absolute().parent
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        raise ValueError(f"--output={page} cannot be written: {above} is no folder that you may write to; name another")
+    if os.path.lexists(page) and not (page.is_file() and is_ours(page)):
+        raise ValueError(
+            f"--output={page} already exists and is no page of this command: name another file, or remove it first"
+        )
 
 
 def _check_first(name: str, value: str | None, given: Mapping[str, object], kinds: Mapping[str, object]) -> None:

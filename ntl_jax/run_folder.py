@@ -104,6 +104,31 @@ def claimed(folder: pathlib.Path, *, resume: bool = False) -> Iterator[None]:
         os.close(lock)
 
 
+def is_claimed(folder: pathlib.Path) -> bool:
+    """Whether a process has claimed the folder.
+
+    Example:
+        >>> import tempfile
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> with claimed(folder):
+        ...     is_claimed(folder)
+        True
+        >>> is_claimed(folder)
+        False
+    """
+    try:
+        lock = os.open(folder / LOCK, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in WITHOUT_LOCKS
+    finally:
+        os.close(lock)
+    return False
+
+
 def _locked(path: pathlib.Path) -> int:
     """Descriptor of the locked file, which names this process; its folder is made."""
     while True:

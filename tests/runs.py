@@ -4,6 +4,7 @@
 import pathlib
 
 from ntl_jax.metrics import read_lines
+from ntl_jax.metrics.samples.log import SAMPLES_FILE
 
 TIMES = ("timing_s", "perf")
 """How the names of metrics begin that no two runs have in common."""
@@ -15,5 +16,6 @@ def left_by(folder: pathlib.Path) -> tuple[list[dict], dict[str, str]]:
         {name: value for name, value in line.items() if not name.startswith(TIMES)}
         for line in read_lines(folder / "metrics.jsonl")
     ]
-    others = [folder / "samples.jsonl", folder / "reward_errors.jsonl", *sorted((folder / "evaluations").iterdir())]
-    return lines, {path.name: path.read_text() for path in others}
+    others = [folder / "reward_errors.jsonl", *sorted((folder / "evaluations").iterdir())]
+    samples = (folder / SAMPLES_FILE).read_bytes().hex()
+    return lines, {SAMPLES_FILE: samples} | {path.name: path.read_text() for path in others}

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares two run folders: python tools/compare_runs.py RUN1 RUN2
 
-Every line of metrics.jsonl, samples.jsonl and evaluations/ must be the same, except for times. With --tolerance,
+Every line of metrics.jsonl, samples.jsonl.gz and evaluations/ must be the same, except for times. With --tolerance,
 numbers may differ by that much, relative or absolute.
 """
 
 import argparse
+import gzip
 import json
 import math
 import pathlib
@@ -67,11 +68,12 @@ def _same(first: object, second: object, tolerance: float) -> bool:
 
 def _lines(run: pathlib.Path, steps: int | None) -> Iterator[tuple[str, object]]:
     """Every line of a run's files, by the file's name and the line's number."""
-    for path in [run / "metrics.jsonl", run / "samples.jsonl", *sorted(run.glob("evaluations/*.jsonl"))]:
+    for path in [run / "metrics.jsonl", run / "samples.jsonl.gz", *sorted(run.glob("evaluations/*.jsonl"))]:
         if not path.is_file():
             continue
         of_file = path.stem.rpartition("-")[2] if path.parent != run else "0"  # evaluations/STAGE-STEP.jsonl
-        for number, text in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        for number, text in enumerate(content.decode().split("\n"), 1):
             line = json.loads(text) if text else None
             if line is not None and (steps is None or line.get("step", int(of_file)) <= steps):
                 yield f"{path.relative_to(run).as_posix()}:{number}", line

@@ -13,7 +13,7 @@ from ntl_jax.config.serialization import from_dict
 
 CONFIG_FILE = "config.json"
 """File in a run folder with the resolved configuration and the folder's format."""
-OLDEST, FORMAT = 3, 6
+OLDEST, FORMAT = 3, 7
 """Format versions of run folders: the oldest that is read, and the one that is written. They cover ``config.json``
 and everything else that a resumed run, an evaluation or an export reads. Raise `FORMAT` whenever a setting is added,
 removed, renamed or changes its meaning, or when a checkpoint's layout changes, and have `stored_config` convert older
@@ -32,10 +32,13 @@ _ADDED: dict[int, dict[str, dict[str, object]]] = {
         "prompt": {"system": None, "few_shot": 0, "suffix": None, "prefix": None},
     },
     6: {"divergence": dataclasses.asdict(DivergenceSection())},
+    7: {"trainer": {"logged_prompts": 2}},
 }
 """By format: the settings that it added, by section, with the values with which older runs go on."""
 _MOVED: dict[int, dict[tuple[str, str], tuple[str, str]]] = {5: {("data", "template"): ("prompt", "template")}}
 """By format: the sections and names of settings that it moved, and where to."""
+_REMOVED: dict[int, dict[str, str]] = {7: {"trainer": "samples_per_step"}}
+"""By format: the settings that it removed, by section."""
 
 
 def config_to_json(config: RunConfig) -> str:
@@ -121,6 +124,9 @@ def _settings(contents: object) -> dict[str, object]:
     settings = {name: value for name, value in contents.items() if name != "format"}
     for version in range(given + 1, FORMAT + 1):
         _move(settings, _MOVED.get(version, {}))
+        for section, name in _REMOVED.get(version, {}).items():
+            if isinstance(stored := settings.get(section), dict):
+                settings[section] = {key: value for key, value in stored.items() if key != name}
         for section, added in _ADDED[version].items():
             if isinstance(stored := settings.get(section, {}), dict):
                 settings[section] = added | stored

@@ -186,7 +186,22 @@ def _expected(kind: object, value: object) -> str:
     """What the annotation allows; for a Literal, also the nearest choice."""
     if get_origin(kind) is not typing.Literal:
         hint = f", as in ({value!r},)" if get_origin(kind) is tuple and isinstance(value, str) else ""
-        return f"must be {kind.__name__ if isinstance(kind, type) else kind}{hint}"
+        return f"must be {_name(kind)}{hint}"
     near = difflib.get_close_matches(str(value).lower(), map(str, get_args(kind)), n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"must be one of {', '.join(map(repr, get_args(kind)))}{hint}"
+
+
+def _name(kind: object) -> str:
+    """An annotation in words.
+
+    Example:
+        >>> _name(int | None), _name(int | typing.Literal["all"])
+        ('int or None', "int or 'all'")
+    """
+    match get_origin(kind):
+        case typing.Literal:
+            return " or ".join(map(repr, get_args(kind)))
+        case types.UnionType | typing.Union:
+            return " or ".join(map(_name, get_args(kind)))
+    return "None" if kind is types.NoneType else kind.__name__ if isinstance(kind, type) else str(kind)

@@ -24,6 +24,7 @@ class Reading(NamedTuple):
 
     Args:
         text: the response.
+        starts: first character of each token in the text.
         answer: the answer that it gives; None if it gives none.
         exact_match: whether the task judges the answer right.
         labels: true digits; None without NTL.
@@ -32,6 +33,7 @@ class Reading(NamedTuple):
     """
 
     text: str
+    starts: Int[np.ndarray, "T"]
     answer: Answer | None
     exact_match: bool
     labels: DigitLabels | None
@@ -86,7 +88,7 @@ class Reader:
         labels = self._label(prompt, trajectory, text, starts, answer) if self._section.enabled else None
         numbers = sampled_numbers(trajectory.response_ids, self._token_values)
         kinds = token_kinds(text, starts, numbers, answer)
-        return Reading(text, answer, exact_match, labels, undecided, kinds)
+        return Reading(text, starts, answer, exact_match, labels, undecided, kinds)
 
     def _answer(self, text: str) -> Answer | None:
         try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run's output: metric lines, samples, progress. Metrics by name: ``metrics.names``; curves: ``metrics.curves``."""
+"""A run's output: metric lines, samples, progress. Metrics by name: ``metrics.names``; pages: ``metrics.report``."""
 
 from ntl_jax.metrics.atomic_files import write_rows, write_whole
 from ntl_jax.metrics.clock import Clock
@@ -9,7 +9,7 @@ from ntl_jax.metrics.names import STAGES
 from ntl_jax.metrics.pass_at_k import majority, pass_at_k, repeated_metrics
 from ntl_jax.metrics.sums import Mean, MetricSums
 from ntl_jax.metrics.trackers.tracker import Tracker, check_installed, finite, open_trackers
-from ntl_jax.metrics.writer import MetricWriter, RewardErrorWriter, SampleRecord, SampleWriter, read_lines
+from ntl_jax.metrics.writer import MetricWriter, RewardErrorWriter, read_lines
 
 __all__ = [
     "STAGES",
@@ -19,8 +19,6 @@ __all__ = [
     "MetricWriter",
     "ProgressView",
     "RewardErrorWriter",
-    "SampleRecord",
-    "SampleWriter",
     "Tracker",
     "calculate_debug_metrics",
     "check_installed",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writers of a run folder's ``metrics.jsonl``, ``samples.jsonl`` and ``reward_errors.jsonl``.
+"""Writers of a run folder's ``metrics.jsonl`` and ``reward_errors.jsonl``.
 
 Each line is one JSON object, flushed as soon as it is written.
 
@@ -7,41 +7,15 @@ Every line starts with ``stage`` and ``step``, in the order of the run. Floats a
 the same bits. JSON has no NaN and no infinity: such values are written as null.
 """
 
-import dataclasses
 import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any, Self
 
-import numpy as np
-from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from ntl_jax.metrics import names
 from ntl_jax.metrics.atomic_files import as_line, as_plain
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class SampleRecord:
-    """One scored response, for people to read.
-
-    Args:
-        extracted_answer: the response's answer; None if none was found.
-        digit_positions: response positions whose sampled token is a digit.
-        digit_probabilities: probabilities of 0 to 9 at these positions, over the full vocabulary.
-
-    Example:
-        >>> SampleRecord("2+3?", "#### 6", "6", "5", 0.3, np.array([1]), np.eye(10)[[6]]).reward
-        0.3
-    """
-
-    prompt: str
-    response: str
-    extracted_answer: str | None
-    ground_truth: str
-    reward: float
-    digit_positions: Int[np.ndarray, "digits"]
-    digit_probabilities: Float[np.ndarray, "digits 10"]
 
 
 class _LineWriter:
@@ -106,29 +80,6 @@ class MetricWriter(_LineWriter):
         for name in metrics:
             names.meaning(name)
         self._append(stage, step, metrics)
-
-
-class SampleWriter(_LineWriter):
-    """Appends to ``samples.jsonl`` of a run folder.
-
-    Example:
-        >>> import tempfile
-        >>> folder = pathlib.Path(tempfile.mkdtemp())
-        >>> record = SampleRecord("2+3?", "#### 6", "6", "5", 0.0, np.array([1]), np.full((1, 10), 0.1))
-        >>> with SampleWriter(folder) as writer:
-        ...     writer.write("ppo", 3, record)
-        >>> json.loads((folder / "samples.jsonl").read_text())["digit_positions"]
-        [1]
-    """
-
-    def __init__(self, run_folder: pathlib.Path) -> None:
-        super().__init__(run_folder / "samples.jsonl")
-
-    def write(self, stage: str, step: int, sample: SampleRecord) -> None:
-        """Writes one line; probabilities to six decimals."""
-        row = {field.name: getattr(sample, field.name) for field in dataclasses.fields(sample)}
-        probabilities = np.asarray(sample.digit_probabilities, np.float64).round(6)
-        self._append(stage, step, row | {"digit_probabilities": probabilities})
 
 
 class RewardErrorWriter(_LineWriter):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from ntl_jax.config import RunConfig, printable
-from ntl_jax.experience.scored import Scored
 from ntl_jax.metrics import STAGES, ProgressView
 from ntl_jax.metrics.memory import memory_metrics
 from ntl_jax.rollout.engine import WorkersLostError
@@ -17,6 +16,7 @@ from ntl_jax.train.checkpoints.resume import FINGERPRINTS, record
 from ntl_jax.train.evaluation import Evaluator, evaluation_metrics, unrewarded
 from ntl_jax.train.journal.journal import Journal
 from ntl_jax.train.journal.profile import Profiler
+from ntl_jax.train.journal.step_samples import StepSamples
 from ntl_jax.train.stages.stage import Stage
 from ntl_jax.train.stops import (
     MismatchError,
@@ -100,8 +100,8 @@ class Driver:
                         self._saved_if_workers_are_lost(stage, step - 1, checkpoints),
                         self._profiler.step(stage.name, step),
                     ):
-                        metrics, scored = stage.step()
-                    metrics = self._finish(stage, step, metrics, scored)
+                        metrics, samples = stage.step()
+                    metrics = self._finish(stage, step, metrics, samples)
                     view.update(step, {LIVE[name]: metrics[name] for name in LIVE if name in metrics})
                     finished = step == stage.total or self._target_reached(stage)
                     alarms = alarms_on(metrics) if self._config.divergence.on_alarm == "stop" else []
@@ -179,6 +179,7 @@ class Driver:
         self._console.print(printable(line), soft_wrap=True, markup=False)
 
     def _save(self, stage: Stage, step: int, position: Mapping[str, Any], checkpoints: "Checkpointer") -> None:
+        self._journal.flush()
         meta = {**position, **record(self._config, stage.name, self._data)}
         checkpoints.save(step, stage.state, meta, self._held_out, stage.arrived())
 
@@ -195,9 +196,12 @@ class Driver:
                 f"stage {stage.name} is saved after step {step}; --resume goes on. {error}"
             ) from error
 
-    def _finish(self, stage: Stage, step: int, metrics: dict[str, float], scored: Scored | None) -> dict[str, float]:
+    def _finish(
+        self, stage: Stage, step: int, metrics: dict[str, float], samples: StepSamples | None
+    ) -> dict[str, float]:
         """Checks and writes the results of a step, and evaluates if it is time; returns all metrics."""
-        if scored is not None:
+        if samples is not None:
+            scored = samples.scored
             self._journal.write_reward_errors(stage.name, step, scored)
             stop_if_unrewarded(stage.name, step, scored, self._folder)
             if not self._said_unrewarded and (said := half_unrewarded(stage.name, step, scored)):
@@ -208,7 +212,7 @@ class Driver:
         self._held_out = self._evaluate(stage, step) if stage.is_evaluated(step) else {}
         metrics |= self._held_out
         if not self._is_past(stage):
-            self._journal.write(stage.name, step, metrics, scored)
+            self._journal.write(stage.name, step, metrics, samples)
         return metrics
 
     def _evaluate(self, stage: Stage, step: int) -> dict[str, float]:

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from ntl_jax.compilation_cache import keep_programs
 from ntl_jax.config import RunConfig, printable
-from ntl_jax.ending import TRACEBACK_FILE, keep_traceback
+from ntl_jax.console import command
+from ntl_jax.ending import TRACEBACK_FILE, keep_traceback, warn
 from ntl_jax.experience.scorer import LOGGER
 from ntl_jax.metrics import check_installed, print_comparison, print_header, read_lines
 from ntl_jax.metrics.log_file import log_to_file
@@ -76,7 +77,8 @@ def run(
         Terminated: after SIGTERM, SIGINT or SIGHUP, once the step is done and saved.
     """
     console = Console(highlight=False)
-    with claimed(workdir, resume=resume):  # first: whatever is written from here on goes to a folder of this process
+    with contextlib.ExitStack() as ended, claimed(workdir, resume=resume):  # from here on, the folder is this process's
+        ended.callback(_write_report, workdir)  # when it is claimed no more, however the run ends
         try:
             _train(config, workdir, console, resume, allow_changed_schedule, allow_changed_data, profile)
         except Terminated:
@@ -84,9 +86,6 @@ def run(
         except (ValueError, OSError, RuntimeError) as error:
             keep_traceback(workdir, error)
             raise
-        from ntl_jax.metrics.curves import plot_curves  # imported last: it needs matplotlib
-
-        plot_curves(workdir / "metrics.jsonl", workdir / "curves.png")
     return report(workdir, console)
 
 
@@ -150,6 +149,18 @@ def _train(
             params = driver.train(supervised_trainer(config, update, params)).weights().params
         if config.trainer.steps:
             driver.train(ppo_trainer(config, policy, params, prompts, engine, scorer, digits, divergence_log))
+
+
+def _write_report(workdir: Path) -> None:
+    """Writes the run's page, which ends no run if it cannot be written."""
+    if not (workdir / "metrics.jsonl").exists():
+        return  # it ended before it began
+    from ntl_jax.metrics.report import REPORT_FILE, write_report
+
+    try:
+        write_report([workdir], workdir / REPORT_FILE)
+    except (OSError, ValueError) as error:
+        warn(f"the report of {workdir} cannot be written ({error}); {command('report')} {workdir} writes it again")
 
 
 @contextlib.contextmanager

@@ -90,7 +90,7 @@ OFF = {
     "algorithm.optimizer.": {"algorithm.optimizer.name": "adafactor"},
     "ntl.": {"ntl.enabled": False},
     "divergence.": {"divergence.enabled": False},
-    "ntl.debug_mode": {"trainer.samples_per_step": 0},
+    "ntl.debug_mode": {"trainer.logged_prompts": 0},
 }
 
 

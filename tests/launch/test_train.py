@@ -123,10 +123,10 @@ def test_the_command_trains_on_two_devices_with_a_critic_and_without_ntl(tmp_pat
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
         "checkpoints",
         "config.json",
-        "curves.png",
         "environment.json",
         "evaluations",
         "metrics.jsonl",
+        "report.html",
         "reward_errors.jsonl",
-        "samples.jsonl",
+        "samples.jsonl.gz",
     }

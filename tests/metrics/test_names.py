@@ -4,7 +4,7 @@
 import pytest
 
 from ntl_jax.metrics import names
-from ntl_jax.metrics.curves import PANELS
+from ntl_jax.metrics.report.curves import PANELS
 
 
 def test_every_name_is_group_slash_name_and_has_a_meaning():
@@ -25,4 +25,4 @@ def test_a_name_outside_the_table_is_an_error(name):
 def test_the_curves_draw_names_of_the_table_in_stages_that_exist():
     for panel in PANELS:
         assert panel.stage in names.STAGES
-        assert all(names.meaning(name) for name in panel.lines)
+        assert all(names.meaning(name) for name in panel.metrics)

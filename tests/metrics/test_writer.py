@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metric and sample lines: exact values, order, and what is left of them after a kill and a resume."""
+"""Metric lines: exact values, order, and what is left of them after a kill and a resume."""
 
-import json
 import math
 
 import jax.numpy as jnp
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ntl_jax.metrics import MetricWriter, SampleRecord, SampleWriter, read_lines
+from ntl_jax.metrics import MetricWriter, read_lines
 
 RUN = [("warm_start", 1), ("warm_start", 2), ("ppo", 0), ("ppo", 1), ("ppo", 2)]
 
@@ -77,37 +76,3 @@ def test_a_broken_line_is_an_error_that_names_file_and_line(tmp_path, line):
     (tmp_path / "metrics.jsonl").write_text(f'{{"stage": "ppo", "step": 1}}\n{line}\n')
     with pytest.raises(ValueError, match=r"metrics\.jsonl:2: "):
         read_lines(tmp_path / "metrics.jsonl")
-
-
-def test_a_sample_line_holds_what_a_reader_needs(tmp_path):
-    probabilities = np.full((2, 10), 1 / 30, np.float32)
-    record = SampleRecord("2+3?\u2028", "####\n 56", "56", "5", 0.25, np.array([1, 2]), probabilities)
-    with SampleWriter(tmp_path) as writer:
-        writer.write("ppo", 4, record)
-    (line,) = (tmp_path / "samples.jsonl").read_bytes().splitlines()
-    assert json.loads(line) == {
-        "stage": "ppo", "step": 4, "prompt": "2+3?\u2028", "response": "####\n 56", "extracted_answer": "56",
-        "ground_truth": "5", "reward": 0.25, "digit_positions": [1, 2], "digit_probabilities": [[0.033333] * 10] * 2,
-    }  # fmt: skip
-
-
-def test_a_sample_without_answer_and_digits_can_be_written(tmp_path):
-    record = SampleRecord("?", "", None, "5", math.nan, np.array([], np.int32), np.zeros((0, 10), np.float32))
-    with SampleWriter(tmp_path) as writer:
-        writer.write("ppo", 4, record)
-    row = read_lines(tmp_path / "samples.jsonl")[0]
-    assert (row["extracted_answer"], row["reward"], row["digit_probabilities"]) == (None, None, [])
-
-
-def test_texts_that_would_upset_a_terminal_or_a_reader_of_lines_read_back_as_they_were(tmp_path):
-    hostile = (
-        "\x1b[2J\x1b]0;title\x07\x9b31m \u202egpj \u2028 \x85 \ud800 </script><script>alert(1)</script> ../../etc"
-        + "x" * 10**6
-    )
-    record = SampleRecord(hostile, hostile, hostile, hostile, 0.0, np.array([], int), np.zeros((0, 10)))
-    with SampleWriter(tmp_path) as writer:
-        writer.write("ppo", 1, record)
-        writer.write("ppo", 2, record)
-    content = (tmp_path / "samples.jsonl").read_text()
-    assert len(content.splitlines()) == 2 and not set(content) & set("\x1b\x07\x9b\u202e")
-    assert [line["response"] for line in read_lines(tmp_path / "samples.jsonl")] == [hostile] * 2

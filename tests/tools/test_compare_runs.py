@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Comparing two run folders: equal ones, other numbers, missing lines, no run."""
 
+import gzip
 import json
 import shutil
 
@@ -18,9 +19,12 @@ def other(finished, tmp_path):
 
 def change(path, step: int, **values) -> None:
     """Other values in the lines of a step."""
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    is_packed = path.suffix == ".gz"
+    content = gzip.decompress(path.read_bytes()) if is_packed else path.read_bytes()
+    lines = [json.loads(line) for line in content.splitlines()]
     changed = [line | values if line["step"] == step and line["stage"] == "ppo" else line for line in lines]
-    path.write_text("".join(json.dumps(line) + "\n" for line in changed))
+    text = "".join(json.dumps(line) + "\n" for line in changed).encode()
+    path.write_bytes(gzip.compress(text) if is_packed else text)
 
 
 def test_a_run_agrees_with_itself_and_with_one_of_other_times(finished, other, capsys):
@@ -30,7 +34,7 @@ def test_a_run_agrees_with_itself_and_with_one_of_other_times(finished, other, c
     )
     assert compare_runs.main([str(finished.folder), str(other)]) == 0
     # Metrics, samples, evaluations of eight problems.
-    assert capsys.readouterr().out.splitlines()[-1] == f"{9 + 16 + 3 * 8} lines compared, 0 differences"
+    assert capsys.readouterr().out.splitlines()[-1] == f"{9 + 8 + 3 * 8} lines compared, 0 differences"
 
 
 def test_another_number_is_a_difference_that_is_shown_by_its_place(finished, other, capsys):
@@ -42,9 +46,9 @@ def test_another_number_is_a_difference_that_is_shown_by_its_place(finished, oth
 
 
 def test_another_response_is_a_difference(finished, other, capsys):
-    change(other / "samples.jsonl", 3, response="#### 7")
+    change(other / "samples.jsonl.gz", 3, ground_truth="-7")
     assert compare_runs.main([str(finished.folder), str(other)]) == 1
-    assert "samples.jsonl:9: response: " in capsys.readouterr().out
+    assert "samples.jsonl.gz:5: ground_truth: " in capsys.readouterr().out
 
 
 def test_a_missing_line_is_a_difference(finished, other, capsys):

@@ -11,6 +11,7 @@ from ntl_jax.experience.scored import Scored
 from ntl_jax.records import Version, Weights
 from ntl_jax.rollout.engine import WorkersLostError
 from ntl_jax.rollout.flat_trajectories import FlatTrajectories
+from ntl_jax.train.journal.step_samples import StepSamples
 from ntl_jax.train.stages.stage import Stage
 from ntl_jax.update.state import ModelState, TrainState
 
@@ -54,12 +55,15 @@ class CountingStage(Stage):
         self.samples: FlatTrajectories = {}
         """Of which it was restored."""
 
-    def step(self) -> tuple[dict[str, float], Scored | None]:
+    def step(self) -> tuple[dict[str, float], StepSamples | None]:
         self._count += 1
         if self._count == self._loses_workers_at:
             raise WorkersLostError("0 of 2 workers are left. Deaths: killed")
         self.state = state_at(self._count)
-        return {"critic/score/mean": float(self._count)} | self._metrics.get(self._count, {}), self._scored
+        metrics = {"critic/score/mean": float(self._count)} | self._metrics.get(self._count, {})
+        if self._scored is None:
+            return metrics, None
+        return metrics, StepSamples(self._scored, np.zeros((len(self._scored.trajectories), 24)))
 
     @property
     def last_prompts(self) -> Sequence[int]:

@@ -133,7 +133,8 @@ def test_an_iteration_with_a_lost_group_learns_from_the_others(trained, small, s
     trainer, source, _ = trained
     source.given = lost(small, samples, rows=4)
     step, before = int(trainer.state.step), jax.tree.map(np.copy, jax.device_get(trainer.state.params))
-    metrics, scored = trainer.step()
+    metrics, of_step = trainer.step()
+    scored = of_step.scored
     assert metrics["actor/skipped_updates"] == 1 and metrics["reward/dropped"] == 4
     assert trainer.state.step == step + 3 and len(scored.reward_errors) == 4 and not metrics.get("non_finite")
     moved = jax.tree.map(lambda a, b: bool((np.asarray(a) != b).any()), trainer.state.params, before)

@@ -9,20 +9,23 @@ import numpy as np
 import pytest
 
 from ntl_jax.metrics import read_lines
+from ntl_jax.metrics.report.page import is_report
+from ntl_jax.metrics.samples.log import SAMPLES_FILE
+from ntl_jax.metrics.samples.members import read_groups
 from ntl_jax.train import run
 
 FILES = {
     "checkpoints",
     "config.json",
-    "curves.png",
     "digit_info",
     "environment.json",
     "evaluations",
     "metrics.jsonl",
     "ntl_debug.log",
     "profile",
+    "report.html",
     "reward_errors.jsonl",
-    "samples.jsonl",
+    "samples.jsonl.gz",
 }
 
 
@@ -32,7 +35,7 @@ def lines_of(finished) -> list[dict]:
 
 def test_a_run_leaves_its_folder(finished):
     assert {path.name for path in finished.folder.iterdir()} == FILES
-    assert (finished.folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert is_report(finished.folder / "report.html")
     assert {path.name for path in (finished.folder / "checkpoints").iterdir()} == {"warm_start", "ppo"}
 
 
@@ -59,14 +62,21 @@ def test_sampler_and_trainer_agree_in_the_first_update_of_every_iteration(finish
     assert len(updates) == 4 and all(line["actor/first_ratio_deviation"] <= 1e-4 for line in updates)
 
 
-def test_samples_hold_prompt_response_truth_and_digit_probabilities(finished):
-    samples = read_lines(finished.folder / "samples.jsonl")
-    assert [(sample["stage"], sample["step"]) for sample in samples] == [("ppo", s // 4) for s in range(4, 20)]
-    for sample in samples:
-        assert sample["prompt"].endswith("\n")
-        assert float(sample["ground_truth"]) >= 0
-        assert len(sample["digit_probabilities"]) == len(sample["digit_positions"])
-        assert all(0 <= sum(row) <= 1.0001 for row in sample["digit_probabilities"])
+def test_samples_are_logged_as_whole_groups_with_what_the_trainer_computed(finished):
+    groups = read_groups(finished.folder / SAMPLES_FILE)
+    assert [(group["stage"], group["step"]) for group in groups] == [("ppo", i // 2) for i in range(2, 10)]
+    num_samples = finished.config.rollout.num_samples
+    for group in groups:
+        assert group["prompt"].endswith("\n") and float(group["ground_truth"]) >= 0
+        assert [sample["sample_index"] for sample in group["samples"]] == list(range(num_samples))
+        for sample in group["samples"]:
+            size = len(sample["token_ids"])
+            assert len(sample["log_probs"]) == len(sample["advantages"]) == len(sample["token_starts"]) == size
+            if sample["reward"] is not None:  # a sample without a reward is in no update
+                np.testing.assert_allclose(sample["actor_log_probs"], sample["log_probs"], atol=2e-4)
+            assert len(sample["digit_probabilities"]) == len(sample["digit_positions"]) == len(sample["digit_truth"])
+            assert all(0 <= sum(row) <= 1.001 for row in sample["digit_probabilities"])
+    assert any(sample["entropy"] is not None for group in groups for sample in group["samples"])
 
 
 def test_every_evaluation_leaves_its_examples(finished):
@@ -88,7 +98,7 @@ def test_debug_mode_and_saved_records_leave_their_files(finished):
         f"{step:06}.npz" for step in range(1, 5)
     ]
     log = (finished.folder / "ntl_debug.log").read_text()
-    assert log.count("true answer") == 4 * finished.config.trainer.samples_per_step
+    assert log.count("true answer") == 4 * 2 * finished.config.rollout.num_samples
 
 
 def test_resuming_a_finished_run_changes_nothing(finished, tmp_path):
@@ -97,7 +107,7 @@ def test_resuming_a_finished_run_changes_nothing(finished, tmp_path):
     lines = lines_of(finished)
     after = {"before": lines[4]["val/accuracy"], "after": lines[-1]["val/accuracy"]}
     assert run(finished.config, folder, resume=True) == after
-    for name in ("metrics.jsonl", "samples.jsonl", "config.json"):
+    for name in ("metrics.jsonl", "samples.jsonl.gz", "config.json"):
         assert (folder / name).read_bytes() == (finished.folder / name).read_bytes()
 
 

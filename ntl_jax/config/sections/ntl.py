@@ -4,7 +4,7 @@
 import dataclasses
 from typing import Literal
 
-from ntl_jax.config.setting import Need, Range, above, at_least, positive, setting, when
+from ntl_jax.config.setting import Need, Range, above, at_least, setting, unless, when
 from ntl_jax.config.tau_schedule import FORM, parse_schedule
 
 _NTL = when("ntl.enabled", True)
@@ -47,9 +47,9 @@ class NTLSection:
     """`constant` (ntl.temperature), `linear:1.0->0.3@500` (from, to, iterations), `cosine:...` or `exponential:...`."""
     log_metrics: bool = setting(True, needs=[_NTL])
     """Write the metrics of the group ntl/."""
-    debug_mode: bool = setting(False, needs=[positive("trainer.samples_per_step")])
-    """Log inputs and outputs of the reward for trainer.samples_per_step samples, digit by digit: logger `ntl`,
-    ntl_debug.log in the run folder."""
+    debug_mode: bool = setting(False, needs=[unless("trainer.logged_prompts", 0, instead=2)])
+    """Log inputs and outputs of the reward for the samples of trainer.logged_prompts prompts, digit by digit: logger
+    `ntl`, ntl_debug.log in the run folder."""
     save_digit_info: bool = setting(False, needs=[_NTL])
     """Write the record of every iteration to digit_info/STEP.npz in the run folder."""
     cache_digit_mappings: bool = True

@@ -36,6 +36,7 @@ _FOLDER: Range[str] = Range(
     "be the name of a folder of 1 to 100 printable characters, without / and \\, and not . or ..",
     lambda x: 1 <= len(x) <= 100 and x.isprintable() and not set(x) & set("/\\") and x not in (".", ".."),
 )
+_PROMPTS: Range[int | str] = Range("be a number of prompts from 0, or all", lambda x: x == "all" or int(x) >= 0)
 
 
 def _are_indices(devices: tuple[int, ...]) -> bool:
@@ -166,8 +167,8 @@ class TrainerSection:
     devices: tuple[int, ...] = setting((), Range("be different numbers of devices, each at least 0", _are_indices))
     """Numbers of this machine's accelerators that train; empty: all of them. With a pool on the same machine the others
     sample."""
-    samples_per_step: int = setting(4, at_least(0))
-    """Samples written to samples.jsonl per iteration."""
+    logged_prompts: int | Literal["all"] = setting(2, _PROMPTS)
+    """Prompts whose samples are written to samples.jsonl.gz in each iteration, for the report; all: every prompt."""
     compilation_cache: str = setting("auto", Range("be auto, off or a folder", bool))
     """Where compiled programs are kept, so that later runs start faster: auto (in the user's cache folder, or where
     JAX_COMPILATION_CACHE_DIR says), off, or a folder. Results do not depend on it."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from ntl_jax.experience.scored import Scored
-from ntl_jax.metrics import SampleRecord
 from ntl_jax.metrics.names import METRICS
 from ntl_jax.records import Experience, NTLInfo
 
@@ -62,29 +61,6 @@ def ntl_metrics(info: NTLInfo, tau: float) -> dict[str, float]:
         "ntl/confidence": _mean(info.top_probability[info.is_digit]),
         "ntl/temperature": tau,
     }
-
-
-def shown_rows(scored: Scored, count: int) -> list[int]:
-    """Rows of the samples to write, spread evenly over all."""
-    return np.linspace(0, len(scored.readings) - 1, count).astype(int).tolist()
-
-
-def sample_record(scored: Scored, row: int) -> SampleRecord:
-    """One line of ``samples.jsonl``."""
-    prompt, info, outcome = scored.prompts[row], scored.ntl_info, scored.outcomes[row]
-    answer, positions, probabilities = scored.readings[row].answer, np.zeros(0, int), np.zeros((0, 10))
-    if info is not None and info.digit_log_probs is not None:
-        positions = info.digit_positions[row]
-        probabilities = np.exp(info.digit_log_probs[row, positions])
-    return SampleRecord(
-        prompt=prompt.text,
-        response=scored.readings[row].text,
-        extracted_answer=None if answer is None else answer.text,
-        ground_truth=prompt.ground_truth,
-        reward=float(outcome.score),
-        digit_positions=positions,
-        digit_probabilities=probabilities,
-    )
 
 
 def _critic_metrics(values: np.ndarray, returns: np.ndarray) -> dict[str, float]:

@@ -2,6 +2,7 @@
 """Everything that a run writes to its folder and trackers while it runs."""
 
 import contextlib
+import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Self
@@ -11,16 +12,16 @@ from ntl_jax.experience.scored import Scored
 from ntl_jax.metrics import (
     MetricWriter,
     RewardErrorWriter,
-    SampleWriter,
     Tracker,
     finite,
     open_trackers,
     write_rows,
 )
 from ntl_jax.metrics.divergence.log import DivergenceLog
+from ntl_jax.metrics.samples.log import SampleLog
 from ntl_jax.train.evaluation import Evaluation, evaluation_rows
 from ntl_jax.train.journal.digits import save_digit_info
-from ntl_jax.train.journal.iteration_metrics import sample_record, shown_rows
+from ntl_jax.train.journal.step_samples import StepSamples, logged_groups
 
 
 def open_divergence_log(config: RunConfig, folder: pathlib.Path) -> DivergenceLog | None:
@@ -62,23 +63,27 @@ class Journal:
         self._axis = {"warm_start": 0, "ppo": warm_start + 1 if warm_start else 0}
         self._open = contextlib.ExitStack()
         self._metrics = self._open.enter_context(MetricWriter(folder))
-        self._samples = self._open.enter_context(SampleWriter(folder))
+        self._samples = self._open.enter_context(SampleLog(folder))
         self._reward_errors = self._open.enter_context(RewardErrorWriter(folder))
         self._trackers: Sequence[Tracker] = open_trackers(config, folder)
         for tracker in self._trackers:
             self._open.callback(tracker.close)
 
-    def write(self, stage: str, step: int, metrics: Mapping[str, float], scored: Scored | None) -> None:
-        """Writes one step: its metrics, a few samples and, with ``ntl.save_digit_info``, its NTL record."""
+    def write(self, stage: str, step: int, metrics: Mapping[str, float], samples: StepSamples | None) -> None:
+        """Writes one step: its metrics, samples and, with ``ntl.save_digit_info``, its NTL record."""
         self._metrics.write(stage, step, metrics)
         for tracker in self._trackers:
             tracker.log(self._axis[stage] + step, finite(metrics))
-        if scored is None:
+        if samples is None:
             return
-        for row in shown_rows(scored, self._config.trainer.samples_per_step):
-            self._samples.write(stage, step, sample_record(scored, row))
-        if scored.ntl_info is not None and self._config.ntl.save_digit_info:
-            save_digit_info(scored, self._folder / "digit_info" / f"{step:06}.npz")
+        if groups := samples.logged(self._config.trainer.logged_prompts):
+            self._samples.write(stage, step, functools.partial(logged_groups, samples, groups))
+        if samples.scored.ntl_info is not None and self._config.ntl.save_digit_info:
+            save_digit_info(samples.scored, self._folder / "digit_info" / f"{step:06}.npz")
+
+    def flush(self) -> None:
+        """Waits until everything is in the files: a checkpoint names only steps whose samples are."""
+        self._samples.flush()
 
     def write_reward_errors(self, stage: str, step: int, scored: Scored) -> None:
         """Writes why samples of a step have no reward, including samples that were replaced."""

@@ -6,13 +6,14 @@ samples of the first minibatch, whose update computes their log-probs before any
 """
 
 import collections
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from ntl_jax.config import RunConfig
 from ntl_jax.ending import warn
@@ -26,6 +27,7 @@ from ntl_jax.records import AnyArray, Batch, Experience, Params, TokenOutputs, T
 from ntl_jax.rows.packing import pack
 from ntl_jax.rows.padding import pad_tokens
 from ntl_jax.rows.passes import response_segments
+from ntl_jax.train.journal.step_samples import ActorReadings
 from ntl_jax.train.mismatch.logged import logged_response
 from ntl_jax.train.mismatch.suspects import Suspects
 from ntl_jax.train.mismatch.trainer_pass import TrainerPass, responses_of
@@ -51,6 +53,16 @@ class _Iteration(NamedTuple):
     experience: Experience
 
 
+class _Update(NamedTuple):
+    """The first update: its outputs, which of its tokens count, the iteration's sample of each response, and for each
+    token row * T + position of the response, unpacked."""
+
+    tokens: TokenOutputs
+    mask: Bool[AnyArray, "rows T"]
+    samples: Int[np.ndarray, "B"]
+    places: Callable[[], Int[np.ndarray, "rows T"]]
+
+
 class Observatory:
     """Watches policy optimization, iteration by iteration: `begin`, `first_update`, `end`.
 
@@ -73,6 +85,9 @@ class Observatory:
         self._engine: Comparison | None = None
         self._waiting: tuple[Callable[[], Comparison], SampleOf] | None = None
         self._metrics: dict[str, float] | None = None
+        self._update: _Update | None = None
+        self.readings = ActorReadings(*(np.zeros((0, 0)) for _ in ActorReadings._fields))
+        """Of the newest iteration, complete after `end`."""
 
     def begin(self, iteration: int, params: Params, samples: Samples, experience: Experience) -> None:
         """Before the first update: keeps the weights, and compares all samples where it is due.
@@ -87,7 +102,8 @@ class Observatory:
             self._kept.append(jax.tree.map(lambda x: x.copy(), params))
         self._now = _Iteration(iteration, samples, experience)
         self._engine = self._of_probe(params, samples.probe) if samples.probe else None
-        self._waiting = self._metrics = None
+        self._waiting = self._metrics = self._update = None
+        self.readings = ActorReadings(*(np.full(experience.mask.shape, np.nan) for _ in ActorReadings._fields))
         if experience.rollout_log_probs is not None:
             self._compare_all(params, experience.old_log_probs, experience.rollout_log_probs)
         elif iteration % self._section.every == 0:
@@ -109,16 +125,24 @@ class Observatory:
             unpacked: one response per row.
             tokens: the update's outputs, under the weights before it; None: it did not move the policy.
         """
-        if self._metrics is not None or tokens is None:
+        if tokens is None:
             return
         experience, segments = batch.tokens, response_segments(batch.rows)
+        num_rows, size = unpacked.tokens.mask.shape
+
+        @functools.cache
+        def places() -> Int[np.ndarray, "rows T"]:
+            if segments is None:
+                return np.arange(num_rows * size).reshape(num_rows, size)
+            return _origins(unpacked, num_row_shards(self._trainer.policy.mesh))
+
+        self._update = _Update(tokens, experience.mask, rows, places)
+        if self._metrics is not None:
+            return
         sides = (experience.old_log_probs, tokens.log_probs, experience.mask, segments, experience.kinds)
-        num_shards = num_row_shards(self._trainer.policy.mesh)
 
         def sample_of(row: int, position: int) -> tuple[int, int]:
-            if segments is not None:
-                place = _origins(unpacked, num_shards)[row, position]
-                row, position = divmod(int(place), unpacked.tokens.mask.shape[1])
+            row, position = divmod(int(places()[row, position]), size)
             return int(rows[row]), position
 
         result = comparing(LogProbs(*sides, tokens.entropy), top_k=self._section.top_k)
@@ -130,6 +154,8 @@ class Observatory:
             result, sample_of = self._waiting
             self._conclude(result(), sample_of, self._kept[-1] if self._keeps else None)
         metrics = self._say(self._lost()) if self._metrics is None else self._metrics
+        if self._update is not None:
+            _read(self._update, self.readings)
         self._now = self._waiting = None
         return metrics
 
@@ -138,6 +164,7 @@ class Observatory:
         scored, kinds = self._now.samples.scored, self._now.experience.kinds
         lengths = np.array([len(t.response_ids) for t in scored.trajectories])
         mask = np.arange(rollout.shape[1])[None] < lengths[:, None]
+        self.readings.log_probs[mask] = np.asarray(actor)[mask]
         result = compare(LogProbs(rollout, actor, mask, None, kinds), top_k=self._section.top_k)
         self._conclude(result, lambda row, position: (row, position), params)
 
@@ -241,6 +268,14 @@ class Observatory:
         LOGGER.warning("%s", describe(lines))
         if self._log is not None:
             self._log.write(lines, now.number + 1)
+
+
+def _read(update: _Update, readings: ActorReadings) -> None:
+    """Writes the outputs of an update to where its tokens are in the iteration."""
+    mask = np.asarray(update.mask)
+    response, position = np.divmod(update.places()[mask], readings.log_probs.shape[1])
+    for target, source in zip(readings, (update.tokens.log_probs, update.tokens.entropy), strict=True):
+        target[update.samples[response], position] = np.asarray(source)[mask]
 
 
 def _origins(unpacked: Batch[Experience], num_shards: int) -> Int[np.ndarray, "rows T"]:

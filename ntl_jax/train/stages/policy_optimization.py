@@ -17,7 +17,6 @@ import numpy as np
 from ntl_jax.config import AlgorithmSection, RunConfig
 from ntl_jax.experience.builder import ExperienceBuilder
 from ntl_jax.experience.collector import STREAM
-from ntl_jax.experience.scored import Scored
 from ntl_jax.experience.scorer import Scorer
 from ntl_jax.losses import AdaptiveKLController, FixedKLController
 from ntl_jax.metrics import Clock, MetricSums
@@ -29,7 +28,8 @@ from ntl_jax.rows.layout import Layout
 from ntl_jax.rows.packing import pack, padding_fraction
 from ntl_jax.rows.passes import take_rows
 from ntl_jax.train.journal.digits import log_samples
-from ntl_jax.train.journal.iteration_metrics import iteration_metrics, shown_rows
+from ntl_jax.train.journal.iteration_metrics import iteration_metrics
+from ntl_jax.train.journal.step_samples import StepSamples
 from ntl_jax.train.mismatch.observatory import Observatory
 from ntl_jax.train.policy import Policy
 from ntl_jax.train.stages.sample_source import SampleSource
@@ -111,8 +111,8 @@ class PPOTrainer(Stage):
         self.engine.close()
         self._scorer.close()
 
-    def step(self) -> tuple[dict[str, float], Scored]:
-        """One iteration; returns its metrics and its scored samples."""
+    def step(self) -> tuple[dict[str, float], StepSamples]:
+        """One iteration; returns its metrics and its samples."""
         clock, params = Clock(), self.state.params
         samples = self._source.samples(self.iteration, params["policy"], clock)
         scored, num_samples = samples.scored, self.config.rollout.num_samples
@@ -130,10 +130,12 @@ class PPOTrainer(Stage):
         if self._observatory is not None:
             metrics = self._observatory.end() | metrics
             clock.lap("divergence")
+        actor = self._observatory and self._observatory.readings
+        of_step = StepSamples(scored, np.asarray(experience.advantages), actor)
         if self.config.ntl.debug_mode:
-            log_samples(scored, shown_rows(scored, self.config.trainer.samples_per_step))
+            log_samples(scored, [row for rows in of_step.logged(self.config.trainer.logged_prompts) for row in rows])
         log_ntl = self.config.ntl.log_metrics
-        return metrics | iteration_metrics(scored, experience, clock.seconds, log_ntl=log_ntl), scored
+        return metrics | iteration_metrics(scored, experience, clock.seconds, log_ntl=log_ntl), of_step
 
     def _update(self, rows: AnyRows, experience: Experience) -> dict[str, float]:
         """Epochs x minibatches updates; the first update's ratio shows whether sampler and trainer agree.

@@ -5,9 +5,9 @@ import abc
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from ntl_jax.experience.scored import Scored
 from ntl_jax.records import Weights
 from ntl_jax.rollout.flat_trajectories import FlatTrajectories
+from ntl_jax.train.journal.step_samples import StepSamples
 from ntl_jax.update.state import TrainState
 
 
@@ -30,8 +30,8 @@ class Stage(abc.ABC):
     state: TrainState
 
     @abc.abstractmethod
-    def step(self) -> tuple[dict[str, float], Scored | None]:
-        """Runs one step; returns its metrics and, if it sampled, its scored samples."""
+    def step(self) -> tuple[dict[str, float], StepSamples | None]:
+        """Runs one step; returns its metrics and, if it sampled, its samples."""
 
     @property
     @abc.abstractmethod

@@ -9,7 +9,7 @@ import pytest
 from ntl_jax.metrics.names import meaning
 from ntl_jax.records import Experience, Targets, Values
 from ntl_jax.rewards import RewardOutcome
-from ntl_jax.train.journal.iteration_metrics import iteration_metrics, ntl_metrics, sample_record, shown_rows
+from ntl_jax.train.journal.iteration_metrics import iteration_metrics, ntl_metrics
 from tests.samples import LIKELY
 
 SECONDS = {"gen": 2.0, "reward": 0.5, "update_actor": 1.5}
@@ -99,23 +99,3 @@ def test_the_critic_is_compared_with_the_returns_where_tokens_count(scored):
     constant = metrics_of(scored, values=Values(returns, np.ones(mask.shape)))
     assert np.isnan(constant["critic/vf_explained_var"])
     assert not [name for name in metrics_of(scored) if "values" in name]
-
-
-@pytest.mark.parametrize(("count", "rows"), [(0, []), (1, [0]), (2, [0, 7]), (4, [0, 2, 4, 7])])
-def test_shown_samples_are_spread_over_all(scored, count, rows):
-    assert shown_rows(scored, count) == rows
-
-
-def test_a_sample_is_written_with_prompt_response_truth_and_digit_probabilities(scored):
-    record = sample_record(scored, 1)
-    prompt = scored.prompts[1]
-    assert (record.prompt, record.ground_truth) == (prompt.text, prompt.ground_truth)
-    assert record.response.startswith("#### 7") and record.extracted_answer == "7" and record.reward == 0.25
-    assert len(record.digit_positions) == len(record.digit_probabilities) == 1
-    np.testing.assert_allclose(record.digit_probabilities[0], np.where(np.arange(10) == 7, LIKELY, 0.1 / 9), rtol=1e-5)
-
-
-def test_a_sample_without_answer_or_record_is_written_without_them(scored):
-    assert sample_record(scored, 2).extracted_answer is None
-    record = sample_record(scored._replace(ntl_info=None), 1)
-    assert len(record.digit_positions) == len(record.digit_probabilities) == 0

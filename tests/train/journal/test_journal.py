@@ -4,12 +4,16 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from ntl_jax.metrics import read_lines
+from ntl_jax.metrics.samples.log import SAMPLES_FILE
+from ntl_jax.metrics.samples.members import read_groups
 from ntl_jax.records import Version, Weights
 from ntl_jax.train.factory import build_evaluator
 from ntl_jax.train.journal.journal import Journal
+from ntl_jax.train.journal.step_samples import StepSamples
 from tests.samples import answering
 
 
@@ -19,30 +23,37 @@ def config(setup):
     return dataclasses.replace(
         config,
         ntl=dataclasses.replace(config.ntl, save_digit_info=True),
-        trainer=dataclasses.replace(config.trainer, samples_per_step=2),
+        trainer=dataclasses.replace(config.trainer, logged_prompts=1),
     )
+
+
+def samples_of(scored) -> StepSamples:
+    return StepSamples(scored, np.zeros((len(scored.trajectories), 24)))
+
+
+def logged(folder) -> list[tuple[str, int]]:
+    return [(group["stage"], group["step"]) for group in read_groups(folder / SAMPLES_FILE)]
 
 
 def steps(folder, name: str) -> list[tuple[str, int]]:
     return [(line["stage"], line["step"]) for line in read_lines(folder / name)]
 
 
-def test_a_step_leaves_its_metrics_a_few_samples_and_its_record(config, scored, tmp_path):
+def test_a_step_leaves_its_metrics_the_samples_of_some_prompts_and_its_record(config, scored, tmp_path):
     with Journal(config, tmp_path) as journal:
         journal.write("warm_start", 1, {"warm_start/loss": 1.5}, None)
-        journal.write("ppo", 1, {"reward/accuracy": 0.5}, scored)
+        journal.write("ppo", 1, {"reward/accuracy": 0.5}, samples_of(scored))
     lines = read_lines(tmp_path / "metrics.jsonl")
     assert [line.get("reward/accuracy") for line in lines] == [None, 0.5]
-    first, last = read_lines(tmp_path / "samples.jsonl")
-    assert (first["prompt"], last["prompt"]) == (scored.prompts[0].text, scored.prompts[7].text)
-    assert last["reward"] is None  # its reward failed
+    (group,) = read_groups(tmp_path / SAMPLES_FILE)
+    assert group["prompt"] == scored.prompts[0].text and len(group["samples"]) == 4
     assert [path.name for path in (tmp_path / "digit_info").iterdir()] == ["000001.npz"]
 
 
 def test_the_record_is_saved_only_if_asked_for(setup, scored, tmp_path):
     with Journal(setup.config, tmp_path) as journal:
-        journal.write("ppo", 1, {}, scored)
-    assert not (tmp_path / "digit_info").exists() and len(steps(tmp_path, "samples.jsonl")) == 4
+        journal.write("ppo", 1, {}, samples_of(scored))
+    assert not (tmp_path / "digit_info").exists() and len(logged(tmp_path)) == 2
 
 
 def test_reasons_for_missing_rewards_are_written_with_their_prompts(config, scored, tmp_path):
@@ -66,11 +77,11 @@ def test_lines_past_a_checkpoint_are_taken_back(config, scored, tmp_path):
     with Journal(config, tmp_path) as journal:
         journal.write("warm_start", 4, {}, None)
         for step in range(4):
-            journal.write("ppo", step, {}, scored if step else None)
+            journal.write("ppo", step, {}, samples_of(scored) if step else None)
             journal.write_reward_errors("ppo", step, scored)
         journal.cut_back("ppo", 2)
         journal.write("ppo", 3, {"reward/accuracy": 1.0}, None)
     expected = [("warm_start", 4), ("ppo", 0), ("ppo", 1), ("ppo", 2), ("ppo", 3)]
     assert steps(tmp_path, "metrics.jsonl") == expected
-    assert steps(tmp_path, "samples.jsonl") == [("ppo", 1), ("ppo", 1), ("ppo", 2), ("ppo", 2)]
+    assert logged(tmp_path) == [("ppo", 1), ("ppo", 2)]
     assert steps(tmp_path, "reward_errors.jsonl") == [("ppo", 0), ("ppo", 1), ("ppo", 2)]

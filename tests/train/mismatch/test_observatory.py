@@ -56,7 +56,8 @@ def test_a_planted_divergence_is_found_ranked_first_and_classified_in_every_layo
     )
     log = DivergenceLog(tmp_path / "log" / "{iteration}.jsonl")
     with caplog.at_level(logging.WARNING, "ntl_jax.divergence"):
-        (_, _), (metrics, scored) = stepped(changed, log, Changing(setup.engine), iterations=2)
+        (_, _), (metrics, samples) = stepped(changed, log, Changing(setup.engine), iterations=2)
+    scored, actor = samples.scored, samples.actor
     assert metrics[f"{PREFIX}_max"] > 0.7 and metrics[f"{PREFIX}_valid"] == 1
     lines = [json.loads(line) for line in (tmp_path / "log" / "2.jsonl").read_text().splitlines()]
     assert len(lines) == 5 and [line["rank"] for line in lines] == list(range(5))
@@ -72,6 +73,12 @@ def test_a_planted_divergence_is_found_ranked_first_and_classified_in_every_layo
     assert "most divergent tokens" in caplog.text and repr(first["token_text"]) in caplog.text
     # The other tokens agree, wherever the layout put them.
     assert all(line["prob_divergence"] < 1e-4 for line in lines[1:])
+    for row, trajectory in enumerate(scored.trajectories):
+        size, expected = len(trajectory.response_ids), trajectory.rollout_log_probs.copy()
+        if row == 0:
+            expected[2] = actor.log_probs[0, 2]
+        np.testing.assert_allclose(actor.log_probs[row, :size], expected, atol=1e-4)
+        assert np.isfinite(actor.entropy[row, :size]).all() and np.isnan(actor.log_probs[row, size:]).all()
 
 
 def test_of_weights_that_are_not_kept_the_entropy_at_a_token_is_known_and_its_alternatives_are_not(
@@ -88,14 +95,16 @@ def test_of_weights_that_are_not_kept_the_entropy_at_a_token_is_known_and_its_al
 def test_only_the_first_minibatch_is_compared_between_the_iterations_that_compare_all(setup):
     changed = setup.changed(algorithm={"minibatches": 4}, divergence={"every": 2})
     counts = [metrics[f"{PREFIX}_tokens"] for metrics, _ in stepped(changed, iterations=3)]
-    sampled = [sum(len(t.response_ids) for t in scored.trajectories) for _, scored in stepped(changed, iterations=3)]
+    sampled = [
+        sum(len(t.response_ids) for t in samples.scored.trajectories) for _, samples in stepped(changed, iterations=3)
+    ]
     assert counts[0] == sampled[0] and counts[2] == sampled[2] and 0 < counts[1] < sampled[1] / 2
 
 
 def test_recomputed_log_probs_compare_all_samples_and_the_applied_weights_have_the_name(setup):
     changed = setup.changed(algorithm={"old_log_probs": "recompute"}, divergence={"every": 50})
-    (_, _), (metrics, scored) = stepped(changed, iterations=2)
-    assert metrics[f"{PREFIX}_tokens"] == sum(len(t.response_ids) for t in scored.trajectories)
+    (_, _), (metrics, samples) = stepped(changed, iterations=2)
+    assert metrics[f"{PREFIX}_tokens"] == sum(len(t.response_ids) for t in samples.scored.trajectories)
     assert metrics["rollout_corr/rollout_is_eff_sample_size"] == pytest.approx(1.0, abs=1e-4)
 
 
@@ -142,8 +151,8 @@ def test_samples_that_are_older_than_allowed_are_an_alarm_also_without_an_update
 
 
 def test_kinds_of_tokens_are_told_apart(setup):
-    ((metrics, scored),) = stepped(setup)
-    kinds = np.concatenate([reading.kinds for reading in scored.readings])
+    ((metrics, samples),) = stepped(setup)
+    kinds = np.concatenate([reading.kinds for reading in samples.scored.readings])
     names = ("answer_digits", "digits", "operators", "other")
     assert {name for name in names if f"mismatch/{name}/kl" in metrics} == {names[k] for k in np.unique(kinds)}
     assert metrics["mismatch/engine/max"] == metrics[f"{PREFIX}_max"] < 1e-3

@@ -83,7 +83,7 @@ def test_a_tokenizer_with_two_digits_swapped(setup):
 def test_a_tokenizer_with_two_other_ids_swapped(setup):
     """The policy is as sure of its tokens as a trained one."""
     setup = dataclasses.replace(setup, initial=jax.tree.map(lambda x: 3 * x, setup.initial))
-    _, scored = setup.trainer().step()
+    scored = setup.trainer().step()[1].scored
     in_prompts = {i for prompt in setup.prompts.train for i in prompt.ids.tolist()}
     sampled = collections.Counter(i for t in scored.trajectories for i in t.response_ids.tolist())
     common = [i for i, _ in sampled.most_common() if i not in in_prompts and i not in setup.policy.digits.ids]

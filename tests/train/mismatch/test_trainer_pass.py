@@ -11,7 +11,7 @@ from ntl_jax.train.mismatch.trainer_pass import TrainerPass, responses_of
 @pytest.fixture(scope="module")
 def sampled(setup):
     """Samples of the initial policy, and the trainer's passes over them."""
-    _, scored = setup.trainer().step()
+    scored = setup.trainer().step()[1].scored
     shape = setup.prompts.shape(setup.config.rollout.max_tokens)
     return scored.trajectories[:3], TrainerPass(setup.policy, shape, temperature=1.0, max_tokens=16_384)
 

@@ -28,7 +28,8 @@ def changed(setup):
 def stepped(changed):
     """A trainer after one iteration, its metrics and samples."""
     trainer = changed.trainer()
-    return trainer, *trainer.step()
+    metrics, samples = trainer.step()
+    return trainer, metrics, samples.scored
 
 
 def untimed(metrics: dict[str, float]) -> dict[str, float]:

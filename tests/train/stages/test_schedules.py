@@ -34,7 +34,7 @@ class Unscored:
 
     def begin(self, prompts: Any, trajectories: Any, tau: float) -> Callable[[], Scored]:
         count = len(trajectories)
-        reading = Reading("", None, False, None, False, np.zeros(0, np.int8))
+        reading = Reading("", np.zeros(0, int), None, False, None, False, np.zeros(0, np.int8))
         outcomes, readings = [RewardOutcome.of(0.0)] * count, [reading] * count
         return lambda: Scored(prompts, trajectories, readings, None, outcomes, tau, {}, [])
 

@@ -15,15 +15,16 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from ntl_jax.metrics.curves import INK, finish_axes
 from ntl_jax.metrics.divergence.questions.answers import Answers
 from ntl_jax.metrics.divergence.questions.diagnosis import Finding, Level
 from ntl_jax.metrics.divergence.questions.panels import (
     BLUE,
     GREEN,
+    INK,
     ORANGE,
     draw_iterations,
     drawable,
+    finish_axes,
     hide_scale,
     is_dated,
     small_panels,

@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ntl_jax.config import printable
-from ntl_jax.metrics.curves import COLORS, GRID, INK, MUTED, finish_axes
 from ntl_jax.metrics.divergence.questions.answers import Answers
 from ntl_jax.metrics.divergence.questions.questions import ANSWERS, DIGITS, UNKNOWN, Group, most_divergent
 from ntl_jax.metrics.divergence.questions.token import DivergentToken
@@ -16,7 +15,8 @@ from ntl_jax.metrics.divergence.questions.welch import Welch
 from ntl_jax.metrics.divergence.token_classes import FLIPS
 from ntl_jax.numerals.kinds import KINDS
 
-BLUE, ORANGE, GREEN = COLORS
+INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
+BLUE, ORANGE, GREEN = "#0b6e99", "#d9730d", "#0f7b6c"
 OF_ANSWER = {ANSWERS[0]: GREEN, ANSWERS[1]: ORANGE, UNKNOWN: MUTED}
 OF_FLIP = {FLIPS[0]: BLUE, FLIPS[1]: ORANGE, FLIPS[2]: GREEN}
 OF_BOTH = {f"{digit}, {answer}": OF_ANSWER[answer] for digit in DIGITS for answer in ANSWERS}
@@ -187,3 +187,21 @@ def _name_bars(axes: Axes, names: Sequence[str]) -> None:
 
 def _answer(token: DivergentToken) -> str:
     return UNKNOWN if token.is_correct is None else ANSWERS[not token.is_correct]
+
+
+def finish_axes(axes: Axes, title: str) -> None:
+    """Gives a plot its title, and the looks of all plots.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> axes = Figure().add_subplot()
+        >>> finish_axes(axes, "Entropy")
+        >>> axes.get_title(loc="left")
+        'Entropy'
+    """
+    axes.set_title(title, loc="left", color=INK, fontsize=11, fontweight="bold")
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(MUTED)
+    axes.tick_params(colors=MUTED, length=0, labelsize=9)

@@ -48,7 +48,7 @@ def metric_lines(steps: Sequence[int]) -> str:
             "reward/accuracy": step / 8,
             "ntl/loss": 1 / step,
         }
-        | {"timing_s/gen": 0.5, "timing_s/update_actor": 0.25, "perf/throughput": 1000.0 * step}
+        | {"timing_s/gen": 0.5, "timing_s/update_actor": 0.25, "timing_s/step": 0.75, "perf/throughput": 1000.0 * step}
         | ({"val/accuracy": step / 8, "val/num_problems": 16.0} if step % 2 == 0 else {})
         for step in steps
     ]

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything that a page shows of one run, read from its folder, whatever state that is in."""
 
+import datetime
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ntl_jax.config import CONFIG_FILE, RunConfig
@@ -124,14 +125,22 @@ def _status(folder: pathlib.Path, columns: Columns, values: Mapping[str, Any], *
 
 
 def _headline(columns: Columns) -> list[list[str]]:
-    """The figures by which a run is known: held-out accuracy before and after PPO, or of the last stage that ran."""
-    for stage in ("ppo", "warm_start"):
-        accuracy = columns.get(stage, {"values": {}})["values"].get("val/accuracy", [])
-        known = [value for value in accuracy if value is not None]
-        if known:
-            text = " → ".join(f"{value:.1%}" for value in dict.fromkeys((known[0], known[-1])))
-            return [["held-out accuracy", text]]
-    return []
+    """The figures by which a run is known: accuracy and reward, first and last, and the time that it took."""
+    ppo, warm_start = (columns.get(stage, {"values": {}})["values"] for stage in ("ppo", "warm_start"))
+    accuracy = _ends(ppo.get("val/accuracy", [])) or _ends(warm_start.get("val/accuracy", []))
+    seconds = sum(value for value in ppo.get("timing_s/step", []) if value is not None)
+    figures = {
+        "held-out accuracy": [f"{value:.1%}" for value in accuracy],
+        "reward": [f"{value:.3g}" for value in _ends(ppo.get("critic/score/mean", []))],
+        "iterations took": [str(datetime.timedelta(seconds=round(seconds)))] if seconds else [],
+    }
+    return [[name, " → ".join(dict.fromkeys(values))] for name, values in figures.items() if values]
+
+
+def _ends(values: Sequence[float | None]) -> list[float]:
+    """The first and the last of the values that there are."""
+    known = [value for value in values if value is not None]
+    return [known[0], known[-1]] if known else []
 
 
 def _product(factors: list[Any]) -> int | None:

@@ -19,7 +19,11 @@ def folder(tmp_path):
 def test_a_finished_run_has_its_figures(folder):
     run, columns = read_run(folder, Blocks())
     assert (run["name"], run["status"], run["status_text"]) == ("mine", "finished", "4 of 4 iterations")
-    assert run["headline"] == [["held-out accuracy", "25.0% → 50.0%"]]
+    assert run["headline"] == [
+        ["held-out accuracy", "25.0% → 50.0%"],
+        ["reward", "0.1 → 0.4"],
+        ["iterations took", "0:00:03"],
+    ]
     assert run["samples_per_iteration"] == 8 and run["metrics"] == "b0" and len(run["samples"]) == 4
     assert columns["ppo"]["steps"] == [1, 2, 3, 4] and run["notes"] == []
     assert run["environment"]["packages"] == {"jax": "0.10.2"}

@@ -22,7 +22,8 @@ async function drawCurves(root) {
   curvePanels = [];
   if (panelsInView) panelsInView.disconnect();
   panelsInView = new IntersectionObserver((entries) => {
-    for (const entry of entries) if (entry.isIntersecting) refreshPanel(curvePanels.find((item) => item.node === entry.target));
+    const seen = new Set(entries.filter((entry) => entry.isIntersecting).map((entry) => entry.target));
+    curvePanels.filter((item) => seen.has(item.node)).forEach(refreshPanel);
   }, { rootMargin: "300px" });
   const problems = runs.map((run, index) => curveMetrics[index].problem &&
     note(`The metrics of ${runLabel(run)} cannot be read: ${curveMetrics[index].problem}`));
@@ -40,8 +41,8 @@ async function drawCurves(root) {
 }
 
 function panelHasData(panel) {
-  return Object.keys(panel.metrics || {}).some((name) => curveMetrics
-    .some((metrics) => hasMetric(metrics, panel.stage, name)));
+  const names = Object.keys(panel.metrics || {});
+  return curveMetrics.some((metrics) => names.some((name) => hasMetric(metrics, panel.stage, name)));
 }
 
 function curveControls() {
@@ -138,8 +139,8 @@ function panelEntries(panel) {
 function panelInput(panel, entries) {
   const input = { stage: panel.stage, range: stageRange(panel.stage), percent: panel.percent, series: [], columns: [],
     bands: [], log: false };
-  if (panel.kind === "stack" && new Set(entries.map((entry) => entry.runIndex)).size === 1) return stackInput(input,
-    entries);
+  const oneRun = new Set(entries.map((entry) => entry.runIndex)).size === 1;
+  if (panel.kind === "stack" && oneRun) return stackInput(input, entries);
   input.log = state.log === "1" && entries.some((entry) => entry.points.y.some((value) => value > 0));
   const positive = (points) => (input.log ? { ...points, y: points.y.map((value) => (value > 0 ? value : null)) }
     : points);
@@ -192,11 +193,12 @@ function intervalOf(panel, entry) {
   const counts = panel.interval === "samples" ? null : curveMetrics[runIndex][panel.stage].values[panel.interval];
   const steps = listOf(curveMetrics[runIndex][panel.stage].steps);
   const countAt = counts ? new Map(steps.map((step, index) => [step, counts[index]])) : null;
-  const known = points.x.map((step) => (countAt ? countAt.get(step) : panel.interval === "samples"
-    && runs[runIndex].samples_per_iteration));
+  const everywhere = panel.interval === "samples" ? runs[runIndex].samples_per_iteration : 0;
+  const known = points.x.map((step) => (countAt ? countAt.get(step) : everywhere));
   if (!known.some((count) => count > 0)) return null;
-  const bounds = points.y.map((value, index) => (value >= 0 && value <= 1 && value !== null && known[index] > 0
-    ? wilson(value, known[index]) : null));
+  const isShare = (value) => isNumber(value) && value >= 0 && value <= 1;
+  const boundsOf = (value, count) => (isShare(value) && count > 0 ? wilson(value, count) : null);
+  const bounds = points.y.map((value, index) => boundsOf(value, known[index]));
   const side = (place) => ({ x: points.x, y: bounds.map((bound) => bound && bound[place]) });
   return { low: side(0), high: side(1) };
 }
@@ -227,8 +229,8 @@ function showValues(item, index) {
   item.where.textContent = at === null ? "" : `${stageUnit(item.panel.stage)} ${at}`;
   for (const entry of item.entries) {
     const { y } = entry.read;
-    entry.shown.textContent = formatValue(at === null ? y[y.length - 1] : valueNear(entry.read, at),
-      item.panel.percent);
+    const value = at === null ? y[y.length - 1] : valueNear(entry.read, at);
+    entry.shown.textContent = formatValue(value, item.panel.percent);
   }
 }
 
@@ -258,8 +260,8 @@ function otherMetrics(panels) {
   for (const metrics of curveMetrics) {
     for (const stage of Object.keys(metrics)) {
       for (const name of Object.keys((metrics[stage] || {}).values || {})) {
-        if (!inPanels.has(`${stage} ${name}`) && hasMetric(metrics, stage, name)) names.set(`${stage} ${name}`,
-          [stage, name]);
+        const key = `${stage} ${name}`;
+        if (!inPanels.has(key) && hasMetric(metrics, stage, name)) names.set(key, [stage, name]);
       }
     }
   }

@@ -161,6 +161,10 @@ function formatNumber(value) {
   return String(Number(value.toPrecision(size < 1 ? 3 : 4))).replace(/^-/, "−");
 }
 
+function countText(value) {
+  return Number(value).toLocaleString("en-US");
+}
+
 function formatPercent(value, digits = 1) {
   return isNumber(value) ? `${(value * 100).toFixed(digits)}%` : "–";
 }

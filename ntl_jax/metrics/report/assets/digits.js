@@ -10,7 +10,8 @@ async function drawDigits(root) {
     runChoice(run, (other) => goTo({ run: String(other.name), window: "all" })));
   root.append(controls);
   if (!digits || !listOf(digits.iterations).length) {
-    root.append(note("This run has no digits to show: it ran without NTL, or its logged samples hold no captured digit probabilities."));
+    root.append(note("This run has no digits to show: it ran without NTL, "
+      + "or its logged samples hold no captured digit probabilities."));
     return;
   }
   const windows = digits.iterations;
@@ -49,14 +50,16 @@ function digitPictures(digits, chosen) {
   const maps = listOf(digits.places).map((place, index) => heatmap(place, listOf(confusion[index]))).filter(Boolean);
   return [
     element("h2", {}, "Expected digit, by true digit",
-      element("small", {}, "percent of a row; on the diagonal the expectation is right")),
+      element("small", {}, "percent of a row; expected: the mean under the ten probabilities, rounded")),
     maps.length ? element("div", { class: "heatmaps" }, maps) : note("No digits with a true value in this window."),
     element("div", { class: "measures" },
-      element("section", {}, element("h2", {}, "Calibration", element("small", {}, "of the likeliest digit")),
+      element("section", {}, element("h2", {}, "Calibration", element("small", {}, "of the ten digits' probabilities")),
         reliability(sumOver(digits.calibration, chosen))),
-      element("section", {}, element("h2", {}, "Right by place", element("small", {}, "95% intervals")),
+      element("section", {},
+        element("h2", {}, "Right by place", element("small", {}, "the likeliest digit is the true one")),
         shareBars(listOf(digits.places), sumOver(digits.by_place, chosen), "digits")),
-      element("section", {}, element("h2", {}, "Right by length", element("small", {}, "digits of the true number")),
+      element("section", {},
+        element("h2", {}, "Right by length", element("small", {}, "of numbers with so many digits")),
         shareBars(listOf(digits.lengths), sumOver(digits.by_length, chosen), "digits"))),
   ];
 }
@@ -76,14 +79,15 @@ function heatmap(place, counts) {
       const percent = Math.round(share * 100);
       return element("td", { class: share > 0.55 ? "strong" : null,
         style: { "--share": `${Math.round(Math.sqrt(share) * 100)}%` },
-        "data-hint": `true ${truth}, expected ${expected}\n${count.toLocaleString("en-US")} of ${size.toLocaleString("en-US")}: ${formatPercent(share)}` },
+        "data-hint": `true ${truth}, expected ${expected}\n`
+          + `${countText(count)} of ${countText(size)}: ${formatPercent(share)}` },
       percent ? String(percent) : "");
     }));
   });
   const right = range.reduce((sum, digit) => sum + (listOf(counts[digit])[digit] || 0), 0);
   return element("figure", { class: "heatmap" },
     element("figcaption", {}, element("b", {}, place),
-      ` ${formatPercent(right / total)} of ${total.toLocaleString("en-US")} digits`),
+      ` ${formatPercent(right / total)} on the diagonal, ${countText(total)} digits`),
     element("div", { class: "axis" }, "expected →"),
     element("table", { "aria-label": `true digit by expected digit, ${place}` }, head, rows),
     element("div", { class: "axis down" }, "true ↓"));
@@ -94,7 +98,8 @@ function calibrationError(bins) {
   return total ? bins.reduce((sum, [count, probability, hits]) => sum + Math.abs(probability - hits), 0) / total : null;
 }
 
-// Points: share of right digits by mean probability, with intervals; below, how many digits each bin has.
+// Points: how often a digit is true, by its mean probability, with intervals; below, the size of each bin.
+// Nearly all of the ten are near 0, so that only a logarithm shows the other bins.
 function reliability(bins) {
   const known = bins.filter((bin) => Array.isArray(bin) && bin[0] > 0);
   if (!known.length) return note("No digits in this window.");
@@ -113,9 +118,9 @@ function reliability(bins) {
     const mean = probability / count;
     const [low, high] = wilson(Math.min(1, hits / count), count);
     points.push(`${x(mean)},${y(hits / count)}`);
-    const height = Math.max(1, (count / most) * 34);
-    const hint = `probability ${formatPercent(mean)}\nright ${formatPercent(hits / count)}, 95% from ${formatPercent(low)} to ${formatPercent(high)}\n`
-      + `${count.toLocaleString("en-US")} digits`;
+    const height = Math.max(1, (Math.log1p(count) / Math.log1p(most)) * 34);
+    const hint = `probability ${formatPercent(mean)}\ntrue ${formatPercent(hits / count)}, `
+      + `95% from ${formatPercent(low)} to ${formatPercent(high)}\n${countText(count)} probabilities`;
     parts.push(drawing("rect", { class: "count", x: x(index / 10) + 1, width: 22, y: 232 - height, height }),
       drawing("line", { class: "whisker", x1: x(mean), x2: x(mean), y1: y(low), y2: y(high) }),
       drawing("circle", { class: "point", cx: x(mean), cy: y(hits / count), r: 3.5 }),
@@ -124,9 +129,10 @@ function reliability(bins) {
   });
   parts.splice(16, 0, drawing("polyline", { class: "line", points: points.join(" ") }));
   return element("div", { class: "reliability" },
-    drawing("svg", { viewBox: "0 0 290 252", role: "img", "aria-label": "share of right digits by probability" },
+    drawing("svg", { viewBox: "0 0 290 252", role: "img", "aria-label": "how often digits are true, by probability" },
       parts),
-    element("p", { class: "small" }, `right, by probability; bars: digits a bin. Mean gap: ${formatPercent(calibrationError(known))}`));
+    element("p", { class: "small" }, "how often true, by probability; bars: count, log scale; ",
+      `mean gap ${formatPercent(calibrationError(known))}`));
 }
 
 function shareBars(names, pairs, unit) {
@@ -137,14 +143,14 @@ function shareBars(names, pairs, unit) {
     const [low, high] = wilson(Math.min(1, share), count);
     const percent = (value) => `${value * 100}%`;
     return element("div", { class: "bar-row", tabindex: 0,
-      "data-hint": `${name}: ${right.toLocaleString("en-US")} of ${count.toLocaleString("en-US")} ${unit} right\n`
+      "data-hint": `${name}: ${countText(right)} of ${countText(count)} ${unit} right\n`
         + `${formatPercent(share)}, 95% from ${formatPercent(low)} to ${formatPercent(high)}` },
     element("span", { class: "name" }, name),
     element("span", { class: "track" },
       element("i", { class: "share", style: { width: percent(share) } }),
       element("i", { class: "interval", style: { left: percent(low), width: percent(high - low) } })),
     element("span", { class: "value" }, formatPercent(share)),
-    element("span", { class: "count" }, count.toLocaleString("en-US")));
+    element("span", { class: "count" }, countText(count)));
   }));
 }
 
@@ -158,8 +164,8 @@ function movement(root, digits) {
     }) }));
   const distances = listOf(digits.places).map((name, place) => ({ name,
     y: x.map((middle, index) => meanDistance(listOf(listOf(listOf(digits.confusion)[index])[place]))) }));
-  const gaps = [{ name: "mean gap", y: x.map((middle,
-    index) => calibrationError(listOf(listOf(digits.calibration)[index]).filter(Array.isArray))) }];
+  const bins = (index) => listOf(listOf(digits.calibration)[index]).filter(Array.isArray);
+  const gaps = [{ name: "mean gap", y: x.map((middle, index) => calibrationError(bins(index))) }];
   const grid = element("div", { class: "panels" });
   const pictures = [
     ["Right by place", shares(digits.by_place, digits.places), true],
@@ -193,7 +199,7 @@ function movementPanel(grid, title, lines, percent, digits, x) {
   const box = element("div", { class: "chart" });
   const input = { stage: "windows", percent, log: false, bands: [],
     series: known.map((line, index) => ({ color: `--series-${index % 8}` })),
-      columns: known.map((line) => ({ x, y: line.y })),
+    columns: known.map((line) => ({ x, y: line.y })),
     open: (at) => openSamples("ppo", at, null) };
   input.cursor = (index) => {
     const at = isNumber(index) ? index : x.length - 1;

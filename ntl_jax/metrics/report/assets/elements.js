@@ -5,8 +5,7 @@ function fill(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes || {})) {
     if (value === null || value === undefined || value === false) continue;
     if (typeof value === "function") node.addEventListener(name.slice(2), value);
-    else if (name === "style") for (const [property, text] of Object.entries(value)) node.style.setProperty(property,
-      text);
+    else if (name === "style") Object.entries(value).forEach((pair) => node.style.setProperty(...pair));
     else node.setAttribute(name, value === true ? "" : value);
   }
   const present = children.flat(2).filter((child) => child !== null && child !== undefined && child !== false);
@@ -148,6 +147,6 @@ function startTooltip() {
 // Rows of a name and a value, for tooltips and cards.
 function facts(pairs) {
   const known = pairs.filter((pair) => pair && pair[1] !== null && pair[1] !== undefined && pair[1] !== "");
-  return element("dl", { class: "facts" }, known.map(([name, value]) => [element("dt", {}, name),
-    element("dd", {}, value)]));
+  const rows = known.map(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]);
+  return element("dl", { class: "facts" }, rows);
 }

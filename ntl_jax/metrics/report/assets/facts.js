@@ -22,8 +22,12 @@ function samplesLink(run, iteration, text) {
   if (!isNumber(iteration)) return text;
   if (!listOf(run.samples).length) return text;
   const stage = listOf(run.samples).some((logged) => logged[0] === "ppo") ? "ppo" : run.samples[0][0];
-  return element("a", { href: hashOf({ ...stateDefaults, tab: "samples", run: String(run.name), stage,
-    iteration: String(iteration) }) }, text);
+  const place = { ...stateDefaults, tab: "samples", run: String(run.name), stage, iteration: String(iteration) };
+  return element("a", { href: hashOf(place), onclick: (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    goTo(place);
+  } }, text);
 }
 
 function iterationsText(first, last) {
@@ -80,9 +84,8 @@ function divergenceTable(run, tokens) {
       color: "divergence" });
     const right = token.is_correct === true ? "✓" : token.is_correct === false ? "✗" : "–";
     const cells = [[token.iteration], [element("code", {}, shorten(JSON.stringify(token.token_text ?? ""), 60))],
-      [formatNumber(token.prob_divergence)],
-      [formatNumber(token.rollout_prob)], [formatNumber(token.actor_prob)], [shorten(token.flip_type ?? "–", 40)],
-        [token.staleness ?? "–"],
+      [formatNumber(token.prob_divergence)], [formatNumber(token.rollout_prob)], [formatNumber(token.actor_prob)],
+      [shorten(token.flip_type ?? "–", 40)], [token.staleness ?? "–"],
       [token.batch_idx ?? "–"], [token.position ?? "–"], [right], [shorten(token.context_text ?? ""), "text"]];
     return element("tr", { class: "link", tabindex: 0, onclick: open,
       onkeydown: (event) => event.key === "Enter" && open() },
@@ -141,18 +144,19 @@ function settingsTable() {
     element("th", { scope: "row" }, element("code", {}, row.path),
       row.differs ? element("em", { title: "differs between the runs" }, " ≠") : null),
     element("td", { class: "usual" }, settingText(row.usual)),
-    row.values.map((value) => element("td", { class: value !== undefined && !sameValue(value, row.usual) ? "changed"
-      : null },
+    row.values.map((value) => element("td",
+      { class: value !== undefined && !sameValue(value, row.usual) ? "changed" : null },
       element("code", {}, settingText(value))))));
   return element("div", {}, table(["setting", "default", ...runs.map(runLabel)], lines, { class: "settings" }),
-    element("p", { class: "small" }, `${rows.length} of ${all.length} settings; bold: not the default${runs.length > 1 ? "; ≠: differs between the runs" : ""}`));
+    element("p", { class: "small" }, `${rows.length} of ${all.length} settings; bold: not the default`,
+      runs.length > 1 ? "; ≠: differs between the runs" : ""));
 }
 
 function environmentTable() {
   const flat = runs.map((run) => {
     const { packages, ...others } = run.environment || {};
-    const plain = Object.entries(others).map(([name, value]) => [name,
-      Array.isArray(value) ? value.map((one) => shorten(one)).join(", ") : value]);
+    const joined = (value) => (Array.isArray(value) ? value.map((one) => shorten(one)).join(", ") : value);
+    const plain = Object.entries(others).map(([name, value]) => [name, joined(value)]);
     return new Map([...plain, ...Object.entries(packages || {})]);
   });
   const names = [...new Set(flat.flatMap((one) => [...one.keys()]))];

@@ -2,8 +2,8 @@
 // The page: its state (kept in the hash), header, tabs, keyboard, theme, live reload and start.
 
 const stateDefaults = { tab: "curves", run: "", stage: "", iteration: "", sample: "", filter: "all",
-  color: "probability", search: "",
-  everywhere: "", smooth: "1", log: "", hidden: "", metrics: "", window: "all", settings: "", find: "" };
+  color: "probability", search: "", everywhere: "", smooth: "1", log: "", hidden: "", metrics: "", window: "all",
+  settings: "", find: "" };
 const state = { ...stateDefaults };
 const tabs = [
   ["curves", "Curves", drawCurves],
@@ -14,8 +14,8 @@ const tabs = [
 ];
 const keyboardHelp = [
   ["1 – 5", "tabs"], [", .", "previous and next logged iteration (Samples)"], ["/", "search (Samples) or filter"],
-    ["t", "light or dark"],
-  ["?", "this help"], ["← →", "move the cursor of a focused chart, or between tokens; with Shift by ten"],
+  ["t", "light or dark"], ["?", "this help"],
+  ["← →", "move the cursor of a focused chart (with Shift by ten), or between tokens"],
   ["Enter", "open the samples at the cursor of a chart"], ["Esc", "leave a chart, close this"],
 ];
 let drawGeneration = 0;
@@ -39,8 +39,17 @@ function readHash() {
 function writeHash() {
   clearTimeout(writing);
   writing = null;
-  if (location.hash !== hashOf(state) && (location.hash || hashOf(state) !== "#")) history.replaceState(null, "",
-    hashOf(state));
+  const hash = hashOf(state);
+  if (location.hash !== hash && (location.hash || hash !== "#")) setAddress("replaceState", hash);
+}
+
+// In a notebook's frame the page has no address of its own; the view then lasts as long as the page.
+function setAddress(method, hash) {
+  try {
+    history[method](null, "", hash);
+  } catch (error) {
+    return;
+  }
 }
 
 // A slider changes the state faster than browsers let a page write its address.
@@ -52,7 +61,7 @@ function remember(changes) {
 function goTo(changes) {
   writeHash();
   Object.assign(state, changes);
-  history.pushState(null, "", hashOf(state));
+  setAddress("pushState", hashOf(state));
   window.scrollTo(0, 0);
   return drawTab();
 }
@@ -99,7 +108,7 @@ function drawHeader() {
       `${shorten(name, 60)} `,
       element("b", {}, shorten(value, 60).replace("->", "→"))))));
   document.getElementById("header").append(
-    element("div", { class: "title" }, element("h1", {}, document.title),
+    element("div", { class: "title" }, element("h1", {}, shorten(document.title, 160)),
       element("span", { class: "made" }, report.live ? "live" : report.made ? `made ${shorten(report.made, 40)}` : ""),
       element("button", { id: "theme", title: "light or dark (t)", "aria-label": "light or dark",
         onclick: switchTheme }, "◐"),

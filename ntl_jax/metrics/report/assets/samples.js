@@ -135,7 +135,8 @@ function summaryText(view, read, shown) {
   if (count < all.length) parts.push(`${count} shown`);
   if (read.damaged) parts.push(`${read.damaged} lines are damaged and left out`);
   if (read.problem) parts.push(`the samples cannot be read: ${read.problem}`);
-  if (state.iteration && wanted !== view.logged[view.index][1]) parts.push(`${wanted} is not logged; this is the nearest that is`);
+  const asked = state.iteration && wanted !== view.logged[view.index][1];
+  if (asked) parts.push(`${wanted} is not logged; this is the nearest that is`);
   return parts.join(" · ");
 }
 
@@ -186,11 +187,15 @@ function sampleCard(sample, place) {
       Array.isArray(sample.token_ids) ? `${sample.token_ids.length} tokens` : null,
       finishText(sample.finish_reason),
       isNumber(sample.ntl_loss) ? `NTL ${formatNumber(sample.ntl_loss)}` : null,
-      ...metrics.map(([name, value]) => `${shorten(name, 40)} ${isNumber(value) ? formatNumber(value) : shorten(value, 40)}`),
+      ...metrics.map(([name, value]) => `${shorten(name, 40)} ${wordOf(value)}`),
     ].filter(Boolean).map((text) => element("span", {}, text))));
   sampleOfCard.set(card, sample);
   markHits(card, sample, state.search.toLowerCase());
   return card;
+}
+
+function wordOf(value) {
+  return isNumber(value) ? formatNumber(value) : shorten(value, 40);
 }
 
 function finishText(reason) {
@@ -229,15 +234,16 @@ async function searchEverywhere(view) {
   view.results.append(progress, list);
   let count = 0;
   for (let index = 0; index < view.logged.length && count < mostResults; index++) {
-    const found = await searchBlock(view, index, query).catch(() => []);
+    const inBlock = await searchBlock(view, index, query).catch(() => []);
     if (!current()) return;
-    count += found.length;
-    list.append(...found.map((result) => resultItem(view, index, result)));
+    count += inBlock.length;
+    list.append(...inBlock.map((result) => resultItem(view, index, result)));
     progress.textContent = `${count} found in ${index + 1} of ${view.logged.length} iterations ...`;
     await new Promise((resolve) => setTimeout(resolve, 0));
     if (!current()) return;
   }
-  progress.textContent = `${Math.min(count, mostResults)}${count >= mostResults ? " or more" : ""} found in all logged iterations`;
+  const found = count >= mostResults ? `${mostResults} or more` : String(count);
+  progress.textContent = `${found} found in all logged iterations`;
 }
 
 // Most blocks do not hold the text at all, which shows without reading their JSON.
@@ -246,7 +252,7 @@ async function searchBlock(view, index, query) {
   if (/^[\x20-\x7e]+$/.test(query) && !/["\\<>&/]/.test(query) && !text.toLowerCase().includes(query)) return [];
   const found = [];
   parseGroups(text).groups.forEach((group, groupPlace) => listOf(group.samples).forEach((sample, place) => {
-    for (const [where, value] of [["response", sample && sample.response], ["prompt", place ? null : group.prompt]]) {
+    for (const [where, value] of [["sample", sample && sample.response], ["prompt", place ? null : group.prompt]]) {
       const at = typeof value === "string" ? value.toLowerCase().indexOf(query) : -1;
       if (at < 0) continue;
       found.push({ place: `${groupPlace}.${place}`, where, right: sample && sample.is_correct,
@@ -262,6 +268,6 @@ function resultItem(view, index, result) {
   const [before, hit, after] = result.parts;
   const mark = result.where === "prompt" ? "" : result.right === true ? " ✓" : result.right === false ? " ✗" : "";
   return element("li", {}, element("button", { onclick: () => chooseIteration(index, result.place) },
-    element("span", { class: "where" }, `${stageUnit(stage)} ${step}, ${result.where === "prompt" ? "prompt" : "sample"}${mark}`),
+    element("span", { class: "where" }, `${stageUnit(stage)} ${step}, ${result.where}${mark}`),
     element("span", { class: "snippet" }, before, element("mark", {}, shorten(hit)), after)));
 }

@@ -56,6 +56,10 @@ function noteNewestVersion(groups) {
   newestVersion = known.length ? known.reduce((left, right) => Math.max(left, right)) : null;
 }
 
+function chosenColoring() {
+  return colorings[state.color] || colorings.nothing;
+}
+
 function tintOf(coloring, value) {
   if (value === null) return "";
   const size = coloring.signed ? Math.abs(value) : value;
@@ -66,7 +70,7 @@ function tintOf(coloring, value) {
 }
 
 function scaleLegend() {
-  const coloring = colorings[state.color] || colorings.nothing;
+  const coloring = chosenColoring();
   const box = (tint, text) => element("span", { class: `step ${tint}` }, text);
   if (!coloring.bounds.length) return element("div", { class: "scale" });
   const words = coloring.bounds.map((bound) => String(bound));
@@ -99,13 +103,13 @@ function tokenSpan(sample, offsets, index, digits) {
   const text = sample.response.slice(start, end);
   const id = listOf(sample.token_ids)[index];
   const special = !text || /^<[|\w/]{2,40}>$/.test(text);
-  const classes = ["token", tintOf(colorings[state.color] || colorings.nothing,
-    (colorings[state.color] || colorings.nothing).value(sample, index))];
+  const coloring = chosenColoring();
+  const classes = ["token", tintOf(coloring, coloring.value(sample, index))];
   if (special) classes.push("special");
   if (text.includes("\n")) classes.push("newline");
   const digit = digits.get(index);
-  if (digit) classes.push("digit", isNumber(digit.truth) && digit.sampled !== null && digit.truth !== digit.sampled
-    ? "off" : "");
+  const off = digit && isNumber(digit.truth) && digit.sampled !== null && digit.truth !== digit.sampled;
+  if (digit) classes.push("digit", off ? "off" : "");
   return element("span", { class: classes.filter(Boolean).join(" "), "data-index": index, tabindex: index ? -1 : 0,
     "data-start": start, "data-end": end },
   text ? shorten(text) : `#${id === undefined ? "?" : id}`);
@@ -151,7 +155,7 @@ function responseNodes(sample) {
 }
 
 function recolorTokens(root) {
-  const coloring = colorings[state.color] || colorings.nothing;
+  const coloring = chosenColoring();
   for (const card of root.querySelectorAll(".sample")) {
     const sample = sampleOfCard.get(card);
     for (const token of card.querySelectorAll(".token")) {
@@ -167,8 +171,8 @@ function markHits(card, sample, query) {
   if (!query || typeof sample.response !== "string") return;
   const text = sample.response.toLowerCase();
   const hits = [];
-  for (let at = text.indexOf(query); at >= 0 && hits.length < 200; at = text.indexOf(query,
-    at + query.length)) hits.push(at);
+  const next = (from) => text.indexOf(query, from);
+  for (let at = next(0); at >= 0 && hits.length < 200; at = next(at + query.length)) hits.push(at);
   if (!hits.length) return;
   for (const token of card.querySelectorAll(".token")) {
     const start = Number(token.dataset.start);
@@ -203,7 +207,7 @@ function digitBars(digit) {
   const rows = digit.probabilities.slice(0, 10).map((share, value) => {
     const marks = [value === digit.sampled ? "sampled" : "", value === digit.truth ? "true" : ""]
       .filter(Boolean).join(", ");
-    return element("div", { class: `digit-row${value === digit.sampled ? " sampled" : ""}${value === digit.truth ? " true" : ""}` },
+    return element("div", { class: `digit-row ${marks.replace(",", "")}` },
       element("span", { class: "value" }, String(value)),
       element("span", { class: "track" }, element("i",
         { style: { width: `${Math.max(0, Math.min(1, share || 0)) * 100}%` } })),

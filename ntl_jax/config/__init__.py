@@ -39,7 +39,7 @@ from ntl_jax.config.sections.run import (
     WarmStartSection,
 )
 from ntl_jax.config.serialization import changed, flatten, from_dict
-from ntl_jax.config.stored import CONFIG_FILE, FORMAT, config_to_json, holds_run, stored_config
+from ntl_jax.config.stored import CONFIG_FILE, FORMAT, OF_GROUP, config_to_json, holds_run, stored_config
 from ntl_jax.config.tau_schedule import parse_schedule
 from ntl_jax.config.validation import EMPTY, named
 
@@ -52,6 +52,7 @@ __all__ = [
     "JINJA",
     "LFS_POINTER",
     "MOST_PROBLEMS",
+    "OF_GROUP",
     "QUESTION",
     "AlgorithmSection",
     "AnswerSection",

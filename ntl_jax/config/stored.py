@@ -13,11 +13,13 @@ from ntl_jax.config.serialization import from_dict
 
 CONFIG_FILE = "config.json"
 """File in a run folder with the resolved configuration and the folder's format."""
-OLDEST, FORMAT = 3, 7
+OLDEST, FORMAT = 3, 8
 """Format versions of run folders: the oldest that is read, and the one that is written. They cover ``config.json``
 and everything else that a resumed run, an evaluation or an export reads. Raise `FORMAT` whenever a setting is added,
 removed, renamed or changes its meaning, or when a checkpoint's layout changes, and have `stored_config` convert older
 folders: the tests hold one of format 3. A checkpoint's meta says whether it has a manifest."""
+OF_GROUP = ("coordinator", "num_processes", "process_id")
+"""Settings of ``trainer`` that say which processes train."""
 _ADDED: dict[int, dict[str, dict[str, object]]] = {
     4: {"reward": {"timeout_s": 60.0, "workers": 4}},
     5: {
@@ -33,6 +35,15 @@ _ADDED: dict[int, dict[str, dict[str, object]]] = {
     },
     6: {"divergence": dataclasses.asdict(DivergenceSection())},
     7: {"trainer": {"logged_prompts": 2}},
+    8: {
+        "trainer": {
+            "distributed": "auto",
+            "coordinator": None,
+            "num_processes": None,
+            "process_id": None,
+            "heartbeat_timeout_s": 30,
+        }
+    },
 }
 """By format: the settings that it added, by section, with the values with which older runs go on."""
 _MOVED: dict[int, dict[tuple[str, str], tuple[str, str]]] = {5: {("data", "template"): ("prompt", "template")}}
@@ -44,11 +55,14 @@ _REMOVED: dict[int, dict[str, str]] = {7: {"trainer": "samples_per_step"}}
 def config_to_json(config: RunConfig) -> str:
     """The contents of ``config.json`` for a run with this configuration.
 
+    Which processes train is left out: others may resume the run, in another number.
+
     Args:
         config: the resolved configuration.
 
     Example: see `stored_config`.
     """
+    config = dataclasses.replace(config, trainer=dataclasses.replace(config.trainer, **dict.fromkeys(OF_GROUP)))
     return json.dumps({"format": FORMAT} | dataclasses.asdict(config), indent=1)
 
 

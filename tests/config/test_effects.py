@@ -72,6 +72,7 @@ ON = {
     **{f"divergence.{name}": {} for name in (
         "threshold", "top_k", "every", "path", "max_megabytes", "context", "on_alarm")},
     "trainer.eval_temperature": {"trainer.eval_samples": 4}, "trainer.eval_top_p": {"trainer.eval_samples": 4},
+    "trainer.coordinator": {}, "trainer.num_processes": {}, "trainer.process_id": {}, "trainer.heartbeat_timeout_s": {},
     "tracking.project": {"tracking.backends": ("mlflow",)}, "tracking.run_name": {"tracking.backends": ("wandb",)},
     "tracking.wandb_mode": {"tracking.backends": ("wandb",)},
     "tracking.mlflow_uri": {"tracking.backends": ("tensorboard", "mlflow")},
@@ -91,7 +92,9 @@ OFF = {
     "ntl.": {"ntl.enabled": False},
     "divergence.": {"divergence.enabled": False},
     "ntl.debug_mode": {"trainer.logged_prompts": 0},
-}
+    **{f"trainer.{name}": {"trainer.distributed": "off"} for name in (
+        "coordinator", "num_processes", "process_id", "heartbeat_timeout_s")},
+}  # fmt: skip
 
 
 def with_settings(settings, base=None):

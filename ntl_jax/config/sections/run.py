@@ -19,6 +19,7 @@ from ntl_jax.config.validation import find_problems
 
 _FROM_SCRATCH = when("model.path", None)
 _POOL = when("rollout.engine", "pool")
+_SEVERAL = when("trainer.distributed", "auto", "on")
 _JAX_ENGINE = [
     when("rollout.engine", "jax", "pool", hint="; with 'vllm' set rollout.vllm.max_num_seqs"),
     when("rollout.engine", "jax") | when("rollout.pool.engine", "jax"),
@@ -172,6 +173,18 @@ class TrainerSection:
     compilation_cache: str = setting("auto", Range("be auto, off or a folder", bool))
     """Where compiled programs are kept, so that later runs start faster: auto (in the user's cache folder, or where
     JAX_COMPILATION_CACHE_DIR says), off, or a folder. Results do not depend on it."""
+    distributed: Literal["auto", "off", "on"] = "auto"
+    """Train together with other processes, on all their devices: auto: if SLURM, Open MPI, a TPU slice or the three
+    settings below say that there are others; on: refuse to train alone (docs/multi_process.md)."""
+    coordinator: str | None = setting(None, needs=[_SEVERAL])
+    """HOST:PORT of the first of several processes; None: the launcher or the variable JAX_COORDINATOR_ADDRESS says
+    it."""
+    num_processes: int | None = setting(None, or_none(at_least(1)), needs=[_SEVERAL])
+    """Number of processes; None: the launcher or JAX_NUM_PROCESSES says it."""
+    process_id: int | None = setting(None, or_none(at_least(0)), needs=[_SEVERAL])
+    """Number of this process, from 0; None: the launcher, JAX_PROCESS_ID or JOB_COMPLETION_INDEX says it."""
+    heartbeat_timeout_s: int = setting(30, at_least(5), needs=[_SEVERAL])
+    """Seconds without a sign of life after which a process counts as dead, and all others end."""
 
 
 @dataclasses.dataclass(frozen=True)

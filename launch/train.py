@@ -40,7 +40,7 @@ from ntl_jax.config.serialization import leaves
 from ntl_jax.config_files import available, load_config
 from ntl_jax.console import command
 from ntl_jax.host_memory import keep_freed_memory
-from ntl_jax.process_group import find_group
+from ntl_jax.processes.settings import group_in, group_of
 from ntl_jax.profile_range import RANGE, check_range, read_range
 from ntl_jax.run_folder import check_free, new_folder
 
@@ -93,12 +93,29 @@ def main(argv: Sequence[str]) -> int:
     """
     try:
         args = parse_args(argv)
+        group = group_of(args.config.trainer)
     except (ValueError, OSError) as error:  # such as a name that is too long for the file system
-        return leave(f"error: {error}", code=2)
+        return _refuse(argv, f"error: {error}")
+    if group is None or not group.process_id:
+        announce(f"{args.config.name}: starting, run folder {args.workdir}")
+    # Imported here: importing JAX would make --help take seconds.
+    from ntl_jax.processes.exchange import from_first
+    from ntl_jax.processes.start import joined
+
+    try:
+        with joined(group, heartbeat_timeout_s=args.config.trainer.heartbeat_timeout_s) as watch:
+            code, message = _run(dataclasses.replace(args, workdir=from_first(args.workdir)))
+            if watch is not None and code == 1:
+                watch.fail(message)
+    except ValueError as error:  # the other processes have not started
+        code, message = 1, f"error: {error}"
+    return leave(message, code=code) if message else code
+
+
+def _run(args: Args) -> tuple[int, str]:
+    """Trains; returns the exit code, and what to say at the end."""
     assert args.workdir is not None
     again = f"{command('train')} --workdir={shlex.quote(str(args.workdir))} --resume"
-    announce(f"{args.config.name}: starting, run folder {args.workdir}")
-    # Imported here: importing JAX would make --help take seconds.
     from ntl_jax.train import (
         MismatchError,
         NonFiniteError,
@@ -128,12 +145,23 @@ def main(argv: Sequence[str]) -> int:
         WorkersLostError,
     ) as error:
         remedy = f"continue with: {again}" if os.path.exists(args.workdir / CONFIG_FILE) else "start again"
-        return leave(f"error: {explain(error, args.workdir, remedy)}", code=1)
+        return 1, f"error: {explain(error, args.workdir, remedy)}"
     except Terminated as stop:
-        return leave(f"\n{stop}; continue with: {again}", code=stop.code)
+        return stop.code, f"\n{stop}; continue with: {again}"
     except KeyboardInterrupt:
-        return leave(f"\ninterrupted; continue with: {again}", code=130)
-    return 0
+        return 130, f"\ninterrupted; continue with: {again}"
+    return 0, ""
+
+
+def _refuse(argv: Sequence[str], message: str) -> int:
+    """Says what is wrong with the command line, also to processes that would have trained with this one."""
+    leave(message, code=2)
+    group = group_in(argv)
+    if group is not None:
+        from ntl_jax.processes.start import end_all
+
+        end_all(group, message, code=2)
+    return 2
 
 
 def parse_args(argv: Sequence[str]) -> Args:
@@ -159,8 +187,6 @@ def parse_args(argv: Sequence[str]) -> Args:
     args = _parsed(argv, base, given)
     args = dataclasses.replace(args, config=_read_texts(args.config, given), workdir=workdir)
     args.config.validate(base)
-    if find_group(args.config.trainer.distributed, os.environ) is not None:
-        raise ValueError("training in several processes is not available yet: set trainer.distributed=off")
     check_range(args.profile, args.config.trainer.steps)
     for flag in ("allow_changed_schedule", "allow_changed_data"):
         if getattr(args, flag) and stored is None:

@@ -2,6 +2,8 @@
 """Which processes train together: from settings, or from what SLURM, Open MPI, Kubernetes and TPU slices say."""
 
 import dataclasses
+import glob
+import importlib.util
 import re
 import zlib
 from collections.abc import Mapping
@@ -62,6 +64,11 @@ class Group:
             )
         share = num_devices // self.num_local
         return [self.local_id * share + i for i in range(share)]
+
+
+def is_on_tpu() -> bool:
+    """Whether this machine has TPUs, and the package that uses them."""
+    return importlib.util.find_spec("libtpu") is not None and bool(glob.glob("/dev/accel*"))
 
 
 def find_group(

@@ -12,6 +12,7 @@ from ntl_jax.experience.digits.ntl_info import blank_labels, build_ntl_info, con
 from ntl_jax.experience.reader import Reader, Reading
 from ntl_jax.experience.scored import Scored
 from ntl_jax.numerals import DigitLabels
+from ntl_jax.processes.exchange import agreed, gather, num_processes, process_id
 from ntl_jax.records import NTLInfo, NumberReadings, Prompt, Trajectory, Version, VersionSpan
 from ntl_jax.rewards import CALL, EXTRAS, JUDGED, RewardFunction, RewardOutcome, is_built_in
 from ntl_jax.tasks import Task
@@ -115,11 +116,12 @@ class Scorer:
         Raises:
             ExtractionError: if a record cannot be built and ``ntl.fallback_on_error`` is off.
         """
-        readings = self._read(prompts, trajectories)
+        own = _own_rows([prompt.draw for prompt in prompts])
+        readings = self._readings(prompts, trajectories, own)
         ntl_info, fallbacks = self._record(trajectories, readings) if self._ntl.enabled else (None, {})
         calls = [self._call(*sample, ntl_info, tau) for sample in enumerate(zip(prompts, readings, strict=True))]
         lost = {row for row, t in enumerate(trajectories) if t.finish_reason == "lost"}
-        rewards = self._rewards(calls, [prompt.draw for prompt in prompts], fallbacks, lost)
+        rewards = self._rewards(calls, [prompt.draw for prompt in prompts], own, fallbacks, lost)
 
         def scored() -> Scored:
             outcomes = rewards()
@@ -127,6 +129,13 @@ class Scorer:
             return Scored(prompts, trajectories, readings, ntl_info, outcomes, tau, fallbacks, errors)
 
         return scored
+
+    def _readings(self, prompts: Sequence[Prompt], trajectories: Sequence[Trajectory], own: list[int]) -> list[Reading]:
+        """The readings of all samples, of which this process reads its own."""
+        read = agreed(lambda: self._read([prompts[i] for i in own], [trajectories[i] for i in own]))
+        rows = gather(own)
+        found = {i: reading for part in zip(rows, read, strict=True) for i, reading in zip(*part, strict=True)}
+        return [found[i] for i in range(len(prompts))]
 
     def _record(
         self, trajectories: Sequence[Trajectory], readings: Sequence[Reading]
@@ -199,20 +208,29 @@ class Scorer:
         self,
         calls: Sequence[Mapping[str, object]],
         groups: Sequence[int],
+        own: Sequence[int],
         fallbacks: Mapping[int, str],
         lost: Set[int],
     ) -> Callable[[], list[RewardOutcome]]:
         """The reward function's outcomes; if it uses records, a row without one is scored by exact match."""
         plain = set(fallbacks) if "ntl_info" in self.reward.takes else set()
-        asked = [i for i in range(len(calls)) if i not in plain | lost]
+        asked = [i for i in own if i not in plain | lost]
         waited = self.reward.begin([calls[i] for i in asked], [groups[i] for i in asked])
         others = self._plain([{name: calls[i][name] for name in (*CALL, *JUDGED)} for i in sorted(plain)])
 
         def outcomes() -> list[RewardOutcome]:
-            of_reward, of_plain = iter(waited()), iter(others)
-            return [LOST if i in lost else next(of_plain if i in plain else of_reward) for i in range(len(calls))]
+            found = dict.fromkeys(lost, LOST) | dict(zip(sorted(plain), others, strict=True))
+            for part in agreed(lambda: dict(zip(asked, waited(), strict=True))):
+                found = part | found
+            return [found[i] for i in range(len(calls))]
 
         return outcomes
+
+
+def _own_rows(draws: Sequence[int]) -> list[int]:
+    """The samples that this process scores: with one process all, with several all of some prompts."""
+    numbers = {draw: number for number, draw in enumerate(dict.fromkeys(draws))}
+    return [row for row, draw in enumerate(draws) if numbers[draw] % num_processes() == process_id()]
 
 
 def _or_zeros(trajectory: Trajectory) -> np.ndarray:

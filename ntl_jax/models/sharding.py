@@ -79,11 +79,16 @@ def num_row_shards(mesh: Mesh) -> int:
 
 
 def free_bytes(mesh: Mesh) -> int:
-    """Total free memory of the mesh's devices; on CPU, which reports no limit, the machine's memory."""
+    """Total free memory of the mesh's devices; on CPU, which reports no limit, the machine's memory.
+
+    Other processes' devices count as this one's.
+    """
     stats = [device.memory_stats() for device in mesh.local_devices]
     if any(s is None or "bytes_limit" not in s for s in stats):
-        return machine_bytes()
-    return sum(s["bytes_limit"] - s["bytes_in_use"] for s in stats if s is not None)
+        here = machine_bytes()
+    else:
+        here = sum(s["bytes_limit"] - s["bytes_in_use"] for s in stats if s is not None)
+    return here * mesh.size // len(stats)
 
 
 def shardings(tree: PyTree, mesh: Mesh, rules: Rules = RULES) -> PyTree[NamedSharding]:

@@ -3,7 +3,6 @@
 
 import contextlib
 import glob
-import importlib.util
 import os
 import socket
 import traceback
@@ -12,36 +11,12 @@ from collections.abc import Iterator
 import jax
 from jax._src import distributed  # the client of the key-value store is nowhere else
 
-from ntl_jax.config import TrainerSection
 from ntl_jax.ending import leave
-from ntl_jax.process_group import Group, find_group
-from ntl_jax.processes.watch import Watch, when_aborted
+from ntl_jax.process_group import Group
+from ntl_jax.processes.watch import GOODBYE_S, Watch, when_aborted
 
 START_S = 300
 """Seconds that processes wait for each other to start."""
-
-
-def group_of(trainer: TrainerSection) -> Group | None:
-    """The group that this process belongs to by its settings and environment; None: it trains alone.
-
-    Args:
-        trainer: the section of the configuration.
-
-    Raises:
-        ValueError: as `find_group`.
-
-    Example:
-        >>> group_of(TrainerSection(distributed="off")) is None
-        True
-    """
-    return find_group(
-        trainer.distributed,
-        os.environ,
-        coordinator=trainer.coordinator,
-        num_processes=trainer.num_processes,
-        process_id=trainer.process_id,
-        on_tpu=importlib.util.find_spec("libtpu") is not None and bool(glob.glob("/dev/accel*")),
-    )
 
 
 @contextlib.contextmanager
@@ -52,7 +27,7 @@ def joined(group: Group | None, *, heartbeat_timeout_s: float, start_s: int = ST
     context ends this process and all others.
 
     Args:
-        group: from `group_of`.
+        group: from `find_group`.
         heartbeat_timeout_s: after so many seconds without a sign of life a process counts as dead.
         start_s: how long the processes wait for each other to start.
 
@@ -67,10 +42,36 @@ def joined(group: Group | None, *, heartbeat_timeout_s: float, start_s: int = ST
     if group is None:
         yield None
         return
+    watch = _start(group, heartbeat_timeout_s, start_s, f"error: {_not_started(group, start_s)}")
+    with _ending_all(watch):
+        yield watch
+    watch.wait_for_all()
+    watch.stop()
+    jax.distributed.shutdown()
+
+
+def end_all(group: Group, message: str, *, code: int, start_s: int = START_S) -> None:
+    """Tells the other processes why this one does not train with them, and ends it.
+
+    Args:
+        group: which they are.
+        message: why.
+        code: this process's exit code.
+        start_s: how long it waits for them to start.
+    """
+    try:
+        watch = _start(group, GOODBYE_S, start_s, message)
+    except ValueError:
+        return
+    watch.fail(message, code=code)
+
+
+def _start(group: Group, heartbeat_timeout_s: float, start_s: int, when_alone: str) -> Watch:
+    """Starts JAX in all processes; raises a ValueError, or ends with a line, if they do not start together."""
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     # Its handler of SIGTERM would take the place of ours, which saves the step.
     jax.config.update("jax_enable_preemption_service", False)
-    when_aborted(lambda: f"error: {_not_started(group, start_s)}")
+    when_aborted(lambda: when_alone)
     try:
         jax.distributed.initialize(
             group.coordinator,
@@ -86,12 +87,7 @@ def joined(group: Group | None, *, heartbeat_timeout_s: float, start_s: int = ST
         raise ValueError(f"{_not_started(group, start_s)} ({_first_line(error)})") from error
     state = distributed.global_state
     assert state.client is not None
-    watch = Watch(state.client, state.process_id, state.num_processes, heartbeat_timeout_s)
-    with _ending_all(watch):
-        yield watch
-    state.client.wait_at_barrier("ntl_jax/end", int(1000 * START_S))
-    watch.stop()
-    jax.distributed.shutdown()
+    return Watch(state.client, state.process_id, state.num_processes, heartbeat_timeout_s)
 
 
 class _ending_all:

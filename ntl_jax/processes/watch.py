@@ -24,6 +24,8 @@ from ntl_jax.ending import tell
 
 FAILURE, ALIVE, READ = "ntl_jax/failure", "ntl_jax/alive/", "ntl_jax/read/"
 """Keys: the message of the first failure; by process, its counter, and that it has read the message."""
+END_S = 3600
+"""Seconds that processes wait for the one that still writes its report."""
 GOODBYE_S = 5.0
 """Seconds that the process with the service stays for others to read the message."""
 LOST = re.compile(r"gloo|nccl|connection|socket|unavailable|peer|deadline|coordination|cancell|abort", re.IGNORECASE)
@@ -38,6 +40,8 @@ class Store(Protocol):
     def key_value_set(self, key: str, value: str, allow_overwrite: bool = False) -> None: ...
 
     def key_value_dir_get(self, key: str) -> list[tuple[str, str]]: ...
+
+    def wait_at_barrier(self, barrier_id: str, timeout_in_ms: int) -> None: ...
 
     def blocking_key_value_get(self, key: str, timeout_in_ms: int) -> str: ...
 
@@ -77,6 +81,10 @@ class Watch:
         self._thread = threading.Thread(target=self._run, daemon=True)
         when_aborted(lambda: self._cause or self._dead([0]))
         self._thread.start()
+
+    def wait_for_all(self) -> None:
+        """Until all processes are here; while one is still busy, the others watch over it."""
+        self._store.wait_at_barrier("ntl_jax/end", 1000 * END_S)
 
     def stop(self) -> None:
         """Ends the thread: from now on other processes may end."""

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from ntl_jax.models import Critic, Decoder, batch_sharding, num_row_shards
 from ntl_jax.models.attention.shared import shared_attention
 from ntl_jax.ops import vocab_head
+from ntl_jax.processes.arrays import host_or_here, place
 from ntl_jax.records import AnyRows, Params, SharedRows
 from ntl_jax.rows.micro_batches import micro_batches
 
@@ -41,7 +42,9 @@ class RowPass:
         by_response: tuple[PyTree, ...] = (),
         *arguments: PyTree,
     ) -> PyTree[Array]:
-        """The results for all responses, on the device. Other rows fill the last part.
+        """The results for all responses, on the device, or on the host of each of several processes.
+
+        Other rows fill the last part.
 
         Args:
             graph, params: the model.
@@ -55,9 +58,9 @@ class RowPass:
         row_parts = np.resize(np.arange(num_rows), parts)
         with jax.set_mesh(self._mesh):
             taken = (take_rows((rows, *by_response), part, num_rows) for part in row_parts)
-            placed = (jax.device_put(part, self._sharding) for part in taken)
+            placed = (place(part, self._sharding) for part in taken)
             results = [self._run(graph, params, *part, *arguments) for part in placed]
-            return jax.tree.map(lambda *xs: jnp.concatenate(xs)[:num_responses], *results)
+            return host_or_here(jax.tree.map(lambda *xs: jnp.concatenate(xs)[:num_responses], *results))
 
 
 def take_rows(arrays: AnyTree, rows: np.ndarray, num_rows: int) -> AnyTree:

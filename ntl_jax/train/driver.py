@@ -2,6 +2,7 @@
 """Drives the stages of a run: when they are evaluated, saved and ended, and where they go on."""
 
 import contextlib
+import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,7 +93,7 @@ class Driver:
         with contextlib.closing(Checkpointer(self._folder, stage.name, keep_last=keep_last)) as checkpoints:
             step = self._begin(stage, checkpoints)
             finished = step == stage.total or self._target_reached(stage)
-            self._end_if_asked(stage, step, checkpoints, finished=finished)
+            self._end_if_asked(stage, step, checkpoints, self._termination.agreed(), finished=finished)
             with ProgressView(stage.name, stage.total, start=step, console=self._console) as view:
                 while not finished:
                     step += 1
@@ -105,7 +106,8 @@ class Driver:
                     view.update(step, {LIVE[name]: metrics[name] for name in LIVE if name in metrics})
                     finished = step == stage.total or self._target_reached(stage)
                     alarms = alarms_on(metrics) if self._config.divergence.on_alarm == "stop" else []
-                    ends = finished or self._termination.requested or alarms
+                    asked = self._termination.agreed()
+                    ends = finished or asked or alarms
                     if ends or step % self._settings.save_every == 0 or self._improved(checkpoints):
                         with self._saved_if_workers_are_lost(stage, step, checkpoints):
                             stage.wait()
@@ -118,15 +120,23 @@ class Driver:
                             "it names, then --resume, or set divergence.on_alarm='warn'"
                         )
                     if ends:
-                        self._end_if_asked(stage, step, checkpoints, finished=finished)
+                        self._end_if_asked(stage, step, checkpoints, asked, finished=finished)
         if step < stage.total:
             self._say(f"{stage.name} ends after step {step}: trainer.target_accuracy is reached")
         self._done.append(stage.name)
         return stage
 
-    def _end_if_asked(self, stage: Stage, step: int, checkpoints: "Checkpointer", *, finished: bool) -> None:
+    def _end_if_asked(
+        self,
+        stage: Stage,
+        step: int,
+        checkpoints: "Checkpointer",
+        number: signal.Signals | None,
+        *,
+        finished: bool,
+    ) -> None:
         """Raises Terminated if a signal asked for it and training is left; the step is saved, or none is done."""
-        number, is_last = self._termination.requested, stage.name == STAGES[-1] or not self._settings.steps
+        is_last = stage.name == STAGES[-1] or not self._settings.steps
         if number is None or (finished and is_last):
             return
         checkpoints.wait()

@@ -16,10 +16,13 @@ import numpy as np
 from ntl_jax.compilation_cache import keep_programs
 from ntl_jax.config import PoolSection, RolloutSection, RunConfig
 from ntl_jax.data.tokenizer import Tokenizer
-from ntl_jax.models import ModelConfig, make_mesh
+from ntl_jax.models import ModelConfig, make_mesh, shardings
 from ntl_jax.numerals import NumberTable
+from ntl_jax.processes.arrays import local_copy, local_mesh
+from ntl_jax.processes.exchange import agreed, is_first, num_processes
 from ntl_jax.records import Request, Sampling
 from ntl_jax.rollout import JaxEngine, RolloutEngine, VllmEngine
+from ntl_jax.rollout.dealt import DealtEngine
 from ntl_jax.rollout.engine import check_requests
 from ntl_jax.rollout.jax.cache import CacheSettings
 from ntl_jax.rollout.vllm.requests import check_samplings
@@ -65,6 +68,8 @@ def build_engine(config: RunConfig, policy: Policy, *, max_prompt_tokens: int) -
         ValueError: for an engine that is not installed, or cannot sample from this policy; for a pool without room.
     """
     parts = _parts(config, policy, max_prompt_tokens)
+    if num_processes() > 1:
+        return _dealt_engine(config, policy, parts)
     match config.rollout.engine:
         case "jax":
             return _jax_engine(parts, policy.mesh)
@@ -76,7 +81,7 @@ def build_engine(config: RunConfig, policy: Policy, *, max_prompt_tokens: int) -
 
 def _parts(config: RunConfig, policy: Policy, max_prompt_tokens: int) -> EngineParts:
     rollout = config.rollout
-    num_engines = rollout.pool.workers if rollout.engine == "pool" else 1
+    num_engines = rollout.pool.workers if rollout.engine == "pool" else num_processes()
     share = math.ceil(rollout.prompts_per_step / num_engines) * rollout.num_samples
     table = jax.tree.map(np.asarray, policy.digits)
     return EngineParts(rollout, policy.model, table, policy.tokenizer, max_prompt_tokens, slots=rollout.slots or share)
@@ -92,6 +97,22 @@ def _jax_engine(parts: EngineParts, mesh: jax.sharding.Mesh) -> JaxEngine:
         num_prompts=parts.rollout.prompts_per_step if parts.rollout.slots else None,
         tokenizer=parts.tokenizer,
     )
+
+
+def _dealt_engine(config: RunConfig, policy: Policy, parts: EngineParts) -> DealtEngine:
+    """The engines of several processes: JAX on the devices of each, or the pool of the first."""
+    mesh, is_shared = local_mesh(policy.mesh), config.rollout.engine == "jax"
+    placement = shardings(policy.shapes(), mesh)
+    own: list[RolloutEngine] = []
+
+    def build() -> None:
+        if is_shared:
+            own.append(_jax_engine(parts, mesh))
+        elif is_first():
+            own.append(_pool(config, parts))
+
+    agreed(build)  # where a pool cannot start, all end
+    return DealtEngine(own[0] if own else None, lambda params: local_copy(params, placement), shared=is_shared)
 
 
 def _vllm_engine(parts: EngineParts) -> VllmEngine:
@@ -147,6 +168,11 @@ def _pool(config: RunConfig, parts: EngineParts) -> "RayPool":
 def check_packages(config: RunConfig) -> None:
     """Raises a ValueError if the engine needs a package or GPUs that are not there."""
     rollout, pool = config.rollout, config.rollout.pool
+    if rollout.engine == "vllm" and num_processes() > 1:
+        raise ValueError(
+            f"rollout.engine='vllm' samples in one process, and {num_processes()} train: set it to 'jax', or to 'pool' "
+            "with rollout.pool.engine='vllm'"
+        )
     private_pool = rollout.engine == "pool" and pool.address is None
     if rollout.engine == "pool" and importlib.util.find_spec("ray") is None:
         raise ValueError(
@@ -221,7 +247,7 @@ def _largest_cache(
     for group, (num_samples, num_requests) in groups.items():
         sampling = Sampling(num_samples=num_samples, max_tokens=rollout.max_tokens)
         for name, count in ((group, 1), (slots, parts.slots)):  # the samples of a prompt have their slots together
-            engine = _jax_engine(parts._replace(slots=count), policy.mesh)
+            engine = _jax_engine(parts._replace(slots=count), local_mesh(policy.mesh))
             given = name != "rollout.slots"
             needed = engine.fitting_bytes(sampling, num_requests, CacheSettings(name, *lengths, slots_given=given))
             num_bytes = max(num_bytes, needed)

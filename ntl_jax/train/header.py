@@ -16,6 +16,7 @@ from ntl_jax.data import special_tokens
 from ntl_jax.data.tokenizer import Tokenizer
 from ntl_jax.metrics import write_whole
 from ntl_jax.models import ModelConfig
+from ntl_jax.processes.exchange import num_processes
 from ntl_jax.records import Prompt
 from ntl_jax.rows.layout import Layout, relative_cost
 from ntl_jax.tasks import Task, Undecided, describe_answers
@@ -55,6 +56,7 @@ def describe(config: RunConfig, policy: Policy, prompts: Prompts, reward: str, w
     )
     devices, kind = jax.devices(), jax.devices()[0].device_kind
     mesh = " x ".join(f"{axis}={size}" for axis, size in policy.mesh.shape.items())
+    of_processes = f"{count} processes x {len(devices) // count}: " if (count := num_processes()) > 1 else ""
     algorithm, first = config.algorithm, prompts.train[0]
     return {
         "policy": f"{model.architecture}, {model.num_layers} layers of width {model.width}, "
@@ -78,7 +80,7 @@ def describe(config: RunConfig, policy: Policy, prompts: Prompts, reward: str, w
         ),
         "rows of an update": describe_layout(row_layout(config, policy, prompts.shape(rollout.max_tokens)), model),
         "evaluation": describe_evaluation(config, len(prompts.held_out)),
-        "devices": f"{policy.mesh.size} of {len(devices)} {devices[0].platform} ({kind}), mesh {mesh}",
+        "devices": f"{of_processes}{policy.mesh.size} of {len(devices)} {devices[0].platform} ({kind}), mesh {mesh}",
         "run folder": str(workdir),
     }
 

@@ -27,6 +27,7 @@ from ntl_jax.models import (
 from ntl_jax.models.sharding import free_bytes
 from ntl_jax.models.stacking import scans
 from ntl_jax.numerals import NumberTable
+from ntl_jax.processes.exchange import num_processes
 from ntl_jax.records import Params
 from ntl_jax.rollout.vocabulary import Vocabulary, agree
 from ntl_jax.update.state import init_params
@@ -90,7 +91,7 @@ def build_policy(config: RunConfig, tokenizer: Tokenizer | None = None) -> Polic
     template = load_template(config.prompt.template, tokenizer)
     vocabulary = agree(tokenizer, checkpoint, config.rollout.stop_strings, template.end_of_turn)
     model = _model(config, vocabulary.num_tokens, stored)
-    mesh = make_mesh(config.model.mesh, _training_devices(config.trainer.devices))
+    mesh = _mesh(config)
     _check_attention(model, mesh.devices.flat[0].platform)
     check_parameters(config, model, mesh)
     from_checkpoint = config.data.tokenizer is None and checkpoint is not None
@@ -173,6 +174,24 @@ def check_parameters(config: RunConfig, model: ModelConfig, mesh: Mesh, *, copie
         f"{what}: {arrays} of {model.num_params:,} parameters take at least {needed / 2**30:,.1f} GiB, and "
         f"{available / 2**30:,.1f} GiB are there: {remedy}, or spread them over more devices with model.mesh"
     )
+
+
+def _mesh(config: RunConfig) -> Mesh:
+    """The mesh of the parameters; several processes train on all their devices."""
+    mesh = make_mesh(config.model.mesh, _training_devices(config.trainer.devices))
+    if num_processes() == 1:
+        return mesh
+    if config.trainer.devices:
+        raise ValueError(
+            f"trainer.devices={config.trainer.devices} numbers the devices of one process, and {num_processes()} "
+            "train: leave it empty, and show each process its devices, such as by CUDA_VISIBLE_DEVICES"
+        )
+    if mesh.size < (count := len(jax.devices())):
+        raise ValueError(
+            f"model.mesh={config.model.mesh} takes {mesh.size} of the {count} devices of {num_processes()} processes: "
+            "several processes train on all of them; set one size to -1"
+        )
+    return mesh
 
 
 def _training_devices(chosen: Sequence[int]) -> Sequence[object]:

@@ -3,6 +3,7 @@
 
 import contextlib
 import logging
+import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,8 @@ from ntl_jax.ending import TRACEBACK_FILE, keep_traceback, warn
 from ntl_jax.experience.scorer import LOGGER
 from ntl_jax.metrics import check_installed, print_comparison, print_header, read_lines
 from ntl_jax.metrics.log_file import log_to_file
+from ntl_jax.processes.alike import check_alike, check_same_data
+from ntl_jax.processes.exchange import first_does, is_first
 from ntl_jax.profile_range import check_range
 from ntl_jax.run_folder import claimed
 from ntl_jax.train.checkpoints.resume import FINGERPRINTS, check_data, check_schedule, fingerprints
@@ -33,7 +36,7 @@ from ntl_jax.train.factory import (
     supervised_update,
 )
 from ntl_jax.train.header import describe, find_warnings, write_provenance
-from ntl_jax.train.journal.journal import Journal, open_divergence_log
+from ntl_jax.train.journal.journal import Journal, open_divergence_log, unshared
 from ntl_jax.train.journal.memory_use import explained
 from ntl_jax.train.journal.profile import Profiler
 from ntl_jax.train.policy import build_params, build_policy, check_checkpoint
@@ -52,6 +55,8 @@ def run(
 ) -> dict[str, float]:
     """Trains as the configuration says and writes everything to the run folder.
 
+    Several processes call this alike, within `ntl_jax.processes.start.joined`; the first one writes.
+
     Args:
         config: the resolved configuration. ``RunConfig.validate()`` also refuses settings without effect; they are not
             refused here, since an override may have switched off what a named configuration sets.
@@ -65,8 +70,9 @@ def run(
         Held-out accuracy "before" and "after" PPO.
 
     Raises:
-        ValueError: for settings, files or reward functions that are invalid or differ from the run to continue, for
-            trackers that are not installed, for a folder that another process uses, or if no checkpoint is intact.
+        ValueError: for settings, files or reward functions that are invalid, differ from the run to continue or between
+            processes, for trackers that are not installed, for a folder that another process uses, or if no checkpoint
+            is intact.
         NonFiniteError: for a loss or gradient that is not finite; ``non_finite.json`` in the run folder holds the
             step's metrics and prompts.
         MismatchError: with ``divergence.on_alarm=stop``, when an alarm is on; the step is saved.
@@ -76,35 +82,48 @@ def run(
         WorkersLostError: when a pool has lost too many workers; the stage is saved.
         Terminated: after SIGTERM, SIGINT or SIGHUP, once the step is done and saved.
     """
-    console = Console(highlight=False)
-    with contextlib.ExitStack() as ended, claimed(workdir, resume=resume):  # from here on, the folder is this process's
-        ended.callback(_write_report, workdir)  # when it is claimed no more, however the run ends
+    console = Console(highlight=False, quiet=not is_first())
+    with contextlib.ExitStack() as ended, _claimed(workdir, resume) as own:  # from here on, the folder is this run's
+        if is_first():
+            ended.callback(_write_report, workdir)  # when it is claimed no more, however the run ends
         try:
-            _train(config, workdir, console, resume, allow_changed_schedule, allow_changed_data, profile)
+            changed = {"changed_schedule": allow_changed_schedule, "changed_data": allow_changed_data}
+            check_alike(config, resume=resume, profile=profile, **changed)
+            _train(config, workdir, own, console, resume, allow_changed_schedule, allow_changed_data, profile)
         except Terminated:
             raise
         except (ValueError, OSError, RuntimeError) as error:
-            keep_traceback(workdir, error)
+            if is_first():
+                keep_traceback(workdir, error)
             raise
-    return report(workdir, console)
+    return first_does(lambda: report(workdir, console))
+
+
+@contextlib.contextmanager
+def _claimed(workdir: Path, resume: bool) -> Iterator[Path]:
+    """The folder to which this process writes: the run folder, which the first claims; another one, for a while."""
+    with contextlib.ExitStack() as stack:
+        first_does(lambda: stack.enter_context(claimed(workdir, resume=resume)))
+        yield workdir if is_first() else Path(stack.enter_context(tempfile.TemporaryDirectory()))
 
 
 def _train(
     config: RunConfig,
     workdir: Path,
+    own: Path,
     console: Console,
     resume: bool,
     changed_schedule: bool,
     changed_data: bool,
     profile: tuple[int, int] | None,
 ) -> None:
-    """Runs the stages in a folder that is claimed; the last two allow what `run` says."""
+    """Runs the stages in a folder that is claimed; ``own`` is what this process alone writes to."""
     check_installed(config.tracking.backends)
     check_packages(config)
     config.validate(base=config)
     keep_programs(config.trainer.compilation_cache)
     with contextlib.ExitStack() as stack:
-        saved = _saved(workdir) if resume else None
+        saved = first_does(lambda: _saved(workdir)) if resume else None
         check_range(profile, config.trainer.steps, done=_iterations_done(saved))
         if saved is not None and not changed_schedule:
             check_schedule(config, *saved)
@@ -116,7 +135,8 @@ def _train(
         check_run(config, policy, prompts)
         stack.enter_context(explained(memory_uses(config, policy, prompts)))
         scorer.try_out(*prompts.solved[0])
-        divergence_log = open_divergence_log(config, workdir)
+        logged = config if is_first() else unshared(config)
+        divergence_log = open_divergence_log(logged, own)
         background = stack.enter_context(ThreadPoolExecutor(2))  # everything is checked: from here on XLA compiles
         drawn = background.submit(build_params, policy, seed=config.seed)
         update = supervised_update(config, policy, prompts) if config.warm_start.steps else None
@@ -124,19 +144,20 @@ def _train(
             update.compile_ahead(background)
         params = drawn.result()
         data = fingerprints(policy, params, prompts, scorer.reward)
+        check_same_data(data)
         if saved is not None and not changed_data:
             check_data(config, data, saved[1])  # before anything compiles, for which a refusal would wait
         if update is not None and saved is not None and saved[0] == "warm_start":
             update.compile_ahead(background)
         engine = build_engine(config, policy, max_prompt_tokens=prompts.longest)
         stack.enter_context(contextlib.closing(engine))
-        write_provenance(config, workdir)
+        first_does(lambda: write_provenance(config, workdir))
         print_header(describe(config, policy, prompts, scorer.reward.spec, workdir), console=console)
         _warn(console, find_warnings(config, prompts, task), saved)
         evaluate = build_evaluator(config, policy, prompts, engine, scorer, digits)
-        stack.enter_context(_log_files(config, workdir))
-        journal = stack.enter_context(Journal(config, workdir, divergence_log))
-        profiler = stack.enter_context(Profiler(workdir, profile))
+        stack.enter_context(_log_files(config, own))
+        journal = stack.enter_context(Journal(logged, own, divergence_log))
+        profiler = stack.enter_context(Profiler(own, profile))
         termination = stack.enter_context(noticing_signals(workdir))
         with contextlib.suppress(OSError):
             (workdir / TRACEBACK_FILE).unlink()  # of what has been mended

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ntl_jax.ending import SIGNALS, leave_terminal, tell
 from ntl_jax.experience.scored import Scored
+from ntl_jax.processes.exchange import gather, is_first
 from ntl_jax.rewards import RewardError
 
 
@@ -41,6 +42,10 @@ class Termination:
     """Which signal has asked the process to end, if any has."""
 
     requested: signal.Signals | None = None
+
+    def agreed(self) -> signal.Signals | None:
+        """The signal that has asked this process, or another one that trains with it; all must call this."""
+        return next((number for number in gather(self.requested) if number is not None), None)
 
 
 @contextlib.contextmanager
@@ -141,7 +146,8 @@ def stop_if_not_finite(
     if not metrics.pop("non_finite", 0.0):
         return
     path = folder / "non_finite.json"
-    path.write_text(json.dumps({"stage": stage, "step": step, "prompts": prompts, "metrics": metrics}, indent=1))
+    if is_first():
+        path.write_text(json.dumps({"stage": stage, "step": step, "prompts": prompts, "metrics": metrics}, indent=1))
     raise NonFiniteError(
         f"{stage} step {step}: a loss or gradient is not finite. The state before it is kept; {path} holds the "
         f"metrics and the prompts of the step. A lower {section}.optimizer.learning_rate usually helps."

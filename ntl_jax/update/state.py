@@ -13,6 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
 
 from ntl_jax.models import shardings
+from ntl_jax.processes.arrays import place
 from ntl_jax.records import AnyArray, Params
 from ntl_jax.update.average import first_average
 
@@ -92,5 +93,5 @@ def init_model_state(
 
 def init_train_state(models: Mapping[str, ModelState], mesh: Mesh) -> TrainState:
     """A state at step 0."""
-    step = jax.device_put(np.int32(0), NamedSharding(mesh, PartitionSpec()))
+    step = place(np.int32(0), NamedSharding(mesh, PartitionSpec()))
     return TrainState(step, dict(models))

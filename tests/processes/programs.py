@@ -11,11 +11,11 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from ntl_jax.config import TrainerSection
 from ntl_jax.models import make_mesh
+from ntl_jax.process_group import find_group
 from ntl_jax.processes.arrays import fetch, host_or_here, local_copy, local_mesh, place
 from ntl_jax.processes.exchange import agreed, barrier, first_does, from_first, gather, num_processes, process_id
-from ntl_jax.processes.start import group_of, joined
+from ntl_jax.processes.start import joined
 from ntl_jax.processes.watch import Watch
 
 
@@ -79,7 +79,7 @@ def ends(watch: Watch | None, how: str, number: str) -> None:
 
 
 if __name__ == "__main__":
-    group = group_of(TrainerSection())
+    group = find_group("auto", os.environ)
     jax.config.update("jax_numpy_rank_promotion", "raise")
     with joined(group, heartbeat_timeout_s=5) as watch:
         {"exchanges": exchanges, "arrays": arrays, "ends": ends}[sys.argv[1]](watch, *sys.argv[2:])

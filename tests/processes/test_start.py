@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from ntl_jax.config import TrainerSection
-from ntl_jax.processes.start import group_of, joined
+from ntl_jax.processes.start import joined
 
 ALONE = """
 from ntl_jax.process_group import Group
@@ -30,10 +29,6 @@ def test_a_process_that_stays_alone_says_what_is_missing(number, message):
     assert message in line
 
 
-def test_without_a_group_nothing_is_started(monkeypatch):
-    monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
-    assert group_of(TrainerSection(distributed="off")) is None
-    with pytest.raises(ValueError, match=r"needs trainer\.coordinator"):
-        group_of(TrainerSection())
+def test_without_a_group_nothing_is_started():
     with joined(None, heartbeat_timeout_s=1) as watch:
         assert watch is None

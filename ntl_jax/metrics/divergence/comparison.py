@@ -23,6 +23,7 @@ from ntl_jax.losses.kl import k3_statistic, kl_k1
 from ntl_jax.losses.per_token import sequence_means, sequence_sums
 from ntl_jax.numerals.kinds import KINDS
 from ntl_jax.ops.masked import masked_mean, masked_sum
+from ntl_jax.processes.arrays import fetch
 from ntl_jax.records import AnyArray
 
 FACTOR_TWO = math.log(2.0)
@@ -110,7 +111,7 @@ def comparing(log_probs: LogProbs, *, top_k: int) -> Callable[[], Comparison]:
     shape, pending = log_probs.mask.shape, _compare(log_probs, top_k=min(top_k, log_probs.mask.size))
 
     def result() -> Comparison:
-        values, of_kinds, num_tokens, top = jax.device_get(pending)
+        values, of_kinds, num_tokens, top = fetch(pending)
         flat, rollout, actor, entropy = jax.tree.map(lambda x: x[: min(top_k, int(num_tokens))], top)
         rows, positions = np.unravel_index(flat, shape)
         top = TopTokens(rows, positions, rollout, actor, entropy)

@@ -19,6 +19,7 @@ from flax import nnx
 from ntl_jax.models.decoder import Decoder
 from ntl_jax.models.hf.safetensors import Cuttable
 from ntl_jax.models.parameters import STACK, Parameter, parameter_at
+from ntl_jax.processes.arrays import fetch
 from ntl_jax.records import Params
 
 
@@ -124,7 +125,7 @@ def hf_tensors(decoder: Decoder) -> Iterator[tuple[str, np.ndarray]]:
 
 def fetched(leaf: jax.Array) -> np.ndarray:
     """An array on the host, fetched through a copy: the array itself would cache the fetched values while it lives."""
-    return jax.device_get(jnp.copy(leaf))
+    return fetch(jnp.copy(leaf))
 
 
 def _tensors(path: jax.tree_util.KeyPath, shape: tuple[int, ...], leaf: int) -> list[Tensor]:

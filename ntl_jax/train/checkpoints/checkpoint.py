@@ -13,6 +13,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
+from ntl_jax.processes.arrays import fetch
+from ntl_jax.processes.exchange import first_does
 from ntl_jax.records import Params
 from ntl_jax.rollout.flat_trajectories import FlatTrajectories
 from ntl_jax.train.checkpoints.manifest import MANIFEST, damage_of, is_sealed, seal
@@ -108,10 +110,12 @@ class Checkpoint:
     def restore(self, like: TrainState) -> Restored:
         """Reads everything, checked, with the state placed like ``like``. Layers may be stacked in one of them.
 
+        Of several processes, each reads its part, and the first checks the files.
+
         Raises:
             UnusableError: if it is damaged, its weights are not finite, or its arrays differ in shape from ``like``.
         """
-        self.check()
+        first_does(self.check)
 
         def read(abstract: TrainState) -> TrainState:
             with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
@@ -203,12 +207,12 @@ def write_checkpoint(
     held_out: Mapping[str, float],
     arrived: FlatTrajectories,
 ) -> None:
-    """Writes everything but the manifest to a folder, which is made.
+    """Writes everything but the manifest to a folder, which is made. Several processes write their parts of the state.
 
     Raises:
         OSError, ValueError: as the disk or the library that writes the arrays says.
     """
-    folder.mkdir()
+    first_does(folder.mkdir)
     arrays: dict[str, Any] = {STATE: state}
     if arrived:
         # Orbax refuses empty arrays, which are all that lost samples have: each gets a row that is dropped again.
@@ -219,8 +223,8 @@ def write_checkpoint(
     with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
         for name, tree in arrays.items():
             checkpointer.save(folder / name, args=ocp.args.StandardSave(tree))
-    _write_json(folder / META, {**meta, SEALED: True})
-    _write_json(folder / HELD_OUT, held_out)
+    first_does(lambda: _write_json(folder / META, {**meta, SEALED: True}))
+    first_does(lambda: _write_json(folder / HELD_OUT, held_out))
 
 
 def _write_json(path: Path, contents: Mapping[str, object]) -> None:
@@ -235,7 +239,7 @@ def commit(part: Path, folder: Path) -> None:
 
 
 def _check_finite(params: PyTree) -> None:
-    finite = jax.tree.leaves_with_path(_finite(params))
+    finite = jax.tree.leaves_with_path(fetch(_finite(params)))
     if names := [jax.tree_util.keystr(path) for path, is_finite in finite if not is_finite]:
         raise DamagedError(f"is damaged: {len(names)} of its weights are not finite, the first of them {names[0]}")
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints by stage: all state that a resumed run needs to equal an uninterrupted one, and the best policy."""
 
+import functools
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from ntl_jax.metrics import STAGES
+from ntl_jax.processes.exchange import first_does, is_first
 from ntl_jax.records import Params
 from ntl_jax.rollout.flat_trajectories import FlatTrajectories
 from ntl_jax.train.checkpoints.checkpoint import (
@@ -36,7 +38,8 @@ Result = TypeVar("Result")
 class Checkpointer:
     """Writes the checkpoints of one stage, under ``run/checkpoints/stage/<step>``, and goes on from them.
 
-    It keeps the newest checkpoints and the one with the best held-out accuracy. No other process may write there.
+    It keeps the newest checkpoints and the one with the best held-out accuracy. No other run may write there. Several
+    processes that train together must all call each method, except `wait` and `close`; the first decides and renames.
 
     Args:
         run: the run folder.
@@ -47,12 +50,15 @@ class Checkpointer:
     def __init__(self, run: Path, stage: str, *, keep_last: int = 2):
         self._run, self._stage, self._keep_last = run, stage, keep_last
         self._folder = _folder_of(run, stage)
+        first_does(self._clean)
+        self._background, self._commit = ThreadPoolExecutor(1), Future[None]()
+        self._commit.set_result(None)
+
+    def _clean(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         for path in self._folder.iterdir():
             if not path.name.isdigit() and not path.name.endswith(DAMAGED):  # partial writes of a killed process
                 shutil.rmtree(path)
-        self._background, self._commit = ThreadPoolExecutor(1), Future[None]()
-        self._commit.set_result(None)
 
     def save(
         self,
@@ -79,9 +85,11 @@ class Checkpointer:
         try:
             write_checkpoint(part, state, meta, held_out, arrived)
         except (OSError, ValueError) as error:
-            shutil.rmtree(part, ignore_errors=True)
+            if is_first():
+                shutil.rmtree(part, ignore_errors=True)
             raise OSError(f"the checkpoint after step {step} of stage {self._stage} is not written: {error}") from error
-        self._commit = self._background.submit(self._put, step, part)
+        if is_first():
+            self._commit = self._background.submit(self._put, step, part)
 
     def wait(self) -> None:
         """Until the last checkpoint is in its place.
@@ -92,13 +100,12 @@ class Checkpointer:
         self._commit.result()
 
     def latest_step(self) -> int | None:
-        self.wait()
-        return max((checkpoint.step for checkpoint in _written(self._run, self._stage)), default=None)
+        return max((checkpoint.step for checkpoint in self._own()), default=None)
 
     def best_accuracy(self) -> float:
         """Held-out accuracy of the best checkpoint; -inf if none was evaluated."""
-        self.wait()
-        return max((checkpoint.accuracy for checkpoint in _written(self._run, self._stage)), default=float("-inf"))
+        checkpoints = self._own()
+        return first_does(lambda: max((checkpoint.accuracy for checkpoint in checkpoints), default=float("-inf")))
 
     def restore(self, like: TrainState, say: Say = print) -> Restored:
         """Reads the newest checkpoint that is intact.
@@ -111,15 +118,14 @@ class Checkpointer:
             DamagedError: if none is intact.
             UnusableError: if the newest that is not damaged does not fit, or cannot be read; nothing is renamed then.
         """
-        self.wait()
-        checkpoints = _written(self._run, self._stage)
+        checkpoints = self._own()
         assert checkpoints, "ask latest_step() first"
         return _first_usable(checkpoints, lambda checkpoint: checkpoint.restore(like), say, aside=True)[1]
 
     def discard(self) -> None:
         """Renames all checkpoints, none of which is intact, so that the stage can begin again."""
-        for checkpoint in _written(self._run, self._stage):
-            _set_aside(checkpoint)
+        for checkpoint in self._own():
+            first_does(functools.partial(_set_aside, checkpoint))
 
     def close(self) -> None:
         """Waits for the last checkpoint.
@@ -129,6 +135,11 @@ class Checkpointer:
         """
         self._background.shutdown()
         self.wait()
+
+    def _own(self) -> list[Checkpoint]:
+        """The checkpoints of the stage as the first process finds them, once the last one is in its place."""
+        self.wait()
+        return first_does(lambda: _written(self._run, self._stage))
 
     def _put(self, step: int, part: Path) -> None:
         """Gives a checkpoint its name, and deletes those that are no longer kept."""
@@ -206,7 +217,11 @@ def _first_usable(
                 break
             continue
         for other, error in unusable:
-            renamed = f"; the damaged one is renamed to {_set_aside(other).name}" if aside else ""
+            renamed = (
+                f"; the damaged one is renamed to {first_does(functools.partial(_set_aside, other)).name}"
+                if aside
+                else ""
+            )
             say(f"{other.folder} {error}: the one after step {checkpoint.step} of {checkpoint.stage} is used{renamed}")
         if not checkpoint.is_sealed:
             say(f"{checkpoint.folder} has no manifest, since an older version wrote it: its files are not verified")

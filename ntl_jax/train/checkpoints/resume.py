@@ -14,13 +14,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import PyTree
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ntl_jax.config import RunConfig, flatten
 from ntl_jax.models.parameters import parameter_at
 from ntl_jax.models.stacking import unstacked
+from ntl_jax.processes.arrays import fetch
 from ntl_jax.records import Params, Prompt
 from ntl_jax.rewards import RewardFunction
 from ntl_jax.train.policy import Policy
@@ -153,7 +153,7 @@ def _tokenizer(tokenizer: PreTrainedTokenizerBase) -> list[str]:
 
 def _checksums(params: Params, num_layers: int) -> list[int]:
     """A checksum of each parameter's bits, layer by layer, whether or not layers are stacked."""
-    found = jax.tree.map(np.asarray, _device_checksums(params))
+    found = fetch(_device_checksums(params))
     return [int(x) for x in jax.tree.leaves(unstacked(found, num_layers, list))]
 
 

@@ -2,6 +2,7 @@
 """Everything that a run writes to its folder and trackers while it runs."""
 
 import contextlib
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,19 @@ def open_divergence_log(config: RunConfig, folder: pathlib.Path) -> DivergenceLo
             f"divergence.path={section.path!r}: {str(path)!r} cannot be written ({error.strerror}): give another "
             "path, or set divergence.enabled=False"
         ) from error
+
+
+def unshared(config: RunConfig) -> RunConfig:
+    """The settings of what a process writes while another one writes the run: to no tracker, in no folder but its own.
+
+    Example:
+        >>> from ntl_jax.config import TrackingSection
+        >>> unshared(RunConfig(tracking=TrackingSection(backends=("wandb",)))).tracking.backends
+        ()
+    """
+    default = RunConfig()
+    divergence = dataclasses.replace(config.divergence, path=default.divergence.path)
+    return dataclasses.replace(config, tracking=default.tracking, divergence=divergence)
 
 
 class Journal:

@@ -23,6 +23,7 @@ from ntl_jax.metrics.divergence.comparison import Comparison, LogProbs, TopToken
 from ntl_jax.metrics.divergence.lines import Alternatives, divergence_lines
 from ntl_jax.metrics.divergence.log import LOGGER, DivergenceLog, describe
 from ntl_jax.models import num_row_shards
+from ntl_jax.processes.arrays import fetch
 from ntl_jax.records import AnyArray, Batch, Experience, Params, TokenOutputs, Trajectory
 from ntl_jax.rows.packing import pack
 from ntl_jax.rows.padding import pad_tokens
@@ -272,10 +273,10 @@ class Observatory:
 
 def _read(update: _Update, readings: ActorReadings) -> None:
     """Writes the outputs of an update to where its tokens are in the iteration."""
-    mask = np.asarray(update.mask)
+    mask, log_probs, entropy = fetch((update.mask, update.tokens.log_probs, update.tokens.entropy))
     response, position = np.divmod(update.places()[mask], readings.log_probs.shape[1])
-    for target, source in zip(readings, (update.tokens.log_probs, update.tokens.entropy), strict=True):
-        target[update.samples[response], position] = np.asarray(source)[mask]
+    for target, source in zip(readings, (log_probs, entropy), strict=True):
+        target[update.samples[response], position] = source[mask]
 
 
 def _origins(unpacked: Batch[Experience], num_shards: int) -> Int[np.ndarray, "rows T"]:

@@ -11,7 +11,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from ntl_jax.config import AlgorithmSection, RunConfig
@@ -21,6 +20,7 @@ from ntl_jax.experience.scorer import Scorer
 from ntl_jax.losses import AdaptiveKLController, FixedKLController
 from ntl_jax.metrics import Clock, MetricSums
 from ntl_jax.models import batch_sharding, num_row_shards, shardings
+from ntl_jax.processes.arrays import place
 from ntl_jax.records import AnyRows, Batch, Experience, Params, Version, Weights
 from ntl_jax.rollout import RolloutEngine
 from ntl_jax.rollout.flat_trajectories import FlatTrajectories
@@ -160,7 +160,7 @@ class PPOTrainer(Stage):
             if not self._terms.have_weight(batch):
                 continue
             padding.append(padding_fraction(batch.rows))
-            placed = jax.device_put(batch, self._sharding)
+            placed = place(batch, self._sharding)
             self.state, of_update, tokens = step(self.state, placed)
             if self._observatory is not None and not metrics:
                 samples = take_rows(np.arange(len(experience.mask)), chosen, num_parts)

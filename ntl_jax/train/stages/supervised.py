@@ -15,6 +15,7 @@ from jaxtyping import Int
 from ntl_jax.config import RunConfig
 from ntl_jax.data import DataCursor
 from ntl_jax.models import batch_sharding, shardings
+from ntl_jax.processes.arrays import place
 from ntl_jax.records import Batch, Params, Prompt, Targets, Version, Weights
 from ntl_jax.rollout.flat_trajectories import FlatTrajectories
 from ntl_jax.rows.padding import RowShape, pad_rows
@@ -81,7 +82,7 @@ class SupervisedUpdate:
         prompts, solutions = [prompt.ids for prompt, _ in solved], [solution for _, solution in solved]
         numbers = [self._token_values[ids] for ids in solutions]
         rows, targets = pad_rows(prompts, solutions, self._row_shape, numbers=numbers)
-        batch = jax.device_put(Batch(rows, targets, supervised_weights(targets)), batch_sharding(self._mesh))
+        batch = place(Batch(rows, targets, supervised_weights(targets)), batch_sharding(self._mesh))
         return batch, [prompt for prompt, _ in solved], sum(map(len, prompts)) + sum(map(len, solutions))
 
     def __call__(self, state: TrainState, batch: Batch[Targets]) -> Updated:

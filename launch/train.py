@@ -2,7 +2,8 @@
 """Trains a policy: python launch/train.py --config=gsm8k_ntl --config.seed=1 (--help explains every setting).
 
 Resume a run with --workdir=DIR --resume; it keeps its settings and data. Only trainer.steps may be raised, and
-trainer.compilation_cache, trainer.max_tokens_per_micro_batch, model.remat and model.scan_layers changed.
+trainer.compilation_cache, trainer.max_tokens_per_micro_batch, model.remat, model.scan_layers, model.mesh and which
+processes train changed.
 """
 
 from ntl_jax.ending import end_at_signals, explain, leave
@@ -73,8 +74,8 @@ class Args:
     """Run folder; by default runs/NAME-TIME-SUFFIX."""
     resume: tyro.conf.FlagCreatePairsOff[bool] = False
     """Continue the run in --workdir with its settings; only trainer.steps may be raised, and
-    trainer.compilation_cache, trainer.max_tokens_per_micro_batch, model.remat, model.scan_layers and the section
-    divergence changed."""
+    trainer.compilation_cache, trainer.max_tokens_per_micro_batch, model.remat, model.scan_layers, model.mesh, which
+    processes train and the section divergence changed."""
     profile: Annotated[tuple[int, int] | None, ITERATIONS] = None
     """Trace these iterations of PPO into profile/ of the run folder, such as 10:12."""
     allow_changed_schedule: tyro.conf.FlagCreatePairsOff[bool] = False

@@ -135,8 +135,7 @@ def _train(
         check_run(config, policy, prompts)
         stack.enter_context(explained(memory_uses(config, policy, prompts)))
         scorer.try_out(*prompts.solved[0])
-        logged = config if is_first() else unshared(config)
-        divergence_log = open_divergence_log(logged, own)
+        divergence_log = open_divergence_log(logged := config if is_first() else unshared(config), own)
         background = stack.enter_context(ThreadPoolExecutor(2))  # everything is checked: from here on XLA compiles
         drawn = background.submit(build_params, policy, seed=config.seed)
         update = supervised_update(config, policy, prompts) if config.warm_start.steps else None
@@ -161,10 +160,8 @@ def _train(
         termination = stack.enter_context(noticing_signals(workdir))
         with contextlib.suppress(OSError):
             (workdir / TRACEBACK_FILE).unlink()  # of what has been mended
-        newest = saved and saved[0]
-        driver = Driver(
-            config, workdir, journal, profiler, termination, console, evaluate=evaluate, data=data, newest=newest
-        )
+        rest = {"evaluate": evaluate, "data": data, "newest": saved and saved[0]}
+        driver = Driver(config, workdir, journal, profiler, termination, console, **rest)
         if update is not None:
             # Only the parameters are kept: the stage's optimizer state would take memory during the next one.
             params = driver.train(supervised_trainer(config, update, params)).weights().params

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests run in several processes: python tests/processes/programs.py NAME ARGUMENTS."""
 
+import dataclasses
+import hashlib
 import os
 import signal
 import sys
@@ -11,12 +13,29 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from ntl_jax.config import RunConfig, TrainerSection
 from ntl_jax.models import make_mesh
 from ntl_jax.process_group import find_group
+from ntl_jax.processes.alike import check_alike, check_same_data
 from ntl_jax.processes.arrays import fetch, host_or_here, local_copy, local_mesh, place
-from ntl_jax.processes.exchange import agreed, barrier, first_does, from_first, gather, num_processes, process_id
+from ntl_jax.processes.exchange import (
+    agreed,
+    barrier,
+    first_does,
+    from_first,
+    gather,
+    is_first,
+    num_processes,
+    process_id,
+)
 from ntl_jax.processes.start import joined
 from ntl_jax.processes.watch import Watch
+from ntl_jax.train import create_ppo_trainer
+from ntl_jax.train.factory import build_scoring, build_task, ppo_trainer, supervised_trainer, supervised_update
+from ntl_jax.train.policy import build_params, build_policy
+from ntl_jax.train.prompts import build_prompts
+from tests.conftest import TINY
+from tests.samples import answering
 
 
 def exchanges(watch: Watch | None) -> None:
@@ -60,6 +79,58 @@ def arrays(watch: Watch | None) -> None:
                 assert parts[0] == parts[1]
 
 
+def steps(watch: Watch | None, out: str) -> None:
+    """One supervised and one PPO step on given samples, in several meshes: losses, and gradients as first moments."""
+    found = {}
+    meshes = {"data": (-1, 1, 1), "fsdp*tensor": (1, -1, 2)} if num_processes() > 1 else {"": (1, 1, 1)}
+    for name, mesh in meshes.items():
+        config = dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, mesh=mesh))
+        # Minibatches are dealt by rows, which depend on the number of devices: one holds all samples.
+        config = dataclasses.replace(config, algorithm=dataclasses.replace(config.algorithm, minibatches=1))
+        policy, task = build_policy(config), build_task(config)
+        prompts = build_prompts(config, task, policy.tokenizer)
+        update = supervised_update(config, policy, prompts)
+        supervised = supervised_trainer(config, update, build_params(policy, seed=0))
+        scorer, digits = build_scoring(config, task, policy, prompts.shape(config.rollout.max_tokens))
+        engine = answering(lambda request, sample: f"2+{sample}={sample + 1}\n#### {sample}")
+        ppo = ppo_trainer(config, policy, build_params(policy, seed=0), prompts, engine, scorer, digits)
+        for stage in (supervised, ppo):
+            metrics = stage.step()[0]
+            of_stage = {key: value for key, value in metrics.items() if "timing" not in key and "perf" not in key}
+            moments = jax.tree.leaves_with_path(fetch(stage.state.policy.opt_state))
+            of_stage |= {jax.tree_util.keystr(path): x for path, x in moments if ".mu" in jax.tree_util.keystr(path)}
+            found |= {f"{name} {stage.name} {key}": value for key, value in of_stage.items()}
+        scorer.close()
+    if is_first():
+        np.savez(out, **found)
+
+
+def differ(watch: Watch | None) -> None:
+    """Settings and data that are not those of the first process."""
+    for check in (
+        lambda: check_alike(RunConfig(seed=process_id(), trainer=TrainerSection(process_id=process_id()))),
+        lambda: check_same_data({"data.train": "same", "data.eval": str(process_id())}),
+    ):
+        try:
+            check()
+        except ValueError as error:
+            print(error, flush=True)
+
+
+def trains(watch: Watch | None) -> None:
+    """Two iterations by a trainer of the public interface; prints hashes of their metrics and of the weights."""
+    config = dataclasses.replace(TINY, model=dataclasses.replace(TINY.model, mesh=(1, -1, 1)))
+    trainer = create_ppo_trainer(config)
+    metrics = [trainer.step()[0] for _ in range(2)]
+    plain = [{k: v for k, v in step.items() if "timing" not in k and "perf" not in k} for step in metrics]
+    print(hashlib.sha256(repr(plain).encode()).hexdigest())
+    print(
+        hashlib.sha256(b"".join(x.tobytes() for x in jax.tree.leaves(fetch(trainer.state.params)))).hexdigest(),
+        flush=True,
+    )
+    trainer.close()
+
+
 def ends(watch: Watch | None, how: str, number: str) -> None:
     """One process ends while the others wait for it."""
     assert watch is not None
@@ -82,4 +153,6 @@ if __name__ == "__main__":
     group = find_group("auto", os.environ)
     jax.config.update("jax_numpy_rank_promotion", "raise")
     with joined(group, heartbeat_timeout_s=5) as watch:
-        {"exchanges": exchanges, "arrays": arrays, "ends": ends}[sys.argv[1]](watch, *sys.argv[2:])
+        {"exchanges": exchanges, "arrays": arrays, "steps": steps, "differ": differ, "trains": trains, "ends": ends}[
+            sys.argv[1]
+        ](watch, *sys.argv[2:])

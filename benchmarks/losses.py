@@ -41,8 +41,8 @@ from ntl_jax.losses import (
 from ntl_jax.numerals import NumberTable
 from ntl_jax.ops import HeadStats, vocab_head, vocab_head_dense, vocab_head_loss
 
-Extra = Callable[[jax.Array, jax.Array], jax.Array]
-"""(logits, labels) -> losses that are added to the cross entropy."""
+Extra = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+"""(logits, their log-sum-exp, labels) -> losses that are added to the cross entropy."""
 NumberTokenLoss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 """(logits or log-probs of the number tokens, targets, values) -> losses."""
 
@@ -57,9 +57,8 @@ def labels_with_numbers(shape: tuple[int, int], ids: np.ndarray, vocab_size: int
     return np.where(rng.random(shape) < share, rng.choice(ids, shape), rng.choice(others, shape))
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    target_logits = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
-    return jax.nn.logsumexp(logits, axis=-1) - target_logits
+def cross_entropy(logits: jax.Array, log_normalizer: jax.Array, labels: jax.Array) -> jax.Array:
+    return log_normalizer - jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
 
 
 def measure_number_tokens(shape: tuple[int, int, int], num_pairs: int) -> dict[str, object]:
@@ -69,16 +68,19 @@ def measure_number_tokens(shape: tuple[int, int, int], num_pairs: int) -> dict[s
     logits = jax.random.normal(jax.random.key(0), shape) * 2
     extras: dict[str, Extra | None] = {
         "nothing": None,
-        "ntl_wasserstein": lambda z, labels: number_token_loss(z, labels, table),
-        "ntl_mse": lambda z, labels: number_token_loss(z, labels, table, loss=number_token_mse),
-        "ntl_wasserstein_with_mass": lambda z, labels: number_token_loss(z, labels, table, mass_term=True),
+        "ntl_wasserstein": lambda z, _, labels: number_token_loss(z, labels, table),
+        "ntl_mse": lambda z, _, labels: number_token_loss(z, labels, table, loss=number_token_mse),
+        "ntl_wasserstein_with_mass": lambda z, _, labels: number_token_loss(z, labels, table, mass_term=True),
         **later_losses(table),
     }
 
     def step_with(extra: Extra | None) -> Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
         def loss(logits: Float[jax.Array, "B T V"], labels: Int[jax.Array, "B T"]) -> Float[jax.Array, ""]:
-            per_token = cross_entropy(logits, labels)
-            return jnp.mean(per_token if extra is None else per_token + NTL_WEIGHT * extra(logits, labels))
+            log_normalizer = jax.nn.logsumexp(logits, axis=-1)
+            per_token = cross_entropy(logits, log_normalizer, labels)
+            if extra is not None:
+                per_token += NTL_WEIGHT * extra(logits, log_normalizer, labels)
+            return jnp.mean(per_token)
 
         return jax.jit(jax.value_and_grad(loss))
 
@@ -100,16 +102,16 @@ def later_losses(table: NumberTable) -> dict[str, Extra]:
     """The losses that came after NTL, on logits or on log-probs over the whole vocabulary, as they need them."""
 
     def of_logits(loss: NumberTokenLoss) -> Extra:
-        return lambda z, labels: number_token_loss(z, labels, table, loss=loss)
+        return lambda z, _, labels: number_token_loss(z, labels, table, loss=loss)
 
     def of_log_probs(loss: NumberTokenLoss) -> Extra:
-        def extra(z: jax.Array, labels: jax.Array) -> jax.Array:
-            log_probs = z[..., table.ids] - jax.nn.logsumexp(z, axis=-1, keepdims=True)
+        def extra(z: jax.Array, log_normalizer: jax.Array, labels: jax.Array) -> jax.Array:
+            log_probs = z[..., table.ids] - log_normalizer[..., None]
             return loss(log_probs, table.token_values[labels], table.values)
 
         return extra
 
-    def ntil(z: jax.Array, labels: jax.Array) -> jax.Array:
+    def ntil(z: jax.Array, _: jax.Array, labels: jax.Array) -> jax.Array:
         """Both levels; every run of digits is a number, whose term stands at its first places in the row."""
         targets = table.token_values[labels]
         is_digit = ~jnp.isnan(targets)

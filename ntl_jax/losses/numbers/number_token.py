@@ -197,7 +197,8 @@ def number_token_loss(
         logits: [..., V], already aligned with the labels (no shift inside).
         labels: [...] token ids; ids outside `[0, V)`, such as -100, are unlabeled.
         table: the number tokens of the vocabulary.
-        loss: any of the losses above, or a `functools.partial` of one: (number_logits, targets, values) -> [...].
+        loss: any loss (number_logits, targets, values) -> [...], such as those above, or a `functools.partial` of one;
+            not one that needs log-probs over the vocabulary.
         where: [...] bool, the positions that count; all by default.
         mass_term: whether to add the mass term of `with_number_mass`.
         max_loss: for the mass term; by default the loss's own, which it takes where no number token is possible.

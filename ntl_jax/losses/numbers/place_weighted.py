@@ -9,7 +9,7 @@ the whole number.
 Deviations. DEL (its code: https://github.com/PolyU-VCLab/DEL, `train-qwen-deepseek.py`): the decimal point, the
 eleventh symbol of a number, ends the places above 1 and has itself weight 0, as in the code; a loss of its own, if the
 paper has one, is left out. NTIL (https://github.com/xfey/NTIL): no Gumbel noise (0.01 of it in the code) before the
-most likely digit is taken, so that the loss is a function; its weight is not divided by its ratio to the cross entropy.
+most likely digit is taken, so that the loss is a function; it is not scaled to the current size of the cross entropy.
 """
 
 import jax

@@ -47,9 +47,9 @@ def number_token_smmd(
         ValueError: shapes that do not fit, `bandwidth` not above 0, or `squash` not above 1.
 
     Example: all on 4, all on 5, all on 9
-        >>> logits = jnp.where(jnp.arange(10) == jnp.array([[4], [5], [9]]), 0.0, -jnp.inf)
-        >>> print(number_token_smmd(logits, jnp.full(3, 4.0), jnp.arange(10.0)).round(4))
-        [0.     1.3755 2.6256]
+        >>> logits = jnp.log(jnp.eye(10)[jnp.array([4, 5, 9])])
+        >>> print(*(f"{x:.4f}" for x in number_token_smmd(logits, jnp.full(3, 4.0), jnp.arange(10.0))))
+        0.0000 1.3755 2.6256
     """
     check_numbers("above 0: it is the width of the kernel", lambda x: x > 0, bandwidth=bandwidth)
     gaps, defined = value_gaps(number_logits, targets, values)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Claims about the losses that weigh digits by their decimal place: DEL and NTIL."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +18,11 @@ from ntl_jax.losses import (
 )
 
 DIGITS = jnp.arange(10.0)
+
+
+def value_and_grad(function):
+    """In one program: operation by operation there would be dozens to compile."""
+    return jax.jit(jax.value_and_grad(function))
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +61,8 @@ def one_numeral(predicted, true, **settings):
     digits = jnp.array([int(digit) for digit in true])
     logits = 9.0 * jnp.eye(10)[jnp.array([int(digit) for digit in predicted])]
     places = jnp.arange(len(true))[::-1]
-    return numeral_ntil(logits, digits, places, jnp.zeros(len(true), jnp.int32), num_numerals=1, **settings)[0]
+    of_one = jax.jit(functools.partial(numeral_ntil, num_numerals=1, **settings))
+    return of_one(logits, digits, places, jnp.zeros(len(true), jnp.int32))[0]
 
 
 def test_the_term_of_a_whole_number_by_hand():
@@ -88,7 +96,7 @@ def test_positions_of_no_numeral_change_nothing_whatever_they_hold(poison):
         return numeral_ntil(logits, targets, places, ids, num_numerals=2).sum()
 
     poisoned = jnp.where(outside[..., None], poison, logits)
-    (value, gradient), expected = jax.value_and_grad(loss)(poisoned), jax.value_and_grad(loss)(logits)
+    (value, gradient), expected = value_and_grad(loss)(poisoned), value_and_grad(loss)(logits)
     assert value == expected[0] and not jnp.any(gradient[outside])
     np.testing.assert_array_equal(gradient, expected[1])
 
@@ -104,14 +112,14 @@ def test_the_gradient_of_a_whole_number_lowers_its_error():
 @pytest.mark.parametrize("size", [1e3, 3e38])
 def test_extreme_logits_have_finite_losses_and_gradients(size):
     logits = jnp.where(jnp.arange(10) == 0, size, -size).astype(jnp.float32)
-    value, gradient = jax.value_and_grad(digit_entropy)(logits, jnp.float32(4.0), DIGITS)
+    value, gradient = value_and_grad(digit_entropy)(logits, jnp.float32(4.0), DIGITS)
     assert jnp.isfinite(value) and jnp.all(jnp.isfinite(gradient))
     one = jnp.zeros(1, jnp.int32)
 
     def whole(logits):
         return numeral_ntil(logits, one + 4, one, one, num_numerals=1)[0]
 
-    value, gradient = jax.value_and_grad(whole)(logits[None])
+    value, gradient = value_and_grad(whole)(logits[None])
     assert jnp.isfinite(value) and jnp.all(jnp.isfinite(gradient))
 
 
@@ -122,10 +130,10 @@ def test_a_digit_without_any_possible_value_counts_as_the_farthest_and_has_no_gr
     def whole(logits):
         return numeral_ntil(logits, one + 4, one, one, num_numerals=1)[0]
 
-    value, gradient = jax.value_and_grad(whole)(impossible)
+    value, gradient = value_and_grad(whole)(impossible)
     np.testing.assert_allclose(value, one_numeral("9", "4"), rtol=1e-6)
     assert not jnp.any(gradient)
-    value, gradient = jax.value_and_grad(digit_entropy)(impossible[0], jnp.float32(4.0), DIGITS)
+    value, gradient = value_and_grad(digit_entropy)(impossible[0], jnp.float32(4.0), DIGITS)
     assert value == 0 and not jnp.any(gradient)
 
 
@@ -133,14 +141,14 @@ def test_a_digit_without_any_possible_value_counts_as_the_farthest_and_has_no_gr
 def test_an_undefined_position_is_zero_with_zero_gradient_whatever_its_logits(poison):
     logits = jax.random.normal(jax.random.key(0), (4, 10)).at[::2].set(poison)
     targets = jnp.array([jnp.nan, 3.0, jnp.nan, 7.0])
-    value, gradient = jax.vmap(jax.value_and_grad(digit_entropy), (0, 0, None))(logits, targets, DIGITS)
+    value, gradient = jax.vmap(value_and_grad(digit_entropy), (0, 0, None))(logits, targets, DIGITS)
     assert not jnp.any(value[::2]) and not jnp.any(gradient[::2])
     assert jnp.all(jnp.isfinite(gradient)) and jnp.all(jnp.any(gradient[1::2] != 0, axis=-1))
 
 
 def test_gradients_of_digit_entropy_equal_finite_differences():
     logits, targets = jax.random.normal(jax.random.key(0), (3, 10)), jnp.array([0.0, 3.0, 9.0])
-    check_grads(lambda z: digit_entropy(z, targets, DIGITS), (logits,), order=1, atol=1e-2, rtol=1e-2)
+    check_grads(jax.jit(lambda z: digit_entropy(z, targets, DIGITS)), (logits,), order=1, atol=1e-2, rtol=1e-2)
 
 
 def test_a_base_of_zero_and_a_negative_weight_are_refused():
@@ -166,7 +174,7 @@ def test_digit_entropy_is_that_of_the_published_code():
         losses = digit_entropy(logits[at, :10], targets, DIGITS)
         return 0.01 * jnp.mean(losses * digit_entropy_weights(jnp.array(places)))
 
-    value, gradient = jax.value_and_grad(loss)(published(len(text), 1.7))
+    value, gradient = value_and_grad(loss)(published(len(text), 1.7))
     np.testing.assert_allclose(value, 0.0054170215, rtol=1e-5)
     np.testing.assert_allclose(jnp.linalg.norm(gradient), 0.00064955454, rtol=1e-5)
 
@@ -192,6 +200,6 @@ def test_both_levels_of_ntil_are_those_of_the_published_code_without_its_noise()
         (of_numbers(0.0, 1.0), 0.77867454, 0.92668355),
     ]
     for loss, value, size in expected:
-        found, gradient = jax.value_and_grad(loss)(published(len(text), 1.3))
+        found, gradient = value_and_grad(loss)(published(len(text), 1.3))
         np.testing.assert_allclose(found, value, rtol=1e-5)
         np.testing.assert_allclose(jnp.linalg.norm(gradient), size, rtol=1e-5)

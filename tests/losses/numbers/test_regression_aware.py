@@ -13,6 +13,11 @@ DIGITS = jnp.arange(10.0)
 LOSSES = [number_token_raft, number_token_real]
 
 
+def value_and_grad(function):
+    """In one program: operation by operation there would be dozens to compile."""
+    return jax.jit(jax.value_and_grad(function))
+
+
 @pytest.fixture(autouse=True)
 def strict_dtype_promotion():
     with jax.numpy_dtype_promotion("strict"):
@@ -57,7 +62,7 @@ def test_policy_loss_and_real_together_have_the_gradient_of_the_expected_reward(
         log_probs = jax.nn.log_softmax(thoughts)
         return jnp.sum(probs * (reinforce_policy_loss(log_probs, log_probs, rewards) + costs(answers)))
 
-    found, expected = (jax.grad(f, (0, 1))(thoughts, answers) for f in (estimator, expected_cost))
+    found, expected = (jax.jit(jax.grad(f, (0, 1)))(thoughts, answers) for f in (estimator, expected_cost))
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
     score_alone = jax.grad(lambda b: jnp.sum(jax.lax.stop_gradient(costs(b))))(answers)
@@ -74,19 +79,19 @@ def test_tokens_of_one_value_count_together():
 @pytest.mark.parametrize("size", [1e3, 3e38])
 def test_extreme_logits_have_finite_losses_and_gradients(loss, size):
     logits = jnp.where(jnp.arange(10) == 0, size / 2, -size / 2).astype(jnp.float32)
-    value, gradient = jax.value_and_grad(lambda z: loss(jax.nn.log_softmax(z), jnp.float32(4.0), DIGITS))(logits)
+    value, gradient = value_and_grad(lambda z: loss(jax.nn.log_softmax(z), jnp.float32(4.0), DIGITS))(logits)
     assert jnp.isfinite(value) and jnp.all(jnp.isfinite(gradient))
 
 
 def test_where_no_number_is_possible_raft_costs_the_most_with_zero_gradient():
     for target in (0.0, 4.0):
-        value, gradient = jax.value_and_grad(number_token_raft)(jnp.full(10, -jnp.inf), jnp.float32(target), DIGITS)
+        value, gradient = value_and_grad(number_token_raft)(jnp.full(10, -jnp.inf), jnp.float32(target), DIGITS)
         assert value == 81 and not jnp.any(gradient)
 
 
 def test_an_impossible_truth_costs_a_finite_surprise_without_gradient():
     log_probs = jnp.log(jnp.full(10, 0.1)).at[4].set(-jnp.inf)
-    value, gradient = jax.value_and_grad(number_token_real)(log_probs, jnp.float32(4.0), DIGITS)
+    value, gradient = value_and_grad(number_token_real)(log_probs, jnp.float32(4.0), DIGITS)
     np.testing.assert_allclose(value, 0.1**2 + 103.0, rtol=1e-6)
     assert jnp.all(jnp.isfinite(gradient)) and gradient[4] == 0
 
@@ -96,7 +101,7 @@ def test_an_impossible_truth_costs_a_finite_surprise_without_gradient():
 def test_an_undefined_position_is_zero_with_zero_gradient_whatever_its_log_probs(loss, poison):
     log_probs = jax.nn.log_softmax(jax.random.normal(jax.random.key(0), (4, 10))).at[::2].set(poison)
     targets = jnp.array([jnp.nan, 3.0, jnp.nan, 7.0])
-    value, gradient = jax.vmap(jax.value_and_grad(loss), (0, 0, None))(log_probs, targets, DIGITS)
+    value, gradient = jax.vmap(value_and_grad(loss), (0, 0, None))(log_probs, targets, DIGITS)
     assert not jnp.any(value[::2]) and not jnp.any(gradient[::2])
     assert jnp.all(jnp.isfinite(gradient)) and jnp.all(jnp.any(gradient[1::2] != 0, axis=-1))
 
@@ -104,7 +109,9 @@ def test_an_undefined_position_is_zero_with_zero_gradient_whatever_its_log_probs
 @pytest.mark.parametrize("loss", LOSSES)
 def test_gradients_equal_finite_differences(loss):
     logits, targets = jax.random.normal(jax.random.key(0), (3, 10)), jnp.array([0.0, 3.0, 9.0])
-    check_grads(lambda z: loss(jax.nn.log_softmax(z), targets, DIGITS), (logits,), order=1, atol=1e-2, rtol=1e-2)
+    check_grads(
+        jax.jit(lambda z: loss(jax.nn.log_softmax(z), targets, DIGITS)), (logits,), order=1, atol=1e-2, rtol=1e-2
+    )
 
 
 def test_a_negative_weight_of_the_likelihood_is_refused():

@@ -15,6 +15,11 @@ DIGITS = jnp.arange(10.0)
 LOSSES = [number_token_dist2, number_token_gaussian]
 
 
+def value_and_grad(function):
+    """In one program: operation by operation there would be dozens to compile."""
+    return jax.jit(jax.value_and_grad(function))
+
+
 @pytest.fixture(autouse=True)
 def strict_dtype_promotion():
     with jax.numpy_dtype_promotion("strict"):
@@ -70,7 +75,7 @@ def test_a_narrow_target_leaves_the_cross_entropy_among_the_digits():
 @pytest.mark.parametrize("size", [1e3, 3e38])
 def test_extreme_logits_have_finite_losses_and_gradients(loss, size):
     logits = jnp.where(jnp.arange(10) == 0, size, -size).astype(jnp.float32)
-    value, gradient = jax.value_and_grad(loss)(logits, jnp.float32(4.0), DIGITS)
+    value, gradient = value_and_grad(loss)(logits, jnp.float32(4.0), DIGITS)
     assert jnp.isfinite(value) and jnp.all(jnp.isfinite(gradient))
 
 
@@ -78,14 +83,14 @@ def test_extreme_logits_have_finite_losses_and_gradients(loss, size):
 def test_an_impossible_number_is_left_out_of_the_target_too(loss):
     values = jnp.array([3.0, 4.0, 5.0])
     logits = jnp.array([-1.0, -2.0, -jnp.inf])
-    value, gradient = jax.value_and_grad(loss)(logits, jnp.float32(4.0), values)
+    value, gradient = value_and_grad(loss)(logits, jnp.float32(4.0), values)
     np.testing.assert_allclose(value, loss(logits[:2], jnp.float32(4.0), values[:2]), rtol=1e-6)
     assert jnp.all(jnp.isfinite(gradient)) and gradient[2] == 0
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_nothing_is_compared_where_no_number_is_possible(loss):
-    value, gradient = jax.value_and_grad(loss)(jnp.full(10, -jnp.inf), jnp.float32(4.0), DIGITS)
+    value, gradient = value_and_grad(loss)(jnp.full(10, -jnp.inf), jnp.float32(4.0), DIGITS)
     assert value == 0 and not jnp.any(gradient)
 
 
@@ -94,7 +99,7 @@ def test_nothing_is_compared_where_no_number_is_possible(loss):
 def test_an_undefined_position_is_zero_with_zero_gradient_whatever_its_logits(loss, poison):
     logits = jax.nn.log_softmax(jax.random.normal(jax.random.key(0), (4, 10))).at[::2].set(poison)
     targets = jnp.array([jnp.nan, 3.0, jnp.nan, 7.0])
-    value, gradient = jax.vmap(jax.value_and_grad(loss), (0, 0, None))(logits, targets, DIGITS)
+    value, gradient = jax.vmap(value_and_grad(loss), (0, 0, None))(logits, targets, DIGITS)
     assert not jnp.any(value[::2]) and not jnp.any(gradient[::2])
     assert jnp.all(jnp.isfinite(gradient)) and jnp.all(jnp.any(gradient[1::2] != 0, axis=-1))
 
@@ -103,7 +108,7 @@ def test_an_undefined_position_is_zero_with_zero_gradient_whatever_its_logits(lo
 def test_gradients_equal_finite_differences(loss):
     logits = jax.nn.log_softmax(jax.random.normal(jax.random.key(0), (3, 10)))
     targets = jnp.array([0.0, 3.0, 9.0])
-    check_grads(lambda z: loss(z, targets, DIGITS), (logits,), order=1, atol=1e-2, rtol=1e-2)
+    check_grads(jax.jit(lambda z: loss(z, targets, DIGITS)), (logits,), order=1, atol=1e-2, rtol=1e-2)
 
 
 @pytest.mark.parametrize(("loss", "name"), [(number_token_dist2, "temperature"), (number_token_gaussian, "sigma")])
@@ -117,7 +122,7 @@ def test_values_and_gradients_are_those_of_the_published_code():
     the mean of the four positions, on logits 3 sin(1.7 k) of a vocabulary of 12 whose digits come first."""
     logits = jnp.array(3 * np.sin(1.7 * np.arange(84).reshape(7, 12))[::2], jnp.float32)
     targets = jnp.array([3.0, 0.0, 9.0, 5.0])
-    dist2 = jax.vmap(jax.value_and_grad(number_token_dist2), (0, 0, None))(logits[:, :10], targets, DIGITS)
+    dist2 = jax.vmap(value_and_grad(number_token_dist2), (0, 0, None))(logits[:, :10], targets, DIGITS)
     np.testing.assert_allclose(dist2[0], [4.2660217, 3.6077914, 1.6952153, 3.7968898], rtol=1e-5)
     expected = [0.018719, 0.357728, -0.198803, -0.562963, -0.124801, 0.195840, 0.002232, 0.002941, 0.247334, 0.061773]
     np.testing.assert_allclose(dist2[1][0], expected, atol=1e-6)
@@ -128,6 +133,6 @@ def test_values_and_gradients_are_those_of_the_published_code():
             log_probs = jax.nn.log_softmax(logits)[:, :10]
             return jnp.mean(number_token_gaussian(log_probs, targets, DIGITS, sigma=sigma))
 
-        loss, gradient = jax.value_and_grad(smoothed)(logits)
+        loss, gradient = value_and_grad(smoothed)(logits)
         np.testing.assert_allclose(loss, value, rtol=1e-5)
         np.testing.assert_allclose(jnp.linalg.norm(gradient), size, rtol=1e-5)

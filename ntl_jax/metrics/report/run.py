@@ -121,16 +121,17 @@ def _status(columns: Columns, values: Mapping[str, Any], *, is_running: bool, ha
     stage, total = "ppo", values.get("trainer.steps")
     if total == 0:
         stage, total = "warm_start", values.get("warm_start.steps")
+    total = total if type(total) is int else None
     done = columns[stage]["steps"][-1] if stage in columns else 0
-    is_known, what = type(total) is int, "iterations" if stage == "ppo" else "steps"
-    text = f"{done:,} of {total:,} {what}" if is_known else f"{done:,} {what}"
+    what = "iterations" if stage == "ppo" else "steps"
+    text = f"{done:,} {what}" if total is None else f"{done:,} of {total:,} {what}"
     target, accuracy = values.get("trainer.target_accuracy"), _newest(columns, "val/accuracy")
-    is_reached = isinstance(target, float) and accuracy >= target
     if is_running:
         return "running", text
     if has_failed:
         return "failed", text
-    return "finished" if is_known and (done >= total or is_reached) else "stopped", text
+    is_reached = isinstance(target, float) and accuracy >= target
+    return "finished" if is_reached or (total is not None and done >= total) else "stopped", text
 
 
 def _newest(columns: Columns, metric: str) -> float:

@@ -2,9 +2,10 @@
 """What the losses cost: Number Token Loss beside cross entropy, and the vocabulary head beside its dense form.
 
 Claims: on logits [8, 256, 32000] float32, forward and backward, NTL adds at most 2% (5% of the labels numbers) and 5%
-(30%) to cross entropy; the fused vocabulary head (D=896, V=151,936, N=2,048) needs no more time than the dense one, and
-at most an eighth of its temporary memory. Where `ntloss` and torch are installed (extra `dev-peers`), the same is
-measured for them, each against its own framework's cross entropy.
+(30%) to cross entropy, and each number-aware loss that came after it at most 2%; the fused vocabulary head (D=896,
+V=151,936, N=2,048) needs no more time than the dense one, and at most an eighth of its temporary memory. Where `ntloss`
+and torch are installed (extra `dev-peers`), the same is measured for them, each against its own framework's cross
+entropy.
 
     python -m benchmarks.losses           # writes benchmarks/results/losses-PLATFORM.json
     python -m benchmarks.losses --quick   # small shapes and few pairs: does it run?
@@ -25,12 +26,25 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from benchmarks.measure import RESULTS, machine, ratio, write
-from ntl_jax.losses import number_token_loss, number_token_mse
+from ntl_jax.losses import (
+    digit_entropy,
+    number_token_dist2,
+    number_token_gaussian,
+    number_token_loss,
+    number_token_mse,
+    number_token_raft,
+    number_token_real,
+    number_token_smmd,
+    number_token_wasserstein,
+    numeral_ntil,
+)
 from ntl_jax.numerals import NumberTable
 from ntl_jax.ops import HeadStats, vocab_head, vocab_head_dense, vocab_head_loss
 
-Extra = Callable[[jax.Array, jax.Array], jax.Array]
-"""(logits, labels) -> losses that are added to the cross entropy."""
+Extra = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+"""(logits, their log-sum-exp, labels) -> losses that are added to the cross entropy."""
+NumberTokenLoss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+"""(logits or log-probs of the number tokens, targets, values) -> losses."""
 
 NTL_WEIGHT = 0.3  # the paper's best
 NUMBER_SHARES = (0.05, 0.3)
@@ -43,9 +57,8 @@ def labels_with_numbers(shape: tuple[int, int], ids: np.ndarray, vocab_size: int
     return np.where(rng.random(shape) < share, rng.choice(ids, shape), rng.choice(others, shape))
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    target_logits = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
-    return jax.nn.logsumexp(logits, axis=-1) - target_logits
+def cross_entropy(logits: jax.Array, log_normalizer: jax.Array, labels: jax.Array) -> jax.Array:
+    return log_normalizer - jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
 
 
 def measure_number_tokens(shape: tuple[int, int, int], num_pairs: int) -> dict[str, object]:
@@ -55,15 +68,19 @@ def measure_number_tokens(shape: tuple[int, int, int], num_pairs: int) -> dict[s
     logits = jax.random.normal(jax.random.key(0), shape) * 2
     extras: dict[str, Extra | None] = {
         "nothing": None,
-        "ntl_wasserstein": lambda z, labels: number_token_loss(z, labels, table),
-        "ntl_mse": lambda z, labels: number_token_loss(z, labels, table, loss=number_token_mse),
-        "ntl_wasserstein_with_mass": lambda z, labels: number_token_loss(z, labels, table, mass_term=True),
+        "ntl_wasserstein": lambda z, _, labels: number_token_loss(z, labels, table),
+        "ntl_mse": lambda z, _, labels: number_token_loss(z, labels, table, loss=number_token_mse),
+        "ntl_wasserstein_with_mass": lambda z, _, labels: number_token_loss(z, labels, table, mass_term=True),
+        **later_losses(table),
     }
 
     def step_with(extra: Extra | None) -> Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
         def loss(logits: Float[jax.Array, "B T V"], labels: Int[jax.Array, "B T"]) -> Float[jax.Array, ""]:
-            per_token = cross_entropy(logits, labels)
-            return jnp.mean(per_token if extra is None else per_token + NTL_WEIGHT * extra(logits, labels))
+            log_normalizer = jax.nn.logsumexp(logits, axis=-1)
+            per_token = cross_entropy(logits, log_normalizer, labels)
+            if extra is not None:
+                per_token += NTL_WEIGHT * extra(logits, log_normalizer, labels)
+            return jnp.mean(per_token)
 
         return jax.jit(jax.value_and_grad(loss))
 
@@ -79,6 +96,42 @@ def measure_number_tokens(shape: tuple[int, int, int], num_pairs: int) -> dict[s
                 num_pairs,
             )
     return results
+
+
+def later_losses(table: NumberTable) -> dict[str, Extra]:
+    """The losses that came after NTL, on logits or on log-probs over the whole vocabulary, as they need them."""
+
+    def of_logits(loss: NumberTokenLoss) -> Extra:
+        return lambda z, _, labels: number_token_loss(z, labels, table, loss=loss)
+
+    def of_log_probs(loss: NumberTokenLoss) -> Extra:
+        def extra(z: jax.Array, log_normalizer: jax.Array, labels: jax.Array) -> jax.Array:
+            log_probs = z[..., table.ids] - log_normalizer[..., None]
+            return loss(log_probs, table.token_values[labels], table.values)
+
+        return extra
+
+    def ntil(z: jax.Array, _: jax.Array, labels: jax.Array) -> jax.Array:
+        """Both levels; every run of digits is a number, whose term stands at its first places in the row."""
+        targets = table.token_values[labels]
+        is_digit = ~jnp.isnan(targets)
+        starts = is_digit & ~jnp.pad(is_digit, ((0, 0), (1, 0)))[:, :-1]
+        numerals = jnp.where(is_digit, jnp.cumsum(starts, axis=1) - 1, -1)
+        digits, num_numerals = jnp.where(is_digit, targets, 0.0).astype(jnp.int32), labels.shape[1] // 2
+        logits, places = z[..., table.ids], jnp.zeros_like(digits)
+        whole = numeral_ntil(logits, digits, places, numerals, num_numerals=num_numerals)
+        distances = number_token_wasserstein(logits, targets, table.values)
+        return distances + jnp.pad(whole, ((0, 0), (0, labels.shape[1] - num_numerals)))
+
+    return {
+        "dist2": of_logits(number_token_dist2),
+        "gaussian": of_log_probs(number_token_gaussian),
+        "smmd": of_logits(number_token_smmd),
+        "raft": of_log_probs(number_token_raft),
+        "real": of_log_probs(number_token_real),
+        "digit_entropy": of_logits(digit_entropy),
+        "ntil": ntil,
+    }
 
 
 def measure_ntloss(shape: tuple[int, int, int], num_pairs: int) -> dict[str, object]:

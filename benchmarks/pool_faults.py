@@ -225,7 +225,12 @@ def harmed(config: RunConfig, kinds: Sequence[str], seed: int) -> tuple[list[Ite
 
 
 def steps(run: PoolRun, config: RunConfig, count: int) -> list[Iteration]:
-    return [iteration_of(run.trainer.iteration, *run.trainer.step(), config) for _ in range(count)]
+    numbers = range(run.trainer.iteration, run.trainer.iteration + count)
+    steps = (run.trainer.step() for _ in numbers)
+    return [
+        iteration_of(number, metrics, samples.scored, config)
+        for number, (metrics, samples) in zip(numbers, steps, strict=True)
+    ]
 
 
 def unharmed(config: RunConfig, count: int) -> list[Iteration]:

@@ -25,7 +25,8 @@ def sample(index: int, response: str, *, truth: str = "42", **values: Any) -> Lo
         "error": None, "reward_metrics": {"closeness": 0.5}, "answer": response, "is_correct": response == truth,
         "ntl_loss": 0.25, "token_ids": np.arange(len(response)), "token_starts": np.arange(len(response)),
         "log_probs": np.full(len(response), -0.1), "actor_log_probs": np.full(len(response), -0.2),
-        "entropy": np.full(len(response), 0.3), "advantages": np.full(len(response), 1.0 - 2 * index),
+        "entropy": None, "actor_entropy": np.full(len(response), 0.3),
+        "advantages": np.full(len(response), 1.0 - 2 * index),
         "versions": [(0, len(response), 1)], "digit_positions": positions,
         "digit_truth": np.array([ends.get(i, -1) for i in positions.tolist()], int),
         "digit_probabilities": np.full((len(written), 10), 0.1 / 9) + (0.9 - 0.1 / 9) * np.eye(10)[written],
@@ -55,10 +56,10 @@ def metric_lines(steps: Sequence[int]) -> str:
     return "".join(f"{json.dumps(row)}\n" for row in rows)
 
 
-def write_run(folder: pathlib.Path, steps: int = 4) -> pathlib.Path:
+def write_run(folder: pathlib.Path, steps: int = 4, config: RunConfig = CONFIG) -> pathlib.Path:
     """A run of four iterations, or one that ended earlier."""
-    folder.mkdir(exist_ok=True)
-    (folder / CONFIG_FILE).write_text(config_to_json(CONFIG))
+    folder.mkdir(exist_ok=True, parents=True)
+    (folder / CONFIG_FILE).write_text(config_to_json(config))
     (folder / "environment.json").write_text(json.dumps({"python": "3.11.7", "packages": {"jax": "0.10.2"}}))
     (folder / "metrics.jsonl").write_text(metric_lines(range(1, steps + 1)))
     with SampleLog(folder) as log:

@@ -254,7 +254,10 @@ def test_tests_have_names_that_are_sentences_and_make_claims():
                 continue
             claims = any(
                 isinstance(n, ast.Assert)
-                or (isinstance(n, ast.Attribute | ast.Name) and re.search(r"assert|raises|check_grads", ast.unparse(n)))
+                or (
+                    isinstance(n, ast.Attribute | ast.Name)
+                    and re.search(r"assert|expect|raises|check_grads", ast.unparse(n))
+                )
                 for n in ast.walk(node)
             )
             if not claims:

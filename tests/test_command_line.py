@@ -26,7 +26,7 @@ KINDS = {
     "--config.rollout.max_tokens": int,
     "--config.data.tiers": tuple[int, ...],
     "--config.model.mesh": tuple[int, int, int],
-    "--config.ntl.method": Literal["mse", "wasserstein"],
+    "--config.ntl.method": Literal["mse", "wasserstein", "raft"],
 }
 EXAMPLE = pathlib.Path("configs/gsm8k_ntl.py")
 
@@ -79,7 +79,7 @@ def test_a_value_that_cannot_be_read_is_answered_with_what_is_allowed():
         "--config.rollout.max_tokens": [],
     }
     for name, answer in [
-        ("--config.ntl.method", "=wassertein: must be one of mse, wasserstein; did you mean wasserstein?"),
+        ("--config.ntl.method", "=wassertein: must be one of mse, wasserstein, raft; did you mean wasserstein?"),
         ("--config.data.tiers", "=x y: must be any number of values, each a whole number"),
         ("--config.rollout.max_tokens", " has no value: must be a whole number"),
     ]:

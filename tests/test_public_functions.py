@@ -72,6 +72,7 @@ def batch_case(function: Callable[..., Any], arrays: dict[str, Any], shape: tupl
 POLICY = {"log_probs": LOG_PROBS, "old_log_probs": OLD, "advantages": ADVANTAGES}
 MISMATCH = {"old_log_probs": OLD, "rollout_log_probs": ROLLOUT, "mask": MASK}
 NUMBERS = {"number_logits": DIGIT_LOGITS, "targets": TRUTH}
+NUMBER_LOG_PROBS = {"number_log_probs": np.array(jax.nn.log_softmax(DIGIT_LOGITS)), "targets": TRUTH}
 SPREAD = {"number_logits": DIGIT_LOGITS, "target_probs": np.array(jax.nn.softmax(DIGIT_LOGITS[::-1]))}
 NUMERALS = {
     "digit_logits": DIGIT_LOGITS,
@@ -100,6 +101,15 @@ CASES = {
     "losses.number_token_mse": token_case(losses.number_token_mse, NUMBERS, values=DIGITS),
     "losses.number_token_mae": token_case(losses.number_token_mae, NUMBERS, values=DIGITS),
     "losses.number_token_huber": token_case(losses.number_token_huber, NUMBERS, values=DIGITS),
+    "losses.number_token_dist2": token_case(losses.number_token_dist2, NUMBERS, values=DIGITS),
+    "losses.number_token_smmd": token_case(losses.number_token_smmd, NUMBERS, values=DIGITS),
+    "losses.number_token_gaussian": token_case(losses.number_token_gaussian, NUMBER_LOG_PROBS, values=DIGITS),
+    "losses.number_token_raft": token_case(losses.number_token_raft, NUMBER_LOG_PROBS, values=DIGITS),
+    "losses.number_token_real": token_case(losses.number_token_real, NUMBER_LOG_PROBS, values=DIGITS),
+    "losses.digit_entropy": token_case(losses.digit_entropy, NUMBERS, values=DIGITS),
+    "losses.digit_entropy_weights": token_case(losses.digit_entropy_weights, {"exponents": LABELS}),
+    "losses.ntil_weights": token_case(losses.ntil_weights, {"digits_behind": LABELS}),
+    "losses.numeral_ntil": Case(losses.numeral_ntil, NUMERALS, [(B, 2)], {"num_numerals": 2}),
     "losses.wasserstein_1": token_case(losses.wasserstein_1, SPREAD, values=DIGITS),
     "losses.with_number_mass": token_case(
         losses.with_number_mass, {"loss": abs(REWARDS), "number_log_mass": LOG_PROBS}, max_loss=9.0
@@ -174,6 +184,7 @@ CASES = {
 NOT_IN_THE_TABLE = {
     "losses.AdaptiveKLController": "host state", "losses.FixedKLController": "host state",
     "losses.numbers.LOSSES": "a table", "losses.numbers.MAX_LOSS": "a table", "losses.numbers.Method": "a type",
+    "losses.numbers.SupervisedMethod": "a type", "losses.numbers.OF_SINGLE_DIGITS": "names",
     "ops.HeadStats": "a record", "ops.check_mask": "returns nothing",
 }  # fmt: skip
 

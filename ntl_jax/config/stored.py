@@ -136,6 +136,8 @@ def _settings(contents: object) -> dict[str, object]:
             f"{OLDEST} to {FORMAT}: use the version that made the run (environment.json names it), or train again"
         )
     settings = {name: value for name, value in contents.items() if name != "format"}
+    if given < 7 and isinstance(trainer := settings.get("trainer"), dict) and trainer.get("samples_per_step") == 0:
+        settings["trainer"] = trainer | {"logged_prompts": 0}
     for version in range(given + 1, FORMAT + 1):
         _move(settings, _MOVED.get(version, {}))
         for section, name in _REMOVED.get(version, {}).items():

@@ -31,6 +31,7 @@ from ntl_jax.losses.kl import (
     kl_k3,
     kl_k3_plus,
 )
+from ntl_jax.losses.numbers.kernel import number_token_smmd
 from ntl_jax.losses.numbers.number_token import (
     number_token_huber,
     number_token_loss,
@@ -40,6 +41,9 @@ from ntl_jax.losses.numbers.number_token import (
     with_number_mass,
 )
 from ntl_jax.losses.numbers.numeral import numeral_smape
+from ntl_jax.losses.numbers.place_weighted import digit_entropy, digit_entropy_weights, ntil_weights, numeral_ntil
+from ntl_jax.losses.numbers.regression_aware import number_token_raft, number_token_real
+from ntl_jax.losses.numbers.soft_targets import number_token_dist2, number_token_gaussian
 from ntl_jax.losses.numbers.wasserstein import wasserstein_1
 from ntl_jax.losses.policy import (
     cispo_policy_loss,
@@ -62,6 +66,8 @@ __all__ = [
     "clipped_value_loss",
     "correction_metrics",
     "correction_sums",
+    "digit_entropy",
+    "digit_entropy_weights",
     "entropy",
     "gae",
     "group_advantages",
@@ -73,11 +79,18 @@ __all__ = [
     "kl_k3",
     "kl_k3_plus",
     "leave_one_out_advantages",
+    "ntil_weights",
+    "number_token_dist2",
+    "number_token_gaussian",
     "number_token_huber",
     "number_token_loss",
     "number_token_mae",
     "number_token_mse",
+    "number_token_raft",
+    "number_token_real",
+    "number_token_smmd",
     "number_token_wasserstein",
+    "numeral_ntil",
     "numeral_smape",
     "optimal_baseline_advantages",
     "reinforce_plus_plus_advantages",

@@ -76,8 +76,10 @@ def as_plain(value: object) -> object:
         {'loss': 0.5, 'bounds': [None, 1]}
     """
     match value:
-        case str() | None:
+        case str() | bool() | int() | None:
             return value
+        case float():
+            return value if math.isfinite(value) else None
         case Mapping():
             return {str(key): as_plain(item) for key, item in value.items()}
         case list() | tuple():

@@ -20,6 +20,7 @@ from ntl_jax.numerals.answers.answer import (
 )
 from ntl_jax.numerals.equations.finder import Equation, find_equations
 from ntl_jax.numerals.labels import DigitLabels, label_response, number_targets
+from ntl_jax.numerals.places import DigitPlaces, digit_places
 from ntl_jax.numerals.spans import Numeral, find_numerals
 from ntl_jax.numerals.table import NumberTable
 from ntl_jax.numerals.tokens import TokenDecoder, sampled_numbers
@@ -30,6 +31,7 @@ __all__ = [
     "Answer",
     "AnswerMarkers",
     "DigitLabels",
+    "DigitPlaces",
     "Equation",
     "NumberTable",
     "Numeral",
@@ -37,6 +39,7 @@ __all__ = [
     "agrees",
     "align",
     "answer_at",
+    "digit_places",
     "find_answer",
     "find_equations",
     "find_numerals",

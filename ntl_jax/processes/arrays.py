@@ -14,7 +14,7 @@ from ntl_jax.processes.exchange import num_processes
 Tree = TypeVar("Tree")
 
 
-def place(tree: Tree, sharding: Sharding) -> Tree:
+def place(tree: PyTree, sharding: Sharding) -> PyTree:
     """Arrays of the host on the devices of a sharding; each process places its part, and must hold all of it.
 
     Args:
@@ -35,7 +35,7 @@ def place(tree: Tree, sharding: Sharding) -> Tree:
     return jax.tree.map(placed, tree)
 
 
-def fetch(tree: Tree) -> Tree:
+def fetch(tree: PyTree) -> PyTree:
     """Whole arrays on the host, as ``jax.device_get``; other processes send their parts, so all must call it.
 
     Args:
@@ -55,7 +55,7 @@ def fetch(tree: Tree) -> Tree:
     return jax.device_get(jax.tree.unflatten(structure, leaves))
 
 
-def host_or_here(tree: Tree) -> Tree:
+def host_or_here(tree: PyTree) -> PyTree:
     """The tree, or where parts of it lie with other processes, all of it on the host.
 
     Example:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from ntl_jax.config import AlgorithmSection
 from ntl_jax.losses import clipped_value_loss, kl_k1
 from ntl_jax.losses.kl import KL_ESTIMATORS, KL_STATISTICS
-from ntl_jax.losses.numbers import LOSSES, Method
+from ntl_jax.losses.numbers import LOSSES, SupervisedMethod
 from ntl_jax.losses.numbers.widths import of_same_width, to_digit_scale
 from ntl_jax.metrics.sums import Mean, MetricSums
 from ntl_jax.numerals import NumberTable
@@ -28,7 +28,7 @@ class NumberLoss(NamedTuple):
     """The Number Token Loss term of an objective: number tokens, method and weight. Weight 0 leaves it out."""
 
     table: NumberTable
-    method: Method
+    method: SupervisedMethod
     weight: float
 
     @property
@@ -39,6 +39,8 @@ class NumberLoss(NamedTuple):
     def per_token(self, stats: HeadStats, targets: Targets) -> Float[Array, "..."]:
         """The loss of each token with a true number, before its weight."""
         logits, widths = of_same_width(stats.number_log_probs, jnp.asarray(targets.ids), self.table)
+        if self.method == "del":
+            logits += stats.log_normalizer[..., None]
         losses = LOSSES[self.method](logits, jnp.asarray(targets.numbers), self.table.values)
         return to_digit_scale(losses, widths, self.method)
 

@@ -136,7 +136,7 @@ def test_a_mistake_is_answered_with_what_would_be_right(argv, answer):
 @pytest.mark.parametrize(
     ("option", "answer"),
     [
-        ("--config.ntl.method=wasser", "must be one of mse, wasserstein; did you mean wasserstein?"),
+        ("--config.ntl.method=wasser", "must be one of mse, wasserstein, raft; did you mean wasserstein?"),
         ("--config.ntl.enabled=fals", "must be true or false; did you mean false?"),
         ("--config.ntl.weight=much", "must be a number"),
         ("--config.trainer.target_accuracy=much", "must be a number or None"),

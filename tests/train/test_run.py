@@ -76,7 +76,7 @@ def test_samples_are_logged_as_whole_groups_with_what_the_trainer_computed(finis
                 np.testing.assert_allclose(sample["actor_log_probs"], sample["log_probs"], atol=2e-4)
             assert len(sample["digit_probabilities"]) == len(sample["digit_positions"]) == len(sample["digit_truth"])
             assert all(0 <= sum(row) <= 1.001 for row in sample["digit_probabilities"])
-    assert any(sample["entropy"] is not None for group in groups for sample in group["samples"])
+    assert any(sample["actor_entropy"] is not None for group in groups for sample in group["samples"])
 
 
 def test_every_evaluation_leaves_its_examples(finished):

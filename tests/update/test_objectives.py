@@ -258,6 +258,28 @@ def test_the_number_loss_of_a_token_is_that_of_the_method_on_its_digits(rows, me
     assert not weighed[~has_number].any()
 
 
+@pytest.mark.parametrize("method", ["raft", "dist2", "gaussian", "smmd", "del"])
+def test_other_number_losses_go_through_the_head_with_the_gradient_of_the_plain_formula(rows, states, method):
+    (hidden, head), targets = states, rows.tokens.targets
+    weights, number_loss = supervised_weights(targets), NumberLoss(TABLE, method, 0.3)
+    has_number = jnp.asarray(targets.has_number)
+
+    def plain(hidden, head):
+        logits = hidden @ head
+        log_probs = logits if method == "del" else jax.nn.log_softmax(logits)
+        of_numbers = LOSSES[method](log_probs[..., TABLE.ids], jnp.asarray(targets.numbers), TABLE.values)
+        return 0.3 * jnp.sum(jnp.where(has_number, of_numbers, 0.0)) / jnp.sum(has_number)
+
+    def fused(hidden, head):
+        found = supervised_objective(hidden, head, targets, weights._replace(loss=0 * weights.loss), number_loss)
+        return found.total
+
+    expected, gradient = jax.jit(jax.value_and_grad(plain, argnums=(0, 1)))(hidden, head)
+    value, got = jax.jit(jax.value_and_grad(fused, argnums=(0, 1)))(hidden, head)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    assert_gradients_close(got, gradient)
+
+
 def test_the_critics_loss_is_the_clipped_squared_error_of_what_counts_by_hand(rows):
     """Errors of 2, clipped to 1.5 of 2 where the value moved 1 of at most 0.5 towards the return: 0.5 * 1.5^2."""
     mask = rows.tokens.mask

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The weight of each token in the losses of an update."""
 
+from typing import Any, cast
+
 import chex
 import numpy as np
 import pytest
 
+from ntl_jax.numerals import TokenDecoder
 from ntl_jax.records import Experience, Targets
-from ntl_jax.update.token_weights import policy_weights, supervised_weights
+from ntl_jax.update.token_weights import place_weights, policy_weights, supervised_weights
 
 NAN = np.nan
 MASK = np.array([[True, True, True, False], [True, True, False, False]])
@@ -50,6 +53,29 @@ def test_supervised_weights_are_means_over_tokens_and_over_numbers():
     weights = supervised_weights(TARGETS)
     np.testing.assert_allclose(weights.loss, np.where(MASK, 1 / 5, 0.0))
     assert np.asarray(weights.numbers)[0, 1] == 1 and np.sum(weights.numbers) == 1 and weights.reference is None
+
+
+def test_weights_of_places_multiply_those_of_numbers_alone():
+    plain, weighed = (supervised_weights(TARGETS, x) for x in (None, np.full((2, 4), 3, np.float32)))
+    np.testing.assert_array_equal(weighed.loss, plain.loss)
+    np.testing.assert_array_equal(weighed.numbers, 3 * plain.numbers)
+
+
+def decode(ids: np.ndarray) -> tuple[str, np.ndarray]:
+    """Tokens are code points."""
+    return "".join(map(chr, ids)), np.arange(len(ids))
+
+
+@pytest.mark.parametrize(("method", "expected"), [("del", [4, 2, 1.02**-2, 1.02**-3]), ("ntil", [1.2, 1, 1.2, 1])])
+def test_a_digit_weighs_what_its_place_in_the_solution_says(method, expected):
+    solutions = [np.array([ord(c) for c in text]) for text in ("a 12.34", "no")]
+    weights: Any = place_weights(method, solutions, cast(TokenDecoder, decode))
+    assert [len(x) for x in weights] == [7, 2]
+    np.testing.assert_allclose(weights[0][[2, 3, 5, 6]], expected, rtol=1e-6)
+
+
+def test_other_methods_have_no_weights_of_places():
+    assert place_weights("wasserstein", [np.array([49])], cast(TokenDecoder, decode)) is None
 
 
 def test_a_batch_in_which_nothing_counts_has_weights_of_zero_and_no_nan():

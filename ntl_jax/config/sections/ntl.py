@@ -20,8 +20,9 @@ class NTLSection:
 
     enabled: bool = True
     """Off: plain PPO with the same command; rewards have no NTL record and the loss has no NTL term."""
-    method: Literal["mse", "wasserstein"] = setting("mse", needs=[_NTL])
-    """Squared error of the expected digit, or Wasserstein-1 distance to the true digit."""
+    method: Literal["mse", "wasserstein", "raft"] = setting("mse", needs=[_NTL])
+    """Squared error of the expected digit, Wasserstein-1 distance to the true digit, or RAFT, the squared error of the
+    expected value over the whole vocabulary: in the actor's loss, REAL's gradient through the reward."""
     weight: float = setting(0.1, at_least(0), needs=[_NTL])
     """Weight of the differentiable term in the actor's loss; 0 leaves it out of the program."""
     extract_during_generation: bool = setting(True, needs=[_NTL])

@@ -90,8 +90,11 @@ class WarmStartSection:
     """Number of updates; 0 skips the stage."""
     batch_size: int = setting(64, at_least(1))
     """Solutions per update."""
-    ntl_method: Literal["mse", "wasserstein"] = setting("wasserstein", needs=[positive(".ntl_weight")])
-    """Number Token Loss of this stage; in the paper, Wasserstein is better."""
+    ntl_method: Literal["mse", "wasserstein", "raft", "dist2", "gaussian", "smmd", "del", "ntil"] = setting(
+        "wasserstein", needs=[positive(".ntl_weight")]
+    )
+    """Number Token Loss of this stage, or another number-aware loss (docs/losses.md): RAFT, DIST2, Gaussian label
+    smoothing, SMMD, and, for tokenizers that write digit by digit, DEL and the token level of NTIL."""
     ntl_weight: float = setting(0.3, at_least(0))
     """Weight of the Number Token Loss (the paper's best); 0 leaves it out of the program."""
     optimizer: OptimizerSection = OptimizerSection(learning_rate=2e-3, schedule="cosine")

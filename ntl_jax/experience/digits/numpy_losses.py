@@ -23,7 +23,8 @@ def read_digits(
         digit_log_probs: probabilities need not add up to 1; computed in float64. Where all are 0, the loss is maximal
             and the shares are equal.
         truth: the true digit, or -1 for none, where the loss and the true digit's share are 0.
-        method: squared error of the expected digit, or Wasserstein-1 distance to the true digit.
+        method: squared error of the expected digit, Wasserstein-1 distance to the true digit, or squared error of the
+            expected value over the whole vocabulary.
 
     Example: the truth is 5, and 6 is three times as likely: (5.75 - 5)^2
         >>> log_probs = np.full((1, 10), -30.0); log_probs[0, 5:7] = np.log([0.25, 0.75])
@@ -41,6 +42,8 @@ def read_digits(
             losses = np.square((probs * DIGITS).sum(axis=-1) - truth)  # not @, whose rounding depends on K
         case "wasserstein":
             losses = (probs * np.abs(DIGITS - truth[:, None])).sum(axis=-1)
+        case "raft":
+            losses = np.square((np.exp(logits) * DIGITS).sum(axis=-1) - truth)
     losses = np.where(impossible[:, 0], MAX_LOSS[method], losses)
     has_truth = truth >= 0
     at_truth = np.take_along_axis(probs, np.maximum(truth, 0)[:, None].astype(np.int64), axis=-1)[:, 0]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two losses of a digit by name, and how a distribution over number tokens is divided: favorite and truth."""
+"""The losses of a digit by name, and how a distribution over number tokens is divided: favorite and truth."""
 
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import jax
@@ -8,13 +9,33 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ntl_jax.losses.numbers.kernel import number_token_smmd
 from ntl_jax.losses.numbers.number_token import number_probs, number_token_mse, number_token_wasserstein
+from ntl_jax.losses.numbers.place_weighted import digit_entropy
+from ntl_jax.losses.numbers.regression_aware import number_token_raft
+from ntl_jax.losses.numbers.soft_targets import number_token_dist2, number_token_gaussian
 
-Method = Literal["mse", "wasserstein"]
-LOSSES = {"mse": number_token_mse, "wasserstein": number_token_wasserstein}
+Method = Literal["mse", "wasserstein", "raft"]
+"""Of the record and the actor: bounded, and 0 where all probability is on the truth."""
+SupervisedMethod = Literal["mse", "wasserstein", "raft", "dist2", "gaussian", "smmd", "del", "ntil"]
 
-MAX_LOSS = {"mse": 81.0, "wasserstein": 9.0}
+LOSSES: Mapping[str, Callable[[Array, Array, Array], Array]] = {
+    "mse": number_token_mse,
+    "wasserstein": number_token_wasserstein,
+    "raft": number_token_raft,
+    "dist2": number_token_dist2,
+    "gaussian": number_token_gaussian,
+    "smmd": number_token_smmd,
+    "del": digit_entropy,
+    "ntil": number_token_wasserstein,  # the distance in it; its weights are those of the tokens
+}
+"""By method: (log-probs of the number tokens, their bare logits for ``del``; targets; values) -> losses."""
+
+MAX_LOSS: Mapping[Method, float] = {"mse": 81.0, "wasserstein": 9.0, "raft": 81.0}
 """The largest loss a digit can have, which a missing or surplus place costs."""
+
+OF_SINGLE_DIGITS = ("del", "ntil")
+"""Methods with a weight for each decimal place, which tokens of several digits do not have."""
 
 
 def shares(

@@ -56,11 +56,11 @@ def number_token_wasserstein(
         >>> print(number_token_wasserstein(jnp.zeros((2, 10)), jnp.array([0.0, 4.0]), jnp.arange(10.0)).round(4))
         [4.5 2.5]
     """
-    gaps, defined = _gaps(number_logits, targets, values)
+    gaps, defined = value_gaps(number_logits, targets, values)
     distances = jnp.abs(gaps)
     largest = jnp.max(values) - jnp.min(values)
     if squash is not None:
-        distances, largest = _squashed(distances, values, largest, squash), squash
+        distances, largest = squashed(distances, values, squash), squash
     probs, possible = number_probs(number_logits, defined)
     expected = jnp.sum(probs * distances, axis=-1)
     return jnp.where(defined, jnp.where(possible, expected, largest), 0.0)
@@ -197,7 +197,8 @@ def number_token_loss(
         logits: [..., V], already aligned with the labels (no shift inside).
         labels: [...] token ids; ids outside `[0, V)`, such as -100, are unlabeled.
         table: the number tokens of the vocabulary.
-        loss: any of the losses above, or a `functools.partial` of one: (number_logits, targets, values) -> [...].
+        loss: any loss (number_logits, targets, values) -> [...], such as those above, or a `functools.partial` of one;
+            not one that needs log-probs over the vocabulary.
         where: [...] bool, the positions that count; all by default.
         mass_term: whether to add the mass term of `with_number_mass`.
         max_loss: for the mass term; by default the loss's own, which it takes where no number token is possible.
@@ -240,8 +241,10 @@ def number_token_loss(
     return jnp.where(defined, with_number_mass(per_position, log_mass, worst), 0.0)
 
 
-def _gaps(number_logits: Array, targets: Array, values: Array) -> tuple[Array, Array]:
-    """`v_j - y` [..., M] with 0 for an undefined y, and which positions are defined [...]."""
+def value_gaps(
+    number_logits: Float[Array, "... M"], targets: Float[Array, "..."], values: Float[Array, " M"]
+) -> tuple[Float[Array, "... M"], Bool[Array, "..."]]:
+    """`v_j - y` with 0 in the place of an undefined y, and which positions are defined; ValueError for the shapes."""
     check_arrays(number_logits=number_logits, targets=targets, values=values)
     if number_logits.shape[-1:] != values.shape:
         raise ValueError(
@@ -257,7 +260,7 @@ def _gaps(number_logits: Array, targets: Array, values: Array) -> tuple[Array, A
 
 def _of_expectation(number_logits: Array, targets: Array, values: Array, penalty: Callable[[Array], Array]) -> Array:
     """`penalty(sum_j q_j v_j - y)`; the sum of `q_j (v_j - y)` loses less to rounding than the difference."""
-    gaps, defined = _gaps(number_logits, targets, values)
+    gaps, defined = value_gaps(number_logits, targets, values)
     probs, possible = number_probs(number_logits, defined)
     error = jnp.sum(probs * gaps, axis=-1)
     largest = penalty(jnp.max(values) - jnp.min(values))
@@ -276,11 +279,11 @@ def number_probs(
     return jax.nn.softmax(number_logits, axis=-1), possible
 
 
-def _squashed(distances: Array, values: Array, largest: Array, squash: float) -> Array:
-    """Distances rescaled to [1, squash], 0 staying 0."""
+def squashed(distances: Float[Array, "..."], values: Float[Array, " M"], squash: float) -> Float[Array, "..."]:
+    """Distances of the values rescaled to [1, squash], 0 staying 0; ValueError for a squash not above 1."""
     allowed = "above 1: it is the ratio of the costs of the largest and the smallest distance"
     check_numbers(allowed, lambda x: (x > 1) & (x < jnp.inf), squash=squash)
-    steps = jnp.diff(jnp.sort(values))
+    steps, largest = jnp.diff(jnp.sort(values)), jnp.max(values) - jnp.min(values)
     smallest = jnp.min(steps, where=steps > 0, initial=jnp.inf)
     spread = largest - smallest
     slope = jnp.where(spread > 0, (squash - 1.0) / jnp.where(spread > 0, spread, 1.0), 0.0)

@@ -55,9 +55,9 @@ def numeral_smape(
         >>> print(numeral_smape(predicted, jnp.array([1, 2, 3]), places, numeral, num_numerals=1).round(4))
         [0.2215]
     """
-    _check(digit_logits, digit_targets, exponents, numeral_ids)
+    check_numerals(digit_logits, digit_targets, exponents, numeral_ids)
     check_not_negative(num_numerals=num_numerals)
-    member = numeral_ids[..., None] == jnp.broadcast_to(jnp.arange(num_numerals), (*numeral_ids.shape, num_numerals))
+    member = members(numeral_ids, num_numerals)
     counted = jnp.any(member, axis=-1)
     true_digits = jnp.where(counted, digit_targets, 0).astype(jnp.float32)
     digits = jnp.broadcast_to(jnp.arange(_DIGITS, dtype=jnp.float32), digit_logits.shape)
@@ -76,6 +76,11 @@ def numeral_smape(
     return jnp.where(same_sign, absolute(error), total) / (total + SMAPE_EPS)
 
 
+def members(numeral_ids: Int[Array, "... T"], num_numerals: int) -> Bool[Array, "... T K"]:
+    """Whether each position belongs to each numeral."""
+    return numeral_ids[..., None] == jnp.broadcast_to(jnp.arange(num_numerals), (*numeral_ids.shape, num_numerals))
+
+
 def _place_weights(member: Array, counted: Array, exponents: Array) -> Array:
     """[..., T, K]: the place value of each position in its numeral, over that of the numeral's highest place."""
     places = jnp.broadcast_to(jnp.where(counted, exponents, 0).astype(jnp.float32)[..., None], member.shape)
@@ -83,7 +88,12 @@ def _place_weights(member: Array, counted: Array, exponents: Array) -> Array:
     return jnp.where(member, 10.0 ** jnp.where(member, places - highest, 0.0), 0.0)
 
 
-def _check(digit_logits: Array, digit_targets: Array, exponents: Array, numeral_ids: Array) -> None:
+def check_numerals(
+    digit_logits: Float[Array, "... T 10"],
+    digit_targets: Int[Array, "... T"],
+    exponents: Int[Array, "... T"],
+    numeral_ids: Int[Array, "... T"],
+) -> None:
     """ValueError for shapes that do not fit."""
     check_arrays(digit_logits=digit_logits, digit_targets=digit_targets, exponents=exponents, numeral_ids=numeral_ids)
     if digit_logits.shape[-1] != _DIGITS:

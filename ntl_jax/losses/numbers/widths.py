@@ -9,10 +9,12 @@ temperature mean the same then for every tokenizer. With digits alone nothing of
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ntl_jax.losses.numbers.methods import Method
+from ntl_jax.losses.numbers.methods import SupervisedMethod
 from ntl_jax.numerals import NumberTable
 
 _LARGEST_DIGIT = 9.0
+_IN_UNITS = {"wasserstein": 1, "mse": 2, "raft": 2}
+"""By method: the power of the values' unit that its losses have; those of the others have none."""
 
 
 def of_same_width(
@@ -45,7 +47,7 @@ def of_same_width(
 
 
 def to_digit_scale(
-    losses: Float[Array, "..."], widths: Int[Array, "..."] | None, method: Method
+    losses: Float[Array, "..."], widths: Int[Array, "..."] | None, method: SupervisedMethod
 ) -> Float[Array, "..."]:
     """Losses in units of the tokens' values as losses of digits.
 
@@ -53,7 +55,7 @@ def to_digit_scale(
         >>> to_digit_scale(jnp.array([11.0]), jnp.array([2]), "wasserstein").tolist()
         [1.0]
     """
-    if widths is None:
+    if widths is None or method not in _IN_UNITS:
         return losses
     unit = _LARGEST_DIGIT / (10.0 ** jnp.maximum(widths, 1).astype(jnp.float32) - 1.0)
-    return losses * (unit if method == "wasserstein" else jnp.square(unit))
+    return losses * unit ** _IN_UNITS[method]

@@ -3,7 +3,6 @@
 
 import dataclasses
 import json
-import math
 import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -14,6 +13,8 @@ Columns = dict[str, dict[str, Any]]
 """By stage: ``steps``, and ``values`` by metric, with None where a step has none."""
 DIGITS = 6
 """Significant ones of a value."""
+LARGEST = 1e300
+"""What is larger is a gap, as is what is not finite."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Panel:
         kind: lines, or parts of a whole one upon another.
         percent: values are fractions.
         interval: a 95% interval surrounds values that are fractions of this many problems: the name of a metric, or
-            ``samples`` for the samples of an iteration; None: there is none.
+            ``prompts`` for the prompts of an iteration, whose samples are not independent; None: there is none.
     """
 
     title: str
@@ -41,7 +42,7 @@ class Panel:
 PANELS = (
     Panel("Held-out accuracy", "ppo", {"val/accuracy": "greedy"}, percent=True, interval="val/num_problems"),
     Panel("Reward", "ppo", {"critic/score/mean": "mean reward"}),
-    Panel("Accuracy of samples", "ppo", {"reward/accuracy": "exact match"}, percent=True, interval="samples"),
+    Panel("Accuracy of samples", "ppo", {"reward/accuracy": "exact match"}, percent=True, interval="prompts"),
     Panel("Number Token Loss", "ppo", {"ntl/loss": "while sampling", "actor/ntl_loss": "in the update"}),
     Panel("Digits that are right", "ppo", {"ntl/digit_accuracy": "digit accuracy"}, percent=True),
     Panel("KL of an update (nats)", "ppo", {"actor/ppo_kl": "old to new policy"}),
@@ -155,7 +156,7 @@ def _columns(rows: Iterable[Mapping[str, Any]]) -> Columns:
 
 def _plain(value: object) -> float | int | None:
     """A number as a page has it; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
         return None
     short = float(f"{value:.{DIGITS}g}")
     return int(short) if short.is_integer() and abs(short) < 1e15 else short

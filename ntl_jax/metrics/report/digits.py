@@ -60,9 +60,9 @@ def digits_of(sample: Mapping[str, Any]) -> Iterable[Digit]:
         for offset, place in zip(numeral.offsets, numeral.places, strict=True):
             if found := truths.get(bisect.bisect_right(starts, offset) - 1):
                 truth, probabilities = int(found[0]), np.array(found[1], float)
-                if probabilities.shape != (10,) or not 0 <= truth <= 9:
-                    raise ValueError(f"truth {truth} of {len(probabilities)} probabilities")
-                if (total := probabilities.sum()) > 0:
+                if probabilities.shape != (10,) or not 0 <= truth <= 9 or not probabilities.min() >= 0:
+                    raise ValueError(f"truth {truth} of probabilities {probabilities}")
+                if 0 < (total := probabilities.sum()) < np.inf:
                     yield Digit(truth, min(place, 3) if place >= 0 else 4, length, probabilities / total)
 
 

@@ -78,9 +78,11 @@ def reward_errors(folder: pathlib.Path) -> list[dict[str, Any]]:
     for line in log_lines(folder / "reward_errors.jsonl"):
         try:
             row = json.loads(line)
-            steps[str(row["error"])].append(int(row["step"]))
+            text, step = str(row["error"]), row["step"]
         except (ValueError, TypeError, KeyError, RecursionError):
             continue
+        if type(step) is int:
+            steps[text].append(step)
     by_count = sorted(steps.items(), key=lambda item: -len(item[1]))[:MOST_ERRORS]
     return [{"error": text, "count": len(of), "first": min(of), "last": max(of)} for text, of in by_count]
 

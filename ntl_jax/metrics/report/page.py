@@ -26,31 +26,31 @@ MARK = '<meta name="generator" content="ntl_jax report">'
 """By which the file of a page is known; it stands at its beginning."""
 
 
-def render(folders: Sequence[pathlib.Path], *, live: bool = False) -> str:
+def render(folders: Sequence[pathlib.Path], *, state: str | None = None) -> str:
     """The page as HTML.
 
     Args:
         folders: of the runs, which the page lays over one another.
-        live: the page is served, and loads itself again when a run has written more.
+        state: of a page that is served, which loads itself again when the server names another; None: it is a file.
 
     Raises:
         ValueError: for a folder that holds no run.
     """
-    blocks = Blocks()
+    blocks, names = Blocks(), _names(folders)
     runs, columns = zip(*(read_run(folder, blocks, MOST_BYTES // len(folders)) for folder in folders), strict=True)
     report = {
         "made": f"{datetime.datetime.now():%Y-%m-%d %H:%M}",
-        "live": live,
+        "state": state,
         "meanings": meanings(columns),
         "panels": [dataclasses.asdict(panel) for panel in PANELS],
-        "runs": runs,
+        "runs": [run | {"name": name} for run, name in zip(runs, names, strict=True)],
     }
     first = [run["metrics"] for run in runs]  # drawn first, so parsed first
     order = sorted(range(len(blocks.packed)), key=lambda i: f"b{i}" not in first)
     script = _script()
     return _filled(
         policy=_policy(script),
-        title=html.escape(", ".join(run["name"] for run in runs)),
+        title=html.escape(", ".join(names)),
         style=_asset("uplot/uPlot.min.css") + _asset("page.css"),
         report=_inert(json.dumps(report, ensure_ascii=False, allow_nan=False)),
         script=script,
@@ -84,6 +84,16 @@ def is_report(path: pathlib.Path) -> bool:
     """Whether a file is such a page."""
     with path.open("rb") as file:
         return MARK.encode() in file.read(400)
+
+
+def _names(folders: Sequence[pathlib.Path]) -> list[str]:
+    """The shortest ends of the paths that tell the folders apart."""
+    paths = [folder.resolve().parts for folder in folders]
+    for count in range(1, max(map(len, paths))):
+        names = ["/".join(parts[-count:]) for parts in paths]
+        if len({*names}) == len(names):
+            return names
+    return ["/".join(parts) for parts in paths]
 
 
 def _filled(**parts: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ntl_jax.config import CONFIG_FILE, RunConfig
 from ntl_jax.config.serialization import flatten
+from ntl_jax.metrics.atomic_files import as_plain
 from ntl_jax.metrics.report.blocks import Blocks
 from ntl_jax.metrics.report.curves import Columns, read_columns
 from ntl_jax.metrics.report.events import (
@@ -21,6 +22,9 @@ from ntl_jax.metrics.report.events import (
 )
 from ntl_jax.metrics.report.samples import MOST_BYTES, add_samples
 from ntl_jax.run_folder import is_claimed
+
+MOST_SECONDS = 1e10
+"""Of a run: more is no time that a clock has measured."""
 
 
 def read_run(folder: pathlib.Path, blocks: Blocks, most_bytes: int = MOST_BYTES) -> tuple[dict[str, Any], Columns]:
@@ -52,12 +56,13 @@ def read_run(folder: pathlib.Path, blocks: Blocks, most_bytes: int = MOST_BYTES)
     columns = read_columns(folder / "metrics.jsonl", notes)
     stored = _json(folder / CONFIG_FILE, notes)
     metrics = blocks.add(columns)
-    samples, digits = add_samples(folder, blocks, notes, most_bytes)
+    is_running = is_claimed(folder)
+    samples, digits = add_samples(folder, blocks, notes, most_bytes, is_running=is_running)
     settings = _settings(stored)
     values = {path: value for path, _, value in settings}
     error = last_error(folder)
-    status, status_text = _status(folder, columns, values, failed=error is not None)
-    per_iteration = [values.get(f"rollout.{name}") for name in ("prompts_per_step", "num_samples")]
+    status, status_text = _status(columns, values, is_running=is_running, has_failed=error is not None)
+    prompts = values.get("rollout.prompts_per_step")
     return {
         "name": folder.resolve().name,
         "status": status,
@@ -65,12 +70,13 @@ def read_run(folder: pathlib.Path, blocks: Blocks, most_bytes: int = MOST_BYTES)
         "headline": _headline(columns),
         "error": error,
         "metrics": metrics,
-        "samples_per_iteration": _product(per_iteration),
+        "prompts_per_iteration": prompts if type(prompts) is int else None,
         "samples": samples,
         "digits": digits,
         "alarms": alarms(columns, folder),
         "divergence": divergent_tokens(folder, notes),
         "pool": list(log_lines(folder / "pool.log"))[-MOST_LINES:],
+        "pool_faults": sum(_newest(columns, f"pool/{name}") for name in ("restarts", "quarantined")),
         "reward_errors": reward_errors(folder),
         "settings": settings,
         "environment": _json(folder / "environment.json", notes),
@@ -81,7 +87,7 @@ def read_run(folder: pathlib.Path, blocks: Blocks, most_bytes: int = MOST_BYTES)
 def _json(path: pathlib.Path, notes: list[str]) -> dict[str, Any]:
     """The object that a file holds; empty if there is none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=str)
+        content = as_plain(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
@@ -110,29 +116,42 @@ def _plain(value: object) -> object:
     return list(map(_plain, value)) if isinstance(value, tuple) else value
 
 
-def _status(folder: pathlib.Path, columns: Columns, values: Mapping[str, Any], *, failed: bool) -> tuple[str, str]:
-    """How the run is, and how far it is."""
-    done = columns.get("ppo", {"steps": [0]})["steps"][-1]
-    total = values.get("trainer.steps")
-    text = f"{done:,} iterations" if total is None else f"{done:,} of {total:,} iterations"
-    if is_claimed(folder):
+def _status(columns: Columns, values: Mapping[str, Any], *, is_running: bool, has_failed: bool) -> tuple[str, str]:
+    """How the run is, and how far it is in its last stage."""
+    stage, total = "ppo", values.get("trainer.steps")
+    if total == 0:
+        stage, total = "warm_start", values.get("warm_start.steps")
+    total = total if type(total) is int else None
+    done = columns[stage]["steps"][-1] if stage in columns else 0
+    what = "iterations" if stage == "ppo" else "steps"
+    text = f"{done:,} {what}" if total is None else f"{done:,} of {total:,} {what}"
+    target, accuracy = values.get("trainer.target_accuracy"), _newest(columns, "val/accuracy")
+    if is_running:
         return "running", text
-    if failed:
+    if has_failed:
         return "failed", text
-    if total is None or done < total:
-        return "stopped", text
-    return "finished", text
+    is_reached = isinstance(target, float) and accuracy >= target
+    return "finished" if is_reached or (total is not None and done >= total) else "stopped", text
+
+
+def _newest(columns: Columns, metric: str) -> float:
+    """The last value of a metric of PPO; 0 if there is none."""
+    return next((x for x in reversed(_values(columns, "ppo", metric)) if x is not None), 0.0)
+
+
+def _values(columns: Columns, stage: str, metric: str) -> Sequence[float | None]:
+    return columns[stage]["values"].get(metric, []) if stage in columns else []
 
 
 def _headline(columns: Columns) -> list[list[str]]:
     """The figures by which a run is known: accuracy and reward, first and last, and the time that it took."""
-    ppo, warm_start = (columns.get(stage, {"values": {}})["values"] for stage in ("ppo", "warm_start"))
-    accuracy = _ends(ppo.get("val/accuracy", [])) or _ends(warm_start.get("val/accuracy", []))
-    seconds = sum(value for value in ppo.get("timing_s/step", []) if value is not None)
+    accuracy = [_ends(_values(columns, stage, "val/accuracy")) for stage in ("ppo", "warm_start")]
+    reward = _ends(_values(columns, "ppo", "critic/score/mean"))
+    seconds = sum(value for value in _values(columns, "ppo", "timing_s/step") if value is not None)
     figures = {
-        "held-out accuracy": [f"{value:.1%}" for value in accuracy],
-        "reward": [f"{value:.3g}" for value in _ends(ppo.get("critic/score/mean", []))],
-        "iterations took": [str(datetime.timedelta(seconds=round(seconds)))] if seconds else [],
+        "held-out accuracy": [f"{value:.1%}" for value in accuracy[0] or accuracy[1]],
+        "reward": [f"{value:.3g}" for value in reward],
+        "iterations took": [str(datetime.timedelta(seconds=round(seconds)))] if 0 < seconds < MOST_SECONDS else [],
     }
     return [[name, " → ".join(dict.fromkeys(values))] for name, values in figures.items() if values]
 
@@ -141,8 +160,3 @@ def _ends(values: Sequence[float | None]) -> list[float]:
     """The first and the last of the values that there are."""
     known = [value for value in values if value is not None]
     return [known[0], known[-1]] if known else []
-
-
-def _product(factors: list[Any]) -> int | None:
-    first, second = factors
-    return first * second if isinstance(first, int) and isinstance(second, int) else None

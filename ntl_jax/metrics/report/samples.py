@@ -5,7 +5,7 @@ import gzip
 import json
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,10 +19,20 @@ from ntl_jax.metrics.samples.members import Member, read_members
 MOST_BYTES = 12 * 2**20
 """Of the packed samples of a page, which base64 makes a third larger: a page stays below 20 MB. Beyond it, iterations
 are left out evenly."""
+OLDER_FILE = "samples.jsonl"
+"""Of run folders up to format 6."""
+
+
+class _Groups(NamedTuple):
+    """The prompts of a step: packed as a browser can read them, as objects, and how many lines are none."""
+
+    packed: bytes
+    rows: list[dict[str, Any]]
+    num_bad: int
 
 
 def add_samples(
-    folder: pathlib.Path, blocks: Blocks, notes: list[str], most_bytes: int = MOST_BYTES
+    folder: pathlib.Path, blocks: Blocks, notes: list[str], most_bytes: int = MOST_BYTES, *, is_running: bool = False
 ) -> tuple[list[list[Any]], dict[str, Any] | None]:
     """Adds the samples of a run to a page.
 
@@ -31,63 +41,68 @@ def add_samples(
         blocks: of the page.
         notes: gets a line for what is left out.
         most_bytes: packed, of these samples together.
+        is_running: whether the run may be writing the end of the file.
 
     Returns:
-        Stage, step and name of the block of every iteration that is on the page, in order; and the counts of the
-        digits of all logged iterations, None if there are none.
+        Stage, step and name of the block of every iteration that is on the page, in order; and the counts of their
+        digits in policy optimization, None if there are none.
 
     Example: see `read_run`.
     """
     path = folder / SAMPLES_FILE
     if not path.exists():
+        if (folder / OLDER_FILE).exists():
+            notes.append(f"{OLDER_FILE}: the samples of an older version of ntl_jax are not shown")
         return [], None
     try:
-        members = {(STAGES.index(member.stage), member.step): member for member in read_members(path)}
+        sizes = {_place(member): len(member.packed) for member in read_members(path)}
+        num_bytes = path.stat().st_size
+        shown = set(_fitting(sizes, most_bytes))
+        kept = {_place(member): _read(member) for member in read_members(path) if _place(member) in shown}
     except OSError as error:
         notes.append(f"{path.name} cannot be read ({error.strerror})")
         return [], None
-    if path.stat().st_size > sum(len(member.packed) for member in members.values()):
+    if num_bytes > sum(sizes.values()) and not is_running:
         notes.append(f"{path.name}: parts that are incomplete, damaged or written twice are left out")
-    in_order = [members[place] for place in sorted(members)]
-    read = [_read(member) for member in in_order]
-    if num_bad := sum(num_bad for _, _, num_bad in read):
+    if num_bad := sum(groups.num_bad for groups in kept.values()):
         notes.append(f"{path.name}: {num_bad} line{'s' * (num_bad > 1)} cannot be read and are left out")
-    digits = [list(_digits(groups)) for _, groups, _ in read]
-    steps = [member.step for member in in_order]
-    sizes = [len(packed) for packed, _, _ in read]
-    shown = _shown(sizes, most_bytes)
-    if len(shown) < len(read):
-        notes.append(f"{path.name} is large: the page has the samples of {len(shown)} of {len(read)} iterations")
-    on_page = [[in_order[i].stage, steps[i], blocks.add_packed(read[i][0])] for i in shown]
-    return on_page, count_digits(steps, digits)
+    if len(kept) < len(sizes):
+        notes.append(f"{path.name} is large: the page has the samples of {len(kept)} of {len(sizes)} iterations")
+    on_page = [[STAGES[place[0]], place[1], blocks.add_packed(kept[place].packed)] for place in sorted(kept)]
+    of_ppo = [place for place in sorted(kept) if STAGES[place[0]] == "ppo"]
+    return on_page, count_digits([step for _, step in of_ppo], [_digits(kept[place].rows) for place in of_ppo])
 
 
-def _read(member: Member) -> tuple[bytes, list[dict[str, Any]], int]:
-    """What a browser can read of a member, packed; its groups; and how many lines cannot be read."""
-    groups, strict = [], True
+def _place(member: Member) -> tuple[int, int]:
+    """For sorting: the number of the stage, and the step."""
+    return STAGES.index(member.stage), member.step
+
+
+def _read(member: Member) -> _Groups:
+    is_strict, rows = True, []
 
     def constant(_: str) -> None:
-        nonlocal strict
-        strict = False
+        nonlocal is_strict
+        is_strict = False
 
     for line in member.lines:
         try:
-            group = json.loads(line, parse_constant=constant)
+            row = json.loads(line, parse_constant=constant)
+            if isinstance(row, dict):
+                rows.append(row if is_strict else as_plain(row))
         except (ValueError, RecursionError):
             continue
-        if isinstance(group, dict):
-            groups.append(group)
-    num_bad = len(member.lines) - len(groups)
-    if strict and not num_bad:
-        return member.packed, groups, 0
-    lines = "\n".join(json.dumps(as_plain(group), ensure_ascii=True, allow_nan=False) for group in groups)
-    return gzip.compress(lines.encode(), mtime=0), groups, num_bad
+    num_bad = len(member.lines) - len(rows)
+    if is_strict and not num_bad:
+        return _Groups(member.packed, rows, 0)
+    lines = "\n".join(json.dumps(as_plain(row), allow_nan=False) for row in rows)
+    return _Groups(gzip.compress(lines.encode(), mtime=0), rows, num_bad)
 
 
-def _digits(groups: Sequence[dict[str, Any]]) -> list[Digit]:
+def _digits(rows: Sequence[dict[str, Any]]) -> list[Digit]:
     digits = []
-    for group in groups:
-        samples = group.get("samples")
+    for row in rows:
+        samples = row.get("samples")
         for sample in samples if isinstance(samples, list) else ():
             try:
                 digits += digits_of(sample)
@@ -96,10 +111,11 @@ def _digits(groups: Sequence[dict[str, Any]]) -> list[Digit]:
     return digits
 
 
-def _shown(sizes: Sequence[int], most_bytes: int) -> list[int]:
-    """Evenly spaced indices of the parts that fit together, the last among them."""
-    for count in range(len(sizes), 0, -max(1, len(sizes) // 100)):
-        chosen = np.unique(np.linspace(len(sizes) - 1, 0, count).round().astype(int)).tolist()
-        if sum(sizes[i] for i in chosen) <= most_bytes:
-            return chosen
+def _fitting(sizes: dict[tuple[int, int], int], most_bytes: int) -> list[tuple[int, int]]:
+    """Evenly spaced places whose parts fit together, the last among them."""
+    places = sorted(sizes)
+    for count in range(len(places), 0, -max(1, len(places) // 100)):
+        chosen = np.unique(np.linspace(len(places) - 1, 0, count).round().astype(int)).tolist()
+        if sum(sizes[places[i]] for i in chosen) <= most_bytes:
+            return [places[i] for i in chosen]
     return []

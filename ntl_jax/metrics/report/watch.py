@@ -4,17 +4,26 @@
 import http.server
 import os
 import pathlib
+import sys
+import threading
+import time
 import urllib.parse
 from collections.abc import Sequence
 
 from ntl_jax.metrics.report.page import render
+from ntl_jax.run_folder import is_claimed
 
 HOST = "127.0.0.1"
 NAMES = (HOST, "localhost")
 """Of this machine, by which a browser may ask: a page of another site that resolves its own name to this machine gets
 no answer."""
-FILES = ("metrics.jsonl", "samples.jsonl.gz", "reward_errors.jsonl", "divergence.log", "pool.log", "error.txt", ".lock")
+FILES = (
+    *("config.json", "environment.json", "metrics.jsonl", "samples.jsonl.gz", "reward_errors.jsonl"),
+    *("divergence.jsonl", "divergence.log", "pool.log", "error.txt"),
+)
 """Of a run folder, whose changes a page shows."""
+PAUSE = 5.0
+"""The page is not made again before so many times as long as it took have passed: it runs beside the training."""
 
 
 class ReportServer(http.server.ThreadingHTTPServer):
@@ -40,7 +49,10 @@ class ReportServer(http.server.ThreadingHTTPServer):
     def __init__(self, folders: Sequence[pathlib.Path], port: int):
         super().__init__((HOST, port), _Handler)
         self.folders = folders
-        self._page: tuple[str, bytes] = "", b""
+        self._lock = threading.Lock()
+        self._state, self._page = "", b""
+        self._next = 0.0
+        """When the page may be made again."""
 
     @property
     def url(self) -> str:
@@ -48,8 +60,11 @@ class ReportServer(http.server.ThreadingHTTPServer):
         return f"http://{HOST}:{self.server_address[1]}/"
 
     def state(self) -> str:
-        """A text that changes when a run has written more."""
-        return " ".join(_state(folder / name) for folder in self.folders for name in FILES)
+        """A text that changes when a run has written more, or has ended."""
+        if time.monotonic() < self._next:
+            return self._state
+        claims = " ".join(str(is_claimed(folder)) for folder in self.folders)
+        return " ".join([claims, *(_state(folder / name) for folder in self.folders for name in FILES)])
 
     def page(self) -> bytes:
         """The page of the present state.
@@ -57,10 +72,18 @@ class ReportServer(http.server.ThreadingHTTPServer):
         Raises:
             ValueError: if a folder holds no run any more.
         """
-        state = self.state()
-        if state != self._page[0]:
-            self._page = state, render(self.folders, live=True).encode("utf-8", "replace")
-        return self._page[1]
+        with self._lock:
+            if (state := self.state()) != self._state:
+                began = time.monotonic()
+                self._page = render(self.folders, state=state).encode("utf-8", "replace")
+                self._state, ended = state, time.monotonic()
+                self._next = ended + PAUSE * (ended - began)
+            return self._page
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A browser that goes away while it is answered is no error."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # pyright: ignore[reportArgumentType]
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -68,14 +91,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Answers the two paths that there are."""
         server = self.server
         assert isinstance(server, ReportServer)
-        host = urllib.parse.urlsplit(f"//{self.headers.get('Host', '')}").hostname
-        path = urllib.parse.urlsplit(self.path).path
+        try:
+            host = urllib.parse.urlsplit(f"//{self.headers.get('Host', '')}").hostname
+            path = urllib.parse.urlsplit(self.path).path
+        except ValueError:
+            host = path = None
         if host not in NAMES or path not in ("/", "/state"):
             self.send_error(404)
             return
         try:
             content = server.page() if path == "/" else server.state().encode()
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             self.send_error(503, explain=str(error))
             return
         self.send_response(200)

@@ -30,8 +30,8 @@ class LoggedSample:
         token_ids: ids of the response's tokens.
         token_starts: first character of each token in ``response``.
         log_probs: the sampler's log-probs, nats.
-        actor_log_probs: the trainer's, before the iteration's updates; None: it did not compute them.
-        entropy: of the distribution at each token, nats; None: not known.
+        entropy: of the sampler's distribution at each token, nats; None: it was not captured.
+        actor_log_probs, actor_entropy: the trainer's, before the iteration's updates; None: it did not compute them.
         advantages: of the tokens, before any correction for off-policy samples.
         versions: start, stop and iteration of the weights that sampled the tokens ``[start, stop)``.
         digit_positions: positions of the tokens that are digits.
@@ -53,8 +53,9 @@ class LoggedSample:
     token_ids: Int[np.ndarray, "T"]
     token_starts: Int[np.ndarray, "T"]
     log_probs: Float[np.ndarray, "T"]
-    actor_log_probs: Float[np.ndarray, "T"] | None
     entropy: Float[np.ndarray, "T"] | None
+    actor_log_probs: Float[np.ndarray, "T"] | None
+    actor_entropy: Float[np.ndarray, "T"] | None
     advantages: Float[np.ndarray, "T"]
     versions: Sequence[tuple[int, int, int]]
     digit_positions: Int[np.ndarray, "digits"]
@@ -82,7 +83,7 @@ class LoggedGroup:
     Example:
         >>> sample = LoggedSample(
         ...     0, "#### 6", "stop", 0.3, None, {}, "6", False, 0.5625, np.array([20, 6]), np.array([0, 5]),
-        ...     np.array([-0.1, -0.61236]), None, None, np.array([-1.0, -1.0]), [(0, 2, 3)], np.array([1]),
+        ...     np.array([-0.1, -0.61236]), None, None, None, np.array([-1.0, -1.0]), [(0, 2, 3)], np.array([1]),
         ...     np.array([5]), None)
         >>> row = LoggedGroup(7, 7, "2+3?", "5", [sample]).as_row("ppo", 4)
         >>> row["step"], row["samples"][0]["log_probs"], row["samples"][0]["digit_truth"]

@@ -24,6 +24,7 @@ from ntl_jax.metrics.samples.members import read_members
 SAMPLES_FILE = "samples.jsonl.gz"
 MOST_WAITING = 16
 """Iterations whose samples may wait for the disk; those of later ones are left out, and the run goes on."""
+LONGEST_WAIT_S = 60.0
 COMPRESSION = 6
 
 
@@ -49,7 +50,7 @@ class SampleLog:
         self._path.touch()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="samples")
         self._waiting: list[Future[None]] = []
-        self._is_failing = False
+        self._has_warned = False
         self.seconds = 0.0
         """Processor time that the thread has taken."""
 
@@ -69,8 +70,8 @@ class SampleLog:
             self._warn(f"the samples of {MOST_WAITING} steps wait to be written; those of step {step} are left out")
 
     def flush(self) -> None:
-        """Waits until everything is written."""
-        wait(self._waiting)
+        """Waits until everything is written, or for as long as a disk may hang."""
+        wait(self._waiting, LONGEST_WAIT_S)
         self._settle()
 
     def truncate_after(self, stage: str, step: int) -> None:
@@ -103,16 +104,14 @@ class SampleLog:
         done = [future for future in self._waiting if future.done()]
         self._waiting = [future for future in self._waiting if not future.done()]
         for error in (future.exception() for future in done):
-            if error is None:
-                self._is_failing = False
-            else:
+            if error is not None:
                 self._warn(f"samples cannot be written to {self._path} ({error})")
 
     def _warn(self, text: str) -> None:
-        """Warns once, until something is written again."""
-        if not self._is_failing:
+        """Warns once in a run."""
+        if not self._has_warned:
             warn(f"{text}; the run goes on without them")
-        self._is_failing = True
+        self._has_warned = True
 
     def __enter__(self) -> Self:
         return self

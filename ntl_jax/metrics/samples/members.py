@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads the log of samples, member by member, and what is left of a damaged one."""
 
+import contextlib
 import json
+import mmap
+import os
 import pathlib
 import zlib
 from collections.abc import Iterator
@@ -53,17 +56,21 @@ def read_members(path: pathlib.Path) -> Iterator[Member]:
         >>> [(member.step, member.lines) for member in read_members(path)]
         [(1, [b'{"stage": "ppo", "step": 1}'])]
     """
-    content, start = path.read_bytes(), 0
-    while (start := content.find(MAGIC, start)) >= 0:
-        unpacked = _unpack(memoryview(content), start)
-        if unpacked is None:
-            start += 1
-            continue
-        text, end = unpacked
-        lines = text.splitlines()
-        if (place := _place(lines)) is not None:
-            yield Member(*place, end, lines, content[start:end])
-        start = end
+    start = 0
+    with path.open("rb") as file, contextlib.ExitStack() as opened:
+        if not os.fstat(file.fileno()).st_size:
+            return  # nothing can be mapped
+        content = opened.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        while (start := content.find(MAGIC, start)) >= 0:
+            unpacked = _unpack(content, start)
+            if unpacked is None:
+                start += 1
+                continue
+            text, end = unpacked
+            lines = text.splitlines()
+            if (place := _place(lines)) is not None:
+                yield Member(*place, end, lines, content[start:end])
+            start = end
 
 
 def read_groups(path: pathlib.Path) -> list[dict[str, Any]]:
@@ -79,7 +86,7 @@ def read_groups(path: pathlib.Path) -> list[dict[str, Any]]:
     return [json.loads(line) for member in read_members(path) for line in member.lines]
 
 
-def _unpack(content: memoryview, start: int) -> tuple[bytes, int] | None:
+def _unpack(content: mmap.mmap, start: int) -> tuple[bytes, int] | None:
     """Text and end of the member that begins here; None: it is torn, damaged or too large."""
     unpacker, parts, size = zlib.decompressobj(_GZIP), [], 0
     while not unpacker.eof:

@@ -87,8 +87,7 @@ class Observatory:
         self._waiting: tuple[Callable[[], Comparison], SampleOf] | None = None
         self._metrics: dict[str, float] | None = None
         self._update: _Update | None = None
-        self.readings = ActorReadings(*(np.zeros((0, 0)) for _ in ActorReadings._fields))
-        """Of the newest iteration, complete after `end`."""
+        self._readings = ActorReadings(*(np.zeros((0, 0)) for _ in ActorReadings._fields))
 
     def begin(self, iteration: int, params: Params, samples: Samples, experience: Experience) -> None:
         """Before the first update: keeps the weights, and compares all samples where it is due.
@@ -104,7 +103,7 @@ class Observatory:
         self._now = _Iteration(iteration, samples, experience)
         self._engine = self._of_probe(params, samples.probe) if samples.probe else None
         self._waiting = self._metrics = self._update = None
-        self.readings = ActorReadings(*(np.full(experience.mask.shape, np.nan) for _ in ActorReadings._fields))
+        self._readings = ActorReadings(*(np.full(experience.mask.shape, np.nan) for _ in ActorReadings._fields))
         if experience.rollout_log_probs is not None:
             self._compare_all(params, experience.old_log_probs, experience.rollout_log_probs)
         elif iteration % self._section.every == 0:
@@ -155,17 +154,22 @@ class Observatory:
             result, sample_of = self._waiting
             self._conclude(result(), sample_of, self._kept[-1] if self._keeps else None)
         metrics = self._say(self._lost()) if self._metrics is None else self._metrics
-        if self._update is not None:
-            _read(self._update, self.readings)
         self._now = self._waiting = None
         return metrics
+
+    def readings(self) -> ActorReadings:
+        """What the trainer computed about the samples of the newest iteration; complete after its updates."""
+        if self._update is not None:
+            _read(self._update, self._readings)
+            self._update = None
+        return self._readings
 
     def _compare_all(self, params: Params, actor: AnyArray, rollout: AnyArray) -> None:
         assert self._now is not None
         scored, kinds = self._now.samples.scored, self._now.experience.kinds
         lengths = np.array([len(t.response_ids) for t in scored.trajectories])
         mask = np.arange(rollout.shape[1])[None] < lengths[:, None]
-        self.readings.log_probs[mask] = np.asarray(actor)[mask]
+        self._readings.log_probs[mask] = np.asarray(actor)[mask]
         result = compare(LogProbs(rollout, actor, mask, None, kinds), top_k=self._section.top_k)
         self._conclude(result, lambda row, position: (row, position), params)
 

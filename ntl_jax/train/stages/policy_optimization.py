@@ -130,7 +130,9 @@ class PPOTrainer(Stage):
         if self._observatory is not None:
             metrics = self._observatory.end() | metrics
             clock.lap("divergence")
-        actor = self._observatory and self._observatory.readings
+        actor = None
+        if self._observatory is not None and self.config.trainer.logged_prompts != 0:
+            actor = self._observatory.readings()
         of_step = StepSamples(scored, np.asarray(experience.advantages), actor)
         if self.config.ntl.debug_mode:
             log_samples(scored, [row for rows in of_step.logged(self.config.trainer.logged_prompts) for row in rows])

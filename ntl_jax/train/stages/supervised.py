@@ -14,11 +14,13 @@ from jaxtyping import Int
 
 from ntl_jax.config import RunConfig
 from ntl_jax.data import DataCursor
+from ntl_jax.losses.numbers import OF_SINGLE_DIGITS
 from ntl_jax.models import batch_sharding, shardings
+from ntl_jax.numerals import TokenDecoder
 from ntl_jax.processes.arrays import place
 from ntl_jax.records import Batch, Params, Prompt, Targets, Version, Weights
 from ntl_jax.rollout.flat_trajectories import FlatTrajectories
-from ntl_jax.rows.padding import RowShape, pad_rows
+from ntl_jax.rows.padding import RowShape, pad_rows, pad_tokens
 from ntl_jax.rows.passes import predictor_states
 from ntl_jax.train.policy import Policy
 from ntl_jax.train.stages.stage import Stage
@@ -26,7 +28,7 @@ from ntl_jax.update.objectives import Loss, NumberLoss, supervised_objective
 from ntl_jax.update.optimizer import make_optimizer, planned_updates
 from ntl_jax.update.state import TrainState, init_model_state, init_train_state
 from ntl_jax.update.step import Learner, Models, Term, Updated, make_step
-from ntl_jax.update.token_weights import supervised_weights
+from ntl_jax.update.token_weights import place_weights, supervised_weights
 
 STREAM = 1  # separates this stage's random numbers from those of other stages
 
@@ -38,12 +40,20 @@ class SupervisedUpdate:
         config: its ``warm_start`` section configures the stage.
         policy: the policy to train.
         solved: pairs of a prompt and its solution's ids.
+
+    Raises:
+        ValueError: for a loss of single digits where tokens hold several.
     """
 
     def __init__(self, config: RunConfig, policy: Policy, solved: Sequence[tuple[Prompt, np.ndarray]]):
         section, graph, self._mesh = config.warm_start, policy.graph, policy.mesh
         num_updates, decay = planned_updates(config)["warm_start"]["policy"], section.optimizer.ema_decay
         self._learner = Learner(make_optimizer(section.optimizer, num_updates), "warm_start", decay)
+        if section.ntl_method in OF_SINGLE_DIGITS and policy.table.kind != "digits":
+            raise ValueError(
+                f"warm_start.ntl_method={section.ntl_method!r} weighs digits by their place, and this tokenizer has "
+                "number tokens of several digits: choose another method, such as 'wasserstein'"
+            )
         number_loss = NumberLoss(policy.table, section.ntl_method, section.ntl_weight)
 
         def loss(params: Models, batch: Batch[Targets]) -> Loss:
@@ -53,6 +63,8 @@ class SupervisedUpdate:
 
         self._shapes = jax.eval_shape(self.begin, policy.shapes())
         self._solved, self._token_values = solved, np.asarray(policy.table.token_values)
+        decode = TokenDecoder(policy.tokenizer)
+        self._place_weights = place_weights(section.ntl_method, [solution for _, solution in solved], decode)
         self._row_shape = RowShape(
             row=max(len(prompt.ids) + len(solution) for prompt, solution in solved),
             response=max(len(solution) for _, solution in solved),
@@ -82,7 +94,11 @@ class SupervisedUpdate:
         prompts, solutions = [prompt.ids for prompt, _ in solved], [solution for _, solution in solved]
         numbers = [self._token_values[ids] for ids in solutions]
         rows, targets = pad_rows(prompts, solutions, self._row_shape, numbers=numbers)
-        batch = place(Batch(rows, targets, supervised_weights(targets)), batch_sharding(self._mesh))
+        of_places = None
+        if self._place_weights is not None:
+            weights = [self._place_weights[i] for i in indices.tolist()]
+            of_places = pad_tokens(weights, targets.mask.shape[1], 0.0, np.float32)
+        batch = place(Batch(rows, targets, supervised_weights(targets, of_places)), batch_sharding(self._mesh))
         return batch, [prompt for prompt, _ in solved], sum(map(len, prompts)) + sum(map(len, solutions))
 
     def __call__(self, state: TrainState, batch: Batch[Targets]) -> Updated:

@@ -2,6 +2,7 @@
 """What is read off the ten digits on the host is what the losses say on a device."""
 
 import functools
+from typing import get_args
 
 import chex
 import jax
@@ -13,13 +14,15 @@ from ntl_jax.experience.digits.numpy_losses import read_digits
 from ntl_jax.losses.numbers import LOSSES, MAX_LOSS, Method, shares
 from ntl_jax.records import AnyArray, NumberReadings
 
-METHODS: tuple[Method, ...] = ("mse", "wasserstein")
+METHODS: tuple[Method, ...] = get_args(Method)
 
 
 def drawn(num_digits: int = 200, spread: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
-    """Log-probs of the ten digits, and the true ones."""
+    """Log-probs of the ten digits, which have 0.6 of all probability, and the true ones."""
     rng = np.random.default_rng(0)
-    return rng.normal(-4, spread, (num_digits, 10)).astype(np.float32), rng.integers(-1, 10, num_digits)
+    logits = rng.normal(0, spread, (num_digits, 10))
+    log_probs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True) + np.log(0.6)
+    return log_probs.astype(np.float32), rng.integers(-1, 10, num_digits)
 
 
 @functools.partial(jax.jit, static_argnames="method")
@@ -50,13 +53,19 @@ def test_a_digit_with_no_possible_value_costs_the_most_as_in_the_losses(method):
     assert found.loss.tolist() == [MAX_LOSS[method] if x >= 0 else 0 for x in truth]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["mse", "wasserstein"])
 def test_only_proportions_among_the_ten_count(method):
     log_probs, truth = drawn()
     shifted = log_probs - np.linspace(0, 40, len(truth), dtype=np.float32)[:, None]
     chex.assert_trees_all_close(
         read_digits(shifted, truth, method=method), read_digits(log_probs, truth, method=method), rtol=1e-3, atol=1e-4
     )
+
+
+def test_the_expected_value_of_raft_is_that_over_the_whole_vocabulary():
+    """Half on 8 and half on a word, 8 true: (4 - 8)^2."""
+    log_probs = np.where(np.arange(10) == 8, np.log(0.5), -np.inf)[None, :]
+    assert read_digits(log_probs, np.array([8]), method="raft").loss.tolist() == [16]
 
 
 def test_impossible_digits_have_no_share_and_no_cost():

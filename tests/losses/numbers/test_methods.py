@@ -7,16 +7,26 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntl_jax.losses.numbers.methods import LOSSES, MAX_LOSS, Method, shares
+from ntl_jax.losses.numbers.methods import LOSSES, MAX_LOSS, OF_SINGLE_DIGITS, Method, SupervisedMethod, shares
 
 DIGITS = np.arange(10.0)
 
 
-def test_every_method_has_a_loss_and_the_largest_that_it_can_be():
-    assert LOSSES.keys() == MAX_LOSS.keys() == set(get_args(Method))
+def test_every_method_has_a_loss_and_those_of_the_record_have_the_largest_that_it_can_be():
+    assert LOSSES.keys() == set(get_args(SupervisedMethod)) >= {*OF_SINGLE_DIGITS, *MAX_LOSS}
+    assert MAX_LOSS.keys() == set(get_args(Method))
     sure_of_nine = jnp.full((1, 10), -jnp.inf).at[0, 9].set(0.0)
-    for method, loss in LOSSES.items():
-        assert loss(sure_of_nine, jnp.array([0.0]), jnp.arange(10.0)).tolist() == [MAX_LOSS[method]]
+    for method, largest in MAX_LOSS.items():
+        assert LOSSES[method](sure_of_nine, jnp.array([0.0]), jnp.arange(10.0)).tolist() == [largest]
+
+
+@pytest.mark.parametrize("method", get_args(SupervisedMethod))
+def test_every_method_is_smallest_near_the_truth_and_leaves_positions_without_one_alone(method):
+    log_probs = jnp.log(0.01 + 0.89 * jnp.eye(10))
+    logits = log_probs + 9.0 if method == "del" else log_probs
+    losses = LOSSES[method](logits, jnp.full(10, 4.0), jnp.arange(10.0))
+    assert jnp.argmin(losses) == 4 and losses[0] > losses[4]
+    assert not LOSSES[method](log_probs, jnp.full(10, jnp.nan), jnp.arange(10.0)).any()
 
 
 def test_tokens_of_one_value_are_taken_together():

@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """The page in a browser: what it draws, what a click opens, and that nothing that a run holds breaks it."""
 
+import dataclasses
 import gzip
 import json
 import pathlib
 import shutil
+import threading
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Dialog, Locator, expect, sync_playwright
 
 from ntl_jax.metrics.report import write_report
+from ntl_jax.metrics.report.watch import ReportServer
 from ntl_jax.metrics.samples.log import SAMPLES_FILE
-from tests.logged import write_run
+from tests.logged import CONFIG, metric_lines, write_run
 
 pytestmark = pytest.mark.browser
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
@@ -86,7 +89,8 @@ def real(finished, tmp_path_factory) -> pathlib.Path:
 def two(tmp_path_factory) -> pathlib.Path:
     """The page of two runs that were written by hand."""
     folder = tmp_path_factory.mktemp("two")
-    write_report([write_run(folder / "one"), write_run(folder / "other", 3)], folder / "page.html")
+    other = dataclasses.replace(CONFIG, seed=7)
+    write_report([write_run(folder / "one"), write_run(folder / "other", 3, other)], folder / "page.html")
     return folder / "page.html"
 
 
@@ -94,7 +98,7 @@ def two(tmp_path_factory) -> pathlib.Path:
 @pytest.mark.parametrize("options", [{"viewport": {"width": 1280, "height": 900}}, PHONE], ids=["desktop", "phone"])
 def test_every_view_of_a_real_run_is_drawn_without_a_word_on_the_console(browser, real, scheme, options):
     with Tab(browser, real, color_scheme=scheme, **options) as tab:
-        assert tab.page.locator(".panel canvas").count() >= 5
+        expect(tab.page.locator(".panel canvas").first).to_be_visible()
         for name in ("digits", "samples", "events", "settings", "curves"):
             tab.open(name)
             assert tab.text.strip()
@@ -138,11 +142,22 @@ def test_samples_are_filtered_searched_and_stepped_through(browser, two):
         expect(tab.page.locator("main")).to_contain_text("iteration 3")
 
 
-@pytest.mark.parametrize("kind", ["probability", "advantage", "entropy", "divergence", "version"])
-def test_tokens_are_colored_and_tell_their_figures(browser, two, kind):
+@pytest.mark.parametrize(
+    ("kind", "color"),
+    [
+        *[("probability", "tint-1"), ("advantage", "plus-3"), ("entropy", "tint-4"), ("divergence", "tint-5")],
+        *[("version", "tint-6"), ("nothing", "token digit")],  # of iteration 4, by the weights of iteration 1
+    ],
+)
+def test_tokens_are_colored_by_their_figures(browser, two, kind, color):
     with Tab(browser, two, "#tab=samples") as tab:
         tab.page.select_option("#color", kind)
         tab.wait()
+        assert color in (tab.page.locator(".token.digit").first.get_attribute("class") or "")
+
+
+def test_a_token_tells_its_figures(browser, two):
+    with Tab(browser, two, "#tab=samples") as tab:
         tab.page.locator(".token.digit").first.hover()
         tooltip = tab.page.locator(".tooltip")
         tooltip.wait_for()
@@ -211,6 +226,35 @@ def test_the_keyboard_reaches_every_view(browser, two):
 def test_settings_show_what_differs(browser, two):
     with Tab(browser, two, "#tab=settings") as tab:
         assert "rollout.num_samples" in tab.text and "warm_start.steps" not in tab.text
+        (line,) = [line for line in tab.text.splitlines() if line.startswith("seed")]
+        assert line.split() == ["seed", "≠", "0", "0", "7"]
+
+
+def test_runs_of_one_name_are_told_apart(browser, tmp_path):
+    runs = [write_run(tmp_path / parent / "seed", steps) for parent, steps in (("a", 4), ("b", 2))]
+    write_report(runs, tmp_path / "page.html")
+    with Tab(browser, tmp_path / "page.html", "#tab=samples") as tab:
+        expect(tab.page.locator("main")).to_contain_text("iteration 4")
+        tab.page.select_option("#run", "b/seed")
+        expect(tab.page.locator("main")).to_contain_text("iteration 2")
+
+
+def test_a_served_page_follows_its_run(browser, tmp_path):
+    folder = write_run(tmp_path / "run", 2)
+    with ReportServer([folder], 0) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            context = browser.new_context()
+            page = context.new_page()
+            page.goto(server.url)
+            expect(page.locator("#header")).to_contain_text("2 of 4 iterations")
+            (folder / "metrics.jsonl").write_text(metric_lines(range(1, 4)))
+            expect(page.locator("#header")).to_contain_text("3 of 4 iterations", timeout=20_000)
+            context.close()
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_a_run_without_anything_says_so(browser, tmp_path):

@@ -58,7 +58,13 @@ def test_without_digits_there_are_no_counts():
 
 @pytest.mark.parametrize(
     "values",
-    [{"digit_probabilities": [[0.5] * 3] * 2}, {"digit_truth": [11, 12]}, {"token_starts": None}, {"response": 5}],
+    [
+        {"digit_probabilities": [[0.5] * 3] * 2},
+        {"digit_truth": [11, 12]},
+        {"digit_probabilities": [[-5.0, *[1.0] * 9]] * 2},
+        {"token_starts": None},
+        {"response": 5},
+    ],
 )
 def test_a_sample_of_another_kind_is_an_error(values):
     with pytest.raises((ValueError, TypeError)):

@@ -60,7 +60,7 @@ def test_metrics_come_before_samples_and_runs_keep_their_order(tmp_path):
     folders = [write_run(tmp_path / name) for name in ("one", "two")]
     page = render(folders)
     report = report_of(page)
-    assert [run["name"] for run in report["runs"]] == ["one", "two"] and report["live"] is False
+    assert [run["name"] for run in report["runs"]] == ["one", "two"] and report["state"] is None
     blocks = [attributes["id"] for tag, attributes in Elements(page).found if attributes.get("type") == "text/plain"]
     assert blocks[:2] == [run["metrics"] for run in report["runs"]] and len(set(blocks)) == len(blocks) == 2 + 8
 

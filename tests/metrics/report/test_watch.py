@@ -2,11 +2,15 @@
 """Serving a page: to this machine, nothing but the page, and a state that follows the run."""
 
 import http.client
+import socket
+import struct
 import threading
 
 import pytest
 
+from ntl_jax.metrics.report import watch
 from ntl_jax.metrics.report.watch import HOST, ReportServer
+from ntl_jax.run_folder import claimed
 from tests.logged import metric_lines, write_run
 
 
@@ -36,12 +40,34 @@ def ask(server, path: str, host: str | None = None) -> tuple[int, str]:
 
 def test_the_page_is_live_and_its_state_changes_with_the_run(server, folder):
     status, page = ask(server, "/")
-    assert status == 200 and '"live": true' in page and '"steps": 2' not in page
     _, before = ask(server, "/state")
-    assert ask(server, "/state")[1] == before
+    assert status == 200 and f'"state": "{before}"' in page and ask(server, "/state")[1] == before
+    server._next = 0.0
     (folder / "metrics.jsonl").write_text(metric_lines(range(1, 4)))
     assert ask(server, "/state")[1] != before
     assert "3 of 4 iterations" in ask(server, "/")[1]
+
+
+def test_a_killed_run_changes_the_state(server, folder):
+    before = server.state()
+    with claimed(folder, resume=True):
+        assert server.state() != before
+    assert server.state() == before
+
+
+def test_a_page_is_not_made_again_at_once(server, folder, monkeypatch):
+    monkeypatch.setattr(watch, "PAUSE", 1e6)
+    page, state = ask(server, "/")[1], ask(server, "/state")[1]
+    (folder / "metrics.jsonl").write_text(metric_lines(range(1, 4)))
+    assert (ask(server, "/")[1], ask(server, "/state")[1]) == (page, state)
+
+
+def test_a_browser_that_goes_away_is_no_error(server, capsys):
+    with socket.create_connection((HOST, server.server_address[1])) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset, not closed
+    assert ask(server, "/state")[0] == 200
+    assert "Traceback" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("path", ["/config.json", "/../config.json", "/metrics.jsonl", "/state/", "/%2e%2e/"])
@@ -50,7 +76,7 @@ def test_nothing_but_the_page_is_served(server, path):
 
 
 @pytest.mark.parametrize(
-    ("host", "status"), [("evil.example", 404), ("localhost:1", 200), ("127.0.0.1", 200), ("", 404)]
+    ("host", "status"), [("evil.example", 404), ("localhost:1", 200), ("127.0.0.1", 200), ("", 404), ("[", 404)]
 )
 def test_a_page_of_another_site_gets_no_answer(server, host, status):
     assert ask(server, "/", host)[0] == status

@@ -3,12 +3,15 @@
 
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import chex
 import jax
 import numpy as np
 import pytest
 
+from ntl_jax.config import RunConfig
+from ntl_jax.numerals import NumberTable
 from ntl_jax.records import Version
 from ntl_jax.train.factory import supervised_trainer, supervised_update
 
@@ -25,6 +28,10 @@ def config_of(setup, **optimizer):
 def trainer_of(setup, **optimizer):
     config = config_of(setup, **optimizer)
     return supervised_trainer(config, supervised_update(config, setup.policy, setup.prompts), setup.params())
+
+
+def with_method(setup, method: Any) -> RunConfig:
+    return dataclasses.replace(setup.config, warm_start=dataclasses.replace(setup.config.warm_start, ntl_method=method))
 
 
 def losses(trainer, steps: int) -> list[float]:
@@ -99,3 +106,27 @@ def test_a_step_that_was_compiled_ahead_is_the_same_step_and_compiles_nothing(se
     jax.monitoring.unregister_event_duration_listener(listen)
     assert "jit(step)" in before and compiled == before
     assert metrics["warm_start/loss"] == stepped[1][0][0]["warm_start/loss"]
+
+
+def test_a_loss_of_places_weighs_the_digits_of_a_batch_by_them_and_is_learned(setup):
+    config, indices = with_method(setup, "del"), np.arange(8)
+    update = supervised_update(config, setup.policy, setup.prompts)
+    (batch, *_), (plain, *_) = (
+        x.batch(indices) for x in (update, supervised_update(config_of(setup), setup.policy, setup.prompts))
+    )
+    weights, unweighted, has_number = (
+        np.asarray(x) for x in (batch.weights.numbers, plain.weights.numbers, plain.tokens.has_number)
+    )
+    assert {2.0, 4.0} <= set(np.round(weights[has_number] / unweighted[has_number], 3).tolist())
+    np.testing.assert_array_equal(batch.weights.loss, plain.weights.loss)
+    trainer = supervised_trainer(config, update, setup.params())
+    metrics = [trainer.step()[0] for _ in range(2)]
+    assert all(0 < x["warm_start/ntl_loss"] < np.inf and x["non_finite"] == 0 for x in metrics)
+
+
+@pytest.mark.parametrize("method", ["del", "ntil"])
+def test_a_loss_of_places_is_refused_where_tokens_hold_several_digits(setup, method):
+    table = NumberTable.from_vocab({"7": 0, "42": 1}, kind="numbers", vocab_size=setup.policy.model.vocab_size)
+    policy = dataclasses.replace(setup.policy, table=table)
+    with pytest.raises(ValueError, match=f"ntl_method='{method}' weighs digits .* choose another method"):
+        supervised_update(with_method(setup, method), policy, setup.prompts)

@@ -190,10 +190,10 @@ function stageRange(stage) {
 
 function intervalOf(panel, entry) {
   const { points, runIndex } = entry;
-  const counts = panel.interval === "samples" ? null : curveMetrics[runIndex][panel.stage].values[panel.interval];
+  const counts = panel.interval === "prompts" ? null : curveMetrics[runIndex][panel.stage].values[panel.interval];
   const steps = listOf(curveMetrics[runIndex][panel.stage].steps);
   const countAt = counts ? new Map(steps.map((step, index) => [step, counts[index]])) : null;
-  const everywhere = panel.interval === "samples" ? runs[runIndex].samples_per_iteration : 0;
+  const everywhere = panel.interval === "prompts" ? runs[runIndex].prompts_per_iteration : 0;
   const known = points.x.map((step) => (countAt ? countAt.get(step) : everywhere));
   if (!known.some((count) => count > 0)) return null;
   const isShare = (value) => isNumber(value) && value >= 0 && value <= 1;

@@ -59,7 +59,7 @@ function digitPictures(digits, chosen) {
         element("h2", {}, "Right by place", element("small", {}, "the likeliest digit is the true one")),
         shareBars(listOf(digits.places), sumOver(digits.by_place, chosen), "digits")),
       element("section", {},
-        element("h2", {}, "Right by length", element("small", {}, "of numbers with so many digits")),
+        element("h2", {}, "Right by length", element("small", {}, "digits before the decimal point of the number")),
         shareBars(listOf(digits.lengths), sumOver(digits.by_length, chosen), "digits"))),
   ];
 }

@@ -3,7 +3,8 @@
 // hardware).
 
 function eventCount() {
-  const count = (run) => (run.error ? 1 : 0) + listOf(run.alarms).length + listOf(run.reward_errors).length;
+  const count = (run) => (run.error ? 1 : 0) + listOf(run.alarms).length + listOf(run.reward_errors).length
+    + (run.pool_faults || 0);
   return runs.reduce((sum, run) => sum + count(run), 0);
 }
 
@@ -81,7 +82,7 @@ function quoted(text) {
 }
 
 function divergenceTable(run, tokens) {
-  const heads = ["iteration", "token", "difference", "sampler", "trainer", "flip", "staleness", "sample", "position",
+  const heads = ["iteration", "token", "difference", "sampler", "trainer", "flip", "staleness", "position",
     "right", "context"];
   const rows = tokens.slice(0, 500).map((token) => {
     const open = () => goTo({ ...stateDefaults, tab: "samples", run: String(run.name), stage: "ppo",
@@ -91,7 +92,7 @@ function divergenceTable(run, tokens) {
     const cells = [[token.iteration], [element("code", {}, quoted(token.token_text))],
       [formatNumber(token.prob_divergence)], [formatNumber(token.rollout_prob)], [formatNumber(token.actor_prob)],
       [shorten(token.flip_type ?? "–", 40)], [token.staleness ?? "–"],
-      [token.batch_idx ?? "–"], [token.position ?? "–"], [right], [shorten(token.context_text ?? ""), "text"]];
+      [token.position ?? "–"], [right], [shorten(token.context_text ?? ""), "text"]];
     return element("tr", { class: "link", tabindex: 0, onclick: open,
       onkeydown: (event) => event.key === "Enter" && open() },
       cells.map(([content, kind]) => element("td", { class: kind },

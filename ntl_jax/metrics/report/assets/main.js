@@ -18,6 +18,7 @@ const keyboardHelp = [
   ["← →", "move the cursor of a focused chart (with Shift by ten), or between tokens"],
   ["Enter", "open the samples at the cursor of a chart"], ["Esc", "leave a chart, close this"],
 ];
+const isLive = typeof report.state === "string";
 let drawGeneration = 0;
 let writing = null;
 
@@ -109,7 +110,7 @@ function drawHeader() {
       element("b", {}, shorten(value, 60).replace("->", "→"))))));
   document.getElementById("header").append(
     element("div", { class: "title" }, element("h1", {}, shorten(document.title, 160)),
-      element("span", { class: "made" }, report.live ? "live" : report.made ? `made ${shorten(report.made, 40)}` : ""),
+      element("span", { class: "made" }, isLive ? "live" : report.made ? `made ${shorten(report.made, 40)}` : ""),
       element("button", { id: "theme", title: "light or dark (t)", "aria-label": "light or dark",
         onclick: switchTheme }, "◐"),
       element("button", { id: "help", title: "keyboard (?)", "aria-label": "keyboard help", onclick: showHelp }, "?")),
@@ -204,20 +205,17 @@ function reloadInPlace() {
 }
 
 function startLive() {
-  if (!report.live) return;
-  let known = null;
+  if (!isLive) return;
+  const label = document.querySelector(".made");
   setInterval(async () => {
     try {
       const answer = await fetch("state", { cache: "no-store" });
-      const text = answer.ok ? await answer.text() : known;
+      const text = answer.ok ? await answer.text() : report.state;
       const typing = document.activeElement && document.activeElement.matches("input[type=search]");
-      if (known !== null && text !== known && !typing && !document.hidden) {
-        reloadInPlace();
-      } else if (known === null) {
-        known = text;
-      }
+      label.textContent = "live";
+      if (text !== report.state && !typing && !document.hidden) reloadInPlace();
     } catch (error) {
-      document.querySelector(".made").textContent = "live: no answer from the server";
+      label.textContent = "live: no answer from the server";
     }
   }, 2000);
 }
@@ -234,7 +232,7 @@ function start() {
   startPrinting();
   startLive();
   drawTab().then(() => {
-    const place = report.live && Number(stored("sessionStorage", "ntl-report-scroll"));
+    const place = isLive && Number(stored("sessionStorage", "ntl-report-scroll"));
     if (place) window.scrollTo(0, place);
     if (place) stored("sessionStorage", "ntl-report-scroll", "0");
   });

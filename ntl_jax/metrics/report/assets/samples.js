@@ -103,7 +103,7 @@ async function showIteration(view) {
   }
   if (!current()) return;
   hideTooltip();
-  noteNewestVersion(read.groups);
+  noteStep(step);
   const shown = read.groups.map((group, index) => ({ group, index,
     samples: listOf(group.samples).map((sample, place) => ({ sample: sample || {}, place }))
       .filter((one) => matches(group, one.sample)) }));
@@ -267,7 +267,11 @@ function resultItem(view, index, result) {
   const [stage, step] = view.logged[index];
   const [before, hit, after] = result.parts;
   const mark = result.where === "prompt" ? "" : result.right === true ? " ✓" : result.right === false ? " ✗" : "";
-  return element("li", {}, element("button", { onclick: () => chooseIteration(index, result.place) },
+  return element("li", {}, element("button", { onclick: () => {
+    remember({ filter: "all" });
+    document.getElementById("filter").value = "all";
+    chooseIteration(index, result.place);
+  } },
     element("span", { class: "where" }, `${stageUnit(stage)} ${step}, ${result.where}${mark}`),
     element("span", { class: "snippet" }, before, element("mark", {}, shorten(hit)), after)));
 }

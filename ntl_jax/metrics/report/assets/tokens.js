@@ -13,16 +13,16 @@ const colorings = {
     bounds: [0.99, 0.9, 0.7, 0.5, 0.3, 0.1, 0.03, 0.01] },
   advantage: { title: "advantage", value: (sample, index) => numberAt(sample.advantages, index), signed: true,
     bounds: [0.05, 0.5, 1, 1.5] },
-  entropy: { title: "entropy, nats", value: (sample, index) => numberAt(sample.entropy, index),
+  entropy: { title: "entropy, nats", value: entropy,
     bounds: [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5] },
   divergence: { title: "difference of the probabilities by sampler and trainer", value: divergence,
     bounds: [0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2, 0.4] },
-  version: { title: "weights older than the newest here, by iterations",
+  version: { title: "age of the weights that wrote the token, in iterations",
     value: (sample, index) => versionAge(sample, index),
     bounds: [1, 2, 3, 4], strength: 2 },
   nothing: { title: "", value: () => null, bounds: [] },
 };
-let newestVersion = null;
+let shownStep = null;
 
 function numberAt(values, index) {
   const value = listOf(values)[index];
@@ -40,6 +40,12 @@ function divergence(sample, index) {
   return sampler === null || trainer === null ? null : Math.abs(sampler - trainer);
 }
 
+// The trainer's, or the sampler's where only that is known.
+function entropy(sample, index) {
+  const ofTrainer = numberAt(sample.actor_entropy, index);
+  return ofTrainer === null ? numberAt(sample.entropy, index) : ofTrainer;
+}
+
 function versionAt(sample, index) {
   const span = listOf(sample.versions).find((one) => Array.isArray(one) && one[0] <= index && index < one[1]);
   return span && isNumber(span[2]) ? span[2] : null;
@@ -47,17 +53,15 @@ function versionAt(sample, index) {
 
 function versionAge(sample, index) {
   const version = versionAt(sample, index);
-  return version === null || newestVersion === null ? null : newestVersion - version;
+  return version === null || shownStep === null ? null : shownStep - version;
 }
 
-function noteNewestVersion(groups) {
-  const all = groups.flatMap((group) => listOf(group.samples).flatMap((sample) => listOf(sample && sample.versions)));
-  const known = all.map((span) => Array.isArray(span) && span[2]).filter(isNumber);
-  newestVersion = known.length ? known.reduce((left, right) => Math.max(left, right)) : null;
+function noteStep(step) {
+  shownStep = step;
 }
 
 function chosenColoring() {
-  return colorings[state.color] || colorings.nothing;
+  return Object.hasOwn(colorings, state.color) ? colorings[state.color] : colorings.nothing;
 }
 
 function tintOf(coloring, value) {
@@ -188,16 +192,16 @@ function tokenFacts(token) {
   const text = String(sample.response || "").slice(Number(token.dataset.start), Number(token.dataset.end));
   const sampler = probability(sample.log_probs, index);
   const trainer = probability(sample.actor_log_probs, index);
-  const exact = (value) => (value === null ? null : value > 0.0001 ? value.toFixed(4) : value.toExponential(1));
+  const exact = (value) => (value === null ? null : value > 0.0001 ? value.toFixed(4) : formatNumber(value));
   const digit = digitsOf(sample).get(index);
   return [
     element("div", { class: "token-name" }, element("code", {}, text ? shorten(JSON.stringify(text), 200) : "no text"),
       ` token ${listOf(sample.token_ids)[index] ?? "?"}, position ${index}`),
     facts([["sampler", exact(sampler)], ["trainer", exact(trainer)],
       ["difference", sampler !== null && trainer !== null ? exact(Math.abs(sampler - trainer)) : null],
-      ["entropy", numberAt(sample.entropy, index) === null ? null : `${formatNumber(sample.entropy[index])} nats`],
+      ["entropy", entropy(sample, index) === null ? null : `${formatNumber(entropy(sample, index))} nats`],
       ["advantage", numberAt(sample.advantages, index) === null ? null : formatNumber(sample.advantages[index])],
-      ["weights of", versionAt(sample, index) === null ? null : `iteration ${versionAt(sample, index)}`]]),
+      ["weights", versionAt(sample, index) === null ? null : `before iteration ${versionAt(sample, index)}`]]),
     digit ? digitBars(digit) : null,
   ].filter(Boolean);
 }

@@ -100,23 +100,29 @@ def main(argv: Sequence[str]) -> int:
     if group is None or not group.process_id:
         announce(f"{args.config.name}: starting, run folder {args.workdir}")
     # Imported here: importing JAX would make --help take seconds.
-    from ntl_jax.processes.exchange import from_first
     from ntl_jax.processes.start import joined
 
     try:
         with joined(group, heartbeat_timeout_s=args.config.trainer.heartbeat_timeout_s) as watch:
-            code, message = _run(dataclasses.replace(args, workdir=from_first(args.workdir)))
+            if watch is not None:
+                args = dataclasses.replace(args, workdir=pathlib.Path(watch.from_first(str(args.workdir))))
+            code, message = _run(args)
             if watch is not None and code == 1:
                 watch.fail(message)
     except ValueError as error:  # the other processes have not started
         code, message = 1, f"error: {error}"
+    except KeyboardInterrupt:
+        code, message = 130, f"\ninterrupted; continue with: {_again(args)}"
     return leave(message, code=code) if message else code
+
+
+def _again(args: Args) -> str:
+    return f"{command('train')} --workdir={shlex.quote(str(args.workdir))} --resume"
 
 
 def _run(args: Args) -> tuple[int, str]:
     """Trains; returns the exit code, and what to say at the end."""
     assert args.workdir is not None
-    again = f"{command('train')} --workdir={shlex.quote(str(args.workdir))} --resume"
     from ntl_jax.train import (
         MismatchError,
         NonFiniteError,
@@ -145,12 +151,10 @@ def _run(args: Args) -> tuple[int, str]:
         RewardError,
         WorkersLostError,
     ) as error:
-        remedy = f"continue with: {again}" if os.path.exists(args.workdir / CONFIG_FILE) else "start again"
+        remedy = f"continue with: {_again(args)}" if os.path.exists(args.workdir / CONFIG_FILE) else "start again"
         return 1, f"error: {explain(error, args.workdir, remedy)}"
     except Terminated as stop:
-        return stop.code, f"\n{stop}; continue with: {again}"
-    except KeyboardInterrupt:
-        return 130, f"\ninterrupted; continue with: {again}"
+        return stop.code, f"\n{stop}; continue with: {_again(args)}"
     return 0, ""
 
 

@@ -12,7 +12,7 @@ from ntl_jax.experience.digits.ntl_info import blank_labels, build_ntl_info, con
 from ntl_jax.experience.reader import Reader, Reading
 from ntl_jax.experience.scored import Scored
 from ntl_jax.numerals import DigitLabels
-from ntl_jax.processes.exchange import agreed, gather, num_processes, process_id
+from ntl_jax.processes.exchange import agreed, num_processes, process_id
 from ntl_jax.records import NTLInfo, NumberReadings, Prompt, Trajectory, Version, VersionSpan
 from ntl_jax.rewards import CALL, EXTRAS, JUDGED, RewardFunction, RewardOutcome, is_built_in
 from ntl_jax.tasks import Task
@@ -132,9 +132,12 @@ class Scorer:
 
     def _readings(self, prompts: Sequence[Prompt], trajectories: Sequence[Trajectory], own: list[int]) -> list[Reading]:
         """The readings of all samples, of which this process reads its own."""
-        read = agreed(lambda: self._read([prompts[i] for i in own], [trajectories[i] for i in own]))
-        rows = gather(own)
-        found = {i: reading for part in zip(rows, read, strict=True) for i, reading in zip(*part, strict=True)}
+
+        def read() -> dict[int, Reading]:
+            readings = self._read([prompts[i] for i in own], [trajectories[i] for i in own])
+            return dict(zip(own, readings, strict=True))
+
+        found = {i: reading for part in agreed(read) for i, reading in part.items()}
         return [found[i] for i in range(len(prompts))]
 
     def _record(
@@ -219,9 +222,9 @@ class Scorer:
         others = self._plain([{name: calls[i][name] for name in (*CALL, *JUDGED)} for i in sorted(plain)])
 
         def outcomes() -> list[RewardOutcome]:
-            found = dict.fromkeys(lost, LOST) | dict(zip(sorted(plain), others, strict=True))
-            for part in agreed(lambda: dict(zip(asked, waited(), strict=True))):
-                found = part | found
+            parts = agreed(lambda: dict(zip(asked, waited(), strict=True)))
+            found = {i: outcome for part in parts for i, outcome in part.items()}
+            found |= dict(zip(sorted(plain), others, strict=True)) | dict.fromkeys(lost, LOST)
             return [found[i] for i in range(len(calls))]
 
         return outcomes

@@ -45,7 +45,7 @@ def joined(group: Group | None, *, heartbeat_timeout_s: float, start_s: int = ST
     watch = _start(group, heartbeat_timeout_s, start_s, f"error: {_not_started(group, start_s)}")
     with _ending_all(watch):
         yield watch
-    watch.wait_for_all()
+        watch.wait_for_all()
     watch.stop()
     jax.distributed.shutdown()
 
@@ -102,7 +102,7 @@ class _ending_all:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if error is not None:
             leave("".join(traceback.format_exception(error)), code=1)
-            self._watch.fail(f"{type(error).__name__}: {error}")
+            self._watch.fail(f"{type(error).__name__}: {error}", error=error)
 
 
 def _num_gpus() -> int:

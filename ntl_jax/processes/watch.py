@@ -20,16 +20,18 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+import jax
+
 from ntl_jax.ending import tell
 
-FAILURE, ALIVE, READ = "ntl_jax/failure", "ntl_jax/alive/", "ntl_jax/read/"
-"""Keys: the message of the first failure; by process, its counter, and that it has read the message."""
+FAILURE, ALIVE, READ, TEXT = "ntl_jax/failure", "ntl_jax/alive/", "ntl_jax/read/", "ntl_jax/text"
+"""Keys: the message of the first failure; by process, its counter, and that it has read the message; a text."""
 END_S = 3600
 """Seconds that processes wait for the one that still writes its report."""
 GOODBYE_S = 5.0
 """Seconds that the process with the service stays for others to read the message."""
 LOST = re.compile(r"gloo|nccl|connection|socket|unavailable|peer|deadline|coordination|cancell|abort", re.IGNORECASE)
-"""Words of errors that may only follow from the end of another process."""
+"""Words of JAX's errors that may only follow from the end of another process."""
 
 _handlers: list[object] = []
 
@@ -82,6 +84,12 @@ class Watch:
         when_aborted(lambda: self._cause or self._dead([0]))
         self._thread.start()
 
+    def from_first(self, text: str) -> str:
+        """What the first process gives here, once: a text that all need before the first program runs."""
+        if self._number == 0:
+            self._store.key_value_set(TEXT, text)
+        return self._store.blocking_key_value_get(TEXT, 1000 * END_S)
+
     def wait_for_all(self) -> None:
         """Until all processes are here; while one is still busy, the others watch over it."""
         self._store.wait_at_barrier("ntl_jax/end", 1000 * END_S)
@@ -92,15 +100,16 @@ class Watch:
         self._thread.join()
         signal.signal(signal.SIGABRT, signal.SIG_DFL)
 
-    def fail(self, message: str, *, code: int = 1) -> None:
+    def fail(self, message: str, *, code: int = 1, error: BaseException | None = None) -> None:
         """Tells the others, and ends the process; the last line is the message of the first process that failed.
 
         Args:
-            message: why this process cannot go on. Where it may only be that it has lost another one, which is about
-                to say why or is dead, this process waits for that.
-            code: exit code, if this process is the first.
+            message: why this process cannot go on.
+            code: its exit code.
+            error: of JAX. Where it may only follow from the end of another process, which is about to say why or is
+                dead, this process waits for that.
         """
-        if LOST.search(message):
+        if isinstance(error, jax.errors.JaxRuntimeError) and LOST.search(str(error)):
             self._stopped.wait(self._timeout_s + 5 * self._period)  # the thread ends the process
         with self._once:
             self._end(self._published(f"{self._name(self._number)}: {message}"), code)

@@ -180,6 +180,10 @@ def _mesh(config: RunConfig) -> Mesh:
     """The mesh of the parameters; several processes train on all their devices."""
     mesh = make_mesh(config.model.mesh, _training_devices(config.trainer.devices))
     if num_processes() == 1:
+        if jax.process_count() > 1:
+            raise ValueError(
+                f"these devices belong to a TPU slice of {jax.process_count()} processes: set trainer.distributed=on"
+            )
         return mesh
     if config.trainer.devices:
         raise ValueError(

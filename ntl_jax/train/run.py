@@ -83,6 +83,7 @@ def run(
         Terminated: after SIGTERM, SIGINT or SIGHUP, once the step is done and saved.
     """
     console = Console(highlight=False, quiet=not is_first())
+    keep_programs(config.trainer.compilation_cache)  # before the first program, by which processes agree
     with contextlib.ExitStack() as ended, _claimed(workdir, resume) as own:  # from here on, the folder is this run's
         if is_first():
             ended.callback(_write_report, workdir)  # when it is claimed no more, however the run ends
@@ -121,7 +122,6 @@ def _train(
     check_installed(config.tracking.backends)
     check_packages(config)
     config.validate(base=config)
-    keep_programs(config.trainer.compilation_cache)
     with contextlib.ExitStack() as stack:
         saved = first_does(lambda: _saved(workdir)) if resume else None
         check_range(profile, config.trainer.steps, done=_iterations_done(saved))

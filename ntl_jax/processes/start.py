@@ -17,6 +17,8 @@ from ntl_jax.processes.watch import GOODBYE_S, Watch, when_aborted
 
 START_S = 300
 """Seconds that processes wait for each other to start."""
+TELL_S = 60
+"""Seconds that a process which cannot start waits for those to tell so."""
 
 
 @contextlib.contextmanager
@@ -50,7 +52,7 @@ def joined(group: Group | None, *, heartbeat_timeout_s: float, start_s: int = ST
     jax.distributed.shutdown()
 
 
-def end_all(group: Group, message: str, *, code: int, start_s: int = START_S) -> None:
+def end_all(group: Group, message: str, *, code: int, start_s: int = TELL_S) -> None:
     """Tells the other processes why this one does not train with them, and ends it.
 
     Args:

@@ -41,7 +41,6 @@ AGREEMENT = {"float32": 1e-3, "bfloat16": 5e-2}
 """Mean difference of log-probs, in nats, above which sampler and trainer of equal weights disagree, by the coarser
 dtype: float32 engines stay below 1e-5, bfloat16 ones below 3e-2."""
 
-
 SampleOf = Callable[[int, int], tuple[int, int]]
 """(row and position in what was compared) -> the iteration's sample, and the position in its response."""
 
@@ -277,9 +276,9 @@ class Observatory:
 
 def _read(update: _Update, readings: ActorReadings) -> None:
     """Writes the outputs of an update to where its tokens are in the iteration."""
-    mask, log_probs, entropy = fetch((update.mask, update.tokens.log_probs, update.tokens.entropy))
+    mask, *sources = fetch((update.mask, update.tokens.log_probs, update.tokens.entropy))
     response, position = np.divmod(update.places()[mask], readings.log_probs.shape[1])
-    for target, source in zip(readings, (log_probs, entropy), strict=True):
+    for target, source in zip(readings, sources, strict=True):
         target[update.samples[response], position] = source[mask]
 
 

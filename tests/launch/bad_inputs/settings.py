@@ -62,6 +62,10 @@ ONE = {
     "trainer.eval_problems=2000000": "None or lie in [1, 1,000,000]",
     "trainer.target_accuracy=80": "(0, 1]",
     "trainer.row_layout=dense": "auto, padded, packed, shared",
+    "trainer.distributed=yes": "auto, off, on",
+    "trainer.num_processes=0": "at least 1",
+    "trainer.process_id=-1": "at least 0",
+    "trainer.heartbeat_timeout_s=1": "at least 5",
     "tracking.backends=neptune": "tensorboard, wandb, mlflow",
     "seed=-1": "[0, 2**31)",
     "name=a/b": "without / and",
@@ -70,6 +74,26 @@ ONE = {
 
 TOGETHER = {
     "heads that do not divide": (("model.num_heads=3",), ("multiple of model.num_kv_heads=2",)),
+    "a group that nobody names": (
+        ("trainer.distributed=on",),
+        ("trainer.distributed='on': nothing says", "srun, mpirun", "trainer.coordinator=HOST:PORT"),
+    ),
+    "half a group": (
+        ("trainer.coordinator=node1:9000", "trainer.process_id=0"),
+        ("needs trainer.num_processes (or JAX_NUM_PROCESSES)",),
+    ),
+    "a coordinator without a port": (
+        ("trainer.coordinator=node1", "trainer.num_processes=2", "trainer.process_id=0"),
+        ("trainer.coordinator='node1': must be HOST:PORT",),
+    ),
+    "a process beyond the group": (
+        ("trainer.coordinator=node1:9000", "trainer.num_processes=2", "trainer.process_id=2"),
+        ("trainer.process_id=2: must lie in [0, 2)",),
+    ),
+    "a group that is off": (
+        ("trainer.distributed=off", "trainer.num_processes=2"),
+        ("trainer.num_processes=2: has no effect with trainer.distributed='off'",),
+    ),
     "no steps at all": (("trainer.steps=0", "warm_start.steps=0"), ("set one of them to at least 1",)),
     "no held-out file": (("data.train=train.jsonl",), ("data.eval=()", "must be named too", "launch/data.py prepare")),
     "a group of one": (("rollout.num_samples=1", "algorithm.minibatches=1"), ("at least 2", "advantage='gae'")),

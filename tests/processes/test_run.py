@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from ntl_jax.metrics import read_lines
+from ntl_jax.run_folder import check_free
 from tests.conftest import TINY, write_inputs
 from tests.processes.programs import __file__ as programs
 from tests.processes.together import ROOT, Ended, start, together, wait
@@ -139,4 +140,4 @@ def test_what_is_wrong_in_any_process_ends_all_with_one_message(
     messages = [lines[-2 if "problem in" in line else -1] for lines in ends]
     assert messages[0] == messages[1]
     assert messages[0].startswith((line.format(1), line.format(2)))
-    assert not folder.exists()
+    check_free(folder)  # which raises where a run has begun

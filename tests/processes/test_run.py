@@ -19,7 +19,7 @@ from tests.conftest import TINY, write_inputs
 from tests.processes.programs import __file__ as programs
 from tests.processes.together import ROOT, Ended, start, together, wait
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(1200)]  # a start that gets stuck is repeated
 TRAIN = str(ROOT / "launch" / "train.py")
 OF_TIME = re.compile("timing|perf/|cpu_memory")
 

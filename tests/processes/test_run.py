@@ -119,6 +119,20 @@ def test_a_run_that_loses_a_process_and_is_then_terminated_repeats_and_skips_not
         assert_close(values(folder, stage), values(of_two, stage), 1e-5)
 
 
+def test_a_reward_function_that_fails_on_every_sample_ends_all_processes_alike(configuration, tmp_path):
+    reward = tmp_path / "reward.py"
+    reward.write_text(
+        "def score(data_source, solution_str, ground_truth, extra_info, **kwargs):\n"
+        "    return {'score': float(solution_str.rpartition('####')[2])}\n"  # of which an untrained policy writes none
+    )
+    words = [TRAIN, configuration, f"--workdir={tmp_path / 'run'}", f"--config.reward.function={reward}:score"]
+    ended = wait(start(2, words))
+    assert [process.code for process in ended] == [1, 1]
+    said = [process.err.rpartition("\nprocess ")[2] for process in ended]
+    assert said[0].strip() == said[1].strip()
+    assert said[0][1:].startswith(" of 2: error: ppo step 1: the reward function failed on all 16 samples")
+
+
 def test_the_pool_of_the_first_process_samples_for_all_while_they_train(configuration, of_two, tmp_path):
     pool = ["--config.rollout.engine=pool", "--config.rollout.pool.workers=1", "--config.rollout.max_staleness=1"]
     together(2, TRAIN, configuration, f"--workdir={tmp_path / 'run'}", *pool)

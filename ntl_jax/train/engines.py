@@ -75,11 +75,20 @@ def build_engine(config: RunConfig, policy: Policy, *, max_prompt_tokens: int) -
 
 
 def _parts(config: RunConfig, policy: Policy, max_prompt_tokens: int) -> EngineParts:
-    rollout = config.rollout
-    num_engines = rollout.pool.workers if rollout.engine == "pool" else 1
-    share = math.ceil(rollout.prompts_per_step / num_engines) * rollout.num_samples
     table = jax.tree.map(np.asarray, policy.digits)
-    return EngineParts(rollout, policy.model, table, policy.tokenizer, max_prompt_tokens, slots=rollout.slots or share)
+    slots = num_slots(config.rollout)
+    return EngineParts(config.rollout, policy.model, table, policy.tokenizer, max_prompt_tokens, slots)
+
+
+def num_slots(rollout: RolloutSection) -> int:
+    """Samples in flight in an engine: the setting, or its share of an iteration's samples.
+
+    Example:
+        >>> num_slots(RolloutSection(prompts_per_step=32, num_samples=8))
+        256
+    """
+    num_engines = rollout.pool.workers if rollout.engine == "pool" else 1
+    return rollout.slots or math.ceil(rollout.prompts_per_step / num_engines) * rollout.num_samples
 
 
 def _jax_engine(parts: EngineParts, mesh: jax.sharding.Mesh) -> JaxEngine:

@@ -3,7 +3,8 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -82,16 +83,16 @@ def build_policy(config: RunConfig, tokenizer: Tokenizer | None = None) -> Polic
     """
     with named("model.path", config.model.path):
         checkpoint = None if config.model.path is None else hf_folder(config.model.path)
-        stored = None if checkpoint is None else _stored(config, checkpoint)
+        stored = None if checkpoint is None else stored_model(config, checkpoint, source=str(checkpoint))
     if tokenizer is None and config.data.tokenizer is None and checkpoint is not None:
         tokenizer = load_tokenizer(str(checkpoint), given_as="model.path")
     elif tokenizer is None:
         tokenizer = load_tokenizer(config.data.tokenizer)
     template = load_template(config.prompt.template, tokenizer)
     vocabulary = agree(tokenizer, checkpoint, config.rollout.stop_strings, template.end_of_turn)
-    model = _model(config, vocabulary.num_tokens, stored)
+    model = policy_model(config, vocabulary.num_tokens, stored)
     mesh = make_mesh(config.model.mesh, _training_devices(config.trainer.devices))
-    _check_attention(model, mesh.devices.flat[0].platform)
+    check_attention(model, mesh.devices.flat[0].platform)
     check_parameters(config, model, mesh)
     from_checkpoint = config.data.tokenizer is None and checkpoint is not None
     with named(*(("model.path", config.model.path) if from_checkpoint else ("data.tokenizer", config.data.tokenizer))):
@@ -197,8 +198,16 @@ def _training_devices(chosen: Sequence[int]) -> Sequence[object]:
     return [devices[index] for index in chosen]
 
 
-def _check_attention(model: ModelConfig, platform: str) -> None:
-    """Raises a ValueError for a kernel of another platform or dtype."""
+def check_attention(model: ModelConfig, platform: str) -> None:
+    """Raises a ValueError for a kernel of another platform or dtype.
+
+    Example:
+        >>> sizes = {"width": 64, "num_heads": 2, "num_kv_heads": 1, "head_dim": 32, "feed_forward": 128}
+        >>> check_attention(ModelConfig(vocab_size=512, num_layers=2, **sizes, attention="splash"), "cpu")
+        Traceback (most recent call last):
+        ...
+        ValueError: model.attention='splash' is a kernel for tpu, and this is cpu: set it to 'auto' or 'xla'
+    """
     remedy = "set it to 'auto' or 'xla'"
     if (needed := KERNELS.get(model.attention, platform)) != platform:
         raise ValueError(
@@ -214,12 +223,30 @@ def _number_table(tokenizer: Tokenizer, digits: NumberTable) -> NumberTable:
     return numbers if np.asarray(numbers.num_digits).max() > 1 else digits
 
 
-def _stored(config: RunConfig, checkpoint: pathlib.Path) -> ModelConfig:
-    """The model of the checkpoint, for any tokenizer."""
+def stored_model(
+    config: RunConfig, checkpoint: Mapping[str, Any] | pathlib.Path, *, source: str | None = None
+) -> ModelConfig:
+    """The model of a checkpoint, for any tokenizer.
+
+    Args:
+        config: its section ``model``.
+        checkpoint: its folder, or the contents of its ``config.json``.
+        source: as in `ModelConfig`.
+
+    Raises:
+        ValueError: as `ModelConfig.from_hf`.
+
+    Example:
+        >>> llama = {"model_type": "llama", "vocab_size": 512, "hidden_size": 64, "intermediate_size": 128,
+        ...          "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+        ...          "max_position_embeddings": 256, "hidden_act": "silu"}
+        >>> stored_model(RunConfig(), llama).num_layers
+        2
+    """
     model = config.model
     return ModelConfig.from_hf(
         checkpoint,
-        source=str(checkpoint),
+        source=source,
         param_dtype=model.param_dtype,
         compute_dtype=model.compute_dtype,
         attention=model.attention,
@@ -227,8 +254,21 @@ def _stored(config: RunConfig, checkpoint: pathlib.Path) -> ModelConfig:
     )
 
 
-def _model(config: RunConfig, num_tokens: int, stored: ModelConfig | None) -> ModelConfig:
-    """The checkpoint's model or that of a policy from scratch, for a tokenizer with ids below ``num_tokens``."""
+def policy_model(config: RunConfig, num_tokens: int, stored: ModelConfig | None) -> ModelConfig:
+    """The checkpoint's model, or that of a policy from scratch.
+
+    Args:
+        config: its section ``model``.
+        num_tokens: of the tokenizer: its ids lie below.
+        stored: the checkpoint's model, for any tokenizer.
+
+    Raises:
+        ValueError: for a tokenizer with more ids than the checkpoint embeds.
+
+    Example:
+        >>> policy_model(RunConfig(), 100, None).vocab_size
+        128
+    """
     sizes = dataclasses.asdict(config.model)
     del sizes["path"], sizes["mesh"], sizes["scan_layers"]
     if stored is None:

@@ -226,7 +226,7 @@ def read(command: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) ->
     if "--help" in arguments:
         with pytest.raises(SystemExit, match=r"^0$"):
             module.main(arguments)
-    elif command == "train":
+    elif command in ("train", "plan"):
         module.parse_args(arguments)
     else:
         monkeypatch.setattr(module, "parse_once", read_and_end)

@@ -10,7 +10,8 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import jax
@@ -112,6 +113,21 @@ def mesh_of(planned: Planned) -> Mesh:
     return make_mesh((data, fsdp, tensor), devices)
 
 
+def compile_programs(names: Sequence[str], planned: Planned, mesh: Mesh) -> Iterator[Compiled]:
+    """Compiles programs, two at a time, since a compiler keeps one core busy; yields them in order.
+
+    Args:
+        names: keys of `PROGRAMS`.
+        planned, mesh: as in `compile_program`.
+
+    Example: see `compile_program`.
+    """
+    with ThreadPoolExecutor(2) as pool, warnings.catch_warnings():
+        # A cache of programs keeps those for TPUs that are not there, and cannot read them again.
+        warnings.filterwarnings("ignore", "Error reading persistent compilation cache")
+        yield from pool.map(lambda name: compile_program(name, planned, mesh), names)
+
+
 def compile_program(name: str, planned: Planned, mesh: Mesh) -> Compiled:
     """Compiles a program and reads its memory and arithmetic.
 
@@ -133,10 +149,7 @@ def compile_program(name: str, planned: Planned, mesh: Mesh) -> Compiled:
     """
     start = time.monotonic()
     try:
-        with warnings.catch_warnings():
-            # A cache of programs keeps those for TPUs that are not there, and cannot read them again.
-            warnings.filterwarnings("ignore", "Error reading persistent compilation cache")
-            program = PROGRAMS[name](planned, mesh).compile()
+        program = PROGRAMS[name](planned, mesh).compile()
     except jax.errors.JaxRuntimeError as error:
         if not EXHAUSTED.search(str(error)):
             raise

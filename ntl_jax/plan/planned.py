@@ -101,15 +101,17 @@ def plan_run(config: RunConfig, topology: Topology, model: ModelConfig | None = 
     platform = topology.chip.platform
     if not config.trainer.steps:
         raise ValueError("trainer.steps=0: iterations of policy optimization are planned: set it above 0")
-    if config.trainer.devices:
-        raise ValueError(
-            f"trainer.devices={config.trainer.devices}: --topology={topology.text} says which devices train: leave out "
-            "one of them"
-        )
+    topology = _training_devices(config, topology)
     if platform == "tpu" and config.rollout.engine == "vllm":
         raise ValueError(
             f"rollout.engine='vllm': vLLM samples on the devices of --topology={topology.text} in this process, for "
             "which it needs GPUs: set rollout.engine to jax, or to pool with GPUs elsewhere"
+        )
+    tensor = config.rollout.vllm.tensor_parallel_size
+    if config.rollout.engine == "vllm" and tensor > topology.num_devices:
+        raise ValueError(
+            f"rollout.vllm.tensor_parallel_size={tensor}: --topology={topology.text} has {topology.num_devices} GPUs: "
+            "lower it"
         )
     model = planned_model(config) if model is None else model
     check_attention(model, platform)
@@ -120,7 +122,7 @@ def plan_run(config: RunConfig, topology: Topology, model: ModelConfig | None = 
     if unused := topology.num_devices - math.prod(sizes):
         raise ValueError(
             f"model.mesh={config.model.mesh}: {unused} of the {topology.num_devices} devices of --topology="
-            f"{topology.text} would stay idle: set one size to -1, or plan for fewer devices"
+            f"{topology.text} that train would stay idle: set one size to -1, or plan for fewer devices"
         )
     device = AbstractDevice(device_kind=topology.name, num_cores=None, platform=platform)
     mesh = AbstractMesh(sizes, MESH_AXES, axis_types=(AxisType.Auto,) * 3, abstract_device=device)
@@ -132,6 +134,22 @@ def plan_run(config: RunConfig, topology: Topology, model: ModelConfig | None = 
     shape = RowShape(row=longest + rollout.max_tokens, response=rollout.max_tokens)
     layout = layout_on(config, model, shape, num_row_shards(mesh), platform)
     return Planned(config, topology, model, mesh, layout)
+
+
+def _training_devices(config: RunConfig, topology: Topology) -> Topology:
+    """The devices that train: all, or those that the settings name.
+
+    Raises:
+        ValueError: if the topology does not have them.
+    """
+    if not (chosen := config.trainer.devices):
+        return topology
+    if max(chosen) >= topology.num_devices:
+        raise ValueError(
+            f"trainer.devices={chosen}: --topology={topology.text} has devices 0 to {topology.num_devices - 1}: change "
+            "one of them"
+        )
+    return topology._replace(num_devices=len(chosen))
 
 
 def check_sizes(model: ModelConfig, config: RunConfig, sizes: dict[str, int]) -> None:

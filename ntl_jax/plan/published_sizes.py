@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sizes of published models, so that a plan needs neither network nor account: as their ``config.json`` files say."""
 
+import difflib
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from ntl_jax.config import RunConfig, from_home, named
 from ntl_jax.data import load_tokenizer
 from ntl_jax.models import ModelConfig, hf_folder
+from ntl_jax.models.published import PUBLISHED
 from ntl_jax.rollout.vocabulary import agree
 from ntl_jax.train.policy import policy_model, stored_model
 
@@ -70,9 +72,11 @@ def planned_model(config: RunConfig) -> ModelConfig:
 
 def _folder(path: str) -> pathlib.Path:
     """The folder of a model; nothing is downloaded."""
-    if not from_home(path).exists():
+    if not from_home(path).exists() and pathlib.Path(path).name not in PUBLISHED:
+        near = difflib.get_close_matches(path, PUBLISHED_SIZES, n=2, cutoff=0.5)
+        hint = f" (known is {' and '.join(near)})" if near else ""
         raise ValueError(
-            f"{path} is no folder, and no model whose sizes are known, which are {', '.join(PUBLISHED_SIZES)}: give a "
-            "folder with its config.json"
+            f"{path} is no folder, and no published model whose sizes are known{hint}: for a plan, a folder with its "
+            "config.json is enough"
         )
-    return hf_folder(path)
+    return hf_folder(path)  # what is not there, it says how to get

@@ -106,9 +106,14 @@ def work_lines(planned: Planned, phases: Iterable[Phase]) -> list[str]:
         limit = max(seconds, key=seconds.__getitem__)
         total += seconds[limit]
         figures = (phase.flops / 1e12, phase.memory_bytes / 1e9, phase.link_bytes / 1e9)
-        cells = "".join(f"{figure:>11,.1f}" for figure in figures)
-        lines.append(f"{phase.name:<20}{cells}{seconds[limit]:>10.2f} s  ({limit})")
-    return [*lines, f"{'together':<53}{total:>10.2f} s  at the chip's peaks, which no run reaches"]
+        cells = "".join(f"{_figure(figure):>11}" for figure in figures)
+        lines.append(f"{phase.name:<20}{cells}{_figure(seconds[limit]):>10} s  ({limit})")
+    return [*lines, f"{'together':<53}{_figure(total):>10} s  at the chip's peaks, which no run reaches"]
+
+
+def _figure(value: float) -> str:
+    """A number with two places, or two digits if it is small."""
+    return f"{value:,.2f}" if value >= 0.1 or not value else f"{value:.2g}"
 
 
 def compiled_lines(planned: Planned, memory: Memory, programs: Iterable[Compiled]) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from ntl_jax.config import RolloutSection
 from ntl_jax.plan import compiled, programs
-from ntl_jax.plan.compiled import choose_programs, compile_program, mesh_of
+from ntl_jax.plan.compiled import choose_programs, compile_program, compile_programs, mesh_of
 from tests.planned import small_run
 
 
@@ -58,5 +58,5 @@ def test_a_program_that_takes_too_much_is_an_answer(monkeypatch):
 @pytest.mark.skipif(importlib.util.find_spec(compiled.PACKAGE) is None, reason="needs the extra `tpu`")
 def test_a_program_is_compiled_for_tpus_that_are_not_there():
     planned = small_run(topology="v5e:2x4", model={"num_heads": 8, "head_dim": 16, "num_layers": 1})
-    found = compile_program("prefill", planned, mesh_of(planned))
+    (found,) = compile_programs(["prefill"], planned, mesh_of(planned))
     assert found.bytes is not None and found.bytes > 0

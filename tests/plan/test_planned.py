@@ -10,6 +10,7 @@ from ntl_jax.config import (
     RolloutSection,
     RunConfig,
     TrainerSection,
+    VllmSection,
     WarmStartSection,
 )
 from ntl_jax.plan.chips import read_topology
@@ -42,7 +43,7 @@ def test_micro_batches_hold_as_many_tokens_as_the_setting_allows():
     [
         ((3, -1, 1), r"model.mesh=\(3, -1, 1\): mesh .* does not fit 16 devices"),
         ((2, 4, 4), r"does not fit 16 devices"),
-        ((1, 8, 1), r"8 of the 16 devices of --topology=v5e:4x4 would stay idle"),
+        ((1, 8, 1), r"8 of the 16 devices of --topology=v5e:4x4 that train would stay idle"),
         ((1, 4, 4), r"14 heads do not divide over tensor=4: it may be 1, 2"),
         ((1, 1, 16), r"14 heads do not divide over tensor=16"),
     ],
@@ -61,7 +62,12 @@ def test_a_mesh_that_cannot_work_says_why(mesh, says):
         ("v5e:4x4", {"rollout": RolloutSection(prompts_per_step=3)}, "rows of an update must divide over the 16"),
         ("v5e:4x4", {"rollout": RolloutSection(engine="vllm")}, "for which it needs GPUs"),
         ("v5e:4x4", {"trainer": TrainerSection(steps=0)}, "set it above 0"),
-        ("h100:8", {"trainer": TrainerSection(devices=(0, 1))}, "leave out one of them"),
+        ("h100:8", {"trainer": TrainerSection(devices=(0, 8))}, "has devices 0 to 7"),
+        (
+            "h100:8",
+            {"rollout": RolloutSection(engine="vllm", vllm=VllmSection(tensor_parallel_size=16))},
+            "has 8 GPUs: lower it",
+        ),
         ("h100:8", {"data": DataSection(max_prompt_tokens=40_000)}, "max_prompt_tokens"),
         ("h100:8", {"algorithm": AlgorithmSection(minibatches=64)}, "rows of an update must divide"),
     ],
@@ -70,6 +76,11 @@ def test_settings_that_cannot_work_there_say_why(topology, changes, says):
     config = RunConfig(model=ModelSection(path=QWEN, mesh=(1, -1, 1)), **changes)
     with pytest.raises(ValueError, match=says):
         plan_run(config, read_topology(topology))
+
+
+def test_devices_that_are_chosen_train_and_the_others_are_left_to_a_pool():
+    planned = small_run(trainer=TrainerSection(devices=(0, 1), row_layout="padded"))
+    assert planned.sizes == {"data": 1, "fsdp": 2, "tensor": 1}
 
 
 def test_a_kernel_of_another_platform_is_refused():

@@ -51,7 +51,8 @@ CASES = [
         "no iterations", "trainer.steps=0", "above 0",
         options=("--config.trainer.steps=0", "--config.warm_start.steps=5"),
     ),
-    case("devices of this machine", "--topology=h100:8 says", options=("--config.trainer.devices", "0", "1")),
+    case("a device that there is not", "has devices 0 to 7", options=("--config.trainer.devices", "0", "8")),
+    case("too many GPUs for vLLM", "has 8 GPUs", options=("--config.rollout.vllm.tensor_parallel_size=16",)),
     case("too long responses", "lower rollout.max_tokens to 32384", options=("--config.rollout.max_tokens=40000",)),
     case("a word without an option", "belongs to no option", options=("h100:8",)),
 ]  # fmt: skip

@@ -16,6 +16,8 @@ from ntl_jax.plan.states import cache_bytes, device_bytes, placed, train_state
 from ntl_jax.train.engines import num_slots
 from ntl_jax.update.memory import FLOAT32_BYTES, PassSize, layer_params, step_bytes
 
+AHEAD = 8
+"""Layers whose weights are gathered before they are needed while a token is decoded, by what libtpu compiles."""
 SAMPLED = 4
 """Arrays of logits while a token is drawn."""
 VLLM_SHARE = 0.9
@@ -106,6 +108,7 @@ def plan_memory(planned: Planned) -> Memory:
         Part("gathered weights", step.weights, weights),
         Part("logits", step.logits, logits),
         Part("KV cache", 0, cache_bytes(planned)),
+        Part("cache as it is read", 0, cache_bytes(planned)),  # libtpu lays it out anew for the loop of a segment
         Part("average", averages, averages),
         Part("critic", params.get("critic", 0), params.get("critic", 0)),
         Part("reference", *[params["policy"] if config.algorithm.kl.weight else 0] * 2),
@@ -124,7 +127,7 @@ def _while_decoding(planned: Planned) -> tuple[int, int]:
     item, param_item = (jnp.dtype(dtype).itemsize for dtype in (model.compute_dtype, model.param_dtype))
     copied = item * (sizes["fsdp"] > 1 or item != param_item)
     separate = model.num_params * param_item // (sizes["fsdp"] * sizes["tensor"]) * model.scan_layers
-    of_layers = layer_params(model) * model.num_layers // sizes["tensor"] * copied
+    of_layers = layer_params(model) * min(model.num_layers, AHEAD) // sizes["tensor"] * copied
     head = 2 * model.vocab_size * model.width // sizes["tensor"] * copied  # gathered, and transposed
     slots = -(-num_slots(planned.config.rollout) // num_row_shards(planned.mesh))
     logits = SAMPLED * FLOAT32_BYTES * slots * model.vocab_size // sizes["tensor"]

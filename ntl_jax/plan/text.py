@@ -126,7 +126,8 @@ def compiled_lines(planned: Planned, memory: Memory, programs: Iterable[Compiled
 
     Example: see `memory_lines`.
     """
-    return [_compiled_line(memory, program) for program in programs]
+    stacked = planned.model.scan_layers  # decoding reads separate layers, which are counted as gathered weights
+    return [_compiled_line(memory, program, stacked=stacked) for program in programs]
 
 
 def compiler(planned: Planned) -> str:
@@ -143,14 +144,15 @@ def compiler(planned: Planned) -> str:
     return f"XLA's analysis on {topology.num_devices} CPU devices, not {topology.name}'s compiler, GiB on a device"
 
 
-def _compiled_line(memory: Memory, program: Compiled) -> str:
+def _compiled_line(memory: Memory, program: Compiled, *, stacked: bool) -> str:
     start = f"{program.name:<20}"
     if program.bytes is None:
         return f"{start}does not fit: {program.refusal} ({program.seconds:.0f} s)"
     text = f"{start}{program.bytes / GIB:>11.2f}"
-    moments = next(part for part in memory.parts if part.kind == "moments")
     left_out = sum(part.updating for part in memory.parts if part.kind in NOT_COMPILED)
-    expected = {"train": memory.updating - left_out, "decode": memory.sampling - left_out - moments.sampling}
+    kept = {"moments", "parameters"} if stacked else {"moments"}
+    idle = sum(part.sampling for part in memory.parts if part.kind in kept)
+    expected = {"train": memory.updating - left_out, "decode": memory.sampling - left_out - idle}
     if arithmetic := expected.get(program.name):
         text += f"   arithmetic {arithmetic / GIB:.2f} ({arithmetic / program.bytes - 1:+.0%})"
     return f"{text}   compiled in {program.seconds:.0f} s"

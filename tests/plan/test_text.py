@@ -3,6 +3,7 @@
 
 import pytest
 
+from ntl_jax.config import DataSection
 from ntl_jax.plan.chips import GIB
 from ntl_jax.plan.compiled import Compiled
 from ntl_jax.plan.memory import Memory, Part, plan_memory
@@ -25,6 +26,12 @@ def test_what_does_not_fit_is_named_with_the_kind_that_takes_most():
 def test_rows_that_get_no_kernel_on_a_tpu_are_pointed_at():
     assert "note: rows of 48 tokens get XLA's attention" in about_lines(small_run(topology="v5e:2x4"))[-1]
     assert not any(line.startswith("note") for line in about_lines(small_run()))
+
+
+def test_attention_is_that_of_the_planned_chip_and_not_of_this_machine():
+    rows = {"data": DataSection(max_prompt_tokens=104), "model": {"compute_dtype": "bfloat16", "head_dim": 64}}
+    for topology, kernel in (("v5e:2x4", "splash"), ("h100:8", "cudnn")):
+        assert about_lines(small_run(topology=topology, **rows))[2].endswith(f"attention {kernel}")
 
 
 def test_the_least_time_of_an_iteration_is_the_sum_over_its_phases():

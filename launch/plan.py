@@ -115,13 +115,13 @@ def plan(args: Args, given: Mapping[str, Sequence[str]]) -> int:
     planned = plan_run(args.config, topology)
     programs, memory = choose_programs(args.programs, planned), plan_memory(planned)
     _print(*about_lines(planned), "", *memory_lines(memory), "", *work_lines(planned, plan_work(planned)))
-    changes = {}
+    changes, started = {}, memory
     if not memory.fits:
         remedies = find_remedies(planned, memory)
         _print("", *remedy_lines(remedies, None if remedies else least(planned, memory)))
-        changes = remedies[0].changes if remedies else {}
-    if memory.fits or changes:
-        _print("", f"start it with: {launch_command(command('train'), planned, memory, given, changes)}")
+        changes, started = remedies[0] if remedies else ({}, memory)
+    if started.fits:
+        _print("", f"start it with: {launch_command(command('train'), planned, started, given, changes)}")
     refused = False
     if programs:
         mesh = mesh_of(planned)
@@ -135,8 +135,7 @@ def plan(args: Args, given: Mapping[str, Sequence[str]]) -> int:
 
 
 def _use_cpu(num_devices: int) -> None:
-    """Keeps JAX on this machine's CPU, with as many devices as the topology has, unless it has begun already."""
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    """Has as many CPU devices as the topology has devices, unless JAX has begun already."""
     import jax
 
     try:
@@ -155,4 +154,5 @@ def _print(*lines: str) -> None:
 
 
 if __name__ == "__main__":
+    os.environ["JAX_PLATFORMS"] = "cpu"  # a plan takes no memory of an accelerator that is there
     sys.exit(main(sys.argv[1:]))

@@ -40,9 +40,9 @@ class Compiled(NamedTuple):
     Args:
         name: of the program.
         seconds: of lowering and compiling.
-        bytes: arguments, results that are no arguments, and temporary arrays, on one device; None: too many.
+        bytes: arguments, results that are no arguments, and temporary arrays, on one device; None: it is refused.
         flops: on one device, with the body of each loop counted once; None: as for bytes.
-        refusal: why it does not fit; empty: it does.
+        refusal: that it does not fit or compile, and why; empty: it does.
     """
 
     name: str
@@ -151,8 +151,6 @@ def compile_program(name: str, planned: Planned, mesh: Mesh) -> Compiled:
     try:
         program = PROGRAMS[name](planned, mesh).compile()
     except jax.errors.JaxRuntimeError as error:
-        if not EXHAUSTED.search(str(error)):
-            raise
         return Compiled(name, time.monotonic() - start, None, None, _refusal(str(error)))
     seconds, memory = time.monotonic() - start, program.memory_analysis()
     assert memory is not None
@@ -173,6 +171,7 @@ def _tpu_devices(topology: Topology) -> Sequence[object]:
 
 
 def _refusal(message: str) -> str:
-    """The sentence of a compiler's message that says how much is too much."""
+    """Why a compiler refuses a program, from its message."""
     found = re.search(r"(Used [\d.]+\w? of [\d.]+\w? hbm[^\n]*)", message)
-    return found[1].strip() if found else " ".join(message.split())[:200]
+    what = "does not fit" if EXHAUSTED.search(message) else "does not compile"
+    return f"{what}: {found[1].strip() if found else ' '.join(message.split())[:200]}"

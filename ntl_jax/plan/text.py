@@ -147,7 +147,7 @@ def compiler(planned: Planned) -> str:
 def _compiled_line(memory: Memory, program: Compiled, *, stacked: bool) -> str:
     start = f"{program.name:<20}"
     if program.bytes is None:
-        return f"{start}does not fit: {program.refusal} ({program.seconds:.0f} s)"
+        return f"{start}{program.refusal} ({program.seconds:.0f} s)"
     text = f"{start}{program.bytes / GIB:>11.2f}"
     left_out = sum(part.updating for part in memory.parts if part.kind in NOT_COMPILED)
     kept = {"moments", "parameters"} if stacked else {"moments"}

@@ -23,6 +23,12 @@ def test_a_run_that_does_not_fit_ends_with_3_and_what_would(capsys):
     assert "start it with: python launch/train.py" in shown and "--config.model.mesh 1 " in shown
 
 
+def test_the_command_that_would_fit_leaves_jax_what_vllm_does_not_take(capsys):
+    assert plan.main([*SMALL, "--topology=h100:8", "--config.rollout.vllm.gpu_memory_utilization=1"]) == 3
+    shown = capsys.readouterr().out
+    assert "XLA_PYTHON_CLIENT_MEM_FRACTION=0.45 python" in shown and "gpu_memory_utilization=0.5" in shown
+
+
 @pytest.mark.slow
 def test_what_xla_says_on_cpu_is_named_so(capsys):
     sizes = ("--config.data.max_prompt_tokens=24", "--config.trainer.row_layout=padded", "--config.model.num_layers=1")

@@ -51,7 +51,7 @@ def test_a_program_that_takes_too_much_is_an_answer(monkeypatch):
     monkeypatch.setitem(programs.PROGRAMS, "train", lambda planned, mesh: Refused())
     planned = small_run()
     found = compile_program("train", planned, mesh_of(planned))
-    assert found.bytes is None and found.refusal.startswith("Used 20.13G of 15.75G hbm")
+    assert found.bytes is None and found.refusal.startswith("does not fit: Used 20.13G of 15.75G hbm")
 
 
 @pytest.mark.slow

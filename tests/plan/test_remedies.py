@@ -19,6 +19,7 @@ def planned_for(path: str, topology: str, **model: Any):
     return plan_run(RunConfig(model=section, rollout=rollout), read_topology(topology))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "topology", "model"),
     [

@@ -23,6 +23,7 @@ def bytes_here(tree) -> int:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "algorithm"),
     [

@@ -42,7 +42,7 @@ def test_the_least_time_of_an_iteration_is_the_sum_over_its_phases():
 def test_the_compiler_is_named_and_its_figure_stands_beside_the_arithmetic():
     assert compiler(small_run()) == "XLA's analysis on 8 CPU devices, not h100's compiler, GiB on a device"
     assert compiler(small_run(topology="v5e:2x4")).startswith("compiled by libtpu for v5e:2x4")
-    fits, refused = Compiled("train", 3, 2 * GIB, 1.0), Compiled("decode", 3, None, None, "Used 20G of 16G hbm")
+    fits, refused = Compiled("train", 3, 2 * GIB, 1.0), Compiled("decode", 3, None, None, "does not fit: Used 20G")
     lines = compiled_lines(small_run(), MEMORY, [fits, refused])
     assert "2.00   arithmetic 3.00 (+50%)" in lines[0] and "does not fit: Used 20G" in lines[1]
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How near one answer is to the true number. Numbers are exact fractions, so that no length of digits loses its last
-ones."""
+"""How near one answer is to the true number. Numbers are exact fractions: of no length are the last digits lost."""
 
+import itertools
 import math
 from fractions import Fraction
 
-MOST_PLACES = 12
-"""Places on either side of the decimal point that are compared; no table shows more."""
+MOST_DECIMALS = 12
+"""A number with more decimals counts as one with endlessly many."""
 
 
 def relative_error(answer: Fraction | None, truth: Fraction) -> float:
@@ -64,50 +64,38 @@ def digits_right(answer: Fraction | None, truth: Fraction) -> dict[int, bool]:
         >>> digits_right(Fraction(5), Fraction(105)), digits_right(Fraction(195), Fraction(105))
         ({2: False, 1: False, 0: True}, {2: True, 1: False, 0: True})
     """
-    first = min(max(order_of_magnitude(truth) or 0, 0), MOST_PLACES)
-    places = range(first, -_num_decimals(truth) - 1, -1)
+    places = range(max(order_of_magnitude(truth) or 0, 0), -_num_decimals(truth) - 1, -1)
     if answer is None:
         return dict.fromkeys(places, False)
     reached = order_of_magnitude(answer) or 0
     return {place: place <= max(reached, 0) and _digit(answer, place) == _digit(truth, place) for place in places}
 
 
-def numeric_measures(answer: Fraction | None, truth: Fraction, *, is_right: bool) -> dict[str, float]:
-    """What is measured of one answer, by name; those of digits have their place value in the name.
+def leading_digits_right(answer: Fraction | None, truth: Fraction) -> float:
+    """Share of the true number's significant digits that are right, from the left up to the first wrong one; in [0, 1].
 
-    Args:
-        answer: the number that was given; None if none was.
-        truth: the right one.
-        is_right: whether the task says that it is right.
+    0 for a wrong sign or order of magnitude. An answer that is right in all of them and goes on gets less than 1.
 
     Example:
-        >>> measures = numeric_measures(Fraction(71), Fraction(72), is_right=False)
-        >>> {name: round(value, 4) for name, value in measures.items()}  # doctest: +NORMALIZE_WHITESPACE
-        {'answered': 1.0, 'exact_match': 0.0, 'smape': 0.007, 'median_relative_error': 0.0139,
-         'order_of_magnitude': 1.0, 'digit/10': 1.0, 'digit/1': 0.0}
+        >>> [leading_digits_right(Fraction(x), Fraction(123)) for x in ("129", "1230", "-123", "123.5", "123")]
+        [0.6666666666666666, 0.0, 0.0, 0.75, 1.0]
     """
-    same_order = answer is not None and order_of_magnitude(answer) == order_of_magnitude(truth)
-    return {
-        "answered": float(answer is not None),
-        "exact_match": float(is_right),
-        "smape": symmetric_error(answer, truth),
-        "median_relative_error": relative_error(answer, truth),
-        "order_of_magnitude": float(same_order),
-        **{f"digit/{_place_value(place)}": float(right) for place, right in digits_right(answer, truth).items()},
-    }
+    if answer == truth:
+        return 1.0
+    if answer is None or answer * truth < 0 or order_of_magnitude(answer) != (order := order_of_magnitude(truth)):
+        return 0.0
+    right = [is_right for place, is_right in digits_right(answer, truth).items() if order is None or place <= order]
+    count = len(list(itertools.takewhile(bool, right)))
+    return count / (len(right) + (count == len(right)))
 
 
 def _num_decimals(number: Fraction) -> int:
     """Decimals that the number has; 0 if they are endless."""
-    return next((n for n in range(MOST_PLACES + 1) if (number * 10**n).denominator == 1), 0)
+    return next((n for n in range(MOST_DECIMALS + 1) if (number * 10**n).denominator == 1), 0)
 
 
 def _digit(number: Fraction, place: int) -> int:
     return math.floor(abs(number) / Fraction(10) ** place) % 10
-
-
-def _place_value(place: int) -> str:
-    return f"0.{'1':>0{-place}}" if place < 0 else f"{10**place}"
 
 
 def _float(number: Fraction) -> float:

@@ -6,13 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from ntl_jax.metrics.numeric import (
-    digits_right,
-    numeric_measures,
-    order_of_magnitude,
-    relative_error,
-    symmetric_error,
-)
+from ntl_jax.numerals import digits_right, leading_digits_right, order_of_magnitude, relative_error, symmetric_error
 
 
 @pytest.mark.parametrize(
@@ -66,21 +60,24 @@ def test_digits_are_compared_place_by_place(answer, truth, right):
     assert digits_right(None if answer is None else Fraction(answer), Fraction(truth)) == right
 
 
-def test_a_number_of_very_many_digits_has_few_places():
-    assert len(digits_right(Fraction(10**300), Fraction(10**300))) == 13
-
-
-def test_measures_name_the_place_value_of_digits():
-    measures = numeric_measures(Fraction("10.5"), Fraction("11.25"), is_right=True)
-    assert {name: value for name, value in measures.items() if name.startswith("digit/")} == {
-        "digit/10": 1, "digit/1": 0, "digit/0.1": 0, "digit/0.01": 0
-    }  # fmt: skip
-    assert measures["exact_match"] == measures["answered"] == measures["order_of_magnitude"] == 1
-
-
-def test_no_answer_is_the_worst_in_every_measure():
-    measures = numeric_measures(None, Fraction(40), is_right=False)
-    assert measures == {
-        "answered": 0, "exact_match": 0, "smape": 1, "median_relative_error": math.inf, "order_of_magnitude": 0,
-        "digit/10": 0, "digit/1": 0,
-    }  # fmt: skip
+@pytest.mark.parametrize(
+    ("answer", "truth", "share"),
+    [
+        ("129", "123", 2 / 3),
+        ("223", "123", 0),
+        ("0.0123", "0.0124", 2 / 3),
+        ("0.07", "0.05", 0),
+        ("12.5", "12", 2 / 3),
+        ("12", "12.5", 2 / 3),
+        ("0.3", "1/3", 0),
+        ("1/3", "1/3", 1),
+        ("0", "0", 1),
+        ("7", "0", 0),
+        ("-50", "50", 0),
+        (None, "50", 0),
+        (f"{10**40 + 1}", f"{10**40}", 40 / 41),
+    ],
+)
+def test_digits_count_from_the_left_up_to_the_first_wrong_one(answer, truth, share):
+    given = None if answer is None else Fraction(answer)
+    assert leading_digits_right(given, Fraction(truth)) == pytest.approx(share)

@@ -45,6 +45,7 @@ def suite_settings(config: RunConfig) -> RunConfig:
     return dataclasses.replace(
         config,
         reward=RewardSection(),
+        algorithm=dataclasses.replace(config.algorithm, advantage="group"),  # of which no reward has to have keys
         data=dataclasses.replace(config.data, on_long_row="skip"),
         trainer=dataclasses.replace(config.trainer, eval_problems=None),
     )

@@ -98,7 +98,7 @@ def build_scoring(config: RunConfig, task: Task, policy: Policy, shape: RowShape
     if reward.function is not None and reward.function.startswith("~"):
         with named("reward.function", reward.function):
             reward = dataclasses.replace(reward, function=str(from_home(reward.function)))
-    return Scorer(config.ntl, reward, task, reader), digits
+    return Scorer(config.ntl, reward, task, reader, config.algorithm.reward_keys), digits
 
 
 def build_evaluator(

@@ -28,6 +28,8 @@ FAILURE, ALIVE, READ, TEXT = "ntl_jax/failure", "ntl_jax/alive/", "ntl_jax/read/
 """Keys: the message of the first failure; by process, its counter, and that it has read the message; a text."""
 END_S = 3600
 """Seconds that processes wait for the one that still writes its report."""
+GRACE_S = 2.0
+"""Seconds that a process may take to end by itself when another one has failed."""
 GOODBYE_S = 5.0
 """Seconds that the process with the service stays for others to read the message."""
 LOST = re.compile(r"gloo|nccl|connection|socket|unavailable|peer|deadline|coordination|cancell|abort", re.IGNORECASE)
@@ -130,7 +132,8 @@ class Watch:
                 heard[number] = (last, since) if found == last else (found, now)
             silent = [number for number, (_, since) in heard.items() if now - since > self._timeout_s]
             self._cause, self._num_alive = entries.get(FAILURE, self._cause), self._count - len(silent)
-            if self._stopped.wait(0 if self._cause or silent else self._period):
+            # An error that all processes have may be about to end this one too, which leaves less behind.
+            if self._stopped.wait(GRACE_S if self._cause else 0 if silent else self._period):
                 return
             if self._cause or silent:
                 with self._once:

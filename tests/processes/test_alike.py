@@ -8,6 +8,7 @@ from tests.processes.together import together
 
 
 @pytest.mark.processes
+@pytest.mark.timeout(900)
 def test_other_settings_and_other_data_are_refused_in_all_processes_in_one_line():
     for process in together(2, programs, "differ"):
         settings, data = [line for line in process.out.splitlines() if line.startswith("process")]

@@ -12,6 +12,7 @@ from tests.processes.together import together
 
 
 @pytest.mark.processes
+@pytest.mark.timeout(900)
 def test_arrays_lie_with_two_processes_and_come_back_whole():
     assert len(together(2, programs, "arrays")) == 2
 

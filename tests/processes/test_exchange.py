@@ -9,6 +9,7 @@ from tests.processes.together import together
 
 
 @pytest.mark.processes
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("count", [2, 3])
 def test_processes_exchange_values_and_errors(count):
     assert len(together(count, programs, "exchanges")) == count

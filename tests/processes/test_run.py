@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 from ntl_jax.metrics import read_lines
+from ntl_jax.run_folder import check_free
 from tests.conftest import TINY, write_inputs
 from tests.processes.programs import __file__ as programs
 from tests.processes.together import ROOT, Ended, start, together, wait
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(1200)]  # a start that gets stuck is repeated
 TRAIN = str(ROOT / "launch" / "train.py")
 OF_TIME = re.compile("timing|perf/|cpu_memory")
 
@@ -118,6 +119,17 @@ def test_a_run_that_loses_a_process_and_is_then_terminated_repeats_and_skips_not
         assert_close(values(folder, stage), values(of_two, stage), 1e-5)
 
 
+def test_the_pool_of_the_first_process_samples_for_all_while_they_train(configuration, of_two, tmp_path):
+    pool = ["--config.rollout.engine=pool", "--config.rollout.pool.workers=1", "--config.rollout.max_staleness=1"]
+    together(2, TRAIN, configuration, f"--workdir={tmp_path / 'run'}", *pool)
+    lines = values(tmp_path / "run", "ppo")
+    assert [line["staleness/max"] for line in lines[1:]] == [0, 1, 1, 1]
+    same = {"step", "val/accuracy", "critic/score/mean", "actor/loss"}  # the samples of the initial policy
+    assert_close(
+        *[[{k: line[k] for k in same & line.keys()} for line in of[:2]] for of in (lines, values(of_two, "ppo"))], 1e-3
+    )
+
+
 @pytest.mark.parametrize(
     ("everywhere", "second", "codes", "line"),
     [
@@ -139,4 +151,4 @@ def test_what_is_wrong_in_any_process_ends_all_with_one_message(
     messages = [lines[-2 if "problem in" in line else -1] for lines in ends]
     assert messages[0] == messages[1]
     assert messages[0].startswith((line.format(1), line.format(2)))
-    assert not folder.exists()
+    check_free(folder)  # which raises where a run has begun

@@ -16,6 +16,7 @@ def of_one(tmp_path_factory):
 
 
 @pytest.mark.processes
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("count", [2, 4])
 def test_losses_and_gradients_of_a_step_are_those_of_one_process(count, of_one, tmp_path):
     together(count, programs, "steps", str(tmp_path / "steps.npz"))

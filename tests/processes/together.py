@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).parents[2]
 NUM_DEVICES = 2
-TIMEOUT_S = 240
+TIMEOUT_S = 300
 
 
 class Ended(NamedTuple):

@@ -57,7 +57,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 COMPILING = (
     *("benchmarks", "launch", "losses", "models", "ops", "rollout/jax", "train/stages", "update"),
-    *("test_public_functions.py", "test_packaging.py"),
+    *("test_public_functions.py", "test_packaging.py", "plan/compiled.py"),
 )
 """Folders of ``tests/`` and ``ntl_jax/`` whose tests and doctests compile programs, and files."""
 

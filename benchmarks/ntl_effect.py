@@ -26,9 +26,15 @@ ARMS = {
     "ntl": ["--config.ntl.weight=0"],
     "ntl + 0.1 actor": ["--config.ntl.weight=0.1"],
     "ntl + 1 actor": ["--config.ntl.weight=1"],
+    "exact + 1 actor of equations": [
+        *("--config.ntl.weight=1", "--config.ntl.reward_mode=all_tokens"),
+        "--config.reward.function=ntl_jax.rewards:exact_match",
+    ],
+    "closeness": ["--config.ntl.enabled=false", "--config.reward.function=ntl_jax.rewards:absolute_closeness"],
     "exact + 1 actor": ["--config.ntl.weight=1", "--config.reward.function=ntl_jax.rewards:exact_match"],
 }
-"""Reward, and the weight of the differentiable term in the actor's loss."""
+"""Reward, and the weight of the differentiable term in the actor's loss: for the answer, or for the results of
+equations."""
 DIFFICULTIES = (10, 12, 20)
 """Largest number of a problem."""
 CURVES = ("val/accuracy", "val/ntl_loss")
@@ -88,7 +94,7 @@ def print_table(runs: dict[str, dict[str, list[float]]]) -> None:
             before, after = ({seed: curve["val/accuracy"][i] for seed, curve in of_arm.items()} for i in (0, -1))
             gains = [after[seed] - exact[seed]["val/accuracy"][-1] for seed in after if seed in exact]
             start, end = statistics.mean(before.values()), _interval([*after.values()])
-            print(f"numbers to {difficulty:2} {arm:15} {start:6.1%} -> {end}   over exact {_interval(gains)}")
+            print(f"numbers to {difficulty:2} {arm:29} {start:6.1%} -> {end}   over exact {_interval(gains)}")
 
 
 def _by_seed(runs: dict[str, dict[str, list[float]]], difficulty: int, arm: str) -> dict[str, dict[str, list[float]]]:

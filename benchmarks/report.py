@@ -6,6 +6,7 @@ shows its first curve within a second of the page's own time (headless Chromium,
 samples takes less than 1% of an iteration's time on one core, alone.
 
     python -m benchmarks.report            # two runs, 8 minutes; writes benchmarks/results/report-cpu.json
+    python -m benchmarks.report --runs A B # of two runs that are there, with the settings of CASES
     python -m benchmarks.report --quick    # tiny runs: does it run? Nothing is written
 
 Debian's chromium must be installed.
@@ -47,14 +48,18 @@ CHROMIUM = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--runs", nargs=2, type=pathlib.Path, metavar="RUN", help="instead of training them")
     args = parser.parse_args()
     keep_freed_memory()
     result: dict[str, object] = {"machine": machine()}
     with tempfile.TemporaryDirectory() as folder:
         for index, (case, settings) in enumerate(CASES.items()):
             run = pathlib.Path(folder, str(index))
-            trained(run, [*settings, *(TINY if args.quick else ())])
-            result[case] = page_of(run)
+            if args.runs:
+                shutil.copytree(args.runs[index], run, ignore=shutil.ignore_patterns("checkpoints"))
+            else:
+                trained(run, [*settings, *(TINY if args.quick else ())])
+            result[case] = page_of(run) | {"run by": json.loads((run / "environment.json").read_text())["commit"]}
             print(case, json.dumps(result[case]), flush=True)
         result["logging"] = logging_cost(pathlib.Path(folder), quick=args.quick)
     print(json.dumps(result, indent=1)) if args.quick else write(result, RESULTS / "report-cpu.json")

@@ -11,19 +11,17 @@ from ntl_jax.ending import end_at_signals, explain, leave
 if __name__ == "__main__":
     end_at_signals()  # before the other imports, which take a second
 
-import contextlib
 import dataclasses
-import io
 import os
 import pathlib
 import shlex
 import sys
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import tyro
 
-from ntl_jax.command_line import SWITCH, announce, given_options, unreadable_value
+from ntl_jax.command_line import SWITCH, announce, given_options
 from ntl_jax.config import (
     CONFIG_FILE,
     OF_GROUP,
@@ -32,20 +30,16 @@ from ntl_jax.config import (
     flatten,
     from_home,
     named,
-    read_escapes,
-    several_in_one,
     stored_config,
-    write_escapes,
 )
-from ntl_jax.config.serialization import leaves
 from ntl_jax.config_files import available, load_config
+from ntl_jax.config_options import parsed, read_texts, setting_kinds
 from ntl_jax.console import command
 from ntl_jax.host_memory import keep_freed_memory
 from ntl_jax.processes.settings import group_in, group_of
 from ntl_jax.profile_range import RANGE, check_range, read_range
 from ntl_jax.run_folder import check_free, new_folder
 
-SPELLINGS = {"true": True, "false": False}
 CHANGEABLE = (
     "trainer.compilation_cache", "trainer.max_tokens_per_micro_batch", "model.remat", "model.scan_layers",
     "model.mesh", "trainer.distributed", "trainer.heartbeat_timeout_s", *(f"trainer.{name}" for name in OF_GROUP),
@@ -189,8 +183,8 @@ def parse_args(argv: Sequence[str]) -> Args:
         base = stored or RunConfig()
     else:
         raise ValueError(f"--config=NAME is missing: {available()}")
-    args = _parsed(argv, base, given)
-    args = dataclasses.replace(args, config=_read_texts(args.config, given), workdir=workdir)
+    args = parsed(argv, Args(base), given, _kinds(), prog=command("train"), description=__doc__)
+    args = dataclasses.replace(args, config=read_texts(args.config, given), workdir=workdir)
     args.config.validate(base)
     check_range(args.profile, args.config.trainer.steps)
     for flag in ("allow_changed_schedule", "allow_changed_data"):
@@ -207,62 +201,8 @@ def parse_args(argv: Sequence[str]) -> Args:
 
 def _kinds() -> dict[str, object]:
     """The annotations of all options."""
-    settings: dict[str, object] = {f"--config.{leaf.path}": leaf.kind for leaf in leaves(RunConfig())}
     switches = dict.fromkeys(("--help", "--resume", "--allow_changed_schedule", "--allow_changed_data"), SWITCH)
-    return settings | switches | {"--config": str, "--workdir": pathlib.Path, "--profile": RANGE}
-
-
-def _parsed(argv: Sequence[str], base: RunConfig, given: Mapping[str, Sequence[str]]) -> Args:
-    with contextlib.redirect_stderr(io.StringIO()) as shown, _values():
-        try:
-            return tyro.cli(
-                Args, args=argv, default=Args(base), prog=command("train"), description=__doc__, use_underscores=True
-            )
-        except SystemExit as end:
-            if not end.code:  # after --help
-                raise
-    raise ValueError(unreadable_value(shown.getvalue(), given, _kinds()))
-
-
-def _read_texts(config: RunConfig, given: Container[str]) -> RunConfig:
-    """The configuration with escapes interpreted in texts that were given as options."""
-    rollout = config.rollout
-    texts = {name: value for name, value in vars(config.prompt).items() if f"--config.prompt.{name}" in given}
-    read = {name: read_escapes(value) for name, value in texts.items() if isinstance(value, str)}
-    prompt = dataclasses.replace(config.prompt, **read)
-    if (option := "--config.rollout.stop_strings") in given:
-        rollout = dataclasses.replace(rollout, stop_strings=tuple(map(read_escapes, rollout.stop_strings)))
-        if parts := several_in_one(rollout.stop_strings):
-            one, several = rollout.stop_strings[0], shlex.join(map(write_escapes, parts))
-            print(f"note: {one!r} is one stop string; for several, write {option} {several}", file=sys.stderr)
-    return dataclasses.replace(config, prompt=prompt, rollout=rollout)
-
-
-def _values() -> tyro.constructors.ConstructorRegistry:
-    """Reads true and false in upper or lower case, and shows default texts with escapes."""
-
-    def read(words: list[str]) -> bool:
-        if words[0].lower() not in SPELLINGS:
-            raise ValueError(f"{words[0]!r} must be true or false")
-        return SPELLINGS[words[0].lower()]
-
-    registry = tyro.constructors.ConstructorRegistry()
-    bools = tyro.constructors.PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="{true,false}",
-        instance_from_str=read,
-        is_instance=lambda value: isinstance(value, bool),
-        str_from_instance=lambda value: [str(value).lower()],
-    )
-    texts = tyro.constructors.PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="STR",
-        instance_from_str=lambda words: words[0],
-        is_instance=lambda value: isinstance(value, str),
-        str_from_instance=lambda value: [write_escapes(value)],
-    )
-    registry.primitive_rule(lambda info: {bool: bools, str: texts}.get(info.type))
-    return registry
+    return setting_kinds() | switches | {"--config": str, "--workdir": pathlib.Path, "--profile": RANGE}
 
 
 def _stored_config(workdir: pathlib.Path | None) -> RunConfig:

@@ -117,10 +117,12 @@ def answering(answer: Callable[[Request, int], str]) -> FakeEngine:
     return FakeEngine(lambda request, index: respond(request.prompt, answer(request, index), index, sure=True))
 
 
-def make_scorer(reward: RewardSection | None = None, task: Task = TASK, **ntl: Any) -> Scorer:
+def make_scorer(
+    reward: RewardSection | None = None, task: Task = TASK, *, keys: Sequence[str] = ("score",), **ntl: Any
+) -> Scorer:
     """A scorer with these settings of the ``ntl`` section."""
     section = NTLSection(**ntl)
-    return Scorer(section, reward or RewardSection(), task, Reader(section, task, tokenizer(), table()))
+    return Scorer(section, reward or RewardSection(), task, Reader(section, task, tokenizer(), table()), keys)
 
 
 def samples_of(

@@ -14,16 +14,18 @@ ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = {
     "config": 0, "console": 0, "numerals": 0, "host_memory": 0, "reward_calls": 0, "ending": 1, "command_line": 1,
     "profile_range": 0, "compilation_cache": 1, "config_files": 1, "records": 1, "policy_options": 2, "run_folder": 2,
-    "process_group": 0, "processes": 2, "ops": 1, "losses": 2, "models": 3, "data": 3, "rewards": 3, "metrics": 3,
-    "tasks": 4, "rollout": 4, "rows": 4, "experience": 5, "update": 5, "train": 6,
+    "processes": 2, "config_options": 2,
+    "ops": 1, "losses": 2, "models": 3, "data": 3, "rewards": 3, "metrics": 3, "tasks": 4, "rollout": 4, "rows": 4,
+    "experience": 5, "update": 5, "train": 6, "plan": 7,
 }  # fmt: skip
 MOST_FILES = 10
 """Of a folder, without its ``__init__``."""
 LIGHT = {"jax", "numpy", "jaxtyping"}
 ONLY_THESE = {
     "config": set[str](), "console": set[str](), "host_memory": set[str](), "command_line": set[str](),
-    "config_files": set[str](), "ending": set[str](), "policy_options": set[str](), "run_folder": set[str](),
-    "profile_range": set[str](), "process_group": set[str](), "processes": LIGHT,
+    "config_files": set[str](), "config_options": {"tyro"},
+    "ending": set[str](), "policy_options": set[str](), "run_folder": set[str](),
+    "profile_range": set[str](), "processes": LIGHT,
     "compilation_cache": {"jax", "filelock"}, "reward_calls": {"numpy"}, "records": LIGHT, "numerals": LIGHT,
     "ops": LIGHT, "losses": LIGHT,
 }  # fmt: skip

@@ -145,6 +145,7 @@ CASES = {
     "losses.optimal_baseline_advantages": batch_case(
         losses.optimal_baseline_advantages, {**SCORED, "lengths": LENGTHS}, (B,)
     ),
+    "losses.gdpo_advantages": batch_case(losses.gdpo_advantages, {**SCORED, "scores": REWARDS}, (B,)),
     "losses.reinforce_plus_plus_advantages": batch_case(
         losses.reinforce_plus_plus_advantages, {"rewards": REWARDS, "mask": MASK, "group_ids": GROUPS}, (B, T)
     ),

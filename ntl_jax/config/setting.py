@@ -105,6 +105,7 @@ FINITE: Range[float] = Range("be a finite number", lambda x: -inf < x < inf)
 FRACTION: Range[float] = Range("lie in [0, 1]", lambda x: 0 <= x <= 1)
 DECAY: Range[float] = Range("lie in [0, 1)", lambda x: 0 <= x < 1)
 SHARE: Range[float] = Range("lie in (0, 1]", lambda x: 0 < x <= 1)
+WEIGHTS: Range[tuple[float, ...]] = Range("be finite numbers above 0", lambda x: all(0 < weight < inf for weight in x))
 
 
 def when(path: str, *values: object, hint: str = "") -> Need:

@@ -42,7 +42,8 @@ _ADDED: dict[int, dict[str, dict[str, object]]] = {
             "num_processes": None,
             "process_id": None,
             "heartbeat_timeout_s": 30,
-        }
+        },
+        "algorithm": {"gdpo_reward_keys": ("exact_match", "closeness"), "gdpo_reward_weights": ()},
     },
 }
 """By format: the settings that it added, by section, with the values with which older runs go on."""

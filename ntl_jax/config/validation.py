@@ -19,7 +19,7 @@ from ntl_jax.config.setting import Need
 
 EMPTY = "is empty: give a value, or leave it out"
 """What is wrong with an empty text, in words that follow its name."""
-_GROUPED = ("group", "leave_one_out", "optimal_baseline", "reinforce_plus_plus_baseline")
+_GROUPED = ("group", "gdpo", "leave_one_out", "optimal_baseline", "reinforce_plus_plus_baseline")
 _Check = tuple[str, Callable[..., object], tuple[str, ...]]
 
 # Each entry: what is wrong with the first setting ({1} and {2} are the other values), a test of all, the settings.
@@ -44,6 +44,16 @@ _COMBINATIONS: tuple[_Check, ...] = (
     ("the baseline of algorithm.advantage={1} needs at least 2 (or algorithm.advantage='gae')",
      lambda samples, advantage: advantage not in _GROUPED or samples >= 2,
      ("rollout.num_samples", "algorithm.advantage")),
+    ("must have one number for each key of algorithm.gdpo_reward_keys={1}",
+     lambda weights, keys: len(weights) in (0, len(keys)),
+     ("algorithm.gdpo_reward_weights", "algorithm.gdpo_reward_keys")),
+    ("is subtracted from the score, which algorithm.advantage='gdpo' does not read: set algorithm.kl.place='loss'",
+     lambda place, weight, advantage: place == "loss" or not weight or advantage != "gdpo",
+     ("algorithm.kl.place", "algorithm.kl.weight", "algorithm.advantage")),
+    ("is subtracted from the score, which algorithm.advantage='gdpo' does not read: set it to 'keep' or 'mask', or "
+     "have the reward function return a key for the length, and name it in algorithm.gdpo_reward_keys",
+     lambda overlong, advantage: overlong != "penalty" or advantage != "gdpo",
+     ("algorithm.overlong", "algorithm.advantage")),
     ("one sample of a prompt cannot differ from itself: at least rollout.num_samples=2 is needed",
      lambda dynamic, samples: not dynamic or samples >= 2, ("algorithm.dynamic_sampling", "rollout.num_samples")),
     *((f"leaves a distribution that the trainer cannot score: leave it {default}, or set "

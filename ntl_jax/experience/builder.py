@@ -146,7 +146,9 @@ class ExperienceBuilder:
         lengths = np.array([len(t.response_ids) for t in scored.trajectories], np.int32)
         _, groups = np.unique([t.draw for t in scored.trajectories], return_inverse=True)
         scores = scored.scores + penalties
-        return Rewards(scores, groups.astype(np.int32), lengths, scored.valid, samples.greedy_scores), metrics
+        several = scored.of_keys(self._algorithm.reward_keys) if self._algorithm.advantage == "gdpo" else None
+        groups = groups.astype(np.int32)
+        return Rewards(scores, groups, lengths, scored.valid, samples.greedy_scores, several), metrics
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -242,13 +242,13 @@ class Collector:
         return scored
 
     def _teaching(self, scored: Scored) -> Bool[np.ndarray, "prompts"]:
-        """Which prompts have samples with different scores; all prompts without dynamic sampling."""
+        """Which prompts have samples with different rewards; all prompts without dynamic sampling."""
         if not self._algorithm.dynamic_sampling:
             return np.ones(self._num_prompts, bool)
-        scores, valid = (x.reshape(self._num_prompts, -1) for x in (scored.scores, scored.valid))
-        return np.max(scores, axis=1, where=valid, initial=-np.inf) > np.min(
-            scores, axis=1, where=valid, initial=np.inf
-        )
+        shape = (self._num_prompts, self._sampling.num_samples, -1)
+        rewards, valid = scored.of_keys(self._algorithm.reward_keys).reshape(shape), scored.valid.reshape(shape)
+        highest = np.max(rewards, axis=1, where=valid, initial=-np.inf)
+        return np.any(highest > np.min(rewards, axis=1, where=valid, initial=np.inf), axis=1)
 
     def _greedy(self, scored: Scored, policy: Params, iteration: int, clock: Clock) -> Scored:
         """The greedy response to each prompt."""

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ntl_jax.config import AlgorithmSection
 from ntl_jax.losses import (
     gae,
+    gdpo_advantages,
     group_advantages,
     leave_one_out_advantages,
     optimal_baseline_advantages,
@@ -30,6 +31,7 @@ class Rewards(NamedTuple):
         lengths: response tokens of each sample.
         valid: samples that have a reward, masked or not; others are excluded from their group's mean.
         greedy: reward of the greedy response to each sample's prompt, for remax.
+        several: the rewards of each sample by ``gdpo_reward_keys``, for gdpo.
     """
 
     scores: Float[AnyArray, "B"]
@@ -37,6 +39,7 @@ class Rewards(NamedTuple):
     lengths: Int[AnyArray, "B"]
     valid: Bool[AnyArray, "B"]
     greedy: Float[AnyArray, "B"] | None = None
+    several: Float[AnyArray, "B K"] | None = None
 
 
 def token_rewards(rewards: Rewards, size: int) -> Float[Array, "B T"]:
@@ -91,6 +94,10 @@ def credit(
         case "optimal_baseline":
             lengths = jnp.asarray(rewards.lengths)
             by_row = optimal_baseline_advantages(per_token.sum(axis=1), groups, lengths, where=valid)
+        case "gdpo":
+            assert rewards.several is not None
+            weights = jnp.array(algorithm.gdpo_reward_weights or [1.0] * len(algorithm.gdpo_reward_keys), jnp.float32)
+            by_row = gdpo_advantages(jnp.asarray(rewards.several), groups, where=valid, weights=weights)
         case "group":
             normalize = algorithm.normalize_groups
             by_row = group_advantages(per_token.sum(axis=1), groups, where=valid, normalize=normalize)

@@ -44,6 +44,15 @@ class Scored(NamedTuple):
         """Rewards in float32, 0 for a sample without one: use them with ``valid``."""
         return np.array([o.score if o.valid else 0.0 for o in self.outcomes], np.float32)
 
+    def of_keys(self, keys: Sequence[str]) -> Float[np.ndarray, "B K"]:
+        """What the reward function returned under these keys, in float32, 0 for a sample without a reward.
+
+        Args:
+            keys: ``score`` and keys of metrics; the scorer has checked that they are there.
+        """
+        rows = [{"score": o.score, **o.metrics} if o.valid else dict.fromkeys(keys, 0.0) for o in self.outcomes]
+        return np.array([[row[key] for key in keys] for row in rows], np.float32)
+
     @property
     def valid(self) -> Bool[np.ndarray, "B"]:
         """Samples that have a reward."""

@@ -49,10 +49,13 @@ class Scorer:
         ntl, reward: these sections of the configuration.
         task: names the default reward.
         read: reads responses.
+        keys: what a sample's reward must have: a sample without one of them has no reward.
     """
 
-    def __init__(self, ntl: NTLSection, reward: RewardSection, task: Task, read: Reader):
-        self._ntl, self._read, self._task = ntl, read, task
+    def __init__(
+        self, ntl: NTLSection, reward: RewardSection, task: Task, read: Reader, keys: Sequence[str] = ("score",)
+    ):
+        self._ntl, self._read, self._task, self._keys = ntl, read, task, keys
         self._passes = ntl.enabled and ntl.pass_to_reward_function
         self._bonus = {
             "use_ntl_bonus": reward.use_ntl_bonus,
@@ -70,7 +73,7 @@ class Scorer:
         Raises:
             ValueError: if it returns no score.
         """
-        if is_built_in(self.reward.spec):
+        if is_built_in(self.reward.spec) and self._keys == ("score",):
             return
         length, of_digits = len(solution_ids), self._read.kind == "digits"
         nothing = np.zeros(length, np.float32)
@@ -225,9 +228,19 @@ class Scorer:
             parts = agreed(lambda: dict(zip(asked, waited(), strict=True)))
             found = {i: outcome for part in parts for i, outcome in part.items()}
             found |= dict(zip(sorted(plain), others, strict=True)) | dict.fromkeys(lost, LOST)
-            return [found[i] for i in range(len(calls))]
+            return [self._with_keys(found[i]) for i in range(len(calls))]
 
         return outcomes
+
+    def _with_keys(self, outcome: RewardOutcome) -> RewardOutcome:
+        """The outcome, if it has what is needed."""
+        has = ["score", *outcome.metrics]
+        missing = [key for key in self._keys if key not in has]
+        if not outcome.valid or not missing:
+            return outcome
+        return RewardOutcome.failed(
+            f"no finite number under {missing[0]!r}, which algorithm.gdpo_reward_keys names; there are {', '.join(has)}"
+        )
 
 
 def _own_rows(draws: Sequence[int]) -> list[int]:

@@ -53,6 +53,7 @@ from ntl_jax.losses.policy import (
     reinforce_policy_loss,
     sapo_policy_loss,
 )
+from ntl_jax.losses.several_rewards import gdpo_advantages
 from ntl_jax.losses.value import clipped_value_loss
 from ntl_jax.ops.masked import masked_whiten as whiten
 
@@ -70,6 +71,7 @@ __all__ = [
     "digit_entropy_weights",
     "entropy",
     "gae",
+    "gdpo_advantages",
     "group_advantages",
     "gspo_policy_loss",
     "kl_abs",

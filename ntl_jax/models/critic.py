@@ -42,3 +42,20 @@ class Critic(nnx.Module):
         """Values in float32 from the trunk's hidden states; with a shared trunk, policy and critic share one pass."""
         hidden, weights = hidden.astype(jnp.float32), self.value_head[...].astype(jnp.float32)
         return jnp.einsum("bsd,d->bs", hidden, weights)
+
+
+def critic_shapes(model: ModelConfig, *, own: bool) -> tuple[nnx.GraphDef, nnx.State]:
+    """A critic's graph definition, and the shapes of its own parameters: on the policy's trunk, the value head's alone.
+
+    Args:
+        model: the policy's sizes.
+        own: whether it has a trunk of its own.
+
+    Example:
+        >>> sizes = {"width": 64, "num_heads": 2, "num_kv_heads": 1, "head_dim": 32, "feed_forward": 128}
+        >>> model = ModelConfig(vocab_size=512, num_layers=2, **sizes)
+        >>> [len(list(critic_shapes(model, own=own)[1])) for own in (True, False)]
+        [2, 1]
+    """
+    graph, shapes = nnx.split(nnx.eval_shape(lambda: Critic(model, rngs=nnx.Rngs(0))), nnx.Param)
+    return graph, shapes if own else nnx.State({"value_head": shapes["value_head"]})

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import jax
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.tree_util import KeyPath
 from jaxtyping import PyTree
@@ -17,6 +17,8 @@ from ntl_jax.host_memory import machine_bytes
 from ntl_jax.models.parameters import LAYERS, PARAMETERS, TABLE_NAME, leaf_name, parameter_at, unknown
 
 MESH_AXES = ("data", "fsdp", "tensor")
+AnyMesh = Mesh | AbstractMesh
+"""Of devices, or of such as need not be there: enough to place shapes."""
 
 Rules = Mapping[str, str | tuple[str, ...] | None]
 
@@ -57,23 +59,41 @@ def make_mesh(shape: tuple[int, int, int], devices: Sequence[object] | None = No
         {'data': 1, 'fsdp': 1, 'tensor': 1}
     """
     devices = jax.devices() if devices is None else devices
+    sizes = mesh_sizes(shape, len(devices))
+    return jax.make_mesh(sizes, MESH_AXES, axis_types=(AxisType.Auto,) * 3, devices=devices[: math.prod(sizes)])
+
+
+def mesh_sizes(shape: tuple[int, int, int], num_devices: int) -> tuple[int, int, int]:
+    """The sizes of a mesh, with the one that is -1 filled in.
+
+    Args:
+        shape: as for `make_mesh`.
+        num_devices: how many there are.
+
+    Raises:
+        ValueError: as `make_mesh`.
+
+    Example:
+        >>> mesh_sizes((1, -1, 2), 16)
+        (1, 8, 2)
+    """
     given = math.prod(n for n in shape if n != -1)
-    sizes = tuple(len(devices) // given if n == -1 else n for n in shape)
-    size = math.prod(sizes)
-    if not 1 <= size <= len(devices) or (-1 in shape and size != len(devices)):
+    data, fsdp, tensor = (num_devices // given if n == -1 else n for n in shape)
+    size = data * fsdp * tensor
+    if not 1 <= size <= num_devices or (-1 in shape and size != num_devices):
         raise ValueError(
-            f"mesh {dict(zip(MESH_AXES, shape, strict=True))} does not fit {len(devices)} devices: the product of its "
-            f"sizes may be at most {len(devices)}; with one size -1 the others' product must divide {len(devices)}"
+            f"mesh {dict(zip(MESH_AXES, shape, strict=True))} does not fit {num_devices} devices: the product of its "
+            f"sizes may be at most {num_devices}; with one size -1 the others' product must divide {num_devices}"
         )
-    return jax.make_mesh(sizes, MESH_AXES, axis_types=(AxisType.Auto,) * 3, devices=devices[:size])
+    return data, fsdp, tensor
 
 
-def batch_sharding(mesh: Mesh) -> NamedSharding:
+def batch_sharding(mesh: AnyMesh) -> NamedSharding:
     """Rows over data and fsdp."""
     return NamedSharding(mesh, P(RULES["rows"]))
 
 
-def num_row_shards(mesh: Mesh) -> int:
+def num_row_shards(mesh: AnyMesh) -> int:
     """Number of shards of a batch's rows."""
     return mesh.shape["data"] * mesh.shape["fsdp"]
 
@@ -91,7 +111,7 @@ def free_bytes(mesh: Mesh) -> int:
     return here * mesh.size // len(stats)
 
 
-def shardings(tree: PyTree, mesh: Mesh, rules: Rules = RULES) -> PyTree[NamedSharding]:
+def shardings(tree: PyTree, mesh: AnyMesh, rules: Rules = RULES) -> PyTree[NamedSharding]:
     """The sharding of every leaf of parameters, optimizer states or train states.
 
     Scalars, ``OPTIMIZER_CONSTANTS`` and statistics with fewer axes than their parameter are replicated. Any other leaf

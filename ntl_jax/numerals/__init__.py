@@ -3,7 +3,7 @@
 
 `NumberTable` says which tokens of a vocabulary are numbers; `TokenDecoder` which token wrote which character;
 `find_answer` and `find_equations` which characters have a true value; `label_response` puts them together;
-`agrees` says whether an answer is right.
+`agrees` says whether an answer is right, `relative_error` and its like how near it is.
 """
 
 from ntl_jax.numerals.alignment import Alignment, align
@@ -19,6 +19,13 @@ from ntl_jax.numerals.answers.answer import (
     reference_number,
 )
 from ntl_jax.numerals.equations.finder import Equation, find_equations
+from ntl_jax.numerals.errors import (
+    digits_right,
+    leading_digits_right,
+    order_of_magnitude,
+    relative_error,
+    symmetric_error,
+)
 from ntl_jax.numerals.labels import DigitLabels, label_response, number_targets
 from ntl_jax.numerals.places import DigitPlaces, digit_places
 from ntl_jax.numerals.spans import Numeral, find_numerals
@@ -40,13 +47,18 @@ __all__ = [
     "align",
     "answer_at",
     "digit_places",
+    "digits_right",
     "find_answer",
     "find_equations",
     "find_numerals",
     "find_text_answer",
     "label_response",
+    "leading_digits_right",
     "number_targets",
+    "order_of_magnitude",
     "parse_numeral",
     "reference_number",
+    "relative_error",
     "sampled_numbers",
+    "symmetric_error",
 ]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from ntl_jax.config import OF_GROUP, TrainerSection
-from ntl_jax.process_group import Group, find_group, is_on_tpu
+from ntl_jax.processes.group import Group, find_group, is_on_tpu
 
 
 def group_of(trainer: TrainerSection) -> Group | None:

@@ -12,7 +12,7 @@ import jax
 from jax._src import distributed  # the client of the key-value store is nowhere else
 
 from ntl_jax.ending import leave
-from ntl_jax.process_group import Group
+from ntl_jax.processes.group import Group
 from ntl_jax.processes.watch import GOODBYE_S, Watch, when_aborted
 
 START_S = 300

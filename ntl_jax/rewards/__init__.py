@@ -14,6 +14,7 @@ from ntl_jax.rewards.bonuses import (
     compute_score,
     compute_score_ntl_enhanced,
 )
+from ntl_jax.rewards.closeness import absolute_closeness, leading_digits, log_closeness, relative_closeness
 from ntl_jax.rewards.final_answer import (
     calculate_final_answer_confidence,
     calculate_final_answer_digit_accuracy,
@@ -29,6 +30,7 @@ __all__ = [
     "RewardError",
     "RewardFunction",
     "RewardOutcome",
+    "absolute_closeness",
     "calculate_final_answer_confidence",
     "calculate_final_answer_digit_accuracy",
     "calculate_final_answer_prob_quality",
@@ -44,7 +46,10 @@ __all__ = [
     "find_final_answer_positions",
     "is_built_in",
     "is_correct",
+    "leading_digits",
     "load_reward",
+    "log_closeness",
     "ntl_gated_reward",
     "ntl_reward",
+    "relative_closeness",
 ]

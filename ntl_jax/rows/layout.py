@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from ntl_jax.config import RunConfig
 from ntl_jax.models import ModelConfig
 from ntl_jax.models.attention.rows import choose_attention
 from ntl_jax.records import AnyRows, Targets
@@ -66,6 +67,27 @@ class Layout:
         """
         starts = [0, *(np.flatnonzero(np.diff(draws)) + 1).tolist(), len(draws)]
         return dataclasses.replace(self, samples_per_row=int(np.gcd.reduce(np.diff(starts))))
+
+
+def layout_on(config: RunConfig, model: ModelConfig, shape: RowShape, num_shards: int, platform: str) -> Layout:
+    """The layout of the rows of an update, which passes over an iteration's samples use too.
+
+    Args:
+        config, model: of the run.
+        shape: bounds of rows and responses.
+        num_shards: shards of rows.
+        platform: of the devices.
+
+    Example:
+        >>> sizes = {"width": 64, "num_heads": 2, "num_kv_heads": 1, "head_dim": 32, "feed_forward": 128}
+        >>> model = ModelConfig(vocab_size=512, num_layers=2, **sizes)
+        >>> [layout_on(RunConfig(), model, RowShape(256, 128), 1, platform).kind for platform in ("cpu", "tpu")]
+        ['shared', 'padded']
+    """
+    rollout, trainer = config.rollout, config.trainer
+    rows = rollout.prompts_per_step * rollout.num_samples // config.algorithm.minibatches
+    together = samples_together(rows, rollout.num_samples, shape, trainer.max_tokens_per_micro_batch, num_shards)
+    return Layout(choose_kind(trainer.row_layout, shape, model, together, platform), shape, together)
 
 
 def choose_kind(
@@ -143,3 +165,33 @@ def samples_together(rows_per_update: int, num_samples: int, shape: RowShape, ma
         and prompt + count * shape.response <= max_tokens
     ]
     return max(fits, default=1)
+
+
+def check_rows(config: RunConfig, num_shards: int) -> None:
+    """Checks that the rows of an update divide over the devices.
+
+    Args:
+        config: of the run.
+        num_shards: shards of rows.
+
+    Raises:
+        ValueError: naming the settings that decide the number of rows.
+
+    Example:
+        >>> check_rows(RunConfig(), 3)
+        Traceback (most recent call last):
+        ...
+        ValueError: warm_start.batch_size = 64 and rollout.prompts_per_step * rollout.num_samples / algorithm.minibatches = 128: rows of an update must divide over the 3 devices along data and fsdp; change them, or model.mesh=(-1, 1, 1)
+    """  # noqa: E501
+    rows, rollout = {}, config.rollout
+    if config.warm_start.steps:
+        rows["warm_start.batch_size"] = config.warm_start.batch_size
+    if config.trainer.steps:
+        name = "rollout.prompts_per_step * rollout.num_samples / algorithm.minibatches"
+        rows[name] = rollout.prompts_per_step * rollout.num_samples // config.algorithm.minibatches
+    uneven = [f"{name} = {count}" for name, count in rows.items() if count % num_shards]
+    if uneven:
+        raise ValueError(
+            f"{' and '.join(uneven)}: rows of an update must divide over the {num_shards} devices along data and fsdp; "
+            f"change them, or model.mesh={config.model.mesh}"
+        )

@@ -8,6 +8,7 @@ from ntl_jax.tasks.choose import TwoSources, check_apart, choose_task, source_na
 from ntl_jax.tasks.files import Files
 from ntl_jax.tasks.gym import ReasoningGym
 from ntl_jax.tasks.judged import JudgedTask, describe_answers
+from ntl_jax.tasks.numeric_suite import NumericSuite, Part
 from ntl_jax.tasks.task import Task, Undecided
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "Calculations",
     "Files",
     "JudgedTask",
+    "NumericSuite",
+    "Part",
     "ReasoningGym",
     "Task",
     "TwoSources",

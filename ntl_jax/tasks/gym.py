@@ -7,6 +7,7 @@ A checksum of its text decides whether a question is for training or held out, a
 import ast
 import dataclasses
 import difflib
+import importlib.util
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -23,6 +24,11 @@ NUMERIC = (
     "simple_geometry",
 )  # fmt: skip
 """The generators whose answers are numbers."""
+QUANTITIES = (
+    "basic_arithmetic", "chain_sum", "count_primes", "decimal_arithmetic", "decimal_chain_sum", "gcd", "gsm_symbolic",
+    "lcm", "leg_counting", "number_sequence", "products", "simple_equations", "simple_geometry",
+)  # fmt: skip
+"""Of these, the ones that compute a quantity, which an answer can be close to, and take any way to write it."""
 HELD_OUT_ONE_IN = 4
 """Share of all questions that are held out."""
 HELD_OUT_SEED = 2**40
@@ -35,6 +41,11 @@ MOST_FAILURES = 10
 """Problems in a row that it cannot make; single ones are stepped over."""
 ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 """What a generator raises for options that it does not take, or with which it finds no problem."""
+
+
+def is_installed() -> bool:
+    """Whether the package is."""
+    return importlib.util.find_spec("reasoning_gym") is not None
 
 
 class ReasoningGym(Task):

@@ -32,8 +32,7 @@ from ntl_jax.train.policy import Policy
 if TYPE_CHECKING:
     from ntl_jax.rollout import RayPool
 
-BYTES_PER_TOKEN = 4 + 4 + 4 * 10
-"""Of a trajectory in the object store: id, log-prob, log-probs of the digits."""
+BYTES_PER_TOKEN = 4 + 4 + 4 * 10  # of a trajectory in the object store: id, log-prob, log-probs of the digits
 
 
 class EngineParts(NamedTuple):
@@ -80,11 +79,20 @@ def build_engine(config: RunConfig, policy: Policy, *, max_prompt_tokens: int) -
 
 
 def _parts(config: RunConfig, policy: Policy, max_prompt_tokens: int) -> EngineParts:
-    rollout = config.rollout
-    num_engines = rollout.pool.workers if rollout.engine == "pool" else num_processes()
-    share = math.ceil(rollout.prompts_per_step / num_engines) * rollout.num_samples
     table = jax.tree.map(np.asarray, policy.digits)
-    return EngineParts(rollout, policy.model, table, policy.tokenizer, max_prompt_tokens, slots=rollout.slots or share)
+    rollout = config.rollout
+    return EngineParts(rollout, policy.model, table, policy.tokenizer, max_prompt_tokens, num_slots(rollout))
+
+
+def num_slots(rollout: RolloutSection) -> int:
+    """Samples in flight in an engine: the setting, or its share of an iteration's samples.
+
+    Example:
+        >>> num_slots(RolloutSection(prompts_per_step=32, num_samples=8))
+        256
+    """
+    num_engines = rollout.pool.workers if rollout.engine == "pool" else num_processes()
+    return rollout.slots or math.ceil(rollout.prompts_per_step / num_engines) * rollout.num_samples
 
 
 def _jax_engine(parts: EngineParts, mesh: jax.sharding.Mesh) -> JaxEngine:

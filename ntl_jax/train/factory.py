@@ -21,11 +21,12 @@ from ntl_jax.experience.scorer import Scorer
 from ntl_jax.host_memory import machine_bytes
 from ntl_jax.metrics.divergence.log import DivergenceLog
 from ntl_jax.models import Critic, num_row_shards, shardings
+from ntl_jax.models.critic import critic_shapes
 from ntl_jax.records import Params, Sampling
 from ntl_jax.rewards import is_built_in
 from ntl_jax.rollout import RolloutEngine
 from ntl_jax.rollout.engine import check_positions
-from ntl_jax.rows.layout import Layout, choose_kind, samples_together
+from ntl_jax.rows.layout import Layout, check_rows, layout_on
 from ntl_jax.rows.padding import RowShape
 from ntl_jax.tasks import Task, check_apart, choose_task
 from ntl_jax.train.engines import fitting_cache_bytes
@@ -74,13 +75,7 @@ def build_task(config: RunConfig, *, new: bool = True) -> Task:
 
 def row_layout(config: RunConfig, policy: Policy, shape: RowShape) -> Layout:
     """The layout of the rows of an update, which passes over an iteration's samples use too."""
-    rollout, trainer = config.rollout, config.trainer
-    rows = rollout.prompts_per_step * rollout.num_samples // config.algorithm.minibatches
-    together = samples_together(
-        rows, rollout.num_samples, shape, trainer.max_tokens_per_micro_batch, num_row_shards(policy.mesh)
-    )
-    platform = policy.mesh.devices.flat[0].platform
-    return Layout(choose_kind(trainer.row_layout, shape, policy.model, together, platform), shape, together)
+    return layout_on(config, policy.model, shape, num_row_shards(policy.mesh), policy.mesh.devices.flat[0].platform)
 
 
 def build_scoring(config: RunConfig, task: Task, policy: Policy, shape: RowShape) -> tuple[Scorer, DigitSource]:
@@ -103,7 +98,7 @@ def build_scoring(config: RunConfig, task: Task, policy: Policy, shape: RowShape
     if reward.function is not None and reward.function.startswith("~"):
         with named("reward.function", reward.function):
             reward = dataclasses.replace(reward, function=str(from_home(reward.function)))
-    return Scorer(config.ntl, reward, task, reader), digits
+    return Scorer(config.ntl, reward, task, reader, config.algorithm.reward_keys), digits
 
 
 def build_evaluator(
@@ -195,32 +190,21 @@ def check_run(config: RunConfig, policy: Policy, prompts: Prompts) -> None:
     rollout = config.rollout
     check_parameters(config, policy.model, policy.mesh, copies=_num_copies(config))
     check_lengths(config, policy, prompts)
-    rows: dict[str, int] = {}
     if config.warm_start.steps:
         _check_solutions(config, policy, prompts)
-        rows["warm_start.batch_size"] = config.warm_start.batch_size
     if config.trainer.steps:
         if rollout.prompts_per_step > len(prompts.train):
             raise ValueError(
                 f"rollout.prompts_per_step={rollout.prompts_per_step}: must not exceed the data: there are "
                 f"{len(prompts.train)} training prompts; lower it, or add problems"
             )
-        name = "rollout.prompts_per_step * rollout.num_samples / algorithm.minibatches"
-        samples = rollout.prompts_per_step * rollout.num_samples
-        rows[name] = samples // config.algorithm.minibatches
         layout = row_layout(config, policy, prompts.shape(rollout.max_tokens))
         if layout.kind == "shared" and layout.samples_per_row == 1:
             raise ValueError(
                 "trainer.row_layout='shared': a row of an update would hold one sample; set it to 'auto', or lower "
                 "algorithm.minibatches, or raise rollout.num_samples or trainer.max_tokens_per_micro_batch"
             )
-    num_shards = num_row_shards(policy.mesh)
-    uneven = [f"{name} = {count}" for name, count in rows.items() if count % num_shards]
-    if uneven:
-        raise ValueError(
-            f"{' and '.join(uneven)}: rows of an update must divide over the {num_shards} devices along data and fsdp; "
-            f"change them, or model.mesh={config.model.mesh}"
-        )
+    check_rows(config, num_row_shards(policy.mesh))
     _cache_bytes(config, policy, prompts)  # raises where it does not fit
 
 
@@ -291,8 +275,7 @@ def _own_critic(policy: Policy, params: Params, seed: int) -> tuple[nnx.GraphDef
 
 def _value_head(policy: Policy) -> tuple[nnx.GraphDef, Params]:
     """A critic on the policy's trunk: its whole graph definition, but only the value head's parameters."""
-    graph, critic = nnx.split(nnx.eval_shape(lambda: Critic(policy.model, rngs=nnx.Rngs(0))), nnx.Param)
-    head = nnx.State({"value_head": critic["value_head"]})
+    graph, head = critic_shapes(policy.model, own=False)
 
     def zeros() -> Params:
         return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), head)

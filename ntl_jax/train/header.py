@@ -197,9 +197,10 @@ def _is_right(task: Task, reply: str, prompt: Prompt) -> bool:
         return False
 
 
-def describe_evaluation(config: RunConfig, num_problems: int) -> str:
-    """The problems of an evaluation and how they are sampled."""
-    trainer, source = config.trainer, ", ".join(config.data.eval) or config.data.task or "the built-in generator"
+def describe_evaluation(config: RunConfig, num_problems: int, source: str | None = None) -> str:
+    """The problems of an evaluation and how they are sampled; ``source`` says where they come from, if not ``data``."""
+    trainer, data = config.trainer, config.data
+    source = source or ", ".join(data.eval) or data.task or "the built-in generator"
     sampled = (
         f", and {trainer.eval_samples} samples of each at temperature {trainer.eval_temperature}, "
         f"top_p {trainer.eval_top_p}"

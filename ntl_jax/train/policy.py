@@ -3,7 +3,8 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,15 +22,14 @@ from ntl_jax.models import (
     check_weights,
     hf_folder,
     load_hf,
-    make_mesh,
     shardings,
 )
 from ntl_jax.models.sharding import free_bytes
 from ntl_jax.models.stacking import scans
 from ntl_jax.numerals import NumberTable
-from ntl_jax.processes.exchange import num_processes
 from ntl_jax.records import Params
 from ntl_jax.rollout.vocabulary import Vocabulary, agree
+from ntl_jax.update.devices import training_mesh
 from ntl_jax.update.state import init_params
 
 KERNELS = {"cudnn": "gpu", "splash": "tpu"}
@@ -83,16 +83,16 @@ def build_policy(config: RunConfig, tokenizer: Tokenizer | None = None) -> Polic
     """
     with named("model.path", config.model.path):
         checkpoint = None if config.model.path is None else hf_folder(config.model.path)
-        stored = None if checkpoint is None else _stored(config, checkpoint)
+        stored = None if checkpoint is None else stored_model(config, checkpoint, source=str(checkpoint))
     if tokenizer is None and config.data.tokenizer is None and checkpoint is not None:
         tokenizer = load_tokenizer(str(checkpoint), given_as="model.path")
     elif tokenizer is None:
         tokenizer = load_tokenizer(config.data.tokenizer)
     template = load_template(config.prompt.template, tokenizer)
     vocabulary = agree(tokenizer, checkpoint, config.rollout.stop_strings, template.end_of_turn)
-    model = _model(config, vocabulary.num_tokens, stored)
-    mesh = _mesh(config)
-    _check_attention(model, mesh.devices.flat[0].platform)
+    model = policy_model(config, vocabulary.num_tokens, stored)
+    mesh = training_mesh(config)
+    check_attention(model, mesh.devices.flat[0].platform)
     check_parameters(config, model, mesh)
     from_checkpoint = config.data.tokenizer is None and checkpoint is not None
     with named(*(("model.path", config.model.path) if from_checkpoint else ("data.tokenizer", config.data.tokenizer))):
@@ -176,52 +176,16 @@ def check_parameters(config: RunConfig, model: ModelConfig, mesh: Mesh, *, copie
     )
 
 
-def _mesh(config: RunConfig) -> Mesh:
-    """The mesh of the parameters; several processes train on all their devices."""
-    mesh = make_mesh(config.model.mesh, _training_devices(config.trainer.devices))
-    if num_processes() == 1:
-        if jax.process_count() > 1:
-            raise ValueError(
-                f"these devices belong to a TPU slice of {jax.process_count()} processes: set trainer.distributed=on"
-            )
-        return mesh
-    if config.trainer.devices:
-        raise ValueError(
-            f"trainer.devices={config.trainer.devices} numbers the devices of one process, and {num_processes()} "
-            "train: leave it empty, and show each process its devices, such as by CUDA_VISIBLE_DEVICES"
-        )
-    if mesh.size < (count := len(jax.devices())):
-        raise ValueError(
-            f"model.mesh={config.model.mesh} takes {mesh.size} of the {count} devices of {num_processes()} processes: "
-            "several processes train on all of them; set one size to -1"
-        )
-    return mesh
+def check_attention(model: ModelConfig, platform: str) -> None:
+    """Raises a ValueError for a kernel of another platform or dtype.
 
-
-def _training_devices(chosen: Sequence[int]) -> Sequence[object]:
-    """The devices with these indices, or all.
-
-    Of several GPUs, JAX takes memory on each that it sees: where no backend has started, it sees the chosen ones alone.
-
-    Raises:
-        ValueError: if there are fewer devices.
+    Example:
+        >>> sizes = {"width": 64, "num_heads": 2, "num_kv_heads": 1, "head_dim": 32, "feed_forward": 128}
+        >>> check_attention(ModelConfig(vocab_size=512, num_layers=2, **sizes, attention="splash"), "cpu")
+        Traceback (most recent call last):
+        ...
+        ValueError: model.attention='splash' is a kernel for tpu, and this is cpu: set it to 'auto' or 'xla'
     """
-    if not chosen:
-        return jax.devices()
-    jax.config.update("jax_cuda_visible_devices", ",".join(map(str, chosen)))
-    devices = jax.devices()
-    if devices[0].platform == "gpu" and len(devices) == len(chosen):
-        return devices
-    if max(chosen) >= len(devices):
-        raise ValueError(
-            f"trainer.devices={tuple(chosen)}: this machine has {len(devices)} devices, with indices from 0 to "
-            f"{len(devices) - 1}"
-        )
-    return [devices[index] for index in chosen]
-
-
-def _check_attention(model: ModelConfig, platform: str) -> None:
-    """Raises a ValueError for a kernel of another platform or dtype."""
     remedy = "set it to 'auto' or 'xla'"
     if (needed := KERNELS.get(model.attention, platform)) != platform:
         raise ValueError(
@@ -237,12 +201,30 @@ def _number_table(tokenizer: Tokenizer, digits: NumberTable) -> NumberTable:
     return numbers if np.asarray(numbers.num_digits).max() > 1 else digits
 
 
-def _stored(config: RunConfig, checkpoint: pathlib.Path) -> ModelConfig:
-    """The model of the checkpoint, for any tokenizer."""
+def stored_model(
+    config: RunConfig, checkpoint: Mapping[str, Any] | pathlib.Path, *, source: str | None = None
+) -> ModelConfig:
+    """The model of a checkpoint, for any tokenizer.
+
+    Args:
+        config: its section ``model``.
+        checkpoint: its folder, or the contents of its ``config.json``.
+        source: as in `ModelConfig`.
+
+    Raises:
+        ValueError: as `ModelConfig.from_hf`.
+
+    Example:
+        >>> llama = {"model_type": "llama", "vocab_size": 512, "hidden_size": 64, "intermediate_size": 128,
+        ...          "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+        ...          "max_position_embeddings": 256, "hidden_act": "silu"}
+        >>> stored_model(RunConfig(), llama).num_layers
+        2
+    """
     model = config.model
     return ModelConfig.from_hf(
         checkpoint,
-        source=str(checkpoint),
+        source=source,
         param_dtype=model.param_dtype,
         compute_dtype=model.compute_dtype,
         attention=model.attention,
@@ -250,8 +232,21 @@ def _stored(config: RunConfig, checkpoint: pathlib.Path) -> ModelConfig:
     )
 
 
-def _model(config: RunConfig, num_tokens: int, stored: ModelConfig | None) -> ModelConfig:
-    """The checkpoint's model or that of a policy from scratch, for a tokenizer with ids below ``num_tokens``."""
+def policy_model(config: RunConfig, num_tokens: int, stored: ModelConfig | None) -> ModelConfig:
+    """The checkpoint's model, or that of a policy from scratch.
+
+    Args:
+        config: its section ``model``.
+        num_tokens: of the tokenizer: its ids lie below.
+        stored: the checkpoint's model, for any tokenizer.
+
+    Raises:
+        ValueError: for a tokenizer with more ids than the checkpoint embeds.
+
+    Example:
+        >>> policy_model(RunConfig(), 100, None).vocab_size
+        128
+    """
     sizes = dataclasses.asdict(config.model)
     del sizes["path"], sizes["mesh"], sizes["scan_layers"]
     if stored is None:

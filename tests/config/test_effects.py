@@ -15,6 +15,8 @@ LEAVES = {leaf.path: leaf for leaf in leaves(RunConfig())}
 TEXTS: dict[str, object] = {
     "data.task": "calculations",
     "data.weights": (1.0, 3.0),
+    "algorithm.gdpo_reward_keys": ("score", "closeness"),
+    "algorithm.gdpo_reward_weights": (1.0, 3.0),
     "ntl.temperature_schedule": "cosine:1->0.1@5",
     "reward.function": "mine.py:score",
 }
@@ -44,6 +46,7 @@ ON = {
         "min_workers", "timeout_s")},
     "rollout.max_staleness": {"rollout.engine": "pool"},
     "algorithm.normalize_groups": {},
+    **{f"algorithm.gdpo_reward_{name}": {"algorithm.advantage": "gdpo"} for name in ("keys", "weights")},
     **{f"algorithm.clipped.{name}": {} for name in ("clip_low", "clip_high", "dual_clip")},
     **{f"algorithm.{kind}.{name}": {"algorithm.objective": kind} for kind in ("gspo", "cispo")
        for name in ("clip_low", "clip_high")},

@@ -158,12 +158,13 @@ def test_the_examples_of_a_page_print_what_the_page_says(page):
 
 
 def commands(code: str) -> list[list[str]]:
-    """The words of each command, without comments and variables before it."""
+    """The words of each command, without comments, variables and launchers before it."""
     kept = []
     for line in code.replace("\\\n", " ").splitlines():
         words = itertools.takewhile(lambda word: word not in ("<", ">", "|"), shlex.split(line, comments=True))
-        kept.append(list(itertools.dropwhile(lambda word: re.match(r"[A-Z_]+=", word), words)))
-    return [words for words in kept if words]
+        words = list(itertools.dropwhile(lambda word: re.match(r"[A-Z_]+=", word), words))
+        kept.append(words[words.index("python") :] if words[:1] == ["srun"] else words)
+    return [words for words in kept if words and words[0] != "export"]
 
 
 COMMANDS = [
@@ -226,7 +227,7 @@ def read(command: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) ->
     if "--help" in arguments:
         with pytest.raises(SystemExit, match=r"^0$"):
             module.main(arguments)
-    elif command == "train":
+    elif command in ("train", "plan"):
         module.parse_args(arguments)
     else:
         monkeypatch.setattr(module, "parse_once", read_and_end)

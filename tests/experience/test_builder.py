@@ -16,6 +16,7 @@ from ntl_jax.experience.credit import Rewards
 from ntl_jax.metrics import Clock
 from ntl_jax.models import Critic, make_mesh, shardings
 from ntl_jax.records import Rows, Targets
+from ntl_jax.rewards import RewardOutcome
 from ntl_jax.rows.layout import Layout
 from ntl_jax.rows.padding import RowShape
 from tests.samples import ask, lose, make_scorer, respond, samples_of
@@ -191,6 +192,19 @@ def test_a_sample_without_a_score_has_no_weight_and_leaves_its_groups_mean(decod
     _, experience, _ = make_builder(decoder)(None, None, samples, 0.0, Clock())
     assert experience.mask.any(axis=1).tolist() == [False, True, True, True] * 2
     np.testing.assert_allclose(experience.advantages[:4, 0], [0, 1.1547, -0.5774, -0.5774], atol=1e-3)
+
+
+def test_several_rewards_are_each_compared_within_their_group(decoder):
+    """Scores count for nothing: `near` alone differs, and only in the first prompt."""
+    results = [{"score": i, "exact_match": 1, "near": float(i == 0)} for i in range(8)]
+    samples = samples_of(PROMPTS, TRAJECTORIES, [1.0] * 8)
+    scored = samples.scored._replace(outcomes=[RewardOutcome.of(result) for result in results])
+    builder = make_builder(decoder, advantage="gdpo", gdpo_reward_keys=("exact_match", "near"))
+    _, experience, _ = builder(None, None, samples._replace(scored=scored), 0.0, Clock())
+    # 1.5 and three times -0.5 in a batch of eight: a variance of 3 / 7
+    np.testing.assert_allclose(
+        experience.advantages[:, 0], np.array([1.5, -0.5, -0.5, -0.5, 0, 0, 0, 0]) * (7 / 3) ** 0.5, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("lost", [range(1), range(4), range(8)], ids=["a sample", "a group", "everything"])

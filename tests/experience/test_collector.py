@@ -164,6 +164,23 @@ def test_prompts_whose_samples_score_the_same_are_replaced_and_else_left_out(
     assert samples.scored.ntl_info is not None and samples.scored.ntl_info.batch_size == 16
 
 
+def test_with_several_rewards_samples_teach_if_they_differ_in_any_of_them(make, tmp_path):
+    """All scores are the same; in the second group of four calls the key differs."""
+    source = """
+calls = []
+
+
+def score(**_):
+    calls.append(0)
+    return {"score": 0.5, "exact_match": 0, "closeness": float(len(calls) == 8)}
+"""
+    reward = reward_of(tmp_path / "reward.py", source)
+    collect, engine = make(reward=reward, last_first=False, dynamic_sampling=True, max_refills=0, advantage="gdpo")
+    samples = collected(collect, 0)
+    assert samples.learned.sum() == 4
+    assert samples.scored.prompts[0].draw == engine.submitted[1].prompt.draw
+
+
 def test_the_error_of_a_sample_that_was_replaced_is_still_reported(make, tmp_path):
     reward = reward_of(tmp_path / "reward.py", REPLACED.format(teaching=(5,)))
     collect, engine = make(reward=reward, last_first=False, dynamic_sampling=True, max_refills=2)

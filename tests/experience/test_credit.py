@@ -19,9 +19,10 @@ REWARDS = Rewards(
     lengths=np.array([1, 2, 2, 2]),
     valid=np.ones(4, bool),
     greedy=np.full(4, 0.25, np.float32),
+    several=np.array([[1, 0], [0, 2], [0.5, 1], [0.5, 3]], np.float32),
 )
 WHITE_MEAN, WHITE_DEVIATION = 3 / 7, np.sqrt((0.5714286**2 + 2 * 0.4285714**2 + 4 * 0.0714286**2) / 6)
-BASELINES = ["group", "leave_one_out", "optimal_baseline", "reinforce_plus_plus_baseline"]
+BASELINES = ["group", "gdpo", "leave_one_out", "optimal_baseline", "reinforce_plus_plus_baseline"]
 
 
 traced = jax.jit(credit, static_argnums=0)
@@ -31,7 +32,7 @@ def credited(rewards=REWARDS, mask=MASK, values=None, **settings) -> tuple[np.nd
     """Advantages and values, from one program an algorithm: rows that count nowhere fill all batches up to [8, 2]."""
     rows, width = mask.shape
     missing = 8 - rows
-    filled = Rewards(*(np.pad(np.asarray(x), (0, missing)) for x in rewards))
+    filled = Rewards(*(np.pad(x, [(0, missing)] + [(0, 0)] * (np.ndim(x) - 1)) for x in map(np.asarray, rewards)))
     groups = np.where(np.arange(8) < rows, filled.groups, -1)
     filled = filled._replace(groups=groups)
     mask = np.pad(mask, [(0, missing), (0, 2 - width)])
@@ -52,7 +53,8 @@ def of_scores(scores, groups, valid=None) -> tuple[Rewards, np.ndarray]:
     count = len(scores)
     valid = np.ones(count, bool) if valid is None else np.array(valid)
     scores, groups = np.array(scores, np.float32), np.array(groups, np.int32)
-    rewards = Rewards(scores, groups, np.ones(count, np.int32), valid, np.zeros(count, np.float32))
+    several = np.stack([scores, scores**2], axis=1)
+    rewards = Rewards(scores, groups, np.ones(count, np.int32), valid, np.zeros(count, np.float32), several)
     return rewards, valid[:, None]
 
 
@@ -68,6 +70,10 @@ def test_a_samples_reward_stands_at_its_last_token():
         ({"advantage": "leave_one_out"}, [1, -1, 0, 0]),
         ({"advantage": "optimal_baseline"}, [2 / 3, -1 / 3, 0, 0]),
         ({"advantage": "remax"}, [0.75, -0.25, 0.25, 0.25]),
+        # Each reward of two samples is 0.7071 and -0.7071 or 0: the sums are 0, 0, -0.7071, 0.7071.
+        ({"advantage": "gdpo"}, [0, 0, -1.2247, 1.2247]),
+        # Twice the first: 0.7071, -0.7071, -0.7071, 0.7071.
+        ({"advantage": "gdpo", "gdpo_reward_weights": (2.0, 1.0)}, [0.8660, -0.8660, -0.8660, 0.8660]),
         (
             {"advantage": "reinforce_plus_plus"},
             [(x - WHITE_MEAN) / WHITE_DEVIATION for x in (1.0, 0.0, 0.5, 0.5)],

@@ -42,6 +42,13 @@ def test_a_sample_without_a_reward_has_score_zero_and_is_not_valid():
     assert samples.exact_match.tolist() == [True] * 4
 
 
+def test_several_rewards_of_a_sample_are_read_by_their_keys():
+    results = [{"score": 1, "near": 0.5}, {"score": 0, "near": 0.25, "length": 7}, np.nan, {"score": 2, "near": 0}]
+    samples = of_outcomes(0, 0, 0, 0)._replace(outcomes=[RewardOutcome.of(result) for result in results])
+    assert samples.of_keys(("near", "score")).tolist() == [[0.5, 1], [0.25, 0], [0, 0], [0, 2]]
+    assert samples.of_keys(("score",))[:, 0].tolist() == samples.scores.tolist()
+
+
 @pytest.mark.parametrize("extract", [True, False])
 def test_samples_of_several_calls_are_those_of_one(extract):
     """The calls have responses of other lengths, so that their records are padded to another one."""

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """From trajectories to rewards: what becomes the NTL record, what reaches the reward function, what is left without."""
 
+import contextlib
 import dataclasses
 import logging
+import re
 import textwrap
 from typing import Any
 
@@ -275,3 +277,35 @@ def test_a_trial_call_has_the_arguments_of_a_run_and_names_what_is_wrong(tmp_pat
             with pytest.raises(ValueError, match=complaint):
                 scorer.try_out(prompt, solution)
     scorer.close()
+
+
+def test_a_sample_whose_reward_lacks_a_key_that_is_needed_has_no_reward(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "def score(solution_str, **_):\n    return {'score': 1, 'near': 1 if '5' in solution_str else None}\n"
+    )
+    prompts = [ask(0), ask(1)]
+    with contextlib.closing(make_scorer(RewardSection(function=f"{file}:score"), keys=("score", "near"))) as scorer:
+        scored = scorer(prompts, [respond(prompts[0], "#### 5"), respond(prompts[1], "#### 6")], tau=1.0)
+    assert scored.valid.tolist() == [True, False]
+    ((index, why),) = scored.reward_errors
+    assert index == 1
+    assert why == "no finite number under 'near', which algorithm.gdpo_reward_keys names; there are score"
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "missing", "there"),
+    [
+        ("exact_match", ("exact_match", "closeness"), "'exact_match'", "score"),
+        ("log_closeness", ("exact_match", "near"), "'near'", "score, exact_match, closeness"),
+    ],
+)
+def test_a_trial_call_asks_a_function_of_the_package_too_where_keys_are_needed(name, keys, missing, there):
+    prompt, function = ask(), f"ntl_jax.rewards:{name}"
+    solution = respond(prompt, "#### 5").response_ids
+    make_scorer(RewardSection(function="ntl_jax.rewards:log_closeness"), keys=("score", "closeness")).try_out(
+        prompt, solution
+    )
+    named = f"no finite number under {missing}, which algorithm.gdpo_reward_keys names; there are {there}"
+    with pytest.raises(ValueError, match=f"{re.escape(named)}$"):
+        make_scorer(RewardSection(function=function), keys=keys).try_out(prompt, solution)

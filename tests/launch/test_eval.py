@@ -61,6 +61,22 @@ def test_options_change_how_a_run_is_evaluated_and_escapes_in_the_template_are_r
     assert summary["first prompt"] in capsys.readouterr().out
 
 
+def test_two_policies_are_compared_on_the_suite_by_their_answers_to_the_same_problems(finished, tmp_path, capsys):
+    export.export(finished.folder, tmp_path / "model")
+    options = ["--suite=numeric", "--problems=1", "--samples=2", "--max-tokens=8", "--max-prompt-tokens=60"]
+    options += [f"--data={finished.inputs / 'problems.jsonl'}", f"--against={tmp_path / 'model'}"]
+    summary, examples = evaluated(finished.folder, tmp_path / "out", *options)
+    rows = {row["name"]: row for row in summary["rows"]}
+    assert summary["suite"] == "numeric" and rows["all"]["problems"] == len(examples)
+    assert {"smape", "median_relative_error", "order_of_magnitude", "pass@2"} <= rows["all"]["metrics"].keys()
+    assert rows[f"file {finished.inputs / 'problems.jsonl'}"]["problems"] == 1
+    assert summary["policy"].endswith("of stage ppo") and summary["against"] == str(tmp_path / "model")
+    for row in rows.values():  # the same policy under two names
+        assert row["metrics"] == row["against"]
+        assert {tuple(d.values()) for d in row["difference"].values()} <= {(0, 0, 0), (None, None, None)}
+    assert (tmp_path / "out" / "against.jsonl").exists() and "difference" in capsys.readouterr().out
+
+
 def test_mistakes_are_named(finished, tmp_path, capsys):
     (tmp_path / "config.json").write_text(config_to_json(finished.config))
     for options, message in [
@@ -125,6 +141,8 @@ def children() -> set[str]:
         (["--engine=vllm", "--max-tokens=5"], "rollout", {"engine": "vllm", "max_tokens": 5}),
         (["--samples=3", "--temperature=0.5"], "trainer", {"eval_samples": 3, "eval_temperature": 0.5}),
         (["--data=a.jsonl"], "trainer", {"eval_problems": None}),
+        (["--suite=numeric"], "trainer", {"eval_problems": evaluation.SUITE_PROBLEMS}),
+        (["--suite=numeric", "--problems=5", "--samples=0"], "trainer", {"eval_problems": 5, "eval_samples": 0}),
     ],
 )
 def test_settings_are_those_of_the_run_changed_by_the_options(finished, options, section, expected):

@@ -89,6 +89,7 @@ def test_bfloat16_inputs_give_the_float32_results_of_the_same_numbers():
             "group": losses.group_advantages(scores, group_ids),
             "leave one out": losses.leave_one_out_advantages(scores, group_ids),
             "optimal baseline": losses.optimal_baseline_advantages(scores, group_ids, jnp.sum(mask, axis=-1)),
+            "gdpo": losses.gdpo_advantages(rewards, group_ids),
             "reinforce++": losses.reinforce_plus_plus_advantages(rewards, mask, group_ids=group_ids),
             "remax": losses.remax_advantages(rewards, scores, mask),
             "whiten": losses.whiten(rewards, mask),

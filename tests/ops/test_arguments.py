@@ -47,6 +47,7 @@ ACCEPTED = {
     losses.group_advantages: GROUPS,
     losses.leave_one_out_advantages: GROUPS,
     losses.optimal_baseline_advantages: {**GROUPS, "lengths": IDS},
+    losses.gdpo_advantages: {**GROUPS, "scores": X, "weights": X[0]},
     losses.reinforce_plus_plus_advantages: {"rewards": X, "mask": MASK, "group_ids": IDS, "where": GROUPS["where"]},
     losses.remax_advantages: {"rewards": X, "greedy_scores": ROW, "mask": MASK},
     **{

@@ -15,7 +15,6 @@ from jax.sharding import PartitionSpec as P
 
 from ntl_jax.config import RunConfig, TrainerSection
 from ntl_jax.models import make_mesh
-from ntl_jax.process_group import find_group
 from ntl_jax.processes.alike import check_alike, check_same_data
 from ntl_jax.processes.arrays import fetch, host_or_here, local_copy, local_mesh, place
 from ntl_jax.processes.exchange import (
@@ -28,6 +27,7 @@ from ntl_jax.processes.exchange import (
     num_processes,
     process_id,
 )
+from ntl_jax.processes.group import find_group
 from ntl_jax.processes.start import joined
 from ntl_jax.processes.watch import Watch
 from ntl_jax.train import create_ppo_trainer

@@ -139,9 +139,10 @@ def test_the_pool_of_the_first_process_samples_for_all_while_they_train(configur
     lines = values(tmp_path / "run", "ppo")
     assert [line["staleness/max"] for line in lines[1:]] == [0, 1, 1, 1]
     same = {"step", "val/accuracy", "critic/score/mean", "actor/loss"}  # the samples of the initial policy
-    assert_close(
-        *[[{k: line[k] for k in same & line.keys()} for line in of[:2]] for of in (lines, values(of_two, "ppo"))], 1e-3
+    ours, alone = (
+        [{k: line[k] for k in same & line.keys()} for line in of[:2]] for of in (lines, values(of_two, "ppo"))
     )
+    assert_close(ours, alone, 1e-3)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from ntl_jax.processes.start import joined
 
 ALONE = """
-from ntl_jax.process_group import Group
+from ntl_jax.processes.group import Group
 from ntl_jax.processes.start import joined
 try:
     with joined(Group("it", "127.0.0.1:1", 2, {number}), heartbeat_timeout_s=5, start_s=2):

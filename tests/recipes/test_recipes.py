@@ -60,7 +60,8 @@ def test_the_steps_of_the_container_run_in_a_fresh_folder(tmp_path):
     for line in (RECIPES / "Containerfile").read_text().splitlines():
         match line.split(maxsplit=1):
             case ["ARG", setting]:
-                variables |= [setting.split("=")]
+                name, _, value = setting.partition("=")
+                variables[name] = value
             case ["COPY", words]:
                 *sources, target = words.split()
                 for source in sources:

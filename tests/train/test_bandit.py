@@ -33,6 +33,7 @@ ALGORITHMS = {
     "reinforce++ baseline": {"advantage": "reinforce_plus_plus_baseline"},
     "optimal baseline": {"advantage": "optimal_baseline"},
     "remax": {"advantage": "remax"},
+    "gdpo": {"advantage": "gdpo"},
     "gae": {"advantage": "gae"},
     "dual clip": {"clipped": ClippedSection(dual_clip=3.0, clip_high=0.28), "entropy_weight": 0.001},
     "gspo": {"objective": "gspo", "gspo": GspoSection(clip_low=0.1, clip_high=0.1), "aggregation": SEQUENCE_MEAN},
@@ -83,7 +84,7 @@ def train(algorithm: AlgorithmSection, iterations: int = 40) -> tuple[float, flo
         old = np.take_along_axis(log_probs, tokens[..., None], axis=-1)[..., 0]
         scores = rewards_of(tokens)
         greedy = rewards_of(np.argmax(logits, axis=-1))
-        rewards = Rewards(scores, ROWS, MASK.sum(axis=1), MASK[:, 0], greedy)
+        rewards = Rewards(scores, ROWS, MASK.sum(axis=1), MASK[:, 0], greedy, tokens == ANSWERS)
         values = jnp.broadcast_to(tables["values"][ROWS], MASK.shape)
         advantages, values = credited(algorithm, rewards, values)
         targets = Targets(tokens, MASK, np.full(MASK.shape, np.nan, np.float32))

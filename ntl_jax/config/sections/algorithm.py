@@ -9,6 +9,8 @@ from ntl_jax.config.setting import (
     FINITE,
     FRACTION,
     SHARE,
+    WEIGHTS,
+    Range,
     above,
     at_least,
     or_none,
@@ -19,6 +21,11 @@ from ntl_jax.config.setting import (
 )
 
 _GAE = when("algorithm.advantage", "gae")
+_GDPO = when("algorithm.advantage", "gdpo")
+_KEYS: Range[tuple[str, ...]] = Range(
+    "be two or more different keys, none of them blank",
+    lambda keys: len({*keys}) == len(keys) > 1 and all(key.strip() for key in keys),
+)
 _RECOMPUTE = when("algorithm.old_log_probs", "recompute")
 _HAS_MOMENTS = unless(".name", "adafactor", instead="adamw")
 
@@ -143,10 +150,16 @@ class AlgorithmSection:
         "reinforce_plus_plus_baseline",
         "optimal_baseline",
         "remax",
+        "gdpo",
     ] = "group"
     """Baseline of a reward: mean and deviation of the prompt's samples (GRPO), a critic with generalized advantage
     estimation, the prompt's other samples (RLOO), the batch (REINFORCE++), the prompt's mean and then the batch, the
-    prompt's length-weighted mean (OPO), or the prompt's greedy response."""
+    prompt's length-weighted mean (OPO), the prompt's greedy response, or several rewards, each against the prompt's
+    samples (GDPO)."""
+    gdpo_reward_keys: tuple[str, ...] = setting(("exact_match", "closeness"), _KEYS, needs=[_GDPO])
+    """gdpo: the rewards, by their keys in what the reward function returns; `score` is one too."""
+    gdpo_reward_weights: tuple[float, ...] = setting((), WEIGHTS, needs=[_GDPO])
+    """gdpo: weights of the normalized rewards, one for each key; empty: 1 each."""
     normalize_groups: bool = setting(True, needs=[when(".advantage", "group")])
     """group: divide by the deviation of a prompt's samples (GRPO); off (Dr. GRPO), near-equal rewards stay near 0."""
     objective: Literal["clipped", "gspo", "cispo", "sapo", "reinforce"] = "clipped"
@@ -199,6 +212,11 @@ class AlgorithmSection:
     """gae: weight of the critic's loss."""
     optimizer: OptimizerSection = OptimizerSection(learning_rate=1e-4, warmup_steps=5)
     """Optimizer of policy optimization."""
+
+    @property
+    def reward_keys(self) -> tuple[str, ...]:
+        """The rewards that decide what is learned, by their keys in what the reward function returns."""
+        return self.gdpo_reward_keys if self.advantage == "gdpo" else ("score",)
 
     @property
     def warmup_iterations(self) -> int:

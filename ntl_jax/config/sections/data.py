@@ -3,10 +3,9 @@
 
 import dataclasses
 import re
-from math import inf
 from typing import Literal
 
-from ntl_jax.config.setting import Need, Range, at_least, given, positive, setting, several, when
+from ntl_jax.config.setting import WEIGHTS, Need, Range, at_least, given, positive, setting, several, when
 
 GYM = "reasoning_gym:"
 """How the names of reasoning-gym's generators begin."""
@@ -53,9 +52,6 @@ _SOURCES: Range[tuple[str, ...]] = Range(
     "be files or data sets, each named once and none of them blank or None; for the built-in generator leave it out, "
     "or give the option without a value",
     lambda names: len({*names}) == len(names) and all(name.strip() not in ("", "None") for name in names),
-)
-_WEIGHTS: Range[tuple[float, ...]] = Range(
-    "be finite numbers above 0", lambda weights: all(0 < weight < inf for weight in weights)
 )
 _TIERS: Range[tuple[int, ...]] = Range(
     "be one or more of 1, 2, 3, 4", lambda tiers: bool(tiers) and set(tiers) <= {1, 2, 3, 4}
@@ -104,7 +100,7 @@ class DataSection:
     generator."""
     eval: tuple[str, ...] = setting((), _SOURCES)
     """The same, held out; empty: the generator's held-out split (an error if `train` names sources)."""
-    weights: tuple[float, ...] = setting((), _WEIGHTS, needs=[several("data.train")])
+    weights: tuple[float, ...] = setting((), WEIGHTS, needs=[several("data.train")])
     """Shares of draws from the sources of `train`, one number each, of any sum; empty: by their numbers of rows."""
     fields: FieldsSection = setting(FieldsSection(), needs=[given("data.train") | given("data.eval")])
     on_bad_row: Literal["error", "skip"] = "error"

@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float, Int
 
+from ntl_jax.models.sharding import AnyMesh
 from ntl_jax.records import AnyArray
 
 Block = tuple[Float[Array, "X K H n"], Float[Array, "X K n H"]]
@@ -120,7 +121,7 @@ class TileRows(NamedTuple):
     places: Int[AnyArray, "n"]
 
 
-def cache_sharding(mesh: Mesh, num_kv_heads: int) -> NamedSharding:
+def cache_sharding(mesh: AnyMesh, num_kv_heads: int) -> NamedSharding:
     """Rows over data and fsdp, heads over tensor if they divide."""
     heads = "tensor" if num_kv_heads % mesh.shape["tensor"] == 0 else None
     return NamedSharding(mesh, P(("data", "fsdp"), heads))

@@ -31,13 +31,13 @@ def prefill(
     """
     if not is_stacked(params):
         return _prefill(geometry, params, cache, ids, (groups, places))
-    new = _run_prompts(geometry, params, ids)
+    new = run_prompts(geometry, params, ids)
     return tuple(_write_layer(geometry, blocks, new, layer, (groups, places)) for layer, blocks in enumerate(cache))
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
 def _prefill(geometry: Geometry, params: Params, cache: Cache, ids: Int[Array, "n P"], where: Where) -> Cache:
-    kept, num_places = _run_prompts(geometry, params, ids), geometry.num_places
+    kept, num_places = run_prompts(geometry, params, ids), geometry.num_places
     filled = tuple(write_places(blocks, new, num_places, *where) for blocks, new in zip(cache, kept, strict=True))
     return jax.lax.with_sharding_constraint(filled, geometry.sharding)
 
@@ -52,8 +52,14 @@ def _write_layer(
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _run_prompts(geometry: Geometry, params: Params, ids: Int[Array, "n P"]) -> PyTree[Array]:
-    """Keys and values of the prompts, as ``Decoder.run`` keeps them."""
+def run_prompts(geometry: Geometry, params: Params, ids: Int[Array, "n P"]) -> PyTree[Array]:
+    """Keys and values of the prompts, as ``Decoder.run`` keeps them, without writing them.
+
+    Args:
+        geometry, params, ids: as in `prefill`.
+
+    Example: see `prefill`.
+    """
     decoder: Decoder = nnx.merge(geometry.graph, params)
     attend_rows = row_attention(decoder.config.attention, None)  # padding comes last, where no real token attends
     positions = jnp.broadcast_to(jnp.arange(ids.shape[1])[None, :], ids.shape)

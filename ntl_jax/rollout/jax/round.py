@@ -91,7 +91,7 @@ class Round:
     def __init__(self, setup: Setup, weights: Weights, sampling: Sampling, *, num_requests: int):
         self.kind = sampling, weights
         self._setup, self._weights, self._sampling = setup, weights, sampling
-        self._geometry = geometry = _geometry(setup, sampling, setup.num_prompts or num_requests)
+        self._geometry = geometry = geometry_of(setup, sampling, setup.num_prompts or num_requests)
         self._decoding = dataclasses.replace(geometry, graph=setup.by_layer)
         self._params = layer_arrays(weights.params, setup.model.num_layers)
         self._tile = _tile_shape(setup, sampling, geometry.num_slots)
@@ -104,8 +104,7 @@ class Round:
         if sampling.stop_strings:
             assert setup.decode_text is not None
             find_stop = functools.partial(length_to_stop, stop_strings=sampling.stop_strings, decode=setup.decode_text)
-        num_rows = geometry.num_places * geometry.num_slots
-        self._responses = Responses(num_rows, sampling.max_tokens, find_stop)
+        self._responses = Responses(geometry.num_places * geometry.num_slots, sampling.max_tokens, find_stop)
         self._arrays = _arrays(sampling)
         self._requests: dict[int, Request] = {}
         """Unfinished requests, by the scheduler's number."""
@@ -175,8 +174,7 @@ class Round:
         return TileRows(np.where(chosen < 0, num_groups * num_samples, chosen), groups, places)
 
     def _take_out(self, entry: Entry) -> list[Trajectory]:
-        first = self._first_row(entry.place, entry.group)
-        request = self._requests.pop(entry.prompt)
+        first, request = self._first_row(entry.place, entry.group), self._requests.pop(entry.prompt)
         return self._responses.take_out(
             request, range(first, first + self._geometry.num_samples), self._weights.version
         )
@@ -216,8 +214,7 @@ class Round:
         counts = self._responses.lengths[rows]
         of_slot = [self._requests[i] for i in (samples // sampling.num_samples).tolist()]
         last = np.array([request.prompt.ids[-1] for request in of_slot])
-        going_on = counts > 0
-        if going_on.any():
+        if (going_on := counts > 0).any():
             last[going_on] = self._responses.last_tokens(rows[going_on])
 
         def by_slot(
@@ -244,23 +241,23 @@ class Round:
 
 
 def _num_blocks(request: Request, geometry: Geometry) -> int:
-    """Number of cache blocks that the prompt fills, without its last token, which is decoded."""
+    """Cache blocks that the prompt fills, without its last token, which is decoded."""
     return num_blocks_for(len(request.prompt.ids) - 1, geometry.prompt_blocks)
 
 
-def _geometry(setup: Setup, sampling: Sampling, num_requests: int) -> Geometry:
+def geometry_of(setup: Setup, sampling: Sampling, num_requests: int) -> Geometry:
+    """What the programs of one Sampling are compiled for."""
     num_shards = num_row_shards(setup.mesh)
-    num_prefilled = setup.max_prompt_tokens - 1
     num_own = -(-sampling.max_tokens // PAGE) * PAGE - PAGE  # the last page is never read again
     num_groups = -(-setup.slots // (sampling.num_samples * num_shards)) * num_shards
     return Geometry(
         graph=setup.graph,
         num_groups=num_groups,
         num_samples=sampling.num_samples,
-        # Depends only on the requests known at the start, so the prompts of a call use the same programs whether or not
-        # more requests come. Places cost memory and attention. Late requests wait until a whole group is free.
+        # By the requests known at the start, so that a call's prompts use the same programs whether or not more come.
+        # Places cost memory and attention. Late requests wait until a whole group is free.
         num_places=num_places_for(num_requests, sampling.num_samples, num_groups),
-        prompt_blocks=block_sizes(padded(num_prefilled, unit=PAGE), first=FIRST_PROMPT_BLOCK),
+        prompt_blocks=block_sizes(padded(setup.max_prompt_tokens - 1, unit=PAGE), first=FIRST_PROMPT_BLOCK),
         own_blocks=block_sizes(padded(num_own, unit=PAGE), first=FIRST_OWN_BLOCK),
         dtype=jnp.dtype(setup.model.compute_dtype),
         sharding=cache_sharding(setup.mesh, setup.model.num_kv_heads),
@@ -271,8 +268,8 @@ def _geometry(setup: Setup, sampling: Sampling, num_requests: int) -> Geometry:
 def _tile_shape(setup: Setup, sampling: Sampling, num_slots: int) -> TileShape | None:
     """Shape of the tiles; None: one program decodes all slots."""
     on_cpu = setup.mesh.devices.flat[0].platform == "cpu"
-    lengths_differ = bool(sampling.stop_token_ids or sampling.stop_strings)
-    automatic = max(TILE_SLOTS, num_slots // MOST_TILES) if on_cpu and lengths_differ else num_slots
+    tiles = on_cpu and bool(sampling.stop_token_ids or sampling.stop_strings)  # where lengths differ
+    automatic = max(TILE_SLOTS, num_slots // MOST_TILES) if tiles else num_slots
     limit = setup.tile_slots or automatic
     if num_slots <= limit or num_row_shards(setup.mesh) > 1:
         return None
@@ -280,13 +277,17 @@ def _tile_shape(setup: Setup, sampling: Sampling, num_slots: int) -> TileShape |
     return tile_shape(num_slots, limit, group_size_for(sampling.num_samples, *lengths))
 
 
-def fitting_caches(setup: Setup, sampling: Sampling, num_requests: int, settings: CacheSettings) -> list[CacheShape]:
-    """The caches of the prompts and of the responses of a `Round`; raises a ValueError if they do not fit in memory."""
-    model, geometry = setup.model, _geometry(setup, sampling, setup.num_prompts or num_requests)
-    sizes = (model.num_layers, model.num_kv_heads, model.head_dim, geometry.dtype)
-    prompt_blocks = tuple(geometry.num_places * size for size in geometry.prompt_blocks)
-    prompts = CacheShape(geometry.num_groups, prompt_blocks, *sizes)
+def cache_shapes(setup: Setup, geometry: Geometry) -> tuple[CacheShape, CacheShape]:
+    """The caches of the prompts and of the responses."""
+    sizes = setup.model.num_layers, setup.model.num_kv_heads, setup.model.head_dim, geometry.dtype
+    of_prompts = tuple(geometry.num_places * size for size in geometry.prompt_blocks)
     own = CacheShape(geometry.num_slots, geometry.own_blocks, *sizes)
+    return CacheShape(geometry.num_groups, of_prompts, *sizes), own
+
+
+def fitting_caches(setup: Setup, sampling: Sampling, num_requests: int, settings: CacheSettings) -> list[CacheShape]:
+    """The caches of a `Round`; raises a ValueError if they do not fit in memory."""
+    prompts, own = cache_shapes(setup, geometry_of(setup, sampling, setup.num_prompts or num_requests))
     check_memory(prompts, own, available=free_bytes(setup.mesh), settings=settings)
     return [prompts, own]
 

@@ -8,13 +8,15 @@ training question into an evaluation.
 import random
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import get_args
+from typing import Literal, get_args
 
 from ntl_jax.data import Split
 from ntl_jax.data.problems import Problem
 from ntl_jax.tasks.arithmetic.catalogue import ITEMS, NAMES, TEMPLATES
 from ntl_jax.tasks.arithmetic.templates import SMALLEST, Template
 
+Operator = Literal["+", "-", "*", "/"]
+"""What a step computes."""
 HELD_OUT_ONE_IN = 4
 """Share of all questions that are held out."""
 
@@ -73,20 +75,48 @@ def generate_problems(
     """
     _check(num, split, tiers, max_number)
     templates = {tier: [t for t in TEMPLATES if t.tier == tier] for tier in sorted(set(tiers))}
-    stream = _texts(random.Random(seed), templates, max_number)
+    problems = _different(_texts(random.Random(seed), templates, max_number), num, split, patience)
+    if len(problems) < num:
+        raise ValueError(
+            f"{SETTINGS[split]}={num}: of data.tiers={tuple(tiers)} and data.max_number={max_number} there are "
+            f"only about {len(problems)} different problems: lower it, raise data.max_number or add data.tiers"
+        )
+    return problems
+
+
+def held_out_between(
+    low: int, high: int, num: int, *, seed: int, tier: int, operation: Operator | None = None
+) -> list[Problem]:
+    """Held-out problems whose largest number is in a range; all, if there are fewer, but for rare ones.
+
+    Args:
+        low, high: the largest number in a question exceeds ``low`` and not ``high``; in tiers 3 and 4, ten times these.
+        num: number of problems.
+        seed: seed of the random draws.
+        tier: number of reasoning steps, from 1 to 4.
+        operation: all steps are of this one; None: of any.
+
+    Example:
+        >>> held_out_between(10, 100, 1, seed=0, tier=1, operation="-")[0].solution.partition("=")[0]
+        'Lily has 64-53'
+    """
+    _check(num, "held_out", (tier,), high)
+    assert low < high, f"no number is above {low} and at most {high}"
+    suitable = [t for t in TEMPLATES if t.tier == tier and (operation is None or t.operations == {operation})]
+    stream = _texts(random.Random(seed), {tier: suitable}, high, low)
+    return _different(stream, num, "held_out", PATIENCE)
+
+
+def _different(stream: Iterator[tuple[str, str, str]], num: int, split: Split, patience: int) -> list[Problem]:
+    """The stream's first different problems of a split; fewer, where so many repeated ones follow one another."""
     found: dict[str, tuple[str, str]] = {}
     misses = 0
-    while len(found) < num:
+    while len(found) < num and misses <= patience:
         question, solution, answer = next(stream)
         if _split_of(question) != split:
             continue
         misses = misses + 1 if question in found else 0
         found[question] = solution, answer
-        if misses > patience:
-            raise ValueError(
-                f"{SETTINGS[split]}={num}: of data.tiers={tuple(tiers)} and data.max_number={max_number} there are "
-                f"only about {len(found)} different problems: lower it, raise data.max_number or add data.tiers"
-            )
     return [Problem(i, question, *rest, "generated") for i, (question, rest) in enumerate(found.items())]
 
 
@@ -106,23 +136,26 @@ def _split_of(question: str) -> Split:
     return "held_out" if zlib.crc32(question.encode()) % HELD_OUT_ONE_IN == 0 else "train"
 
 
-def _texts(rng: random.Random, templates: dict[int, list[Template]], max_number: int) -> Iterator[tuple[str, str, str]]:
+def _texts(
+    rng: random.Random, templates: dict[int, list[Template]], max_number: int, above: int = 0
+) -> Iterator[tuple[str, str, str]]:
     """An endless stream of (question, solution, answer), with repetitions."""
     tiers = list(templates)
     while True:
         template = rng.choice(templates[rng.choice(tiers)])
         name, other = rng.sample(NAMES, 2)
         words = {"name": name, "other": other, "items": rng.choice(ITEMS)}
-        yield template.write(words, _numbers(rng, template, max_number))
+        yield template.write(words, _numbers(rng, template, max_number, above))
 
 
-def _numbers(rng: random.Random, template: Template, max_number: int) -> dict[str, int]:
+def _numbers(rng: random.Random, template: Template, max_number: int, above: int) -> dict[str, int]:
     """Numbers for the template's question and steps, redrawn until the whole solution is in range."""
     low = template.tier <= 2
-    largest = max_number if low else HIGH_TIER_SCALE * max_number
+    scale = 1 if low else HIGH_TIER_SCALE
+    largest = scale * max_number
     limit = LOW_TIER_LIMIT * max_number if low else HIGH_TIER_LIMIT
     values = None
-    while values is None:
+    while values is None or all(values[x] <= scale * above for x in template.numbers):
         tops = ((x, min(largest, LARGEST_SMALL) if x in template.small else largest) for x in template.numbers)
         values = template.solve({x: rng.randint(SMALLEST, top) for x, top in tops}, limit=limit)
     return values

@@ -49,6 +49,11 @@ class Template:
         """The computation: (result, left operand, operator, right operand), in order."""
         return tuple(_STEP.findall(self.solution))
 
+    @property
+    def operations(self) -> set[str]:
+        """The operators of the steps."""
+        return {operator for _, _, operator, _ in self.steps}
+
     @functools.cached_property
     def _solution_format(self) -> str:
         def written_out(step: re.Match[str]) -> str:

@@ -5,7 +5,7 @@ from ntl_jax.config import RunConfig, from_home
 from ntl_jax.ending import warn
 from ntl_jax.policy_options import AskedPolicy
 from ntl_jax.records import Params
-from ntl_jax.train.checkpoints.checkpointer import restore_policy
+from ntl_jax.train.checkpoints.checkpointer import check_has_checkpoint, restore_policy
 from ntl_jax.train.policy import Policy, build_params, build_policy, check_checkpoint
 
 
@@ -23,6 +23,21 @@ def asked_policy(asked: AskedPolicy, config: RunConfig) -> Policy:
     if not asked.is_run:
         check_checkpoint(config, policy)
     return policy
+
+
+def check_asked(asked: AskedPolicy, config: RunConfig) -> None:
+    """Checks, without loading the weights, that there are some for the policy, as far as that can be seen.
+
+    Args:
+        asked: what the command names.
+        config: its settings, changed by options.
+
+    Raises:
+        ValueError: as in `asked_policy`, and for a run without a checkpoint.
+    """
+    asked_policy(asked, config)
+    if asked.is_run:
+        check_has_checkpoint(from_home(asked.given))
 
 
 def asked_weights(asked: AskedPolicy, policy: Policy, *, seed: int) -> tuple[str, Params]:

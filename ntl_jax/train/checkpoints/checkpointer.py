@@ -175,10 +175,19 @@ def restore_policy(run: Path, like: Params, which: Which = "newest", say: Say = 
     found = _of_run(run)
     if which == "best":
         found.sort(key=lambda checkpoint: (STAGES.index(checkpoint.stage), *_quality(checkpoint)), reverse=True)
-    if not found:
-        raise ValueError(f"{run} has no checkpoint yet: wait for the first, or lower trainer.save_every")
+    check_has_checkpoint(run)
     checkpoint, params = _first_usable(found, lambda checkpoint: checkpoint.restore_policy(like), say)
     return checkpoint.stage, checkpoint.step, params
+
+
+def check_has_checkpoint(run: Path) -> None:
+    """Raises a ValueError if the run has none yet.
+
+    Args:
+        run: the run folder.
+    """
+    if not _of_run(run):
+        raise ValueError(f"{run} has no checkpoint yet: wait for the first, or lower trainer.save_every")
 
 
 def newest_meta(run: Path) -> tuple[str, dict[str, Any]] | None:

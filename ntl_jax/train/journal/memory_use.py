@@ -12,10 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ntl_jax.config import RunConfig
-from ntl_jax.models import ModelConfig
-from ntl_jax.models.attention.rows import choose_attention
-from ntl_jax.ops.chunks import CHUNK_BYTES, CHUNK_ROWS
 from ntl_jax.train.policy import Policy
+from ntl_jax.update.memory import PassSize, step_bytes
 
 OUT_OF_MEMORY = re.compile(r"RESOURCE_EXHAUSTED|out of memory|bad_alloc|cannot allocate memory", re.IGNORECASE)
 """What XLA, CUDA and the C++ library say."""
@@ -96,7 +94,10 @@ def training_uses(config: RunConfig, policy: Policy, *, copies: int, cache_bytes
     tokens = max(trainer.max_tokens_per_micro_batch, row_size)
     samples = rollout.prompts_per_step * rollout.num_samples
     tokens = min(tokens, max(samples // config.algorithm.minibatches, config.warm_start.batch_size) * row_size)
-    activations = activation_bytes(model, tokens, row_size, policy.mesh.devices.flat[0].platform)
+    rows = max(1, tokens // row_size)
+    size = PassSize(rows, row_size, row_size, rows, rollout.max_tokens)
+    on_device = step_bytes(model, policy.mesh.shape, size, num_parts=1, platform=policy.mesh.devices.flat[0].platform)
+    activations = (sum(on_device) - on_device.gradients) * policy.mesh.size
     smaller = []
     if tokens > row_size:
         lower = max(row_size, tokens // 4)
@@ -123,27 +124,6 @@ def sampling_uses(config: RunConfig, policy: Policy, cache_bytes: int) -> list[U
 def weight_bytes(policy: Policy) -> int:
     """Of the policy's weights, on all devices together."""
     return policy.model.num_params * np.dtype(jnp.dtype(policy.model.param_dtype)).itemsize * policy.mesh.shape["data"]
-
-
-def activation_bytes(model: ModelConfig, tokens: int, row_size: int, platform: str) -> int:
-    """What a forward pass keeps for the backward pass, and the logits of a chunk: an estimate.
-
-    Args:
-        model: sizes and ``remat``.
-        tokens: of a micro-batch.
-        row_size: tokens of a row.
-        platform: of the devices, which decides whether the attention's scores are kept.
-    """
-    item = jnp.dtype(model.compute_dtype).itemsize
-    queries, keys = model.num_heads * model.head_dim, model.num_kv_heads * model.head_dim
-    products = queries + 2 * keys + 2 * model.feed_forward + 2 * model.width
-    layer = (products + queries + model.feed_forward + 3 * model.width) * item
-    shape = (1, row_size, model.num_heads, model.head_dim)
-    if choose_attention(model.attention, shape, jnp.dtype(model.compute_dtype), platform) == "xla":
-        layer += 2 * 4 * model.num_heads * row_size  # scores and their softmax, in float32
-    kept = {"none": layer, "dots": products * item, "layer": model.width * item}[model.remat]
-    logits = 2 * max(CHUNK_BYTES, 4 * CHUNK_ROWS * model.vocab_size)
-    return tokens * (model.num_layers * kept + layer * (model.remat != "none")) + logits
 
 
 def _amount(text: str) -> str:

@@ -8,7 +8,7 @@ captured while sampling. Other settings: docs/algorithms.md.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,17 +86,7 @@ class PPOTrainer(Stage):
 
     def _begin(self, params: Mapping[str, Params]) -> None:
         """Creates the state and the jitted steps that change it."""
-        algorithm, mesh, updates = self.config.algorithm, self.policy.mesh, planned_updates(self.config)["ppo"]
-        optimizer, rates = algorithm.optimizer, {"critic": algorithm.critic_learning_rate}
-        groups, decays = {"policy": "actor", "critic": "critic"}, {"policy": optimizer.ema_decay}
-        learners = {
-            name: Learner(
-                make_optimizer(optimizer, updates[name], learning_rate=rates.get(name)),
-                groups[name],
-                decays.get(name, 0.0),
-            )
-            for name in params
-        }
+        algorithm, mesh, learners = self.config.algorithm, self.policy.mesh, learners_of(self.config, params)
         models = {
             name: init_model_state(params[name], learner.optimizer, mesh, with_average=learner.ema_decay > 0)
             for name, learner in learners.items()
@@ -203,6 +193,28 @@ class PPOTrainer(Stage):
         self.state, self.iteration = state, position["iteration"]
         self._source.restore(position, arrived)
         self._kl = dataclasses.replace(self._kl, beta=position["kl_weight"])
+
+
+def learners_of(config: RunConfig, models: Iterable[str]) -> dict[str, Learner]:
+    """The learners of models, by name: policy, critic.
+
+    Args:
+        config: its ``algorithm`` section, and ``trainer.steps``.
+        models: the names.
+
+    Example:
+        >>> {name: learner.group for name, learner in learners_of(RunConfig(), ["policy"]).items()}
+        {'policy': 'actor'}
+    """
+    optimizer, updates = config.algorithm.optimizer, planned_updates(config)["ppo"]
+    groups, decays = {"policy": "actor", "critic": "critic"}, {"policy": optimizer.ema_decay}
+    rates = {"critic": config.algorithm.critic_learning_rate}
+    return {
+        name: Learner(
+            make_optimizer(optimizer, updates[name], learning_rate=rates.get(name)), groups[name], decays.get(name, 0.0)
+        )
+        for name in models
+    }
 
 
 def _controller(algorithm: AlgorithmSection) -> FixedKLController | AdaptiveKLController:

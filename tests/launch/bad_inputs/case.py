@@ -26,7 +26,7 @@ class BadInput:
     says: tuple[str, ...]
     files: Mapping[str, str | bytes] = dataclasses.field(default_factory=dict)
     prepare: Callable[[Path], None] | None = None
-    command: Literal["train", "eval", "export", "data", "divergence", "report", "sample", "get_model"] = "train"
+    command: Literal["train", "eval", "export", "data", "divergence", "plan", "report", "sample", "get_model"] = "train"
 
     def set_up(self, folder: Path) -> list[str]:
         """Writes the files into a fresh folder; returns the words of the command line."""

@@ -28,6 +28,15 @@ def returning(name: str, value: str, *says: str) -> BadInput:
     return case(name, text, "a trial call with the reference solution", *says)
 
 
+GDPO = "--config.algorithm.advantage=gdpo"
+KEYS = "--config.algorithm.gdpo_reward_keys"
+
+
+def of_gdpo(name: str, *options: str, says: tuple[str, ...]) -> BadInput:
+    """Several rewards that cannot be learned from together."""
+    return BadInput(f"gdpo: {name}", (GDPO, SMALL, *options), says)
+
+
 def returning_for_group(name: str, value: str, *says: str) -> BadInput:
     """A function in batch form whose trial call, for a group of one sample, returns this expression."""
     text = f"def score({LISTS}, **kwargs):\n    return {value}\n"
@@ -87,4 +96,28 @@ CASES = [
     returning_for_group("a dict of lists", "{'score': [1.0]}", "of type dict: a list with one score per sample"),
     returning_for_group("a batch that raises", "1 / 0", "ZeroDivisionError"),
     case("a coroutine that raises", f"async def score({TAKEN}):\n    raise OSError('no judge')\n", "OSError: no judge"),
+    of_gdpo(
+        "a function that returns a number",
+        "--config.reward.function=ntl_jax.rewards:exact_match",
+        says=("'ntl_jax.rewards:exact_match'", "no finite number under 'exact_match'", "there are score"),
+    ),
+    of_gdpo("a default without closeness", "--config.ntl.enabled=false", says=("'exact_match'", "there are score")),
+    of_gdpo("an unknown key", KEYS, "closeness", "exact", says=("under 'exact'", "exact_match, closeness")),
+    of_gdpo("a single key", KEYS, "score", says=("gdpo_reward_keys=('score',)", "two or more different keys")),
+    of_gdpo("a key twice", KEYS, "score", "score", says=("two or more different keys",)),
+    of_gdpo(
+        "a weight for one of two",
+        "--config.algorithm.gdpo_reward_weights=1",
+        says=("gdpo_reward_weights=(1.0,)", "one number for each key", "('exact_match', 'closeness')"),
+    ),
+    of_gdpo("a weight of 0", "--config.algorithm.gdpo_reward_weights", "1", "0", says=("finite numbers above 0",)),
+    of_gdpo("a length penalty", "--config.algorithm.overlong=penalty", says=("algorithm.overlong='penalty'", "'keep'")),
+    of_gdpo(
+        "a divergence in the reward",
+        "--config.algorithm.kl.weight=0.1",
+        "--config.algorithm.kl.place=reward",
+        says=("algorithm.kl.place='reward'", "kl.place='loss'"),
+    ),
+    of_gdpo("one sample a prompt", "--config.rollout.num_samples=1", says=("algorithm.advantage=gdpo", "at least 2")),
+    BadInput("keys without gdpo", (KEYS, "score", "closeness"), ("gdpo_reward_keys", "no effect", "='gdpo'")),
 ]

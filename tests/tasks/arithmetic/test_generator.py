@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from ntl_jax.tasks.arithmetic.generator import generate_problems
+from ntl_jax.tasks.arithmetic.generator import generate_problems, held_out_between
 
 EQUATION = re.compile(r"(-?\d+)([-+*/])(\d+)=<<\1\2\3=(-?\d+)>>\4(?!\d)")
 
@@ -99,3 +99,24 @@ def test_asking_for_more_problems_than_there_are_says_how_many_there_are():
 def test_settings_out_of_range_are_all_named_at_once():
     with pytest.raises(ValueError, match=r"num=-1.*split='test'.*tiers=\(0, 5\).*max_number=1"):
         generate_problems(-1, seed=0, split="test", tiers=(0, 5), max_number=1)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("operation", ["+", "-", "*", "/"])
+def test_problems_of_a_range_hold_out_one_operation_with_a_number_in_the_range(operation):
+    problems = held_out_between(10, 100, 60, seed=0, tier=1, operation=operation)
+    assert len(problems) == 60
+    for problem in problems:
+        (equation,) = EQUATION.findall(problem.solution)
+        assert equation[1] == operation and 10 < max(numbers(problem.text)) <= 100
+    trained = generate_problems(2000, seed=0, tiers=(1,), max_number=100)
+    assert not {problem.text for problem in problems} & {problem.text for problem in trained}
+
+
+def test_the_ranges_of_several_steps_are_ten_times_as_far():
+    for problem in held_out_between(10, 20, 60, seed=0, tier=3):
+        assert 100 < max(numbers(problem.text)) <= 200
+
+
+def test_a_range_with_few_problems_gives_those_that_there_are():
+    few = held_out_between(0, 5, 500, seed=0, tier=1, operation="/")
+    assert 0 < len(few) < 500 and few == held_out_between(0, 5, 600, seed=0, tier=1, operation="/")

@@ -3,7 +3,7 @@
 
 import pytest
 
-from ntl_jax.process_group import Group, find_group
+from ntl_jax.processes.group import Group, find_group
 
 SLURM = {
     "SLURM_JOB_ID": "4711", "SLURM_STEP_ID": "0", "SLURM_STEP_NODELIST": "gpu[07-08,11]", "SLURM_NTASKS": "6",

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is compiled is what was asked for, and a compiler's refusal is an answer."""
+
+import importlib.util
+
+import jax
+import pytest
+
+from ntl_jax.config import RolloutSection
+from ntl_jax.plan import compiled, programs
+from ntl_jax.plan.compiled import choose_programs, compile_program, compile_programs, mesh_of
+from tests.planned import small_run
+
+
+def test_train_and_decode_are_compiled_unless_others_are_named():
+    planned = small_run()
+    assert choose_programs(None, planned) == ["train", "decode"]
+    assert choose_programs("prefill,train,prefill", planned) == ["prefill", "train"]
+    assert choose_programs("all", planned) == ["train", "decode", "prefill"]
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [("trian", "no program 'trian': must be all, none"), ("critic", "this run has no program 'critic'"), (",", "''")],
+)
+def test_a_program_that_there_is_not_is_answered_with_those_that_there_are(option, says):
+    with pytest.raises(ValueError, match=says):
+        choose_programs(option, small_run())
+
+
+def test_without_its_compiler_nothing_is_compiled_for_a_tpu_unless_asked_for(monkeypatch):
+    monkeypatch.setattr(compiled, "PACKAGE", "a_package_that_is_not_there")
+    planned = small_run(topology="v5e:2x4")
+    assert choose_programs(None, planned) == []
+    with pytest.raises(ValueError, match=r"which is not installed: pip install 'ntl_jax\[tpu\]'"):
+        choose_programs("train", planned)
+
+
+def test_more_gpus_than_cpu_devices_are_not_compiled_for():
+    with pytest.raises(ValueError, match="16: set --programs=none"):
+        mesh_of(small_run(topology="h100:16", rollout=RolloutSection(prompts_per_step=8)))
+
+
+def test_a_program_that_takes_too_much_is_an_answer(monkeypatch):
+    class Refused:
+        def compile(self):
+            raise jax.errors.JaxRuntimeError(
+                "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 20.13G of 15.75G hbm. Too much."
+            )
+
+    monkeypatch.setitem(programs.PROGRAMS, "train", lambda planned, mesh: Refused())
+    planned = small_run()
+    found = compile_program("train", planned, mesh_of(planned))
+    assert found.bytes is None and found.refusal.startswith("does not fit: Used 20.13G of 15.75G hbm")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec(compiled.PACKAGE) is None, reason="needs the extra `tpu`")
+def test_a_program_is_compiled_for_tpus_that_are_not_there():
+    planned = small_run(topology="v5e:2x4", model={"num_heads": 8, "head_dim": 16, "num_layers": 1})
+    (found,) = compile_programs(["prefill"], planned, mesh_of(planned))
+    assert found.bytes is not None and found.bytes > 0

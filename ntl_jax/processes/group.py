@@ -112,7 +112,7 @@ def find_group(
     # mpirun within a job of SLURM has the variables of both.
     group = _of_open_mpi(environ) or _of_slurm(environ) or _of_tpu(environ)
     if group is None and given:
-        group = Group("the command line", process_id=_number(environ, COMPLETION_INDEX))
+        group = Group("the command or its environment", process_id=_number(environ, COMPLETION_INDEX))
     elif group is None and mode == "on" and on_tpu:
         group = Group(TPU)
     return _checked(group and dataclasses.replace(group, **given), mode)
@@ -182,7 +182,10 @@ def _checked(group: Group | None, mode: str) -> Group | None:
         f"trainer.process_id (or {NUMBER})": group.process_id,
     }
     if lacking := [name for name, value in missing.items() if value is None]:
-        raise ValueError(f"training in several processes, as {group.launcher} asks for, needs {' and '.join(lacking)}")
+        raise ValueError(
+            f"training in several processes, as {group.launcher} asks for, needs {' and '.join(lacking)}; "
+            "trainer.distributed=off trains alone"
+        )
     assert group.coordinator is not None and group.num_processes is not None and group.process_id is not None
     host, _, port = group.coordinator.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 2**16:

@@ -21,6 +21,10 @@ OLD = {"old_log_probs": X, "rollout_log_probs": X, "mask": MASK}
 POLICY = {"log_probs": X, "old_log_probs": X, "advantages": X}
 GROUPS = {"scores": ROW, "group_ids": IDS, "where": jnp.ones(2, bool)}
 NUMBERS = {"number_logits": LOGITS, "targets": X, "values": DIGITS}
+NUMBERS_IN_VOCABULARY = {"number_log_probs": LOGITS, "targets": X, "values": DIGITS}
+NUMERALS = {
+    "digit_logits": LOGITS, "digit_targets": TRUTH, "exponents": TRUTH, "numeral_ids": TRUTH, "num_numerals": 1,
+}  # fmt: skip
 
 # Each public function that takes arrays, with arguments that it accepts.
 ACCEPTED = {
@@ -28,13 +32,19 @@ ACCEPTED = {
     losses.number_token_mse: NUMBERS,
     losses.number_token_mae: NUMBERS,
     losses.number_token_huber: NUMBERS,
+    losses.number_token_dist2: NUMBERS,
+    losses.number_token_gaussian: NUMBERS_IN_VOCABULARY,
+    losses.number_token_raft: NUMBERS_IN_VOCABULARY,
+    losses.number_token_real: NUMBERS_IN_VOCABULARY,
+    losses.number_token_smmd: NUMBERS,
+    losses.digit_entropy: NUMBERS,
+    losses.digit_entropy_weights: {"exponents": TRUTH},
+    losses.ntil_weights: {"digits_behind": TRUTH},
+    losses.numeral_ntil: NUMERALS,
     losses.number_token_loss: {"logits": LOGITS, "labels": TRUTH, "table": TABLE, "where": MASK},
     losses.with_number_mass: {"loss": X, "number_log_mass": X, "max_loss": 9.0},
     losses.wasserstein_1: {"number_logits": LOGITS, "target_probs": LOGITS, "values": DIGITS},
-    losses.numeral_smape: {
-        "digit_logits": LOGITS, "digit_targets": TRUTH, "exponents": TRUTH, "numeral_ids": TRUTH, "num_numerals": 1,
-        "same_sign": jnp.ones((2, 1), bool),
-    },
+    losses.numeral_smape: {**NUMERALS, "same_sign": jnp.ones((2, 1), bool)},
     losses.clipped_policy_loss: POLICY,
     losses.gspo_policy_loss: {**POLICY, "mask": MASK, "segment_ids": TRUTH},
     losses.cispo_policy_loss: POLICY,
@@ -89,6 +99,7 @@ def test_a_list_instead_of_an_array_is_refused_with_a_fix(function, name):
 
 # Arguments whose shape, or last axis, need not agree with that of another argument.
 FREE = {
+    (losses.digit_entropy_weights, "exponents"), (losses.ntil_weights, "digits_behind"),
     (losses.entropy, "logits"), (ops.check_mask, "mask"), (ops.head_logits, "hidden"), (ops.head_logits, "head"),
     *((head, name) for head in (ops.vocab_head, ops.vocab_head_dense) for name in ("head", "number_ids")),
 }  # fmt: skip
@@ -116,6 +127,15 @@ def scalars(function):
 OUT_OF_RANGE = [
     (losses.number_token_wasserstein, "squash", (1.0, -2.0, np.nan, np.inf)),
     (losses.number_token_huber, "delta", (0.0, -1.0, np.nan)),
+    (losses.number_token_dist2, "temperature", (0.0, -1.0, np.nan)),
+    (losses.number_token_gaussian, "sigma", (0.0, -1.0, np.nan)),
+    (losses.number_token_real, "likelihood_weight", (-1.0, np.nan)),
+    (losses.number_token_smmd, "bandwidth", (0.0, -1.0, np.nan)),
+    (losses.number_token_smmd, "squash", (1.0, -2.0, np.nan, np.inf)),
+    (losses.ntil_weights, "base", (0.0, -1.0, np.nan)),
+    (losses.numeral_ntil, "num_numerals", (-1,)),
+    (losses.numeral_ntil, "relative_weight", (-1.0, np.nan)),
+    (losses.numeral_ntil, "magnitude_weight", (-1.0, np.nan)),
     (losses.with_number_mass, "max_loss", (-1.0, np.nan)),
     (losses.numeral_smape, "num_numerals", (-1,)),
     (losses.clipped_policy_loss, "clip_low", (-0.1, np.nan, "0.2")),
@@ -131,6 +151,7 @@ OUT_OF_RANGE = [
     (losses.gae, "gamma", (-0.1, 1.1, np.nan)),
     (losses.gae, "lam", (-0.1, 1.1, np.nan)),
     (losses.group_advantages, "epsilon", (-1e-6, np.nan)),
+    (losses.gdpo_advantages, "epsilon", (-1e-6, np.nan)),
     (losses.reinforce_plus_plus_advantages, "gamma", (-0.1, 1.1, np.nan)),
     (losses.truncated_importance_weights, "cap", (0.0, -2.0, np.nan)),
     (losses.banded_importance_weights, "low", (-0.1, 1.5, 3.0, np.nan)),

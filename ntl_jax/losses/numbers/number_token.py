@@ -242,20 +242,28 @@ def number_token_loss(
 
 
 def value_gaps(
-    number_logits: Float[Array, "... M"], targets: Float[Array, "..."], values: Float[Array, " M"]
+    scores: Float[Array, "... M"],
+    targets: Float[Array, "..."],
+    values: Float[Array, " M"],
+    *,
+    name: str = "number_logits",
 ) -> tuple[Float[Array, "... M"], Bool[Array, "..."]]:
-    """`v_j - y` with 0 in the place of an undefined y, and which positions are defined; ValueError for the shapes."""
-    check_arrays(number_logits=number_logits, targets=targets, values=values)
-    if number_logits.shape[-1:] != values.shape:
-        raise ValueError(
-            f"number_logits {number_logits.shape} must end in one entry for each of the values {values.shape}"
-        )
-    if number_logits.shape[:-1] != targets.shape:
-        raise ValueError(f"targets {targets.shape} must have the shape {number_logits.shape[:-1]} of the positions")
+    """`v_j - y` with 0 in the place of an undefined y, and which positions are defined; ValueError for the shapes.
+
+    Args:
+        scores: [..., M] logits or log-probs of the number tokens, whose shape is that of the result.
+        targets, values: as in the losses.
+        name: of the scores in messages.
+    """
+    check_arrays(**{name: scores}, targets=targets, values=values)
+    if scores.shape[-1:] != values.shape:
+        raise ValueError(f"{name} {scores.shape} must end in one entry for each of the values {values.shape}")
+    if scores.shape[:-1] != targets.shape:
+        raise ValueError(f"targets {targets.shape} must have the shape {scores.shape[:-1]} of the positions")
     targets = targets.astype(jnp.float32)
     defined = jnp.isfinite(targets)
-    targets = jnp.broadcast_to(jnp.where(defined, targets, 0.0)[..., None], number_logits.shape)
-    return jnp.broadcast_to(values.astype(jnp.float32), number_logits.shape) - targets, defined
+    targets = jnp.broadcast_to(jnp.where(defined, targets, 0.0)[..., None], scores.shape)
+    return jnp.broadcast_to(values.astype(jnp.float32), scores.shape) - targets, defined
 
 
 def _of_expectation(number_logits: Array, targets: Array, values: Array, penalty: Callable[[Array], Array]) -> Array:

@@ -46,7 +46,7 @@ def number_token_raft(
         >>> print(number_token_raft(log_probs, jnp.array(8.0), jnp.arange(10.0)))
         16.0
     """
-    gaps, defined = value_gaps(number_log_probs, targets, values)
+    gaps, defined = value_gaps(number_log_probs, targets, values, name="number_log_probs")
     possible = defined & jnp.any(number_log_probs != -jnp.inf, axis=-1)
     probs = jnp.exp(jnp.where(possible[..., None], number_log_probs, 0.0).astype(jnp.float32))
     # sum p (v - y) - (1 - sum p) y: the sum of p v less y, with less rounding where p is nearly all on y.
@@ -93,7 +93,7 @@ def number_token_real(
     """
     check_not_negative(likelihood_weight=likelihood_weight)
     squared_error = number_token_raft(number_log_probs, targets, values)
-    gaps, defined = value_gaps(number_log_probs, targets, values)
+    gaps, defined = value_gaps(number_log_probs, targets, values, name="number_log_probs")
     at_truth = defined[..., None] & (gaps == 0.0) & (number_log_probs != -jnp.inf)
     possible = jnp.any(at_truth, axis=-1)
     kept = jnp.where(at_truth, number_log_probs.astype(jnp.float32), -jnp.inf)

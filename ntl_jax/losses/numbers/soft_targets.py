@@ -90,7 +90,7 @@ def number_token_gaussian(
         [2.9957]
     """
     check_numbers("above 0: it is the width of the target", lambda x: x > 0, sigma=sigma)
-    gaps, defined = value_gaps(number_log_probs, targets, values)
+    gaps, defined = value_gaps(number_log_probs, targets, values, name="number_log_probs")
     compared = _compared(number_log_probs, defined)
     log_target = _log_target(jnp.square(gaps) / (2.0 * sigma**2), compared)
     return -_expected(log_target, _finite(number_log_probs, compared, 0.0), compared)

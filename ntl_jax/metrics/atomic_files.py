@@ -84,7 +84,10 @@ def as_plain(value: object) -> object:
             return {str(key): as_plain(item) for key, item in value.items()}
         case list() | tuple():
             return [as_plain(item) for item in value]
-    plain = np.asarray(value).tolist()
+    array = np.asarray(value)
+    plain = array.tolist()
+    if array.dtype.kind in "biu" or (array.dtype.kind == "f" and np.isfinite(array).all()):
+        return plain
     if isinstance(plain, list):
         return [as_plain(item) for item in plain]
     return None if isinstance(plain, float) and not math.isfinite(plain) else plain

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What Number Token Loss does for accuracy in policy optimization: rewards and actor terms, by difficulty and seed.
 
-The tiny policy of `gsm8k_ntl` after the same warm start on problems of different difficulty: with numbers to 10, 12 and
-20 about 50, 27 and 10% of its greedy answers are right before PPO. Every run is a whole run of launch/train.py; those
-that the result holds already are not repeated, so the command may be interrupted. No time is claimed.
+The tiny policy of `gsm8k_ntl` after the same warm start on problems of different difficulty: the larger the numbers,
+the fewer of its greedy answers are right before PPO. Every run is a whole run of launch/train.py; those that the result
+holds already are not repeated, so the command may be interrupted. No time is claimed.
 
     python -m benchmarks.ntl_effect                     # all runs, 3 minutes each; writes results/ntl_effect.json
     python -m benchmarks.ntl_effect --seeds 0 --arms exact ntl

@@ -3,7 +3,7 @@
 
 Claims: the page of the default run with 500 iterations takes at most 6 MB; that of 10,000 samples at most 20 MB, and
 shows its first curve within a second of the page's own time (headless Chromium, median of five); the thread that logs
-samples takes less than 1% of an iteration's time on one core, alone.
+the default number of samples takes less than 1% of an iteration's time on one core.
 
     python -m benchmarks.report            # two runs, 8 minutes; writes benchmarks/results/report-cpu.json
     python -m benchmarks.report --runs A B # of two runs that are there, with the settings of CASES

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an update with the NTL reward adds up to for one digit, by enumeration, and what it would have to be.
+"""What an update with the NTL reward adds up to for one digit, beside the gradient of the reward's mean.
 
 The policy is a softmax over the ten digits, and the answer is one digit, whose prefix all samples share. The objective
 is the mean of the reward 0.5 [d = y] + 0.5 exp(-L(p)), L being the Wasserstein NTL of the policy's own probabilities p.
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from benchmarks.measure import RESULTS, write
+from benchmarks.measure import RESULTS, machine, write
 from ntl_jax.losses import number_token_wasserstein
 
 NUM_SAMPLES, TRUTH, ACTOR_WEIGHT = 8, 5, 0.1
@@ -38,7 +38,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     result = {name: gradients(jnp.log(jnp.array(p / p.sum()))) for name, p in POLICIES.items()}
-    print(json.dumps(result, indent=1)) if args.quick else write(result, RESULTS / "reward_gradient.json")
+    print(json.dumps(result, indent=1)) if args.quick else write(
+        {"machine": machine()} | result, RESULTS / "reward_gradient.json"
+    )
 
 
 def gradients(logits: Float[Array, "10"]) -> dict[str, float]:

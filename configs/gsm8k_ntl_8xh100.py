@@ -2,7 +2,7 @@
 """Qwen2.5-7B-Instruct learns GSM8K on a machine with eight H100: four train, four sample with vLLM, over Ray.
 
 Command:   python launch/train.py --config=gsm8k_ntl_8xh100
-Hardware:  8 NVIDIA H100 with 80 GB; planned (docs/scaling.md), not yet run
+Hardware:  8 NVIDIA H100 with 80 GB; not yet run; launch/plan.py says what it takes
 Expected:  not yet measured
 
 Parameters, Adam's moments and gradients in float32 take 122 GB: 30 GB on each of the four GPUs that train. An iteration

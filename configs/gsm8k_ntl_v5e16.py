@@ -2,7 +2,7 @@
 """Qwen2.5-1.5B-Instruct learns GSM8K on a TPU v5e slice of 16 chips, in four processes of four chips.
 
 Command:   python launch/train.py --config=gsm8k_ntl_v5e16, on every host of the slice (recipes/gke_tpu.yaml)
-Hardware:  TPU v5e, 4 x 4 chips with 16 GB; planned (docs/scaling.md), not yet run
+Hardware:  TPU v5e, 4 x 4 chips with 16 GB; not yet run; launch/plan.py says what it takes
 Expected:  not yet measured
 
 Parameters, Adam's moments and gradients in float32 take 25 GB: 1.5 GB a chip, spread over all 16. Each host samples its

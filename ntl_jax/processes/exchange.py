@@ -67,7 +67,7 @@ def _all_bytes(data: bytes, size: int) -> list[bytes]:
 
 
 def from_first(value: Value) -> Value:
-    """The value of the first process; that of others is not sent.
+    """The value of the first process.
 
     Example:
         >>> from_first("its own")

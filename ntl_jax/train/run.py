@@ -159,7 +159,7 @@ def _train(
         profiler = stack.enter_context(Profiler(own, profile))
         termination = stack.enter_context(noticing_signals(workdir))
         with contextlib.suppress(OSError):
-            (workdir / TRACEBACK_FILE).unlink()  # of what has been mended
+            (own / TRACEBACK_FILE).unlink()  # of what has been mended
         rest = {"evaluate": evaluate, "data": data, "newest": saved and saved[0]}
         driver = Driver(config, workdir, journal, profiler, termination, console, **rest)
         if update is not None:

@@ -10,7 +10,10 @@ from ntl_jax.config.setting import SHARE, Range, above, at_least, setting, when
 _ON = when("divergence.enabled", True)
 FIELD = re.compile(r"\{(?P<name>iteration(?::(?P<form>0?\d*d))?|date)\}")
 """What is filled in in a path: ``{iteration}``, ``{iteration:06d}``, ``{date}``."""
-_OF_THE_RUN = {"config.json", "environment.json", "metrics.jsonl", "samples.jsonl", "reward_errors.jsonl", "error.txt"}
+_OF_THE_RUN = {
+    *("config.json", "environment.json", "metrics.jsonl", "samples.jsonl.gz", "reward_errors.jsonl", "error.txt"),
+    *("report.html", "pool.log", "divergence.log", "ntl_debug.log", "non_finite.json"),
+}
 
 
 def _is_path(path: str) -> bool:

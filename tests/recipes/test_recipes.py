@@ -17,7 +17,7 @@ from launch import train
 ROOT = pathlib.Path(__file__).parents[2]
 RECIPES = ROOT / "recipes"
 SCRIPTS = sorted(RECIPES.glob("*.sbatch"))
-SUBSTITUTED = re.compile(r'"?\$\([^)]*\)"?|"\$\{\w+\[@\]\}"')
+SUBSTITUTED = re.compile(r'"?\$\([^)]*\)"?|"\$\{\w+\[@\]\}"|\$resume')
 """What a shell puts in by itself: it may be empty."""
 
 

@@ -32,13 +32,13 @@ from ntl_jax.losses.kl import (
     kl_k3_plus,
 )
 from ntl_jax.losses.numbers.kernel import number_token_smmd
+from ntl_jax.losses.numbers.mass import with_number_mass
 from ntl_jax.losses.numbers.number_token import (
     number_token_huber,
     number_token_loss,
     number_token_mae,
     number_token_mse,
     number_token_wasserstein,
-    with_number_mass,
 )
 from ntl_jax.losses.numbers.numeral import numeral_smape
 from ntl_jax.losses.numbers.place_weighted import digit_entropy, digit_entropy_weights, ntil_weights, numeral_ntil

@@ -18,13 +18,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ntl_jax.losses.numbers.mass import number_log_mass
+from ntl_jax.losses.numbers.mass import number_log_mass, with_number_mass
 from ntl_jax.losses.per_token import absolute
 from ntl_jax.numerals.table import NumberTable
-from ntl_jax.ops.arguments import check_arrays, check_mask, check_not_negative, check_numbers, check_same_shape
-
-# The mass off the number tokens is charged slightly more than the worst number, so that naming any number is better.
-OFF_NUMBER_PENALTY = 1.01
+from ntl_jax.ops.arguments import check_arrays, check_mask, check_numbers, check_same_shape
 
 
 def number_token_wasserstein(
@@ -148,37 +145,8 @@ def number_token_huber(
     return _of_expectation(number_logits, targets, values, huber)
 
 
-def with_number_mass(
-    loss: Float[Array, "..."], number_log_mass: Float[Array, "..."], max_loss: float | Float[Array, ""]
-) -> Float[Array, "..."]:
-    """Adds the mass term: `m loss + 1.01 max_loss (1 - m)`, where m is the probability on number tokens.
-
-    A number token loss sees only how the number tokens share their mass; this one also charges what the full softmax
-    puts elsewhere ("reweigh" in https://github.com/ai4sd/number-token-loss, not in the paper). It knows no targets:
-    positions where the loss is undefined are the caller's to mask.
-
-    Args:
-        loss: [...] per-position loss.
-        number_log_mass: [...] `log m = lse(z[n]) - lse(z)`.
-        max_loss: the largest possible value of `loss` (9 for WAS and 81 for MSE on digits).
-
-    Returns:
-        [...] float32; at most `1.01 max_loss`.
-
-    Raises:
-        ValueError: the shapes of `loss` and `number_log_mass` differ, or `max_loss` is negative.
-
-    Example:
-        >>> print(with_number_mass(jnp.array(4.5), jnp.log(0.25), 9.0))
-        7.9425
-    """
-    check_arrays(loss=loss, number_log_mass=number_log_mass)
-    check_not_negative(max_loss=max_loss)
-    if loss.shape != number_log_mass.shape:
-        raise ValueError(f"loss {loss.shape} and number_log_mass {number_log_mass.shape} must have one shape")
-    log_mass = number_log_mass.astype(jnp.float32)
-    off_mass = -jnp.expm1(log_mass)  # exact near m = 1, where 1 - exp(log m) would be rounding noise
-    return jnp.exp(log_mass) * loss.astype(jnp.float32) + OFF_NUMBER_PENALTY * max_loss * off_mass
+OF_LOG_PROBS = ("number_token_raft", "number_token_real", "number_token_gaussian")  # mean nothing on bare logits
+WITHOUT_BOUND = ("number_token_dist2", "digit_entropy")  # 0 where no number token is possible
 
 
 def number_token_loss(
@@ -197,8 +165,7 @@ def number_token_loss(
         logits: [..., V], already aligned with the labels (no shift inside).
         labels: [...] token ids; ids outside `[0, V)`, such as -100, are unlabeled.
         table: the number tokens of the vocabulary.
-        loss: any loss (number_logits, targets, values) -> [...], such as those above, or a `functools.partial` of one;
-            not one that needs log-probs over the vocabulary.
+        loss: (number_logits, targets, values) -> [...], such as those above, or a `functools.partial` of one.
         where: [...] bool, the positions that count; all by default.
         mass_term: whether to add the mass term of `with_number_mass`.
         max_loss: for the mass term; by default the loss's own, which it takes where no number token is possible.
@@ -207,7 +174,8 @@ def number_token_loss(
         [...] float32, per position; reduce it over the positions that hold a number.
 
     Raises:
-        ValueError: the table was built for another vocabulary size, `where` is not bool, or the shapes do not agree.
+        ValueError: for shapes, a vocabulary of another size, a `where` that is not bool, and a loss that needs
+            log-probs, or a bound for the mass term.
 
     Example:
         >>> table = NumberTable.from_vocab({str(d): d for d in range(10)}, vocab_size=40)
@@ -217,6 +185,11 @@ def number_token_loss(
         [7.9425]
     """
     check_arrays(logits=logits, labels=labels)
+    name = getattr(getattr(loss, "func", loss), "__name__", "")
+    if name in OF_LOG_PROBS:
+        raise ValueError(f"{name} needs log-probs over the vocabulary, and gets logits here: call it with log-probs")
+    if mass_term and max_loss is None and name in WITHOUT_BOUND:
+        raise ValueError(f"{name} has no bound: give max_loss, which a position without any number token costs")
     vocab_size = table.token_values.shape[0]
     if logits.shape[-1] != vocab_size:
         raise ValueError(
@@ -248,13 +221,7 @@ def value_gaps(
     *,
     name: str = "number_logits",
 ) -> tuple[Float[Array, "... M"], Bool[Array, "..."]]:
-    """`v_j - y` with 0 in the place of an undefined y, and which positions are defined; ValueError for the shapes.
-
-    Args:
-        scores: [..., M] logits or log-probs of the number tokens, whose shape is that of the result.
-        targets, values: as in the losses.
-        name: of the scores in messages.
-    """
+    """`v_j - y` with 0 in the place of an undefined y, and which positions are defined; ValueError for the shapes."""
     check_arrays(**{name: scores}, targets=targets, values=values)
     if scores.shape[-1:] != values.shape:
         raise ValueError(f"{name} {scores.shape} must end in one entry for each of the values {values.shape}")

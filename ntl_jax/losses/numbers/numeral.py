@@ -65,7 +65,7 @@ def numeral_smape(
     farthest = jnp.where(true_digits < _DIGITS / 2, _DIGITS - 1.0, 0.0) - true_digits
     errors = jnp.where(possible, jnp.sum(probs * (digits - true_digits[..., None]), axis=-1), farthest)
 
-    weights = _place_weights(member, counted, exponents)
+    weights, _ = place_weights(member, counted, exponents)
     error = jnp.sum(weights * errors[..., None], axis=-2)
     total = jnp.sum(weights * (errors + 2.0 * true_digits)[..., None], axis=-2)
     if same_sign is None:
@@ -81,11 +81,13 @@ def members(numeral_ids: Int[Array, "... T"], num_numerals: int) -> Bool[Array, 
     return numeral_ids[..., None] == jnp.broadcast_to(jnp.arange(num_numerals), (*numeral_ids.shape, num_numerals))
 
 
-def _place_weights(member: Array, counted: Array, exponents: Array) -> Array:
-    """[..., T, K]: the place value of each position in its numeral, over that of the numeral's highest place."""
+def place_weights(
+    member: Bool[Array, "... T K"], counted: Bool[Array, "... T"], exponents: Int[Array, "... T"]
+) -> tuple[Float[Array, "... T K"], Float[Array, "... K"]]:
+    """The place value of each position in its numeral, over that of the numeral's highest place; and that place."""
     places = jnp.broadcast_to(jnp.where(counted, exponents, 0).astype(jnp.float32)[..., None], member.shape)
     highest = jnp.max(jnp.where(member, places, -jnp.inf), axis=-2, keepdims=True)
-    return jnp.where(member, 10.0 ** jnp.where(member, places - highest, 0.0), 0.0)
+    return jnp.where(member, 10.0 ** jnp.where(member, places - highest, 0.0), 0.0), highest[..., 0, :]
 
 
 def check_numerals(

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ntl_jax.losses.numbers.number_token import number_probs, value_gaps
-from ntl_jax.losses.numbers.numeral import check_numerals, members
+from ntl_jax.losses.numbers.numeral import check_numerals, members, place_weights
 from ntl_jax.losses.per_token import absolute
 from ntl_jax.ops.arguments import check_arrays, check_not_negative, check_numbers
 
@@ -25,7 +25,7 @@ from ntl_jax.ops.arguments import check_arrays, check_not_negative, check_number
 _LARGEST = 1e30
 _DECAY = 1.02  # of DEL's weights from decimal to decimal
 _SHARPNESS = 0.1  # temperature of the softmax that stands in for NTIL's most likely digit in the gradient
-_HIGHEST_PLACE = 36  # a digit of a higher place counts as one of this place, so that numbers stay within float32
+_LEAST_UNIT = 1e-36  # of a number that is scaled to its highest place: a smaller one is no normal float32
 
 
 def digit_entropy(
@@ -136,7 +136,8 @@ def numeral_ntil(
 
     Args:
         digit_logits, digit_targets, exponents, numeral_ids: as in `numeral_smape`; the authors' numbers are runs of
-            digits, so decimals are a number of their own, with places from 0. Places above 36 count as 36.
+            digits, so decimals are a number of their own, with places from 0. The 1 in both terms counts as at least
+            1e-36 of the highest place.
         num_numerals: how many numerals a row may hold, K; a Python int.
         relative_weight: a, of the relative error.
         magnitude_weight: b, of the difference in magnitude.
@@ -159,11 +160,13 @@ def numeral_ntil(
     counted = jnp.any(member, axis=-1)
     true_digits = jnp.where(counted, digit_targets, 0).astype(jnp.float32)
     digits = _most_likely(digit_logits, true_digits, counted)
-    places = 10.0 ** jnp.minimum(jnp.where(counted, exponents, 0), _HIGHEST_PLACE).astype(jnp.float32)
-    worth = jnp.where(member, places[..., None], 0.0)
-    number, truth = (jnp.sum(worth * x[..., None], axis=-2) for x in (digits, true_digits))
-    larger, smaller = jnp.maximum(number, truth) + 1.0, jnp.minimum(number, truth) + 1.0
-    return relative_weight * absolute(number - truth) / larger + magnitude_weight * jnp.log(larger / smaller)
+    weights, highest = place_weights(member, counted, exponents)
+    number, truth, error = (
+        jnp.sum(weights * x[..., None], axis=-2) for x in (digits, true_digits, digits - true_digits)
+    )
+    unit = jnp.maximum(10.0 ** -jnp.where(jnp.any(member, axis=-2), highest, 0.0), _LEAST_UNIT)
+    larger, smaller = jnp.maximum(number, truth) + unit, jnp.minimum(number, truth) + unit
+    return relative_weight * absolute(error) / larger + magnitude_weight * jnp.log1p(absolute(error) / smaller)
 
 
 def _most_likely(digit_logits: Array, true_digits: Array, counted: Array) -> Array:

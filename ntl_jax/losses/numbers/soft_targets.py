@@ -80,7 +80,8 @@ def number_token_gaussian(
         sigma: standard deviation of the target, in units of the values; above 0.
 
     Returns:
-        [...] float32, in nats; at least the entropy of the target (1.36 on digits with sigma 1), unbounded.
+        [...] float32, in nats; at least the entropy of the target (with sigma 1 on digits: 0.92 at 0 and 9, up to 1.42
+        between), unbounded.
 
     Raises:
         ValueError: shapes that do not fit, or `sigma` not above 0.

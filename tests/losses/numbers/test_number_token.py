@@ -15,14 +15,17 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
 
+from ntl_jax.losses.numbers.mass import with_number_mass
 from ntl_jax.losses.numbers.number_token import (
     number_token_huber,
     number_token_loss,
     number_token_mae,
     number_token_mse,
     number_token_wasserstein,
-    with_number_mass,
 )
+from ntl_jax.losses.numbers.place_weighted import digit_entropy
+from ntl_jax.losses.numbers.regression_aware import number_token_raft, number_token_real
+from ntl_jax.losses.numbers.soft_targets import number_token_dist2, number_token_gaussian
 from ntl_jax.numerals.table import NumberTable
 
 DIGITS = jnp.arange(10.0)
@@ -337,3 +340,23 @@ def test_the_table_may_be_an_argument_of_jit_or_stand_in_a_closure():
     logits, labels = batch()
     in_closure = jax.jit(lambda z: number_token_loss(z, labels, TABLE))(logits)
     assert jnp.array_equal(jax.jit(number_token_loss)(logits, labels, TABLE), in_closure)
+
+
+@pytest.mark.parametrize(
+    "loss", [number_token_raft, number_token_real, functools.partial(number_token_gaussian, sigma=2.0)]
+)
+def test_losses_of_log_probs_are_refused_on_logits(loss):
+    with pytest.raises(ValueError, match="needs log-probs over the vocabulary"):
+        number_token_loss(jnp.zeros((1, V)), jnp.array([2]), TABLE, loss=loss)
+
+
+@pytest.mark.parametrize("loss", [number_token_dist2, digit_entropy])
+def test_the_mass_term_of_a_loss_without_a_bound_needs_one(loss):
+    with pytest.raises(ValueError, match="has no bound: give max_loss"):
+        number_token_loss(jnp.zeros((1, V)), jnp.array([2]), TABLE, loss=loss, mass_term=True)
+
+    def cost(logits):
+        return number_token_loss(logits, jnp.array([2]), TABLE, loss=loss, mass_term=True, max_loss=9.0)[0]
+
+    gradient = jax.grad(cost)(jnp.zeros((1, V)).at[0, 0].set(9.0))[0]
+    assert gradient[TABLE.ids].sum() < 0 < gradient[0]  # probability moves from the word to the digits

@@ -2,6 +2,7 @@
 """Claims about the losses that weigh digits by their decimal place: DEL and NTIL."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -75,8 +76,13 @@ def test_the_term_of_a_whole_number_by_hand():
     assert one_numeral("123", "123") == 0
 
 
-def test_numerals_of_any_length_stay_finite():
-    assert jnp.isfinite(one_numeral("9" * 60, "1" * 60)) and one_numeral("1" * 60, "1" * 60) == 0
+@pytest.mark.parametrize("length", [1, 36, 60, 200])
+def test_numerals_of_any_length_stay_finite_and_their_last_digit_counts(length):
+    assert jnp.isfinite(one_numeral("9" * length, "1" * length)) and one_numeral("9" * length, "9" * length) == 0
+    assert jnp.isfinite(one_numeral("0" * length, "9" * length))
+    last_wrong = one_numeral("1" * (length - 1) + "9", "1" * length)
+    expected = 0.2 * 8 / (int("1" * length) + 9) + 0.2 * math.log1p(8 / (int("1" * length) + 1))
+    np.testing.assert_allclose(last_wrong, expected, rtol=1e-5, atol=1e-37)
 
 
 def rows():
@@ -148,7 +154,7 @@ def test_an_undefined_position_is_zero_with_zero_gradient_whatever_its_logits(po
 
 def test_gradients_of_digit_entropy_equal_finite_differences():
     logits, targets = jax.random.normal(jax.random.key(0), (3, 10)), jnp.array([0.0, 3.0, 9.0])
-    check_grads(jax.jit(lambda z: digit_entropy(z, targets, DIGITS)), (logits,), order=1, atol=1e-2, rtol=1e-2)
+    check_grads(jax.jit(lambda z: 100 * digit_entropy(z, targets, DIGITS)), (logits,), order=1, atol=1e-2, rtol=1e-2)
 
 
 def test_a_base_of_zero_and_a_negative_weight_are_refused():

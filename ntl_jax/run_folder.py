@@ -9,6 +9,7 @@ import os
 import pathlib
 import secrets
 import socket
+import time
 from collections.abc import Iterator
 
 from ntl_jax.config import CONFIG_FILE, EMPTY
@@ -16,6 +17,8 @@ from ntl_jax.ending import TRACEBACK_FILE
 
 LOCK = ".lock"
 """File in a run folder while the folder is in use; it names the process."""
+PROBE_S = 0.1
+"""Longer than `is_claimed` holds a lock."""
 WITHOUT_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 """Errors of file systems that have no locks: a run there goes without."""
 
@@ -140,7 +143,7 @@ def _locked(path: pathlib.Path) -> int:
                 raise
             continue  # a process that ends has just removed the folder
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(lock)
         except BlockingIOError:
             holder = os.read(lock, 200).decode(errors="replace") or "another process"
             os.close(lock)
@@ -169,3 +172,14 @@ def _is_at(path: pathlib.Path, descriptor: int) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
+
+
+def _lock(descriptor: int) -> None:
+    """Locks an open file; raises a BlockingIOError if another process keeps its lock, which `is_claimed` does not."""
+    for pause in (PROBE_S, 0.0):
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not pause:
+                raise
+            time.sleep(pause)

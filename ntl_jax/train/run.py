@@ -97,7 +97,7 @@ def run(
             if is_first():
                 keep_traceback(workdir, error)
             raise
-    return first_does(lambda: report(workdir, console))
+    return first_does(lambda: conclude(workdir, console))
 
 
 @contextlib.contextmanager
@@ -160,8 +160,10 @@ def _train(
         termination = stack.enter_context(noticing_signals(workdir))
         with contextlib.suppress(OSError):
             (own / TRACEBACK_FILE).unlink()  # of what has been mended
-        rest = {"evaluate": evaluate, "data": data, "newest": saved and saved[0]}
-        driver = Driver(config, workdir, journal, profiler, termination, console, **rest)
+        newest = saved and saved[0]
+        driver = Driver(
+            config, workdir, journal, profiler, termination, console, evaluate=evaluate, data=data, newest=newest
+        )
         if update is not None:
             # Only the parameters are kept: the stage's optimizer state would take memory during the next one.
             params = driver.train(supervised_trainer(config, update, params)).weights().params
@@ -211,8 +213,8 @@ def _iterations_done(saved: tuple[str, dict[str, Any]] | None) -> int:
     return saved[1]["iteration"] if saved is not None and saved[0] == "ppo" else 0
 
 
-def report(workdir: Path, console: Console) -> dict[str, float]:
-    """Prints the held-out metrics before and after PPO, read from ``metrics.jsonl``, and the paths of the results."""
+def conclude(workdir: Path, console: Console) -> dict[str, float]:
+    """Prints the held-out metrics before and after PPO, read from ``metrics.jsonl``, and where the results are."""
     lines = [line for line in read_lines(workdir / "metrics.jsonl") if "val/accuracy" in line]
     before = next(line for line in lines if line["stage"] == lines[-1]["stage"])
     after = lines[-1]

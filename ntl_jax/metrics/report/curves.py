@@ -11,8 +11,8 @@ from ntl_jax.metrics.names import STAGES, meaning
 
 Columns = dict[str, dict[str, Any]]
 """By stage: ``steps``, and ``values`` by metric, with None where a step has none."""
-DIGITS = 6
-"""Significant ones of a value."""
+SIGNIFICANT = 6
+"""Digits of a value."""
 LARGEST = 1e300
 """What is larger is a gap, as is what is not finite."""
 
@@ -52,9 +52,9 @@ PANELS = (
     Panel("Response length (tokens)", "ppo", {"response_length/mean": "mean", "response_length/max": "longest"}),
     Panel("Cut-off responses", "ppo", {"response_length/clip_ratio": "at the limit"}, percent=True),
     Panel(
-        "Sampler against trainer",
+        "Sampler against trainer (probabilities)",
         "ppo",
-        {"mismatch/engine/mean": "equal weights", "mismatch/staleness/mean": "age of the weights"},
+        {"mismatch/engine/mean": "equal weights", "mismatch/staleness/mean": "older weights"},
     ),
     Panel("Staleness (iterations)", "ppo", {"staleness/mean": "mean", "staleness/max": "oldest"}),
     Panel("Critic", "ppo", {"critic/vf_loss": "value loss", "critic/vf_explained_var": "explained variance"}),
@@ -158,5 +158,5 @@ def _plain(value: object) -> float | int | None:
     """A number as a page has it; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
         return None
-    short = float(f"{value:.{DIGITS}g}")
+    short = float(f"{value:.{SIGNIFICANT}g}")
     return int(short) if short.is_integer() and abs(short) < 1e15 else short

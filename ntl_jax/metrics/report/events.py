@@ -72,10 +72,15 @@ def divergent_tokens(folder: pathlib.Path, notes: list[str]) -> dict[str, Any] |
     }
 
 
-def reward_errors(folder: pathlib.Path) -> list[dict[str, Any]]:
-    """Why samples have no reward, the most frequent reasons first, with the first and the last iteration."""
+def reward_errors(folder: pathlib.Path, notes: list[str]) -> list[dict[str, Any]]:
+    """Why samples have no reward, the most frequent reasons first, with the first and the last iteration.
+
+    Args:
+        folder: the run folder.
+        notes: gets a line if there are more reasons than are shown.
+    """
     steps: dict[str, list[int]] = collections.defaultdict(list)
-    for line in log_lines(folder / "reward_errors.jsonl"):
+    for line in log_lines(folder / "reward_errors.jsonl", most_bytes=None):
         try:
             row = json.loads(line)
             text, step = str(row["error"]), row["step"]
@@ -84,14 +89,16 @@ def reward_errors(folder: pathlib.Path) -> list[dict[str, Any]]:
         if type(step) is int:
             steps[text].append(step)
     by_count = sorted(steps.items(), key=lambda item: -len(item[1]))[:MOST_ERRORS]
+    if len(steps) > MOST_ERRORS:
+        notes.append(f"reward_errors.jsonl: {MOST_ERRORS} of {len(steps):,} reasons are shown, the most frequent ones")
     return [{"error": text, "count": len(of), "first": min(of), "last": max(of)} for text, of in by_count]
 
 
-def log_lines(path: pathlib.Path) -> Sequence[str]:
-    """The last lines of a log; none if it is missing."""
+def log_lines(path: pathlib.Path, most_bytes: int | None = MOST_BYTES) -> Sequence[str]:
+    """The last lines of a log, None: all of them; none if it is missing."""
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - MOST_BYTES))
+            file.seek(0 if most_bytes is None else max(0, path.stat().st_size - most_bytes))
             text = file.read().decode(errors="replace")
     except OSError:
         return []

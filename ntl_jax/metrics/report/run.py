@@ -77,7 +77,7 @@ def read_run(folder: pathlib.Path, blocks: Blocks, most_bytes: int = MOST_BYTES)
         "divergence": divergent_tokens(folder, notes),
         "pool": list(log_lines(folder / "pool.log"))[-MOST_LINES:],
         "pool_faults": sum(_newest(columns, f"pool/{name}") for name in ("restarts", "quarantined")),
-        "reward_errors": reward_errors(folder),
+        "reward_errors": reward_errors(folder, notes),
         "settings": settings,
         "environment": _json(folder / "environment.json", notes),
         "notes": notes,
@@ -98,7 +98,7 @@ def _json(path: pathlib.Path, notes: list[str]) -> dict[str, Any]:
 
 def _settings(stored: Mapping[str, Any]) -> list[list[Any]]:
     """Path, default and value of every setting, in the order of the configuration; those of other versions follow."""
-    defaults = {path: _plain(value) for path, value in flatten(RunConfig()).items()}
+    defaults = {path: as_plain(value) for path, value in flatten(RunConfig()).items()}
     given = dict(_leaves({name: value for name, value in stored.items() if name != "format"}))
     known = [[path, default, given.get(path, default)] for path, default in defaults.items()] if given else []
     return known + [[path, None, value] for path, value in given.items() if path not in defaults]
@@ -109,11 +109,6 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     for name, value in tree.items():
         found += _leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else [(f"{prefix}{name}", value)]
     return found
-
-
-def _plain(value: object) -> object:
-    """A setting as JSON has it."""
-    return list(map(_plain, value)) if isinstance(value, tuple) else value
 
 
 def _status(columns: Columns, values: Mapping[str, Any], *, is_running: bool, has_failed: bool) -> tuple[str, str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ntl_jax.metrics.atomic_files import as_plain
 from ntl_jax.metrics.names import STAGES
-from ntl_jax.metrics.report.blocks import Blocks
+from ntl_jax.metrics.report.blocks import COMPRESSION, Blocks
 from ntl_jax.metrics.report.digits import Digit, count_digits, digits_of
 from ntl_jax.metrics.samples.log import SAMPLES_FILE
 from ntl_jax.metrics.samples.members import Member, read_members
@@ -24,10 +24,10 @@ OLDER_FILE = "samples.jsonl"
 
 
 class _Groups(NamedTuple):
-    """The prompts of a step: packed as a browser can read them, as objects, and how many lines are none."""
+    """The prompts of a step, packed as a browser can read them; their digits; how many lines are none."""
 
     packed: bytes
-    rows: list[dict[str, Any]]
+    digits: list[Digit]
     num_bad: int
 
 
@@ -70,7 +70,7 @@ def add_samples(
         notes.append(f"{path.name} is large: the page has the samples of {len(kept)} of {len(sizes)} iterations")
     on_page = [[STAGES[place[0]], place[1], blocks.add_packed(kept[place].packed)] for place in sorted(kept)]
     of_ppo = [place for place in sorted(kept) if STAGES[place[0]] == "ppo"]
-    return on_page, count_digits([step for _, step in of_ppo], [_digits(kept[place].rows) for place in of_ppo])
+    return on_page, count_digits([step for _, step in of_ppo], [kept[place].digits for place in of_ppo])
 
 
 def _place(member: Member) -> tuple[int, int]:
@@ -89,14 +89,14 @@ def _read(member: Member) -> _Groups:
         try:
             row = json.loads(line, parse_constant=constant)
             if isinstance(row, dict):
-                rows.append(row if is_strict else as_plain(row))
+                rows.append(as_plain(row))
         except (ValueError, RecursionError):
             continue
     num_bad = len(member.lines) - len(rows)
     if is_strict and not num_bad:
-        return _Groups(member.packed, rows, 0)
-    lines = "\n".join(json.dumps(as_plain(row), allow_nan=False) for row in rows)
-    return _Groups(gzip.compress(lines.encode(), mtime=0), rows, num_bad)
+        return _Groups(member.packed, _digits(rows), 0)
+    lines = "\n".join(json.dumps(row, allow_nan=False) for row in rows)
+    return _Groups(gzip.compress(lines.encode(), COMPRESSION, mtime=0), _digits(rows), num_bad)
 
 
 def _digits(rows: Sequence[dict[str, Any]]) -> list[Digit]:

@@ -23,7 +23,7 @@ FILES = (
 )
 """Of a run folder, whose changes a page shows."""
 PAUSE = 5.0
-"""The page is not made again before so many times as long as it took have passed: it runs beside the training."""
+"""A page that took t seconds is made again `PAUSE * t` seconds later at the earliest: it runs beside the training."""
 
 
 class ReportServer(http.server.ThreadingHTTPServer):

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from ntl_jax.metrics.atomic_files import as_plain
 
 DECIMALS = 4
-"""Of log-probs, probabilities and advantages."""
+"""Of log-probs, probabilities and advantages; single numbers have two more."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class LoggedSample:
     digit_probabilities: Float[np.ndarray, "digits 10"] | None
 
     def as_row(self) -> dict[str, object]:
-        """The sample as JSON has it: floats have four decimals, and what is not finite is null."""
+        """The sample as JSON has it: arrays have four decimals, numbers six, and what is not finite is null."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         truth = None if self.digit_truth is None else [None if d < 0 else d for d in self.digit_truth.tolist()]
         return {name: as_plain(_rounded(value)) for name, value in fields.items()} | {"digit_truth": truth}
@@ -103,6 +103,8 @@ class LoggedGroup:
 
 
 def _rounded(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {name: _rounded(item) for name, item in value.items()}
     if isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating):
         return value.astype(np.float64).round(DECIMALS)
     return round(value, DECIMALS + 2) if isinstance(value, float) else value

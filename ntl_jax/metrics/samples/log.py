@@ -2,7 +2,7 @@
 """Writes ``samples.jsonl.gz`` of a run folder in a thread of its own.
 
 The file is a sequence of gzip members, one per iteration, each with one JSON object per prompt and line; ``zcat`` and
-``gzip.open`` read it as one file. A run that dies leaves at most its last member incomplete.
+``gzip.open`` read it as one file. A run that dies loses what waits to be written, and may leave a torn last member.
 """
 
 import contextlib
@@ -75,7 +75,7 @@ class SampleLog:
         self._settle()
 
     def truncate_after(self, stage: str, step: int) -> None:
-        """Removes the members after a step, and what is damaged: a resumed run writes them again."""
+        """Removes the members after a step, and a damaged end: a resumed run writes them again."""
         self.flush()
         kept_bytes = 0
         for member in read_members(self._path):
@@ -104,8 +104,10 @@ class SampleLog:
         done = [future for future in self._waiting if future.done()]
         self._waiting = [future for future in self._waiting if not future.done()]
         for error in (future.exception() for future in done):
-            if error is not None:
+            if isinstance(error, OSError):
                 self._warn(f"samples cannot be written to {self._path} ({error})")
+            elif error is not None:
+                raise error
 
     def _warn(self, text: str) -> None:
         """Warns once in a run."""
@@ -117,5 +119,5 @@ class SampleLog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._thread.shutdown()
-        self._settle()
+        self.flush()
+        self._thread.shutdown(wait=False, cancel_futures=True)

@@ -96,7 +96,7 @@ class Journal:
             save_digit_info(samples.scored, self._folder / "digit_info" / f"{step:06}.npz")
 
     def flush(self) -> None:
-        """Waits until everything is in the files: a checkpoint names only steps whose samples are."""
+        """Waits until the samples so far are in their file, unless the disk hangs: a checkpoint comes after them."""
         self._samples.flush()
 
     def write_reward_errors(self, stage: str, step: int, scored: Scored) -> None:

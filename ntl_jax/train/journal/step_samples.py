@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one iteration sampled and how it judged that, and which of it is logged."""
+"""The samples of one iteration, and which of them are logged."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -11,7 +11,7 @@ from ntl_jax.experience.scored import Scored
 from ntl_jax.metrics.samples.group import LoggedGroup, LoggedSample
 from ntl_jax.numerals.kinds import KINDS
 
-DIGITS = [KINDS.index("answer_digits"), KINDS.index("digits")]
+KINDS_OF_DIGITS = [KINDS.index("answer_digits"), KINDS.index("digits")]
 
 
 class ActorReadings(NamedTuple):
@@ -71,11 +71,11 @@ def logged_groups(samples: StepSamples, groups: Sequence[range]) -> list[LoggedG
         samples: of the iteration.
         groups: rows of each prompt.
     """
-    prompts, draws = samples.scored.prompts, samples.scored.trajectories
+    prompts, trajectories = samples.scored.prompts, samples.scored.trajectories
     return [
         LoggedGroup(
             prompt_index=prompts[rows[0]].index,
-            draw=draws[rows[0]].draw,
+            draw=trajectories[rows[0]].draw,
             prompt=prompts[rows[0]].text,
             ground_truth=prompts[rows[0]].ground_truth,
             samples=[_logged_sample(samples, row) for row in rows],
@@ -89,7 +89,7 @@ def _logged_sample(samples: StepSamples, row: int) -> LoggedSample:
     trajectory, reading, outcome = scored.trajectories[row], scored.readings[row], scored.outcomes[row]
     info, size = scored.ntl_info, len(trajectory.response_ids)
     log_probs, entropy = (_known(x, row, size) for x in samples.actor) if samples.actor else (None, None)
-    positions = np.flatnonzero(np.isin(reading.kinds, DIGITS))
+    positions = np.flatnonzero(np.isin(reading.kinds, KINDS_OF_DIGITS))
     digits = trajectory.digit_log_probs
     if info is not None and info.digit_log_probs is not None:
         digits = info.digit_log_probs[row]

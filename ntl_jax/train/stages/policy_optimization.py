@@ -117,12 +117,12 @@ class PPOTrainer(Stage):
             self._kl = self._kl.update(metrics["actor/kl"], len(experience.mask))
         self.iteration += 1
         clock.lap("update_actor")
+        actor = None
         if self._observatory is not None:
             metrics = self._observatory.end() | metrics
+            if self.config.trainer.logged_prompts != 0:
+                actor = self._observatory.readings()
             clock.lap("divergence")
-        actor = None
-        if self._observatory is not None and self.config.trainer.logged_prompts != 0:
-            actor = self._observatory.readings()
         of_step = StepSamples(scored, np.asarray(experience.advantages), actor)
         if self.config.ntl.debug_mode:
             log_samples(scored, [row for rows in of_step.logged(self.config.trainer.logged_prompts) for row in rows])

@@ -145,8 +145,8 @@ def test_samples_are_filtered_searched_and_stepped_through(browser, two):
 @pytest.mark.parametrize(
     ("kind", "color"),
     [
-        *[("probability", "tint-1"), ("advantage", "plus-3"), ("entropy", "tint-4"), ("divergence", "tint-5")],
-        *[("version", "tint-6"), ("nothing", "token digit")],  # of iteration 4, by the weights of iteration 1
+        *[("probability", "tint-1"), ("advantage", "plus-3"), ("entropy", "tint-4"), ("difference", "tint-5")],
+        *[("staleness", "tint-6"), ("nothing", "token digit")],  # of iteration 4, by the weights of iteration 1
     ],
 )
 def test_tokens_are_colored_by_their_figures(browser, two, kind, color):

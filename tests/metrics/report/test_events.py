@@ -37,10 +37,10 @@ def test_a_run_whose_tokens_agree_has_no_divergent_ones_and_a_damaged_log_is_not
 def test_reasons_without_a_reward_are_counted(tmp_path):
     rows = [{"stage": "ppo", "step": step, "error": error} for step, error in ((1, "a"), (3, "b"), (5, "b"))]
     (tmp_path / "reward_errors.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows) + "torn")
-    assert reward_errors(tmp_path) == [
+    assert reward_errors(tmp_path, []) == [
         {"error": "b", "count": 2, "first": 3, "last": 5}, {"error": "a", "count": 1, "first": 1, "last": 1},
     ]  # fmt: skip
 
 
 def test_logs_that_are_missing_are_empty(tmp_path):
-    assert (list(log_lines(tmp_path / "pool.log")), reward_errors(tmp_path), last_error(tmp_path)) == ([], [], None)
+    assert (list(log_lines(tmp_path / "pool.log")), reward_errors(tmp_path, []), last_error(tmp_path)) == ([], [], None)

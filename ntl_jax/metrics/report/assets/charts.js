@@ -217,7 +217,7 @@ function drawChart(box, input) {
   const visible = (place) => place > 0 && !input.series[place - 1].silent && !input.series[place - 1].alpha;
   const options = {
     width: box.clientWidth || 300,
-    height: input.height || chartHeight,
+    height: chartHeight,
     padding: [8, 16, 0, 0],
     legend: { show: false },
     cursor: {

@@ -16,7 +16,6 @@ function shownRuns() {
 }
 
 async function drawCurves(root) {
-  if (!runs.length) return void root.append(note("This page has no runs."));
   curveMetrics = await Promise.all(runs.map(metricsOf));
   if (!root.isConnected) return;
   curvePanels = [];

@@ -4,7 +4,6 @@
 
 async function drawDigits(root) {
   const run = currentRun();
-  if (!run) return void root.append(note("This page has no runs."));
   const digits = run.digits;
   const controls = element("div", { class: "controls" },
     runChoice(run, (other) => goTo({ run: String(other.name), window: "all" })));
@@ -98,7 +97,7 @@ function calibrationError(bins) {
   return total ? bins.reduce((sum, [count, probability, hits]) => sum + Math.abs(probability - hits), 0) / total : null;
 }
 
-// Points: how often a digit is true, by its mean probability, with intervals; below, the size of each bin.
+// Points: how often a digit is true, by its mean probability; below, the size of each bin.
 // Nearly all of the ten are near 0, so that only a logarithm shows the other bins.
 function reliability(bins) {
   const known = bins.filter((bin) => Array.isArray(bin) && bin[0] > 0);
@@ -116,13 +115,11 @@ function reliability(bins) {
     if (!Array.isArray(bin) || !(bin[0] > 0)) return;
     const [count, probability, hits] = bin;
     const mean = probability / count;
-    const [low, high] = wilson(Math.min(1, hits / count), count);
     points.push(`${x(mean)},${y(hits / count)}`);
     const height = Math.max(1, (Math.log1p(count) / Math.log1p(most)) * 34);
-    const hint = `probability ${formatPercent(mean)}\ntrue ${formatPercent(hits / count)}, `
-      + `95% from ${formatPercent(low)} to ${formatPercent(high)}\n${countText(count)} probabilities`;
+    const hint = `probability ${formatPercent(mean)}\ntrue ${formatPercent(hits / count)}\n`
+      + `${countText(count)} probabilities`;
     parts.push(drawing("rect", { class: "count", x: x(index / 10) + 1, width: 22, y: 232 - height, height }),
-      drawing("line", { class: "whisker", x1: x(mean), x2: x(mean), y1: y(low), y2: y(high) }),
       drawing("circle", { class: "point", cx: x(mean), cy: y(hits / count), r: 3.5 }),
       drawing("rect", { class: "catch", x: x(index / 10), width: 24, y: y(1), height: 226, tabindex: 0,
         "data-hint": hint }));
@@ -140,15 +137,13 @@ function shareBars(names, pairs, unit) {
   if (!rows.length) return note("No numbers in this window.");
   return element("div", { class: "bars" }, rows.map(([name, [right, count]]) => {
     const share = right / count;
-    const [low, high] = wilson(Math.min(1, share), count);
     const percent = (value) => `${value * 100}%`;
     return element("div", { class: "bar-row", tabindex: 0,
       "data-hint": `${name}: ${countText(right)} of ${countText(count)} ${unit} right\n`
-        + `${formatPercent(share)}, 95% from ${formatPercent(low)} to ${formatPercent(high)}` },
+        + formatPercent(share) },
     element("span", { class: "name" }, name),
     element("span", { class: "track" },
-      element("i", { class: "share", style: { width: percent(share) } }),
-      element("i", { class: "interval", style: { left: percent(low), width: percent(high - low) } })),
+      element("i", { class: "share", style: { width: percent(share) } })),
     element("span", { class: "value" }, formatPercent(share)),
     element("span", { class: "count" }, countText(count)));
   }));

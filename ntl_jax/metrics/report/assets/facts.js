@@ -9,7 +9,6 @@ function eventCount() {
 }
 
 function drawEvents(root) {
-  if (!runs.length) root.append(note("This page has no runs."));
   for (const run of runs) {
     const parts = runEvents(run).filter(Boolean);
     root.append(element("section", { class: "run-events" },
@@ -87,7 +86,7 @@ function divergenceTable(run, tokens) {
   const rows = tokens.slice(0, 500).map((token) => {
     const open = () => goTo({ ...stateDefaults, tab: "samples", run: String(run.name), stage: "ppo",
       iteration: String(token.iteration),
-      color: "divergence" });
+      color: "difference" });
     const right = token.is_correct === true ? "✓" : token.is_correct === false ? "✗" : "–";
     const cells = [[token.iteration], [element("code", {}, quoted(token.token_text))],
       [formatNumber(token.prob_divergence)], [formatNumber(token.rollout_prob)], [formatNumber(token.actor_prob)],
@@ -102,7 +101,6 @@ function divergenceTable(run, tokens) {
 }
 
 function drawSettings(root) {
-  if (!runs.length) return void root.append(note("This page has no runs."));
   const body = element("div");
   const show = () => body.replaceChildren(settingsTable());
   root.append(

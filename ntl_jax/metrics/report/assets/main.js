@@ -13,7 +13,7 @@ const tabs = [
   ["settings", "Settings", drawSettings],
 ];
 const keyboardHelp = [
-  ["1 – 5", "tabs"], [", .", "previous and next logged iteration (Samples)"], ["/", "search (Samples) or filter"],
+  ["1 – 5", "views"], [", .", "previous and next logged iteration (Samples)"], ["/", "search (Samples) or filter"],
   ["t", "light or dark"], ["?", "this help"],
   ["← →", "move the cursor of a focused chart (with Shift by ten), or between tokens"],
   ["Enter", "open the samples at the cursor of a chart"], ["Esc", "leave a chart, close this"],
@@ -107,7 +107,7 @@ function drawHeader() {
     element("span", { class: "progress" }, shorten(run.status_text, 120)),
     listOf(run.headline).filter(Array.isArray).map(([name, value]) => element("span", { class: "fact" },
       `${shorten(name, 60)} `,
-      element("b", {}, shorten(value, 60).replace("->", "→"))))));
+      element("b", {}, shorten(value, 60))))));
   document.getElementById("header").append(
     element("div", { class: "title" }, element("h1", {}, shorten(document.title, 160)),
       element("span", { class: "made" }, isLive ? "live" : report.made ? `made ${shorten(report.made, 40)}` : ""),

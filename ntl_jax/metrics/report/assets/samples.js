@@ -6,7 +6,6 @@ let samplesView = null;
 
 async function drawSamples(root) {
   const run = currentRun("samples");
-  if (!run) return void root.append(note("This page has no runs."));
   const view = { run, logged: listOf(run.samples), generation: 0, searching: 0 };
   view.controls = element("div", { class: "controls sticky" },
     runChoice(run, (other) => goTo({ run: String(other.name), sample: "" })));
@@ -99,7 +98,7 @@ async function showIteration(view) {
   try {
     read = await groupsOf(block);
   } catch (error) {
-    read = { groups: [], damaged: 0, problem: String(error) };
+    read = { groups: [], problem: String(error) };
   }
   if (!current()) return;
   hideTooltip();
@@ -133,7 +132,6 @@ function summaryText(view, read, shown) {
     `${all.filter((sample) => sample.is_correct === true).length} right`,
     `mean reward ${formatNumber(mean(all.map((sample) => sample.reward)))}`];
   if (count < all.length) parts.push(`${count} shown`);
-  if (read.damaged) parts.push(`${read.damaged} lines are damaged and left out`);
   if (read.problem) parts.push(`the samples cannot be read: ${read.problem}`);
   const asked = state.iteration && wanted !== view.logged[view.index][1];
   if (asked) parts.push(`${wanted} is not logged; this is the nearest that is`);

@@ -15,9 +15,9 @@ const colorings = {
     bounds: [0.05, 0.5, 1, 1.5] },
   entropy: { title: "entropy, nats", value: entropy,
     bounds: [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5] },
-  divergence: { title: "difference of the probabilities by sampler and trainer", value: divergence,
+  difference: { title: "difference of the probabilities by sampler and trainer", value: difference,
     bounds: [0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2, 0.4] },
-  version: { title: "age of the weights that wrote the token, in iterations",
+  staleness: { title: "staleness of the weights that wrote the token, in iterations",
     value: (sample, index) => versionAge(sample, index),
     bounds: [1, 2, 3, 4], strength: 2 },
   nothing: { title: "", value: () => null, bounds: [] },
@@ -34,7 +34,7 @@ function probability(logProbs, index) {
   return value === null ? null : Math.exp(value);
 }
 
-function divergence(sample, index) {
+function difference(sample, index) {
   const sampler = probability(sample.log_probs, index);
   const trainer = probability(sample.actor_log_probs, index);
   return sampler === null || trainer === null ? null : Math.abs(sampler - trainer);

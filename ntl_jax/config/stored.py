@@ -4,7 +4,7 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ntl_jax.config.sections.data import FieldsSection
 from ntl_jax.config.sections.divergence import DivergenceSection
@@ -49,8 +49,6 @@ _ADDED: dict[int, dict[str, dict[str, object]]] = {
 """By format: the settings that it added, by section, with the values with which older runs go on."""
 _MOVED: dict[int, dict[tuple[str, str], tuple[str, str]]] = {5: {("data", "template"): ("prompt", "template")}}
 """By format: the sections and names of settings that it moved, and where to."""
-_REMOVED: dict[int, dict[str, str]] = {7: {"trainer": "samples_per_step"}}
-"""By format: the settings that it removed, by section."""
 
 
 def config_to_json(config: RunConfig) -> str:
@@ -137,20 +135,14 @@ def _settings(contents: object) -> dict[str, object]:
             f"{OLDEST} to {FORMAT}: use the version that made the run (environment.json names it), or train again"
         )
     settings = {name: value for name, value in contents.items() if name != "format"}
-    if given < 7 and isinstance(trainer := settings.get("trainer"), dict) and trainer.get("samples_per_step") == 0:
-        settings["trainer"] = trainer | {"logged_prompts": 0}
     for version in range(given + 1, FORMAT + 1):
         _move(settings, _MOVED.get(version, {}))
-        for section, name in _REMOVED.get(version, {}).items():
+        for section, convert in _CONVERTED.get(version, {}).items():
             if isinstance(stored := settings.get(section), dict):
-                settings[section] = {key: value for key, value in stored.items() if key != name}
+                settings[section] = convert(stored)
         for section, added in _ADDED[version].items():
             if isinstance(stored := settings.get(section, {}), dict):
                 settings[section] = added | stored
-    if given < 5 and isinstance(data := settings.get("data"), dict):  # one file, or none
-        files = {name: data.get(name) for name in ("train", "eval")}
-        one = {name: (file,) for name, file in files.items() if isinstance(file, str)}
-        settings["data"] = data | {name: () for name, file in files.items() if file is None} | one
     return settings
 
 
@@ -161,3 +153,23 @@ def _move(settings: dict[str, object], moved: Mapping[tuple[str, str], tuple[str
         if isinstance(stored, dict) and name in stored and isinstance(target, dict):
             settings[section] = {key: value for key, value in stored.items() if key != name}
             settings[new_section] = target | {new_name: stored[name]}
+
+
+def _with_tuples(data: Mapping[str, object]) -> dict[str, object]:
+    """The section ``data``, in which ``train`` and ``eval`` were one file or none."""
+    files = {name: data.get(name) for name in ("train", "eval")}
+    one = {name: (file,) for name, file in files.items() if isinstance(file, str)}
+    return {**data, **{name: () for name, file in files.items() if file is None}, **one}
+
+
+def _with_prompts(trainer: Mapping[str, object]) -> dict[str, object]:
+    """The section ``trainer``, which said how many samples are logged, and now says of how many prompts."""
+    kept = {name: value for name, value in trainer.items() if name != "samples_per_step"}
+    return kept | ({"logged_prompts": 0} if trainer.get("samples_per_step") == 0 else {})
+
+
+_CONVERTED: dict[int, dict[str, Callable[[Mapping[str, object]], dict[str, object]]]] = {
+    5: {"data": _with_tuples},
+    7: {"trainer": _with_prompts},
+}
+"""By format: what makes the older settings of a section its own."""

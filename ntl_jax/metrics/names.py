@@ -12,7 +12,8 @@ STAGES = ("warm_start", "ppo")
 METRICS = {
     "warm_start/loss": "loss that the update minimizes: cross entropy and the weighted Number Token Loss",
     "warm_start/cross_entropy": "cross entropy, nats per token",
-    "warm_start/ntl_loss": "Number Token Loss, mean over the digits of the reference solutions",
+    "warm_start/ntl_loss": "loss of warm_start.ntl_method, mean over the digits of the reference solutions, before "
+    "weights of places",
     "warm_start/grad_norm": "global norm of the gradient before clipping",
     "warm_start/param_norm": "global norm of the parameters",
     "warm_start/grad_noise": "gradient noise scale, in response tokens",

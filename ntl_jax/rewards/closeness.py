@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rewards for the closeness of the answer's value to the true number, in the `compute_score` call of ``protocol.py``.
 
-They need neither NTL nor digit probabilities. Each lies in [0, 1]: 1 for a right answer, 0 without a number as answer
-and where the true answer is no number. tau is ``ntl.temperature`` with NTL, else 1: the larger, the more forgiving.
-What the answer is and whether it is right says the task (``answer``, ``correct``), else the text alone. An answer of
-the true value counts as right, also where the task asks for another form of it.
+They need neither NTL nor digit probabilities. Each lies in [0, 1]: 1 for a right answer; else 0 where the answer or the
+true answer is no number. tau is ``ntl.temperature`` with NTL, else 1: the larger, the more forgiving.
+The task says what the answer is and whether it is right (``answer``, ``correct``); without it, the text alone does. An
+answer of the true value counts as right, also where the task asks for another form of it.
 """
 
 import math
@@ -41,7 +41,11 @@ def absolute_closeness(
     """
     check_positive(tau=tau)
     return _reward(
-        solution_str, ground_truth, correct, kwargs, lambda answer, truth: _decay(abs(answer - truth) / Fraction(tau))
+        solution_str,
+        ground_truth,
+        correct,
+        kwargs,
+        lambda answer, truth: _decay(abs(answer - truth) / Fraction(float(tau))),
     )
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Arrays over the devices of several processes. With one process these are JAX's own functions."""
 
+import math
 from typing import TypeVar
 
 import jax
@@ -72,8 +73,8 @@ def _is_here(leaf: object) -> bool:
 def local_mesh(mesh: Mesh) -> Mesh:
     """A mesh of this process's devices of a mesh over (data, fsdp, tensor), of equally many in each process.
 
-    ``tensor`` stays as it is if it divides their number; where the parameters are sharded over ``fsdp``, they are over
-    the other devices too.
+    ``tensor`` is the greatest common divisor of itself and their number; where the parameters are sharded over
+    ``fsdp``, they are over the other devices too.
 
     Example:
         >>> from ntl_jax.models import make_mesh
@@ -84,7 +85,7 @@ def local_mesh(mesh: Mesh) -> Mesh:
     if not mesh.is_multi_process:
         return mesh
     devices = [device for device in mesh.devices.flat if device.process_index == jax.process_index()]
-    tensor = mesh.shape["tensor"] if len(devices) % mesh.shape["tensor"] == 0 else len(devices)
+    tensor = math.gcd(mesh.shape["tensor"], len(devices))
     rest = len(devices) // tensor
     shape = (1, rest, tensor) if mesh.shape["fsdp"] > 1 else (rest, 1, tensor)
     return Mesh(np.array(devices).reshape(shape), mesh.axis_names, axis_types=(AxisType.Auto,) * 3)

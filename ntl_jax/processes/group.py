@@ -60,7 +60,7 @@ class Group:
         if num_devices % self.num_local:
             raise ValueError(
                 f"{self.num_local} processes on this machine cannot share {num_devices} GPUs equally: start a number "
-                f"of processes that divides {num_devices}, or set CUDA_VISIBLE_DEVICES for each"
+                f"of processes that divides {num_devices}, or show each of them one GPU by CUDA_VISIBLE_DEVICES"
             )
         share = num_devices // self.num_local
         return [self.local_id * share + i for i in range(share)]
@@ -68,7 +68,9 @@ class Group:
 
 def is_on_tpu() -> bool:
     """Whether this machine has TPUs, and the package that uses them."""
-    return importlib.util.find_spec("libtpu") is not None and bool(glob.glob("/dev/accel*"))
+    return importlib.util.find_spec("libtpu") is not None and bool(
+        glob.glob("/dev/accel*") + glob.glob("/dev/vfio/[0-9]*")
+    )
 
 
 def find_group(

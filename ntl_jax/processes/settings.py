@@ -34,17 +34,22 @@ def group_in(argv: Sequence[str]) -> Group | None:
 
     Example:
         >>> argv = ["--oops", "--config.trainer.coordinator=a:1", "--config.trainer.num_processes", "2",
-        ...         "--config.trainer.process_id=1"]
+        ...         "--config.trainer.process-id=1"]
         >>> group_in(argv).process_id
         1
     """
     words = [word for option in argv for word in option.split("=", 1)]
-    given = dict(itertools.pairwise(words))
+    given = {name.replace("-", "_").replace("__", "--", 1): value for name, value in itertools.pairwise(words)}
     distributed, coordinator, *numbers = (given.get(f"--config.trainer.{name}") for name in ("distributed", *OF_GROUP))
     try:
         count, number = (None if text is None else int(text) for text in numbers)
         group = find_group(
-            distributed or "auto", os.environ, coordinator=coordinator, num_processes=count, process_id=number
+            distributed or "auto",
+            os.environ,
+            coordinator=coordinator,
+            num_processes=count,
+            process_id=number,
+            on_tpu=is_on_tpu(),
         )
     except ValueError:
         return None

@@ -4,6 +4,7 @@
 import contextlib
 import logging
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,9 +20,9 @@ from ntl_jax.experience.scorer import LOGGER
 from ntl_jax.metrics import check_installed, print_comparison, print_header, read_lines
 from ntl_jax.metrics.log_file import log_to_file
 from ntl_jax.processes.alike import check_alike, check_same_data
-from ntl_jax.processes.exchange import first_does, is_first
+from ntl_jax.processes.exchange import first_does, gather, is_first, num_processes
 from ntl_jax.profile_range import check_range
-from ntl_jax.run_folder import claimed
+from ntl_jax.run_folder import LOCK, claimed
 from ntl_jax.train.checkpoints.resume import FINGERPRINTS, check_data, check_schedule, fingerprints
 from ntl_jax.train.driver import Driver
 from ntl_jax.train.engines import build_engine, check_packages
@@ -105,7 +106,22 @@ def _claimed(workdir: Path, resume: bool) -> Iterator[Path]:
     """The folder to which this process writes: the run folder, which the first claims; another one, for a while."""
     with contextlib.ExitStack() as stack:
         first_does(lambda: stack.enter_context(claimed(workdir, resume=resume)))
+        unseen = [number for number, is_seen in enumerate(gather(_is_seen(workdir / LOCK)), 1) if not is_seen]
+        if unseen:
+            raise ValueError(
+                f"process {unseen[0]} of {num_processes()} does not see the run folder {workdir} of the first: name a "
+                "folder on a file system that all of them share, with --workdir=DIR"
+            )
         yield workdir if is_first() else Path(stack.enter_context(tempfile.TemporaryDirectory()))
+
+
+def _is_seen(path: Path) -> bool:
+    """Whether a file that another machine has made is here; network file systems may take seconds."""
+    for _ in range(20):
+        if path.exists():
+            return True
+        time.sleep(0.5)
+    return False
 
 
 def _train(

@@ -23,7 +23,7 @@ def training_mesh(config: RunConfig) -> Mesh:
     if config.trainer.devices:
         raise ValueError(
             f"trainer.devices={config.trainer.devices} numbers the devices of one process, and {num_processes()} "
-            "train: leave it empty, and show each process its devices, such as by CUDA_VISIBLE_DEVICES"
+            "train: leave it empty, and start as many processes as the machines have GPUs, or one on each machine"
         )
     if mesh.size < (count := len(jax.devices())):
         raise ValueError(

@@ -71,8 +71,9 @@ def label_response(
 ) -> DigitLabels:
     """Labels a response's number tokens with what they should have been.
 
-    Any answer is measured by place value; prefix truth is given to a marked one only, since the last number of a
-    response without a marker (one that was cut off, say) may belong to a step, whose digits must not be pulled away.
+    Any answer is measured by place value. Prefix truth is given only to an answer that is marked or is the whole
+    response, without another word or number: any other last number (of a response that was cut off, say) may belong to a step, whose digits must not be
+    pulled away.
 
     Args:
         text: the response; with ``starts``, the first character of each token's, as `TokenDecoder` returns them.
@@ -135,13 +136,20 @@ def number_targets(truth: Int[np.ndarray, "*tokens"]) -> Float[np.ndarray, "*tok
 
 
 def _targets(text: str, answer: Answer | None, true: Numeral | None, mode: Mode) -> Iterator[_Target]:
-    written, is_marked = (answer.numeral, answer.marked) if answer else (None, False)
+    written = answer.numeral if answer else None
     if mode != "final_answer":
         for result, computed in find_equations(text):
             if mode == "all_tokens" or written is None or result.offsets != written.offsets:
                 yield _Target(result, computed, pulled=True, is_answer=False)
     if mode != "all_tokens" and true is not None and all(x is None or x.exact is None for x in (true, written)):
-        yield _Target(written, true, pulled=is_marked, is_answer=True)
+        yield _Target(written, true, pulled=_is_certain(text, answer), is_answer=True)
+
+
+def _is_certain(text: str, answer: Answer | None) -> bool:
+    """Whether no step's number can have been read as the answer."""
+    if answer is None or answer.marked:
+        return answer is not None
+    return not any(map(str.isalnum, text[: answer.start] + text[answer.end :]))
 
 
 def _tokens_of(numeral: Numeral | None, starts: list[int]) -> tuple[list[int], list[int]]:

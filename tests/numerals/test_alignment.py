@@ -155,10 +155,19 @@ def test_a_response_without_a_number_misses_every_place():
 
 
 def test_an_unmarked_answer_is_measured_but_not_pulled():
+    assert (label(["7", "+", "1"], "72").prefix_truth == NONE).all()
     labels = label(["it is ", "7", "1"], "72")
     assert labels.truth.tolist() == [-1, 7, 2]
     assert (labels.prefix_truth == NONE).all()
     assert label(["\\boxed{", "7", "1", "}"], "72").prefix_truth.tolist() == [-1, 7, 2, -1]
+
+
+@pytest.mark.parametrize(
+    "tokens", [["7", "1"], ["7", "1", "\n"], ["-", "7", "1"], ["**", "7", "1", "**"], ["$", "7", "1", "."]]
+)
+def test_an_answer_that_is_the_whole_response_needs_no_mark(tokens):
+    pulled = [truth for truth in label(tokens, "-72" if "-" in tokens else "72").prefix_truth.tolist() if truth != NONE]
+    assert pulled == [7, 2]
 
 
 def test_dtypes_are_small_and_fixed():

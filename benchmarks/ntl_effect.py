@@ -1,115 +1,158 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Number Token Loss does for accuracy in policy optimization: rewards and actor terms, by difficulty and seed.
+"""What number-aware rewards and losses do in policy optimization: rewards x actor terms, by task and seed.
 
-The tiny policy of `gsm8k_ntl` after the same warm start on problems of different difficulty: the larger the numbers,
-the fewer of its greedy answers are right before PPO. Every run is a whole run of launch/train.py; those that the result
-holds already are not repeated, so the command may be interrupted. No time is claimed.
+Claim: where exact answers are rare and near ones count, a reward for closeness at least halves the error that plain PPO
+ends with, with intervals that do not touch. Tasks and starts: `benchmarks.effect_runs`. Each arm of a task has the same
+search: the learning rate with which it ends at the smaller symmetric error on the development problems of another seed.
 
-    python -m benchmarks.ntl_effect                     # all runs, 3 minutes each; writes results/ntl_effect.json
-    python -m benchmarks.ntl_effect --seeds 0 --arms exact ntl
+Every run is a whole run of launch/train.py; those that the result holds already are not repeated, so the command may be
+interrupted. No time is claimed.
+
+    python -m benchmarks.ntl_effect                     # all runs; writes results/ntl_effect.json
+    python -m benchmarks.ntl_effect --tasks products --arms exact closeness --seeds 0 1 2 3 4
     python -m benchmarks.ntl_effect --quick             # one run of two iterations: does it run? Nothing is written
     python -m benchmarks.ntl_effect --table             # what the result says so far
 """
 
 import argparse
+import functools
 import json
 import pathlib
 import statistics
-import subprocess
-import sys
 import tempfile
+from typing import NamedTuple
 
-from benchmarks.measure import RESULTS, machine, write
+from benchmarks.effect_runs import (
+    SEARCH_SEED,
+    TASKS,
+    Runs,
+    Split,
+    evaluations,
+    measures,
+    shown,
+    start_of,
+    train,
+    write_files,
+)
+from benchmarks.measure import RESULTS
 
-ARMS = {
-    "exact": ["--config.ntl.enabled=false"],
-    "ntl": ["--config.ntl.weight=0"],
-    "ntl + 0.1 actor": ["--config.ntl.weight=0.1"],
-    "ntl + 1 actor": ["--config.ntl.weight=1"],
-    "exact + 1 actor of equations": [
-        *("--config.ntl.weight=1", "--config.ntl.reward_mode=all_tokens"),
-        "--config.reward.function=ntl_jax.rewards:exact_match",
-    ],
-    "closeness": ["--config.ntl.enabled=false", "--config.reward.function=ntl_jax.rewards:absolute_closeness"],
-    "exact + 1 actor": ["--config.ntl.weight=1", "--config.reward.function=ntl_jax.rewards:exact_match"],
+RATES = (1e-5, 1e-4)
+STEPS, EVALUATIONS = 100, 20
+TAU = 0.1
+"""Of closeness: the relative error for which 0.37 is left."""
+_CLOSENESS = ("--config.reward.function=ntl_jax.rewards:relative_closeness", f"--config.ntl.temperature={TAU}")
+_EXACT = ("--config.reward.function=ntl_jax.rewards:exact_match",)
+_OFF, _ON = ("--config.ntl.weight=0",), ("--config.ntl.weight=1",)
+ARMS: dict[str, tuple[str, ...]] = {
+    "exact": (*_EXACT, *_OFF),
+    "NTL": _OFF,
+    "closeness": (*_CLOSENESS, *_OFF),
+    "gated": ("--config.reward.function=ntl_jax.rewards:ntl_gated_reward", *_OFF),
+    "confidence": ("--config.reward.function=ntl_jax.rewards:compute_confidence_reward", *_OFF),
+    "exact, actor": (*_EXACT, *_ON),
+    "NTL, actor": _ON,
+    "closeness, actor": (*_CLOSENESS, *_ON),
 }
-"""Reward, and the weight of the differentiable term in the actor's loss: for the answer, or for the results of
-equations."""
-DIFFICULTIES = (10, 12, 20)
-"""Largest number of a problem."""
-CURVES = ("val/accuracy", "val/ntl_loss")
-T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
-"""Student's t of a 95% interval, by number of seeds."""
+"""Reward, and whether the actor's loss has the differentiable term, at weight 1. Confidence pays right answers more the
+surer the policy was of them: a control, which should not help."""
+COMPARED = ("accuracy", "smape", "median_relative_error")
+Curve = dict[str, list[float]]
+"""What was measured of the greedy answers after some iterations, by name; `iteration` says after which."""
+
+
+class Run(NamedTuple):
+    """A run, by what differs: the evaluations' problems, and the seed of the start and of the run."""
+
+    task: str
+    arm: str
+    rate: float
+    seed: int
+    split: Split
+
+    @property
+    def name(self) -> str:
+        return f"{self.task} | {self.arm} | {self.rate:g} | {self.seed} | {self.split}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
-    parser.add_argument("--difficulties", nargs="+", type=int, default=list(DIFFICULTIES))
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--workers", type=int, default=2, help="runs at a time")
+    parser.add_argument("--folder", type=pathlib.Path, help="keeps problems and starts for the next call")
     parser.add_argument("--output", type=pathlib.Path, default=RESULTS / "ntl_effect.json")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
-    if args.quick:
-        print(json.dumps(trained("ntl", 10, seed=0, steps=2)))
-        return
-    found = json.loads(args.output.read_text()) if args.output.exists() else {}
-    runs = found.get("runs", {})
-    for seed in () if args.table else args.seeds:
-        for difficulty in args.difficulties:
-            for arm in args.arms:
-                name = f"numbers to {difficulty}, {arm}, seed {seed}"
-                if name not in runs:
-                    runs[name] = trained(arm, difficulty, seed, args.steps)
-                    write({"machine": machine(), "steps": args.steps, "runs": runs}, args.output)
-    print_table(runs)
+    runs = Runs[Curve](args.output, args.workers)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = args.folder or pathlib.Path(temporary)
+        if args.quick:
+            write_files(folder)
+            print(json.dumps(_trained(Run("products", "closeness", RATES[0], 0, "evaluation"), folder, steps=2)))
+            return
+        if not args.table:
+            write_files(folder)
+            for task in args.tasks:
+                _add(
+                    runs,
+                    [Run(task, arm, rate, SEARCH_SEED, "development") for arm in args.arms for rate in RATES],
+                    folder,
+                )
+            for seed in args.seeds:  # all tasks before the next seed
+                arms = [(task, arm) for task in args.tasks for arm in args.arms]
+                _add(runs, [Run(*pair, _rate_of(runs.results, *pair), seed, "evaluation") for pair in arms], folder)
+    print_table(runs.results)
 
 
-def trained(arm: str, difficulty: int, seed: int, steps: int) -> dict[str, list[float]]:
-    """The curves of a run."""
-    with tempfile.TemporaryDirectory() as folder:
-        run = pathlib.Path(folder, "run")
-        command = [sys.executable, "launch/train.py", "--config=gsm8k_ntl", f"--workdir={run}"]
-        settings = [
-            f"--config.seed={seed}",
-            f"--config.data.max_number={difficulty}",
+def _add(runs: Runs[Curve], added: list[Run], folder: pathlib.Path) -> None:
+    for task, seed in sorted({(run.task, run.seed) for run in added if run.name not in runs.results}):
+        start_of(task, seed, folder)  # before its arms, which begin there
+    runs.add({run.name: functools.partial(_trained, run, folder) for run in added})
+
+
+def _trained(run: Run, folder: pathlib.Path, steps: int = STEPS) -> Curve:
+    with tempfile.TemporaryDirectory() as temporary:
+        workdir = pathlib.Path(temporary, "run")
+        settings = (
+            f"--config.model.path={start_of(run.task, run.seed, folder)}",
+            "--config.warm_start.steps=0",
+            f"--config.data.eval={folder / f'{run.task}-{run.split}.jsonl'}",
+            f"--config.algorithm.optimizer.learning_rate={run.rate}",
             f"--config.trainer.steps={steps}",
-        ]
-        subprocess.run([*command, *settings, *ARMS[arm]], check=True, capture_output=True, cwd=RESULTS.parents[1])
-        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    evaluated = [line for line in lines if line["stage"] == "ppo" and "val/accuracy" in line]
-    curves = {name: [round(line[name], 4) for line in evaluated if name in line] for name in CURVES}
-    return {"iteration": [line["step"] for line in evaluated]} | curves
+            f"--config.trainer.eval_every={max(1, steps // EVALUATIONS)}",
+        )
+        train("gsm8k_ntl", workdir, run.task, run.seed, [*settings, *ARMS[run.arm]])
+        evaluated = {step: measures(rows) for step, rows in evaluations(workdir, "ppo").items()}
+    names = next(iter(evaluated.values()))
+    return {"iteration": [*map(float, evaluated)]} | {name: [of[name] for of in evaluated.values()] for name in names}
 
 
-def print_table(runs: dict[str, dict[str, list[float]]]) -> None:
-    """Accuracy before and after, mean over the seeds with its 95% interval; and the gain over exact rewards."""
-    for difficulty in DIFFICULTIES:
-        exact = _by_seed(runs, difficulty, "exact")
+def _rate_of(results: dict[str, Curve], task: str, arm: str) -> float:
+    """The learning rate that was chosen."""
+    ends = {rate: results[Run(task, arm, rate, SEARCH_SEED, "development").name]["smape"][-1] for rate in RATES}
+    return min(ends, key=ends.__getitem__)
+
+
+def _by_seed(results: dict[str, Curve], task: str, arm: str) -> dict[int, Curve]:
+    parts = {tuple(name.split(" | ")): curve for name, curve in results.items()}
+    return {int(p[3]): curve for p, curve in parts.items() if p[:2] == (task, arm) and p[4] == "evaluation"}
+
+
+def print_table(results: dict[str, Curve]) -> None:
+    """Every measure before and after with its interval, and the difference from exact rewards on the same seeds."""
+    for task in TASKS:
+        exact = _by_seed(results, task, "exact")
         for arm in ARMS:
-            if not (of_arm := _by_seed(runs, difficulty, arm)):
+            if not (curves := _by_seed(results, task, arm)):
                 continue
-            before, after = ({seed: curve["val/accuracy"][i] for seed, curve in of_arm.items()} for i in (0, -1))
-            gains = [after[seed] - exact[seed]["val/accuracy"][-1] for seed in after if seed in exact]
-            start, end = statistics.mean(before.values()), _interval([*after.values()])
-            print(f"numbers to {difficulty:2} {arm:29} {start:6.1%} -> {end}   over exact {_interval(gains)}")
-
-
-def _by_seed(runs: dict[str, dict[str, list[float]]], difficulty: int, arm: str) -> dict[str, dict[str, list[float]]]:
-    start = f"numbers to {difficulty}, {arm}, seed "
-    return {name.removeprefix(start): curve for name, curve in runs.items() if name.startswith(start)}
-
-
-def _interval(values: list[float]) -> str:
-    if not values:
-        return "-"
-    mean, count = statistics.mean(values), len(values)
-    if count < 2:
-        return f"{mean:6.1%} ({count} seed)"
-    half = T_95.get(count, 2.0) * statistics.stdev(values) / count**0.5
-    return f"{mean:6.1%} +- {half:.1%} ({count} seeds)"
+            print(f"{task}, {arm}, rate {_rate_of(results, task, arm):g}, {len(curves)} seeds")
+            for name in COMPARED:
+                start = statistics.mean(curve[name][0] for curve in curves.values())
+                more = [curve[name][-1] - exact[seed][name][-1] for seed, curve in curves.items() if seed in exact]
+                end = shown([curve[name][-1] for curve in curves.values()])
+                print(f"    {name:21} {start:.3f} -> {end:18} over exact {shown(more)}")
 
 
 if __name__ == "__main__":

@@ -71,9 +71,9 @@ def label_response(
 ) -> DigitLabels:
     """Labels a response's number tokens with what they should have been.
 
-    Any answer is measured by place value. Prefix truth is given only to an answer that is marked or is the whole
-    response, without another word or number: any other last number (of a response that was cut off, say) may belong to a step, whose digits must not be
-    pulled away.
+    Any answer is measured by place value. Prefix truth is given only to an answer that is marked, or that stands in
+    the response without another word or number. Any other last number (of a response that was cut off, say) may belong
+    to a step, whose digits must not be pulled away.
 
     Args:
         text: the response; with ``starts``, the first character of each token's, as `TokenDecoder` returns them.

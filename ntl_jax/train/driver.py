@@ -27,6 +27,7 @@ from ntl_jax.train.stops import (
     half_unrewarded,
     stop_if_not_finite,
     stop_if_unrewarded,
+    untaught_numbers,
 )
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ class Driver:
         self._config, self._folder, self._journal, self._console = config, folder, journal, console
         self._termination, self._data, self._newest, self._profiler = termination, data, newest, profiler
         self._evaluator, self._settings = evaluate, config.trainer
-        self._said_unrewarded = self._said_evaluation = False
+        self._said: set[str] = set()
+        """What has been said that is said once."""
         self._done: list[str] = []
         """The stages that have ended."""
         self._held_out: dict[str, float] = {}
@@ -188,6 +190,11 @@ class Driver:
     def _say(self, line: str) -> None:
         self._console.print(printable(line), soft_wrap=True, markup=False)
 
+    def _say_once(self, about: str, line: str | None) -> None:
+        if line is not None and about not in self._said:
+            self._said.add(about)
+            self._say(line)
+
     def _save(self, stage: Stage, step: int, position: Mapping[str, Any], checkpoints: "Checkpointer") -> None:
         self._journal.flush()
         meta = {**position, **record(self._config, stage.name, self._data)}
@@ -214,9 +221,8 @@ class Driver:
             scored = samples.scored
             self._journal.write_reward_errors(stage.name, step, scored)
             stop_if_unrewarded(stage.name, step, scored, self._folder)
-            if not self._said_unrewarded and (said := half_unrewarded(stage.name, step, scored)):
-                self._say(said)
-                self._said_unrewarded = True
+            self._say_once("rewards", half_unrewarded(stage.name, step, scored))
+            self._say_once("numbers", untaught_numbers(stage.name, step, metrics))
         metrics |= memory_metrics()
         stop_if_not_finite(stage.name, stage.section, step, metrics, stage.last_prompts, self._folder)
         self._held_out = self._evaluate(stage, step) if stage.is_evaluated(step) else {}
@@ -229,9 +235,8 @@ class Driver:
         stage.wait()
         evaluation = self._evaluator(stage.weights())
         self._journal.write_evaluation(stage.name, step, evaluation)
-        if not self._said_evaluation and (said := unrewarded(evaluation)):
-            self._say(f"{stage.name} step {step}: {said}; evaluations/ holds every reason")
-            self._said_evaluation = True
+        if said := unrewarded(evaluation):
+            self._say_once("evaluation", f"{stage.name} step {step}: {said}; evaluations/ holds every reason")
         return evaluation_metrics(evaluation)
 
     def _target_reached(self, stage: Stage) -> bool:

@@ -4,6 +4,7 @@
 import contextlib
 import dataclasses
 import json
+import math
 import pathlib
 import signal
 import threading
@@ -125,6 +126,23 @@ def half_unrewarded(stage: str, step: int, scored: Scored) -> str | None:
     return (
         f"{stage} step {step}: {(~scored.valid).sum()} of {len(scored.valid)} samples have no reward and are left out "
         f"of the update; the first: {reason.strip().splitlines()[-1]}. reward_errors.jsonl holds every reason"
+    )
+
+
+def untaught_numbers(stage: str, step: int, metrics: Mapping[str, float]) -> str | None:
+    """What to say where Number Token Loss is a term of the policy's loss but no token of a step has a true number.
+
+    Example:
+        >>> untaught_numbers("ppo", 3, {"actor/ntl_loss": float("nan")}).partition(",")[0]
+        'ppo step 3: no number token of the responses has a true value'
+        >>> untaught_numbers("ppo", 3, {"actor/ntl_loss": 0.5, "actor/loss": 1.0})
+    """
+    if not math.isnan(metrics.get("actor/ntl_loss", 0.0)):
+        return None
+    return (
+        f"{stage} step {step}: no number token of the responses has a true value, so that ntl.weight has no effect: "
+        "with ntl.reward_mode=final_answer an answer must be marked or be all that the response says "
+        "(answer.pattern marks others), with all_tokens responses must contain equations"
     )
 
 

@@ -332,6 +332,13 @@ def test_a_reward_that_always_fails_ends_the_run_and_leaves_every_traceback(driv
     assert not read_lines(tmp_path / "metrics.jsonl")
 
 
+def test_a_number_loss_without_numbers_to_learn_is_told_once(drive, scored, said):
+    empty = {step: {"actor/ntl_loss": float("nan")} for step in (2, 3)}
+    drive(CountingStage(3, metrics=empty, scored=scored))
+    (line,) = [line for line in said.getvalue().splitlines() if "no number token" in line]
+    assert line.startswith("ppo step 2: ") and "answer.pattern" in line
+
+
 def test_an_alarm_ends_the_run_after_its_step_is_saved_if_the_settings_say_so_and_the_run_goes_on(drive):
     alarm = {2: {"alarm/engine_kl": 1.0}}
     assert drive(CountingStage(3, metrics=alarm), resume=False).state.step == 3

@@ -47,7 +47,7 @@ def gdpo_advantages(
         ValueError: `where` is not bool, `group_ids` are not ints, the shapes are not [B, K], [B] and [K], or `epsilon`
             is negative.
 
-    Example: the first two samples have the same sum, and of the first reward there is less
+    Example: samples 0 and 1 have the same sum; reward 0, which only one sample got, counts more
         >>> scores = jnp.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [0.0, 1.0]])
         >>> gdpo_advantages(scores, jnp.zeros(4, int)).round(3).tolist()
         [0.69..., 0.398..., -1.486..., 0.398...]

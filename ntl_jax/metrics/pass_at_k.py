@@ -29,6 +29,16 @@ def pass_at_k(num_correct: Int[np.ndarray, "problems"], num_samples: int, k: int
     return 1.0 - np.prod(wrong_left / (num_samples - drawn), axis=1)
 
 
+def pass_ks(num_samples: int) -> list[int]:
+    """The k of the pass@k that are reported: 2, 4, 8, ... and the number of samples.
+
+    Example:
+        >>> pass_ks(6), pass_ks(1)
+        ([2, 4, 6], [1])
+    """
+    return sorted({min(2**i, num_samples) for i in range(1, num_samples.bit_length() + 1)})
+
+
 def majority(answers: Sequence[str | None], correct: Sequence[bool]) -> float:
     """Whether the most frequent answer is right; for ties, the share of right answers among the tied.
 
@@ -65,6 +75,5 @@ def repeated_metrics(
     """
     n = correct.shape[1]
     votes = [majority(given, right) for given, right in zip(answers, correct.tolist(), strict=True)]
-    ks = sorted({min(2**i, n) for i in range(1, n.bit_length() + 1)})
     metrics = {f"mean@{n}": float(correct.mean()), f"maj@{n}": float(np.mean(votes))}
-    return metrics | {f"pass@{k}": float(pass_at_k(correct.sum(axis=1), n, k).mean()) for k in ks}
+    return metrics | {f"pass@{k}": float(pass_at_k(correct.sum(axis=1), n, k).mean()) for k in pass_ks(n)}

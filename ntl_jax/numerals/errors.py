@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How near one answer is to the true number. Numbers are exact fractions: of no length are the last digits lost."""
+"""How near an answer is to the true number. Numbers are exact fractions, so that no digit is lost in long ones."""
 
 import itertools
 import math

@@ -35,8 +35,8 @@ def number_token_raft(
         values: [M] values of the number tokens, in any order.
 
     Returns:
-        [...] float32, in squared units of the values; at most `d^2`, d being the largest distance between 0 and the
-        values, which it is where no number token is possible.
+        [...] float32, in squared units of the values; at most `d^2`, d being the range of the values and 0 together,
+        which it is where no number token is possible.
 
     Raises:
         ValueError: shapes that do not fit.

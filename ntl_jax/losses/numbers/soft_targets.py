@@ -5,7 +5,7 @@ Both targets are Gaussian in the distance to the truth. They differ in what is c
 distribution over the number tokens alone, label smoothing the probabilities of the whole vocabulary.
 
 A number token whose logit is -inf cannot be chosen, so the target leaves it out too; where all of them are -inf there
-is nothing to compare, and the loss is 0. Both losses are unbounded, in nats, with the bound of no other loss.
+is nothing to compare, and the loss is 0. Both losses are in nats and unbounded.
 """
 
 import jax

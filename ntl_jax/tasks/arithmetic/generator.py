@@ -87,7 +87,7 @@ def generate_problems(
 def held_out_between(
     low: int, high: int, num: int, *, seed: int, tier: int, operation: Operator | None = None
 ) -> list[Problem]:
-    """Held-out problems whose largest number is in a range; all, if there are fewer, but for rare ones.
+    """Held-out problems whose largest number is in a range; if there are fewer, nearly all of them.
 
     Args:
         low, high: the largest number in a question exceeds ``low`` and not ``high``; in tiers 3 and 4, ten times these.

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from ntl_jax.config import AnswerSection, RewardSection, RunConfig
-from ntl_jax.metrics import pass_at_k
+from ntl_jax.metrics import pass_at_k, pass_ks
 from ntl_jax.metrics.numeric import (
     Measures,
     collect_measures,
@@ -82,7 +82,7 @@ def measure(evaluation: Evaluation) -> Measured:
         right = sampled.exact_match.reshape(len(prompts), -1)
         n = right.shape[1]
         measures[f"mean@{n}"] = right.mean(axis=1)
-        for k in sorted({min(2**i, n) for i in range(1, n.bit_length() + 1)}):
+        for k in pass_ks(n):
             measures[f"pass@{k}"] = pass_at_k(right.sum(axis=1), n, k)
     return Measured([(prompt.source_index, prompt.index) for prompt in prompts], measures)
 

@@ -54,8 +54,14 @@ class _Iteration(NamedTuple):
 
 
 class _Update(NamedTuple):
-    """The first update: its outputs, which of its tokens count, the iteration's sample of each response, and for each
-    token row * T + position of the response, unpacked."""
+    """The first update of an iteration.
+
+    Args:
+        tokens: its outputs.
+        mask: which of its tokens count.
+        samples: of the iteration, one for each response.
+        places: gives, for each token, row * T + position in the unpacked responses.
+    """
 
     tokens: TokenOutputs
     mask: Bool[AnyArray, "rows T"]

@@ -99,7 +99,7 @@ def _held_out(task: str, above: int, count: int) -> Sequence[Problem]:
     return [x for x in made.load("held_out")[0] if max(map(int, re.findall("[0-9]+", x.text))) > above][:count]
 
 
-def start_of(task: str, seed: int, folder: pathlib.Path) -> pathlib.Path:
+def trained_start(task: str, seed: int, folder: pathlib.Path, steps: int | None = None) -> pathlib.Path:
     """The policy before policy optimization, trained with cross entropy alone and shared by all arms."""
     path, run = folder / f"{task}-{seed}", folder / f"{task}-{seed}-run"
     if not path.exists():
@@ -107,19 +107,21 @@ def start_of(task: str, seed: int, folder: pathlib.Path) -> pathlib.Path:
             *TASKS[task].start,
             "--config.warm_start.ntl_weight=0",
             "--config.warm_start.ntl_method=wasserstein",
+            *(() if steps is None else [f"--config.warm_start.steps={steps}"]),
         ]
         train("gsm8k_sft_ntl", run, task, seed, settings)
-        _launch("export", str(run), str(path))
+        launch("export", str(run), str(path))
     return path
 
 
 def train(config: str, run: pathlib.Path, task: str, seed: int, settings: Sequence[str]) -> None:
     """A whole run of launch/train.py on a task."""
     options = (f"--workdir={run}", f"--config.seed={seed}", f"--config.rollout.max_tokens={TASKS[task].max_tokens}")
-    _launch("train", f"--config={config}", *options, *TASKS[task].data, *settings)
+    launch("train", f"--config={config}", *options, *TASKS[task].data, *settings)
 
 
-def _launch(name: str, *options: str) -> None:
+def launch(name: str, *options: str) -> None:
+    """Runs launch/NAME.py to its end."""
     done = subprocess.run(
         [sys.executable, f"launch/{name}.py", *options], capture_output=True, text=True, cwd=RESULTS.parents[1]
     )

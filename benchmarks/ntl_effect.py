@@ -8,7 +8,7 @@ search: the learning rate with which it ends at the smaller symmetric error on t
 Every run is a whole run of launch/train.py; those that the result holds already are not repeated, so the command may be
 interrupted. No time is claimed.
 
-    python -m benchmarks.ntl_effect                     # all runs; writes results/ntl_effect.json
+    python -m benchmarks.ntl_effect                     # all runs; writes results/ntl_effect.json and .svg
     python -m benchmarks.ntl_effect --tasks products --arms exact closeness --seeds 0 1 2 3 4
     python -m benchmarks.ntl_effect --quick             # one run of two iterations: does it run? Nothing is written
     python -m benchmarks.ntl_effect --table             # what the result says so far
@@ -22,22 +22,27 @@ import statistics
 import tempfile
 from typing import NamedTuple
 
+import numpy as np
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
 from benchmarks.effect_runs import (
     SEARCH_SEED,
     TASKS,
     Runs,
     Split,
     evaluations,
+    interval,
     measures,
     shown,
-    start_of,
     train,
+    trained_start,
     write_files,
 )
 from benchmarks.measure import RESULTS
 
 RATES = (1e-5, 1e-4)
-STEPS, EVALUATIONS = 100, 20
+STEPS, EVALUATIONS = 150, 15
 TAU = 0.1
 """Of closeness: the relative error for which 0.37 is left."""
 _CLOSENESS = ("--config.reward.function=ntl_jax.rewards:relative_closeness", f"--config.ntl.temperature={TAU}")
@@ -55,6 +60,9 @@ ARMS: dict[str, tuple[str, ...]] = {
 }
 """Reward, and whether the actor's loss has the differentiable term, at weight 1. Confidence pays right answers more the
 surer the policy was of them: a control, which should not help."""
+COLORS = {"exact": "#d9730d", "NTL": "#7b8794", "closeness": "#0b6e99", "closeness, actor": "#7a4fb5"}
+"""Of the arms that are drawn."""
+PLOTTED = "median_relative_error"
 COMPARED = ("accuracy", "smape", "median_relative_error")
 Curve = dict[str, list[float]]
 """What was measured of the greedy answers after some iterations, by name; `iteration` says after which."""
@@ -104,11 +112,12 @@ def main() -> None:
                 arms = [(task, arm) for task in args.tasks for arm in args.arms]
                 _add(runs, [Run(*pair, _rate_of(runs.results, *pair), seed, "evaluation") for pair in arms], folder)
     print_table(runs.results)
+    plot(runs.results, args.output.with_suffix(".svg"))
 
 
 def _add(runs: Runs[Curve], added: list[Run], folder: pathlib.Path) -> None:
     for task, seed in sorted({(run.task, run.seed) for run in added if run.name not in runs.results}):
-        start_of(task, seed, folder)  # before its arms, which begin there
+        trained_start(task, seed, folder)  # before its arms, which begin there
     runs.add({run.name: functools.partial(_trained, run, folder) for run in added})
 
 
@@ -116,10 +125,11 @@ def _trained(run: Run, folder: pathlib.Path, steps: int = STEPS) -> Curve:
     with tempfile.TemporaryDirectory() as temporary:
         workdir = pathlib.Path(temporary, "run")
         settings = (
-            f"--config.model.path={start_of(run.task, run.seed, folder)}",
+            f"--config.model.path={trained_start(run.task, run.seed, folder)}",
             "--config.warm_start.steps=0",
             f"--config.data.eval={folder / f'{run.task}-{run.split}.jsonl'}",
             f"--config.algorithm.optimizer.learning_rate={run.rate}",
+            "--config.algorithm.optimizer.schedule=constant",
             f"--config.trainer.steps={steps}",
             f"--config.trainer.eval_every={max(1, steps // EVALUATIONS)}",
         )
@@ -153,6 +163,28 @@ def print_table(results: dict[str, Curve]) -> None:
                 more = [curve[name][-1] - exact[seed][name][-1] for seed, curve in curves.items() if seed in exact]
                 end = shown([curve[name][-1] for curve in curves.values()])
                 print(f"    {name:21} {start:.3f} -> {end:18} over exact {shown(more)}")
+
+
+def plot(results: dict[str, Curve], path: pathlib.Path) -> None:
+    """The error by iteration of each task that has runs: the mean over the seeds and its interval."""
+    tasks = [task for task in TASKS if _by_seed(results, task, "exact")]
+    figure = Figure(figsize=(6 * len(tasks), 3.6), layout="constrained")
+    for axes, task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
+        for arm, color in COLORS.items():
+            curves = [*_by_seed(results, task, arm).values()]
+            if not curves:
+                continue
+            means, halves = np.transpose(
+                [interval(values) for values in zip(*(c[PLOTTED] for c in curves), strict=True)]
+            )
+            axes.plot(curves[0]["iteration"], means, color=color, label=f"{arm} ({len(curves)} seeds)")
+            axes.fill_between(
+                curves[0]["iteration"], means - halves, means + halves, color=color, alpha=0.2, linewidth=0
+            )
+        axes.set(title=task, xlabel="PPO iterations of 256 samples", ylabel="median relative error", ylim=(0, 1))
+        axes.legend(frameon=False)
+        axes.grid(alpha=0.3)
+    FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None})
 
 
 if __name__ == "__main__":

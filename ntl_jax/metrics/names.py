@@ -140,6 +140,8 @@ METRICS = {
     "val/response_length/mean": "tokens per greedy response",
     "val/ntl_loss": "ntl/loss of the greedy responses",
     "val/answered": "fraction of greedy responses from which an answer could be extracted",
+    "val/smape": "mean of |answer - truth| / (|answer| + |truth|) of greedy responses, 1 without an answer",
+    "val/median_relative_error": "median of |answer - truth| / |truth| of greedy responses, infinite without an answer",
     "val/undecided": "greedy responses whose answer could not be found or compared in time; only where there are any",
     "val/score/mean": "mean reward of the greedy responses",
     "val/mean@": "fraction of n samples per problem that are right, mean over problems",

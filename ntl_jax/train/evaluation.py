@@ -18,6 +18,7 @@ from ntl_jax.experience.reader import Reading
 from ntl_jax.experience.scored import Scored
 from ntl_jax.experience.scorer import Scorer, reward_temperature
 from ntl_jax.metrics import repeated_metrics
+from ntl_jax.numerals import reference_number, relative_error, symmetric_error
 from ntl_jax.records import Params, Prompt, Sampling, Weights
 from ntl_jax.rollout import RolloutEngine
 from ntl_jax.train.journal.iteration_metrics import ntl_metrics
@@ -113,6 +114,7 @@ def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
         "val/response_length/mean": float(np.mean([len(t.response_ids) for t in greedy.trajectories])),
         "val/answered": float(np.mean([reading.answer is not None for reading in greedy.readings])),
     }
+    metrics |= _errors(greedy)
     if undecided := sum(reading.undecided for reading in greedy.readings):
         metrics["val/undecided"] = float(undecided)
     sources = [(prompt.source_index, prompt.data_source) for prompt in greedy.prompts]
@@ -127,6 +129,21 @@ def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
         answers = np.array([_text(reading) for reading in sampled.readings], object).reshape(correct.shape)
         metrics |= {f"val/{name}": value for name, value in repeated_metrics(answers.tolist(), correct).items()}
     return metrics
+
+
+def _errors(scored: Scored) -> dict[str, float]:
+    """How far answers are from the true numbers; without a number among the truths, nothing."""
+    pairs = [
+        (None if reading.answer is None else reading.answer.value, true.value)
+        for prompt, reading in zip(scored.prompts, scored.readings, strict=True)
+        if (true := reference_number(prompt.ground_truth)) is not None and true.value is not None
+    ]
+    if not pairs:
+        return {}
+    return {
+        "val/smape": float(np.mean([symmetric_error(*pair) for pair in pairs])),
+        "val/median_relative_error": float(np.median([relative_error(*pair) for pair in pairs])),
+    }
 
 
 def unrewarded(evaluation: Evaluation) -> str | None:

@@ -74,6 +74,18 @@ def test_accuracy_and_agreement_are_of_what_was_answered(setup):
     assert {name: metrics[name] for name in expected} == pytest.approx(expected)
 
 
+def test_errors_are_those_of_the_numbers_that_were_answered(setup):
+    """Every answer is a tenth too large; with a text as the truth there is none to compare with."""
+    engine = answering(lambda request, index: f"#### {1.1 * int(request.prompt.ground_truth):.1f}")
+    evaluation = evaluator(setup, engine)(Weights(Version(0), setup.initial))
+    metrics = evaluation_metrics(evaluation)
+    assert metrics["val/median_relative_error"] == pytest.approx(0.1)
+    assert metrics["val/smape"] == pytest.approx(0.1 / 2.1)
+    prompts = [dataclasses.replace(prompt, ground_truth="Paris") for prompt in evaluation.greedy.prompts]
+    without = evaluation_metrics(Evaluation(evaluation.greedy._replace(prompts=prompts), None))
+    assert without.keys() == metrics.keys() - {"val/smape", "val/median_relative_error"}
+
+
 def test_each_of_several_sources_has_an_accuracy_of_its_own(setup):
     engine = answering(
         lambda request, index: f"#### {request.prompt.ground_truth if request.prompt.index % 2 else 'no'}"

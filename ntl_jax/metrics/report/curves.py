@@ -41,6 +41,11 @@ class Panel:
 
 PANELS = (
     Panel("Held-out accuracy", "ppo", {"val/accuracy": "greedy"}, percent=True, interval="val/num_problems"),
+    Panel(
+        "Held-out error",
+        "ppo",
+        {"val/smape": "mean symmetric error", "val/median_relative_error": "median relative error"},
+    ),
     Panel("Reward", "ppo", {"critic/score/mean": "mean reward"}),
     Panel("Accuracy of samples", "ppo", {"reward/accuracy": "exact match"}, percent=True, interval="prompts"),
     Panel("Number Token Loss", "ppo", {"ntl/loss": "while sampling", "actor/ntl_loss": "in the update"}),

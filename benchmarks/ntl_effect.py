@@ -17,9 +17,11 @@ interrupted. No time is claimed.
 import argparse
 import functools
 import json
+import math
 import pathlib
 import statistics
 import tempfile
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -151,7 +153,8 @@ def _by_seed(results: dict[str, Curve], task: str, arm: str) -> dict[int, Curve]
 
 
 def print_table(results: dict[str, Curve]) -> None:
-    """Every measure before and after with its interval, and the difference from exact rewards on the same seeds."""
+    """Every measure before and after with its interval; and relative to exact rewards on the same seeds, the
+    difference of accuracies and the ratio of errors, whose logarithms are averaged."""
     for task in TASKS:
         exact = _by_seed(results, task, "exact")
         for arm in ARMS:
@@ -159,10 +162,19 @@ def print_table(results: dict[str, Curve]) -> None:
                 continue
             print(f"{task}, {arm}, rate {_rate_of(results, task, arm):g}, {len(curves)} seeds")
             for name in COMPARED:
+                ends = {seed: curve[name][-1] for seed, curve in curves.items()}
+                pairs = [(end, exact[seed][name][-1]) for seed, end in ends.items() if seed in exact]
                 start = statistics.mean(curve[name][0] for curve in curves.values())
-                more = [curve[name][-1] - exact[seed][name][-1] for seed, curve in curves.items() if seed in exact]
-                end = shown([curve[name][-1] for curve in curves.values()])
-                print(f"    {name:21} {start:.3f} -> {end:18} over exact {shown(more)}")
+                print(f"    {name:21} {start:.3f} -> {shown([*ends.values()]):16} {_against(name, pairs)}")
+
+
+def _against(name: str, pairs: Sequence[tuple[float, float]]) -> str:
+    if name == "accuracy":
+        return f"more than exact: {shown([end - plain for end, plain in pairs])}"
+    if not pairs or min(min(pair) for pair in pairs) == 0:
+        return ""
+    mean, half = interval([math.log(end / plain) for end, plain in pairs])
+    return f"of exact: {math.exp(mean):.2f} [{math.exp(mean - half):.2f}, {math.exp(mean + half):.2f}]"
 
 
 def plot(results: dict[str, Curve], path: pathlib.Path) -> None:

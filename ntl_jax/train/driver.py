@@ -89,8 +89,9 @@ class Driver:
         """Runs the stage to its end, from its newest checkpoint if the run resumes."""
         from ntl_jax.train.checkpoints.checkpointer import Checkpointer  # orbax: imported while XLA compiles
 
-        keep_last = self._settings.keep_last
-        with contextlib.closing(Checkpointer(self._folder, stage.name, keep_last=keep_last)) as checkpoints:
+        keep_last, elsewhere = self._settings.keep_last, self._settings.checkpoint_folder
+        checkpoints = Checkpointer(self._folder, stage.name, keep_last=keep_last, elsewhere=elsewhere)
+        with contextlib.closing(checkpoints):
             step = self._begin(stage, checkpoints)
             finished = step == stage.total or self._target_reached(stage)
             self._end_if_asked(stage, step, checkpoints, self._termination.agreed(), finished=finished)

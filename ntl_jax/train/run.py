@@ -138,8 +138,8 @@ def _train(
     check_installed(config.tracking.backends)
     check_packages(config)
     config.validate(base=config)
-    with contextlib.ExitStack() as stack:
-        saved = first_does(lambda: _saved(workdir)) if resume else None
+    with contextlib.ExitStack() as stack, _place(workdir, config.trainer.checkpoint_folder, resume):
+        saved = first_does(lambda: _saved(workdir, config.trainer.checkpoint_folder)) if resume else None
         check_range(profile, config.trainer.steps, done=_iterations_done(saved))
         if saved is not None and not changed_schedule:
             check_schedule(config, *saved)
@@ -218,11 +218,20 @@ def _warn(console: Console, warnings: Iterable[str], saved: tuple[str, dict[str,
         console.print("the newest checkpoint has no fingerprints: the data are not checked for changes")
 
 
-def _saved(workdir: Path) -> tuple[str, dict[str, Any]] | None:
+def _place(workdir: Path, elsewhere: str | None, resume: bool) -> contextlib.AbstractContextManager[None]:
+    """Reserves the place of the checkpoints where that is not the run folder."""
+    if elsewhere is None:
+        return contextlib.nullcontext()
+    from ntl_jax.train.checkpoints.place import reserved
+
+    return reserved(workdir, elsewhere, resume=resume)
+
+
+def _saved(workdir: Path, elsewhere: str | None) -> tuple[str, dict[str, Any]] | None:
     """Stage and meta of the newest checkpoint."""
     from ntl_jax.train.checkpoints.checkpointer import newest_meta
 
-    return newest_meta(workdir)
+    return newest_meta(workdir, elsewhere)
 
 
 def _iterations_done(saved: tuple[str, dict[str, Any]] | None) -> int:

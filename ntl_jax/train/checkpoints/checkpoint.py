@@ -3,8 +3,8 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -17,13 +17,16 @@ from ntl_jax.processes.arrays import fetch
 from ntl_jax.processes.exchange import first_does
 from ntl_jax.records import Params
 from ntl_jax.rollout.flat_trajectories import FlatTrajectories
-from ntl_jax.train.checkpoints.manifest import MANIFEST, damage_of, is_sealed, seal
+from ntl_jax.train.checkpoints.manifest import MANIFEST, damage_of, is_sealed
+from ntl_jax.train.checkpoints.place import ARRAYS, Place, storage_errors, system_errors
 from ntl_jax.train.checkpoints.stacking import restore_as
 from ntl_jax.update.state import TrainState
 
-STATE, ARRIVED = "state", "arrived"
+STATE, ARRIVED = ARRAYS, "arrived"
 META, HELD_OUT = "meta/metadata", "metrics/metrics"
 MISFIT = "does not fit this run's policy and optimizer"
+PASSING = re.compile("UNAVAILABLE|UNAUTHENTICATED|PERMISSION_DENIED|DEADLINE_EXCEEDED|RESOURCE_EXHAUSTED|ABORTED")
+"""What the library that reads arrays from a bucket says, in a ValueError, of errors that are none of the checkpoint."""
 Tree = TypeVar("Tree")
 SEALED = "sealed"
 """Key in the meta of a checkpoint that has a manifest, so that a manifest that has gone is missed."""
@@ -61,11 +64,11 @@ class Restored(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was written: ``run/checkpoints/stage/<step>``, an absolute path."""
+    """A checkpoint that was written: ``run/checkpoints/stage/<step>``, an absolute path or one below a bucket."""
 
     stage: str
     step: int
-    folder: Path
+    folder: Place
 
     @property
     def is_sealed(self) -> bool:
@@ -82,8 +85,9 @@ class Checkpoint:
         if self.is_sealed:
             try:
                 damage = damage_of(self.folder, without=STATE if without_state else None)
-            except OSError as error:
-                raise _unreadable(Path(error.filename or self.folder).name, error) from error
+            except storage_errors() as error:
+                named = getattr(error, "filename", None) or self.folder
+                raise _unreadable(str(named).rpartition("/")[2], error) from error
         else:
             damage = f"{MANIFEST} is missing" if SEALED in self._json(META) else None
         if damage:
@@ -163,11 +167,13 @@ class Checkpoint:
 
         try:
             return restore_as(jax.tree.map(ocp.utils.to_shape_dtype_struct, like), stored, read_fitting)
-        except OSError as error:
+        except storage_errors() as error:
             raise _unreadable(STATE, error) from error
         except (ValueError, KeyError, TypeError) as error:
             if isinstance(error, MisfitError):
                 raise
+            if PASSING.search(str(error)):
+                raise _unreadable(STATE, error) from error
             if not self.is_sealed:
                 raise DamagedError(f"is damaged, or {MISFIT}") from error
             raise MisfitError(MISFIT) from error
@@ -178,7 +184,7 @@ class Checkpoint:
         try:
             with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
                 arrays = checkpointer.restore(self.folder / ARRIVED, args=ocp.args.StandardRestore())
-        except (ValueError, KeyError, AttributeError, OSError) as error:
+        except (ValueError, KeyError, AttributeError, *storage_errors()) as error:
             raise _unreadable(ARRIVED, error) from error
         return {name: np.asarray(array)[:-1] for name, array in arrays.items()}
 
@@ -187,13 +193,13 @@ class Checkpoint:
         try:
             with ocp.PyTreeCheckpointer() as checkpointer:
                 return checkpointer.metadata(self.folder / STATE).item_metadata.tree
-        except (ValueError, KeyError, AttributeError, OSError) as error:
+        except (ValueError, KeyError, AttributeError, *storage_errors()) as error:
             raise _unreadable(STATE, error) from error
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
             found = json.loads((self.folder / name).read_bytes())
-        except (ValueError, OSError) as error:
+        except (ValueError, *storage_errors()) as error:
             raise _unreadable(name, error) from error
         if not isinstance(found, dict) or (name == META and not found):
             raise DamagedError(f"is damaged: {name} holds {found!r:.40}")
@@ -201,7 +207,7 @@ class Checkpoint:
 
 
 def write_checkpoint(
-    folder: Path,
+    folder: Place,
     state: TrainState,
     meta: Mapping[str, object],
     held_out: Mapping[str, float],
@@ -212,7 +218,7 @@ def write_checkpoint(
     Raises:
         OSError, ValueError: as the disk or the library that writes the arrays says.
     """
-    first_does(folder.mkdir)
+    first_does(system_errors()(lambda: folder.mkdir()))
     arrays: dict[str, Any] = {STATE: state}
     if arrived:
         # Orbax refuses empty arrays, which are all that lost samples have: each gets a row that is dropped again.
@@ -227,15 +233,10 @@ def write_checkpoint(
     first_does(lambda: _write_json(folder / HELD_OUT, held_out))
 
 
-def _write_json(path: Path, contents: Mapping[str, object]) -> None:
+@system_errors()
+def _write_json(path: Place, contents: Mapping[str, object]) -> None:
     path.parent.mkdir()
     path.write_text(json.dumps(dict(contents)), encoding="utf-8")
-
-
-def commit(part: Path, folder: Path) -> None:
-    """Seals a checkpoint that was written to ``part``, and gives it its name: it is whole or not there."""
-    seal(part)
-    part.rename(folder)
 
 
 def _check_finite(params: PyTree) -> None:
@@ -250,8 +251,9 @@ def _finite(params: PyTree) -> PyTree:
 
 
 def _unreadable(name: str, error: BaseException) -> UnusableError:
-    """Damage, or where the system does not let a file be read, what may pass."""
-    if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+    """Damage, or where the system or the network does not let a file be read, what may pass."""
+    may_pass = isinstance(error, storage_errors()) or PASSING.search(str(error))
+    if may_pass and not isinstance(error, FileNotFoundError):
         return UnusableError(f"cannot be read: {name} ({_first_line(error)})")
     return DamagedError(f"is damaged: {name} cannot be read ({_first_line(error)})")
 

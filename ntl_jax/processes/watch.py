@@ -26,6 +26,8 @@ from ntl_jax.ending import tell
 
 FAILURE, ALIVE, READ, TEXT = "ntl_jax/failure", "ntl_jax/alive/", "ntl_jax/read/", "ntl_jax/text"
 """Keys: the message of the first failure; by process, its counter, and that it has read the message; a text."""
+GIVEN = "ntl_jax_given/"
+"""Key, by process: a text of each."""
 END_S = 3600
 """Seconds that processes wait for the one that still writes its report."""
 GRACE_S = 2.0
@@ -91,6 +93,11 @@ class Watch:
         if self._number == 0:
             self._store.key_value_set(TEXT, text)
         return self._store.blocking_key_value_get(TEXT, 1000 * END_S)
+
+    def of_all(self, text: str) -> list[str]:
+        """What each process gives here, once, before the first program runs."""
+        self._store.key_value_set(f"{GIVEN}{self._number}", text)
+        return [self._store.blocking_key_value_get(f"{GIVEN}{i}", 1000 * END_S) for i in range(self._count)]
 
     def wait_for_all(self) -> None:
         """Until all processes are here; while one is still busy, the others watch over it."""

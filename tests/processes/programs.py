@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests run in several processes: python tests/processes/programs.py NAME ARGUMENTS."""
 
+import contextlib
 import dataclasses
 import hashlib
 import os
+import pathlib
+import shutil
 import signal
 import sys
 from typing import Any
@@ -31,9 +34,11 @@ from ntl_jax.processes.group import find_group
 from ntl_jax.processes.start import joined
 from ntl_jax.processes.watch import Watch
 from ntl_jax.train import create_ppo_trainer
+from ntl_jax.train.checkpoints.checkpointer import Checkpointer
 from ntl_jax.train.factory import build_scoring, build_task, ppo_trainer, supervised_trainer, supervised_update
 from ntl_jax.train.policy import build_params, build_policy
 from ntl_jax.train.prompts import build_prompts
+from ntl_jax.update.state import ModelState, TrainState
 from tests.conftest import TINY
 from tests.samples import answering
 
@@ -131,6 +136,42 @@ def trains(watch: Watch | None) -> None:
     trainer.close()
 
 
+def restores(watch: Watch | None, run: str, own: str) -> None:
+    """Goes on from a checkpoint whose arrays each process sees in its own working directory: the second does not.
+
+    The directories are ``own``/NUMBER. Prints the step, and what is said of newer ones.
+    """
+    os.makedirs(folder := f"{own}/{process_id()}", exist_ok=True)
+    os.chdir(folder)
+    sharding = NamedSharding(make_mesh((1, -1, 1)), P("fsdp"))
+
+    def state_at(step: int) -> TrainState:
+        x: Any = place(np.full((8, 4), step, np.float32), sharding)
+        return TrainState(
+            place(np.int32(step), NamedSharding(sharding.mesh, P())), {"policy": ModelState({"x": x}, ())}
+        )
+
+    with contextlib.closing(Checkpointer(pathlib.Path(run), "ppo")) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, state_at(step), {"cursor": step}, {}, {})
+        checkpoints.wait()
+
+        def hide() -> None:
+            state = pathlib.Path(run, "checkpoints", "ppo", "2", "state")
+            shutil.move(state, "state")
+            state.symlink_to("/proc/self/cwd/state")
+
+        first_does(hide)
+        said: list[str] = []
+        restored = checkpoints.restore(state_at(0), said.append)
+        assert (fetch(restored.state.policy.params["x"]) == restored.step).all() and restored.meta[
+            "cursor"
+        ] == restored.step
+        print(restored.step, *said, flush=True)
+        checkpoints.save(2, state_at(2), {"cursor": 2}, {}, {})
+        assert checkpoints.restore(state_at(0)).step == 2
+
+
 def ends(watch: Watch | None, how: str, number: str) -> None:
     """One process ends while the others wait for it."""
     assert watch is not None
@@ -150,6 +191,5 @@ if __name__ == "__main__":
     group = find_group("auto", os.environ)
     jax.config.update("jax_numpy_rank_promotion", "raise")
     with joined(group, heartbeat_timeout_s=5) as watch:
-        {"exchanges": exchanges, "arrays": arrays, "steps": steps, "differ": differ, "trains": trains, "ends": ends}[
-            sys.argv[1]
-        ](watch, *sys.argv[2:])
+        programs = (exchanges, arrays, steps, differ, trains, restores, ends)
+        {program.__name__: program for program in programs}[sys.argv[1]](watch, *sys.argv[2:])

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """One checkpoint's folder: how it is written, checked and read."""
 
+import contextlib
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -14,7 +15,7 @@ import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
 from ntl_jax.processes.arrays import fetch
-from ntl_jax.processes.exchange import first_does
+from ntl_jax.processes.exchange import all_do, first_does, process_id
 from ntl_jax.records import Params
 from ntl_jax.rollout.flat_trajectories import FlatTrajectories
 from ntl_jax.train.checkpoints.manifest import MANIFEST, damage_of, is_sealed
@@ -114,7 +115,8 @@ class Checkpoint:
     def restore(self, like: TrainState) -> Restored:
         """Reads everything, checked, with the state placed like ``like``. Layers may be stacked in one of them.
 
-        Of several processes, each reads its part, and the first checks the files.
+        Of several processes, each reads its part, and the first checks the files. What one of them cannot read is an
+        error of all.
 
         Raises:
             UnusableError: if it is damaged, its weights are not finite, or its arrays differ in shape from ``like``.
@@ -122,14 +124,14 @@ class Checkpoint:
         first_does(self.check)
 
         def read(abstract: TrainState) -> TrainState:
-            with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+            with _reader() as checkpointer:
                 return checkpointer.restore(self.folder / STATE, args=ocp.args.StandardRestore(abstract))
 
-        state = self._placed(like, self._stored_tree(), read)
+        state = self._placed(like, all_do(self._stored_tree), read)
         for model in state.models.values():
             _check_finite(model.params)
             _check_finite(model.average)
-        return Restored(self.step, state, self.meta, self.held_out, self._arrived())
+        return Restored(self.step, state, *all_do(lambda: (self.meta, self.held_out, self._arrived())))
 
     def restore_policy(self, like: Params) -> Params:
         """The policy's moving average if kept, else its parameters, checked and placed like ``like``.
@@ -149,7 +151,7 @@ class Checkpoint:
             arguments = ocp.args.PyTreeRestore(
                 item=item, restore_args=ocp.checkpoint_utils.construct_restore_args(item), partial_restore=True
             )
-            with ocp.PyTreeCheckpointer() as checkpointer:
+            with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(), multiprocessing_options=_alone()) as checkpointer:
                 return checkpointer.restore(self.folder / STATE, args=arguments)["models"]["policy"][name]
 
         params = self._placed(like, stored[name], read)
@@ -163,14 +165,22 @@ class Checkpoint:
             expected, found = (sorted(x.shape for x in jax.tree.leaves(tree)) for tree in (abstract, stored))
             if expected != found:
                 raise MisfitError(MISFIT)
-            return read(abstract)
+            with self._judged():
+                return read(abstract)
 
+        with self._judged():
+            shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+            return restore_as(shapes, stored, lambda abstract: all_do(lambda: read_fitting(abstract)))
+
+    @contextlib.contextmanager
+    def _judged(self) -> Iterator[None]:
+        """Raises what reading the state raises as an UnusableError."""
         try:
-            return restore_as(jax.tree.map(ocp.utils.to_shape_dtype_struct, like), stored, read_fitting)
+            yield
         except storage_errors() as error:
             raise _unreadable(STATE, error) from error
         except (ValueError, KeyError, TypeError) as error:
-            if isinstance(error, MisfitError):
+            if isinstance(error, UnusableError):
                 raise
             if PASSING.search(str(error)):
                 raise _unreadable(STATE, error) from error
@@ -182,7 +192,7 @@ class Checkpoint:
         if not (self.folder / ARRIVED).exists():
             return {}
         try:
-            with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+            with _reader() as checkpointer:
                 arrays = checkpointer.restore(self.folder / ARRIVED, args=ocp.args.StandardRestore())
         except (ValueError, KeyError, AttributeError, *storage_errors()) as error:
             raise _unreadable(ARRIVED, error) from error
@@ -204,6 +214,15 @@ class Checkpoint:
         if not isinstance(found, dict) or (name == META and not found):
             raise DamagedError(f"is damaged: {name} holds {found!r:.40}")
         return found
+
+
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """So that Orbax waits for no other process, which may have failed to read."""
+    return ocp.options.MultiprocessingOptions(primary_host=process_id(), active_processes={process_id()})
+
+
+def _reader() -> ocp.Checkpointer:
+    return ocp.Checkpointer(ocp.StandardCheckpointHandler(), multiprocessing_options=_alone())
 
 
 def write_checkpoint(

@@ -68,6 +68,16 @@ def when_aborted(line: Callable[[], str]) -> None:
     ctypes.CDLL(None).signal(signal.SIGABRT, _handlers[-1])
 
 
+def may_follow(error: BaseException | None) -> bool:
+    """Whether an error may only follow from the end of another process, which says why.
+
+    Example:
+        >>> may_follow(jax.errors.JaxRuntimeError("Gloo: connection closed by peer")), may_follow(ValueError("closed"))
+        (True, False)
+    """
+    return isinstance(error, jax.errors.JaxRuntimeError) and bool(LOST.search(str(error)))
+
+
 class Watch:
     """Watches over the processes of a group from a thread, until it is stopped.
 
@@ -118,7 +128,7 @@ class Watch:
             error: of JAX. Where it may only follow from the end of another process, which is about to say why or is
                 dead, this process waits for that.
         """
-        if isinstance(error, jax.errors.JaxRuntimeError) and LOST.search(str(error)):
+        if may_follow(error):
             self._stopped.wait(self._timeout_s + 5 * self._period)  # the thread ends the process
         with self._once:
             self._end(self._published(f"{self._name(self._number)}: {message}"), code)

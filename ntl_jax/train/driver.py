@@ -15,7 +15,7 @@ from ntl_jax.metrics.memory import memory_metrics
 from ntl_jax.rollout.engine import WorkersLostError
 from ntl_jax.train.checkpoints.resume import FINGERPRINTS, record
 from ntl_jax.train.evaluation import Evaluator, evaluation_metrics, unrewarded
-from ntl_jax.train.journal.journal import Journal
+from ntl_jax.train.journal.journal import Journal, Unwritten
 from ntl_jax.train.journal.profile import Profiler
 from ntl_jax.train.journal.step_samples import StepSamples
 from ntl_jax.train.stages.stage import Stage
@@ -67,7 +67,7 @@ class Driver:
         self,
         config: RunConfig,
         folder: Path,
-        journal: Journal,
+        journal: Journal | Unwritten,
         profiler: Profiler,
         termination: Termination,
         console: Console,

@@ -133,6 +133,39 @@ def test_a_reward_function_that_fails_on_every_sample_ends_all_processes_alike(c
     assert said[0][1:].startswith(" of 2: error: ppo step 1: the reward function failed on all 16 samples")
 
 
+WITHIN = (
+    "import os, runpy, sys; os.chdir(sys.argv.pop()); del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+"""Runs a program in the folder that is its last argument."""
+
+
+def test_a_process_that_fails_alone_leaves_its_traceback_in_the_run_folder_and_nothing_elsewhere(
+    configuration, tmp_path, monkeypatch
+):
+    inputs, without, folder = (
+        pathlib.Path(configuration.partition("=")[2]).parent,
+        tmp_path / "without",
+        tmp_path / "run",
+    )
+    for path in (without, tmp_path / "temporary"):
+        path.mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    data = "--config.data.train=/proc/self/cwd/problems.jsonl"
+    words = ["-c", WITHIN, TRAIN, configuration, f"--workdir={folder}", data]
+    ended = wait(start(2, [*words, "--config.trainer.steps=0"], {0: [str(inputs)], 1: [str(inputs)]}))
+    assert [process.code for process in ended] == [0, 0], ended
+    words = ["-c", WITHIN, TRAIN, f"--workdir={folder}", "--resume", "--config.trainer.steps=1"]
+    ended = wait(start(2, words, {0: [str(inputs)], 1: [str(without)]}))
+    assert [process.code for process in ended] == [1, 1]
+    assert all("process 2 of 2: error: " in line and "problems.jsonl" in line for line in last_lines(ended))
+    assert (
+        "problems.jsonl' does not exist" in (folder / "error-2.txt").read_text() and not (folder / "error.txt").exists()
+    )
+    assert not list((tmp_path / "temporary").iterdir())
+    ended = wait(start(2, words, {0: [str(inputs)], 1: [str(inputs)]}))
+    assert [process.code for process in ended] == [0, 0] and not (folder / "error-2.txt").exists()
+
+
 def test_the_pool_of_the_first_process_samples_for_all_while_they_train(configuration, of_two, tmp_path):
     pool = ["--config.rollout.engine=pool", "--config.rollout.pool.workers=1", "--config.rollout.max_staleness=1"]
     together(2, TRAIN, configuration, f"--workdir={tmp_path / 'run'}", *pool)

@@ -52,9 +52,10 @@ def free_port() -> int:
 
 def both(words: Sequence[str], environments: Sequence[Mapping[str, str]]) -> list[Ended]:
     """How two processes end, each with variables of its own."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    pipe = subprocess.PIPE
+    command = [sys.executable, *words]
     environments = [{**os.environ, "PYTHONPATH": str(ROOT), **own} for own in environments]
-    return wait([subprocess.Popen([sys.executable, *words], env=env, text=True, **pipes) for env in environments])
+    return wait([subprocess.Popen(command, env=env, text=True, stdout=pipe, stderr=pipe) for env in environments])
 
 
 def sharing(shown: Sequence[str]) -> list[Ended]:

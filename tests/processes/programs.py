@@ -4,6 +4,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import os
 import pathlib
 import shutil
@@ -13,11 +14,15 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax import nnx
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from ntl_jax.config import RunConfig, TrainerSection
-from ntl_jax.models import make_mesh
+from ntl_jax.models import ModelConfig, make_mesh
+from ntl_jax.models.hf.load import check_weights, decoder_from
+from ntl_jax.models.hf.names import hf_tensors
+from ntl_jax.models.hf.safetensors import StoredTensor
 from ntl_jax.processes.alike import check_alike, check_same_data
 from ntl_jax.processes.arrays import fetch, host_or_here, local_copy, local_mesh, place
 from ntl_jax.processes.exchange import (
@@ -136,6 +141,37 @@ def trains(watch: Watch | None) -> None:
     trainer.close()
 
 
+class Counting:
+    """A stored tensor that counts the bytes that are read of it, and those of the rows in which they lie."""
+
+    def __init__(self, stored: StoredTensor):
+        self.stored, self.num_read, self.num_touched = stored, 0, 0
+
+    def __getitem__(self, part: tuple[slice, ...]) -> np.ndarray:
+        read = self.stored[part]
+        self.num_read += read.nbytes
+        self.num_touched += read.nbytes if read.ndim == 1 else read.nbytes * self.stored.get_shape()[1] // read.shape[1]
+        return read
+
+
+def loads(watch: Watch | None, folder: str) -> None:
+    """Loads a model in every kind of mesh: what each process reads of its file is its share, once, in whole rows."""
+    path = pathlib.Path(folder)
+    for scan_layers, shape in itertools.product(
+        (False, True), ((1, -1, 1), (1, 1, -1), (1, 2, -1), (2, -1, 1), (-1, 1, 1))
+    ):
+        config = dataclasses.replace(ModelConfig.from_hf(path), scan_layers=scan_layers)
+        stored = {name: Counting(tensor) for name, tensor in check_weights(path, config).items()}
+        decoder = decoder_from(stored, config, mesh=make_mesh(shape))
+        shards = [x.addressable_shards for x in jax.tree.leaves(nnx.state(decoder, nnx.Param))]
+        share = sum(sum({str(shard.index): shard.data.nbytes for shard in of_array}.values()) for of_array in shards)
+        num_read, num_touched = (sum(getattr(x, name) for x in stored.values()) for name in ("num_read", "num_touched"))
+        assert num_read == num_touched == share, (scan_layers, shape, num_read, num_touched, share)
+        for name, array in hf_tensors(decoder):
+            np.testing.assert_array_equal(array, stored[name].stored[...])
+        print(*shape, share, flush=True)
+
+
 def restores(watch: Watch | None, run: str, own: str) -> None:
     """Goes on from a checkpoint whose arrays each process sees in its own working directory: the second does not.
 
@@ -191,5 +227,5 @@ if __name__ == "__main__":
     group = find_group("auto", os.environ)
     jax.config.update("jax_numpy_rank_promotion", "raise")
     with joined(group, heartbeat_timeout_s=5) as watch:
-        programs = (exchanges, arrays, steps, differ, trains, restores, ends)
+        programs = (exchanges, arrays, steps, differ, trains, loads, restores, ends)
         {program.__name__: program for program in programs}[sys.argv[1]](watch, *sys.argv[2:])

@@ -16,6 +16,7 @@ import pytest
 from ntl_jax.metrics import read_lines
 from ntl_jax.run_folder import check_free
 from tests.conftest import TINY, write_inputs
+from tests.gcs_server import MISSING, gcs_server
 from tests.processes.programs import __file__ as programs
 from tests.processes.together import ROOT, Ended, start, together, wait
 
@@ -95,6 +96,19 @@ def test_what_four_processes_save_is_resumed_by_two_and_by_one(configuration, of
         arguments = [f"--workdir={tmp_path / str(count)}", "--resume", "--config.trainer.steps=4"]
         together(count, TRAIN, *arguments)
         assert_close(values(tmp_path / str(count), "ppo", 3), values(of_two, "ppo", 3), 1e-3)
+
+
+@pytest.mark.skipif(bool(MISSING), reason=f"needs {' and '.join(MISSING)}")
+def test_what_two_processes_save_in_a_bucket_is_resumed_by_one(configuration, of_two, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    with gcs_server("mine") as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        elsewhere = "--config.trainer.checkpoint_folder=gs://mine/run"
+        together(2, TRAIN, configuration, f"--workdir={folder}", elsewhere, "--config.trainer.steps=2")
+        together(1, TRAIN, f"--workdir={folder}", "--resume", "--config.trainer.steps=4")
+    assert_close(values(folder, "ppo"), values(of_two, "ppo"), 1e-3)
+    assert not (folder / "checkpoints").exists()
 
 
 def test_a_run_that_loses_a_process_and_is_then_terminated_repeats_and_skips_nothing(configuration, of_two, tmp_path):

@@ -195,7 +195,7 @@ def _evaluation(
         first, around = prompts.held_out[0], {"reply": prompts.reply, "end": prompts.end}
         ((_, solution_ids),), _ = encode_solutions([first], policy.tokenizer, max_tokens=sys.maxsize, **around)
         scorer.try_out(first, solution_ids)
-        name, params = asked_weights(asked, policy, seed=config.seed)
+        name, params = asked_weights(asked, policy, seed=config.seed, elsewhere=config.trainer.checkpoint_folder)
         about = {
             "policy": name,
             "prompts": prompts.written,

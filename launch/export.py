@@ -66,7 +66,7 @@ def export(run: pathlib.Path, folder: pathlib.Path, which: Literal["newest", "be
     from ntl_jax.train.policy import build_policy
 
     policy = build_policy(dataclasses.replace(config, model=dataclasses.replace(config.model, mesh=(1, 1, 1))))
-    stage, step, params = restore_policy(run, policy.shapes(), which, warn)
+    stage, step, params = restore_policy(run, policy.shapes(), which, warn, elsewhere=config.trainer.checkpoint_folder)
     stop_token_ids = policy.vocabulary.stop_token_ids
     save_hf(nnx.merge(policy.graph, params), folder, tokenizer=policy.tokenizer, stop_token_ids=stop_token_ids)
     return f"{folder}: the policy of {run} after step {step} of stage {stage}"

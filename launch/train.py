@@ -91,15 +91,18 @@ def main(argv: Sequence[str]) -> int:
         group = group_of(args.config.trainer)
     except (ValueError, OSError) as error:  # such as a name that is too long for the file system
         return _refuse(argv, f"error: {error}")
-    if group is None or not group.process_id:
-        announce(f"{args.config.name}: starting, run folder {args.workdir}")
+    if group is None or group.process_id == 0:
+        announce(_starting(args))
     # Imported here: importing JAX would make --help take seconds.
+    from ntl_jax.processes.exchange import is_first
     from ntl_jax.processes.start import joined
 
     try:
         with joined(group, heartbeat_timeout_s=args.config.trainer.heartbeat_timeout_s) as watch:
             if watch is not None:
                 args = dataclasses.replace(args, workdir=pathlib.Path(watch.from_first(str(args.workdir))))
+            if group is not None and group.process_id is None and is_first():  # as JAX has found out
+                announce(_starting(args))
             code, message = _run(args)
             if watch is not None and code == 1:
                 watch.fail(message)
@@ -108,6 +111,10 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         code, message = 130, f"\ninterrupted; continue with: {_again(args)}"
     return leave(message, code=code) if message else code
+
+
+def _starting(args: Args) -> str:
+    return f"{args.config.name}: starting, run folder {args.workdir}"
 
 
 def _again(args: Args) -> str:

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import os
 import pathlib
+import re
 import signal
 import stat
 import sys
@@ -16,7 +17,7 @@ from ntl_jax.config.escapes import printable
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What asks a process to end."""
 NO_SPACE, TOO_LARGE = (errno.ENOSPC, errno.EDQUOT), (errno.EFBIG,)
-TRACEBACK_FILE = "error.txt"
+TRACEBACK_FILE, OF_PROCESS = "error.txt", "error-{}.txt"
 
 
 def end_at_signals() -> None:
@@ -107,12 +108,17 @@ def warn(line: str) -> None:
     leave(f"warning: {line}", code=0)
 
 
-def keep_traceback(folder: pathlib.Path, error: BaseException) -> None:
+def keep_traceback(folder: pathlib.Path, error: BaseException, process: int = 0) -> None:
     """Writes an error's traceback to a folder that is ours, and prints where; or why it cannot.
 
     A folder in which nothing is written yet stays empty if the error comes from this package: its message says it all.
+
+    Args:
+        folder: the run folder.
+        error: what ended the command.
+        process: number of this one among those that train together, from 0; others than the first have a file each.
     """
-    path = folder / TRACEBACK_FILE
+    path = folder / (OF_PROCESS.format(process + 1) if process else TRACEBACK_FILE)
     try:
         is_begun = any(not name.startswith(".") for name in os.listdir(folder))
         if is_begun or not _is_ours(error):
@@ -120,6 +126,23 @@ def keep_traceback(folder: pathlib.Path, error: BaseException) -> None:
             leave(f"traceback: {path}", code=0)
     except OSError as failed:
         leave(f"no traceback: {path} cannot be written ({failed.strerror})", code=0)
+
+
+def is_traceback(name: str) -> bool:
+    """Whether a file of this name is a traceback that `keep_traceback` wrote.
+
+    Example:
+        >>> is_traceback("error.txt"), is_traceback("error-2.txt"), is_traceback("errors.txt")
+        (True, True, False)
+    """
+    return name == TRACEBACK_FILE or bool(re.fullmatch(OF_PROCESS.format(r"\d+"), name))
+
+
+def remove_tracebacks(folder: pathlib.Path) -> None:
+    """Removes the tracebacks of all processes, as far as that can be done."""
+    with contextlib.suppress(OSError):
+        for name in filter(is_traceback, os.listdir(folder)):
+            (folder / name).unlink()
 
 
 def _is_ours(error: BaseException) -> bool:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 
 from ntl_jax.config import CONFIG_FILE, EMPTY
-from ntl_jax.ending import TRACEBACK_FILE
+from ntl_jax.ending import is_traceback
 
 LOCK = ".lock"
 """File in a run folder while the folder is in use; it names the process."""
@@ -57,7 +57,7 @@ def check_free(folder: pathlib.Path) -> None:
         raise ValueError(f"--workdir {EMPTY}")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--workdir={folder} is a file: name a new or an empty folder")
-    foreign = sorted(path.name for path in folder.glob("*") if path.name != TRACEBACK_FILE and path.name[0] != ".")
+    foreign = sorted(path.name for path in folder.glob("*") if not is_traceback(path.name) and path.name[0] != ".")
     if foreign:
         raise ValueError(f"--workdir={folder} holds {foreign[0]!r} and is no run folder: name a new or an empty folder")
 

@@ -13,7 +13,7 @@ from ntl_jax.config.serialization import from_dict
 
 CONFIG_FILE = "config.json"
 """File in a run folder with the resolved configuration and the folder's format."""
-OLDEST, FORMAT = 3, 8
+OLDEST, FORMAT = 3, 9
 """Format versions of run folders: the oldest that is read, and the one that is written. They cover ``config.json``
 and everything else that a resumed run, an evaluation or an export reads. Raise `FORMAT` whenever a setting is added,
 removed, renamed or changes its meaning, or when a checkpoint's layout changes, and have `stored_config` convert older
@@ -45,6 +45,7 @@ _ADDED: dict[int, dict[str, dict[str, object]]] = {
         },
         "algorithm": {"gdpo_reward_keys": ("exact_match", "closeness"), "gdpo_reward_weights": ()},
     },
+    9: {"trainer": {"checkpoint_folder": None}},
 }
 """By format: the settings that it added, by section, with the values with which older runs go on."""
 _MOVED: dict[int, dict[tuple[str, str], tuple[str, str]]] = {5: {("data", "template"): ("prompt", "template")}}

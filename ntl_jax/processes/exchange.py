@@ -15,6 +15,8 @@ from jax.experimental import multihost_utils
 
 Value = TypeVar("Value")
 LENGTH = struct.Struct("<Q")
+OF_ANOTHER = "raised in process"
+"""How the note of an error begins that another process has raised."""
 FIRST_BYTES = 1024
 """What fits here, beside its length, takes one exchange; longer values take a second one."""
 
@@ -99,10 +101,36 @@ def agreed(call: Callable[[], Value]) -> list[Value]:
     found = gather((value, error))
     if error is not None and all(other is None for _, other in found[: process_id()]):
         raise error  # with its own traceback
-    for _, other in found:
+    for number, (_, other) in enumerate(found, 1):
         if other is not None:
+            other.add_note(f"{OF_ANOTHER} {number} of {len(found)}")
             raise other
     return [value for value, _ in found]  # pyright: ignore[reportReturnType]
+
+
+def all_do(call: Callable[[], Value]) -> Value:
+    """What the function returns in this process, if it raises in none: an error of any is raised in all.
+
+    Args:
+        call: as in `agreed`; it must not wait for other processes. What it returns need not be picklable.
+
+    Example:
+        >>> all_do(lambda: "read")
+        'read'
+    """
+    found: list[Value] = []
+    agreed(lambda: found.append(call()))
+    return found[0]
+
+
+def is_of_another(error: BaseException) -> bool:
+    """Whether another process has raised it, which knows where.
+
+    Example:
+        >>> is_of_another(ValueError("mine"))
+        False
+    """
+    return any(note.startswith(OF_ANOTHER) for note in getattr(error, "__notes__", ()))
 
 
 def first_does(call: Callable[[], Value]) -> Value:

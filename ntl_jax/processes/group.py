@@ -6,7 +6,7 @@ import glob
 import importlib.util
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 LOWEST_PORT, NUM_PORTS = 61_440, 4_096
 """Ports of coordinators that nobody named: two jobs on one machine rarely get the same one."""
@@ -37,11 +37,12 @@ class Group:
     local_id: int | None = None
     num_local: int | None = None
 
-    def local_devices(self, num_devices: int) -> list[int] | None:
-        """Numbers of the machine's GPUs that belong to this process: the GPUs are dealt in contiguous blocks.
+    def local_devices(self, num_devices: int, shown: Collection[str] = ()) -> list[int] | None:
+        """Numbers of this process's GPUs among those that it sees: they are dealt in contiguous blocks.
 
         Args:
             num_devices: how many GPUs this process sees.
+            shown: CUDA_VISIBLE_DEVICES of the machine's processes; if they differ, each process sees its own GPUs.
 
         Returns:
             None: all, since it is alone on its machine, or since its launcher lets it see its own GPUs only.
@@ -55,7 +56,7 @@ class Group:
         """
         if self.local_id is None or self.num_local is None or self.num_local == 1:
             return None
-        if num_devices < self.num_local:  # the launcher shows each process some of the machine's
+        if num_devices < self.num_local or len(set(shown)) > 1:  # the launcher shows each some of the machine's
             return None
         if num_devices % self.num_local:
             raise ValueError(

@@ -21,6 +21,9 @@ TELL_S = 60
 """Seconds that a process which cannot start waits for those to tell so."""
 
 
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
 @contextlib.contextmanager
 def joined(group: Group | None, *, heartbeat_timeout_s: float, start_s: int = START_S) -> Iterator[Watch | None]:
     """Within this context the processes of a group are one program on all their devices; None without a group.
@@ -45,6 +48,10 @@ def joined(group: Group | None, *, heartbeat_timeout_s: float, start_s: int = ST
         yield None
         return
     watch = _start(group, heartbeat_timeout_s, start_s, f"error: {_not_started(group, start_s)}")
+    try:
+        _deal_gpus(group, watch)
+    except ValueError as error:
+        watch.fail(f"error: {error}")
     with _ending_all(watch):
         yield watch
         watch.wait_for_all()
@@ -79,7 +86,6 @@ def _start(group: Group, heartbeat_timeout_s: float, start_s: int, when_alone: s
             group.coordinator,
             group.num_processes,
             group.process_id,
-            local_device_ids=group.local_devices(_num_gpus()),
             initialization_timeout=start_s,
             heartbeat_timeout_seconds=int(2 * heartbeat_timeout_s) + 10,  # the watch is faster, and says more
             shutdown_timeout_seconds=30,
@@ -107,9 +113,20 @@ class _ending_all:
             self._watch.fail(f"{type(error).__name__}: {error}", error=error)
 
 
+def _deal_gpus(group: Group, watch: Watch) -> None:
+    """Tells JAX, which has not looked yet, which of the GPUs that this process sees are its own."""
+    machine = socket.gethostname()
+    of_all = watch.of_all(f"{machine} {os.environ.get(VISIBLE, '')}")
+    shown = [text.partition(" ")[2] for text in of_all if text.partition(" ")[0] == machine]
+    own = group.local_devices(_num_gpus(), shown)
+    if own is not None and "JAX_LOCAL_DEVICE_IDS" not in os.environ:
+        for kind in ("cuda", "rocm"):
+            jax.config.update(f"jax_{kind}_visible_devices", ",".join(map(str, own)))
+
+
 def _num_gpus() -> int:
     """GPUs that this process sees, without a backend that would take them."""
-    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+    if (visible := os.environ.get(VISIBLE)) is not None:
         return len([name for name in visible.split(",") if name.strip()])
     return len(glob.glob("/dev/nvidia[0-9]*"))
 

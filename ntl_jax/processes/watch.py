@@ -26,6 +26,8 @@ from ntl_jax.ending import tell
 
 FAILURE, ALIVE, READ, TEXT = "ntl_jax/failure", "ntl_jax/alive/", "ntl_jax/read/", "ntl_jax/text"
 """Keys: the message of the first failure; by process, its counter, and that it has read the message; a text."""
+GIVEN = "ntl_jax_given/"
+"""Key, by process: a text of each."""
 END_S = 3600
 """Seconds that processes wait for the one that still writes its report."""
 GRACE_S = 2.0
@@ -66,6 +68,16 @@ def when_aborted(line: Callable[[], str]) -> None:
     ctypes.CDLL(None).signal(signal.SIGABRT, _handlers[-1])
 
 
+def may_follow(error: BaseException | None) -> bool:
+    """Whether an error may only follow from the end of another process, which says why.
+
+    Example:
+        >>> may_follow(jax.errors.JaxRuntimeError("Gloo: connection closed by peer")), may_follow(ValueError("closed"))
+        (True, False)
+    """
+    return isinstance(error, jax.errors.JaxRuntimeError) and bool(LOST.search(str(error)))
+
+
 class Watch:
     """Watches over the processes of a group from a thread, until it is stopped.
 
@@ -92,6 +104,11 @@ class Watch:
             self._store.key_value_set(TEXT, text)
         return self._store.blocking_key_value_get(TEXT, 1000 * END_S)
 
+    def of_all(self, text: str) -> list[str]:
+        """What each process gives here, once, before the first program runs."""
+        self._store.key_value_set(f"{GIVEN}{self._number}", text)
+        return [self._store.blocking_key_value_get(f"{GIVEN}{i}", 1000 * END_S) for i in range(self._count)]
+
     def wait_for_all(self) -> None:
         """Until all processes are here; while one is still busy, the others watch over it."""
         self._store.wait_at_barrier("ntl_jax/end", 1000 * END_S)
@@ -111,7 +128,7 @@ class Watch:
             error: of JAX. Where it may only follow from the end of another process, which is about to say why or is
                 dead, this process waits for that.
         """
-        if isinstance(error, jax.errors.JaxRuntimeError) and LOST.search(str(error)):
+        if may_follow(error):
             self._stopped.wait(self._timeout_s + 5 * self._period)  # the thread ends the process
         with self._once:
             self._end(self._published(f"{self._name(self._number)}: {message}"), code)

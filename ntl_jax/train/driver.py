@@ -15,7 +15,7 @@ from ntl_jax.metrics.memory import memory_metrics
 from ntl_jax.rollout.engine import WorkersLostError
 from ntl_jax.train.checkpoints.resume import FINGERPRINTS, record
 from ntl_jax.train.evaluation import Evaluator, evaluation_metrics, unrewarded
-from ntl_jax.train.journal.journal import Journal
+from ntl_jax.train.journal.journal import Journal, Unwritten
 from ntl_jax.train.journal.profile import Profiler
 from ntl_jax.train.journal.step_samples import StepSamples
 from ntl_jax.train.stages.stage import Stage
@@ -68,7 +68,7 @@ class Driver:
         self,
         config: RunConfig,
         folder: Path,
-        journal: Journal,
+        journal: Journal | Unwritten,
         profiler: Profiler,
         termination: Termination,
         console: Console,
@@ -91,8 +91,9 @@ class Driver:
         """Runs the stage to its end, from its newest checkpoint if the run resumes."""
         from ntl_jax.train.checkpoints.checkpointer import Checkpointer  # orbax: imported while XLA compiles
 
-        keep_last = self._settings.keep_last
-        with contextlib.closing(Checkpointer(self._folder, stage.name, keep_last=keep_last)) as checkpoints:
+        keep_last, elsewhere = self._settings.keep_last, self._settings.checkpoint_folder
+        checkpoints = Checkpointer(self._folder, stage.name, keep_last=keep_last, elsewhere=elsewhere)
+        with contextlib.closing(checkpoints):
             step = self._begin(stage, checkpoints)
             finished = step == stage.total or self._target_reached(stage)
             self._end_if_asked(stage, step, checkpoints, self._termination.agreed(), finished=finished)

@@ -57,7 +57,7 @@ def describe(config: RunConfig, policy: Policy, prompts: Prompts, reward: str, w
     devices, kind = jax.devices(), jax.devices()[0].device_kind
     mesh = " x ".join(f"{axis}={size}" for axis, size in policy.mesh.shape.items())
     of_processes = f"{count} processes x {len(devices) // count}: " if (count := num_processes()) > 1 else ""
-    algorithm, first = config.algorithm, prompts.train[0]
+    algorithm, first, elsewhere = config.algorithm, prompts.train[0], config.trainer.checkpoint_folder
     return {
         "policy": f"{model.architecture}, {model.num_layers} layers of width {model.width}, "
         f"{model.num_params / 1e6:.2f}M parameters, {source or 'from scratch'}",
@@ -81,7 +81,7 @@ def describe(config: RunConfig, policy: Policy, prompts: Prompts, reward: str, w
         "rows of an update": describe_layout(row_layout(config, policy, prompts.shape(rollout.max_tokens)), model),
         "evaluation": describe_evaluation(config, len(prompts.held_out)),
         "devices": f"{of_processes}{policy.mesh.size} of {len(devices)} {devices[0].platform} ({kind}), mesh {mesh}",
-        "run folder": str(workdir),
+        "run folder": str(workdir) + (f", checkpoints in {elsewhere}" if elsewhere else ""),
     }
 
 

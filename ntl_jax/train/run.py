@@ -3,7 +3,7 @@
 
 import contextlib
 import logging
-import tempfile
+import os
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,12 +15,13 @@ from rich.console import Console
 from ntl_jax.compilation_cache import keep_programs
 from ntl_jax.config import RunConfig, printable
 from ntl_jax.console import command
-from ntl_jax.ending import TRACEBACK_FILE, keep_traceback, warn
+from ntl_jax.ending import keep_traceback, remove_tracebacks, warn
 from ntl_jax.experience.scorer import LOGGER
 from ntl_jax.metrics import check_installed, print_comparison, print_header, read_lines
 from ntl_jax.metrics.log_file import log_to_file
 from ntl_jax.processes.alike import check_alike, check_same_data
-from ntl_jax.processes.exchange import first_does, gather, is_first, num_processes
+from ntl_jax.processes.exchange import first_does, gather, is_first, is_of_another, num_processes, process_id
+from ntl_jax.processes.watch import may_follow
 from ntl_jax.profile_range import check_range
 from ntl_jax.run_folder import LOCK, claimed
 from ntl_jax.train.checkpoints.resume import FINGERPRINTS, check_data, check_schedule, fingerprints
@@ -37,7 +38,7 @@ from ntl_jax.train.factory import (
     supervised_update,
 )
 from ntl_jax.train.header import describe, find_warnings, write_provenance
-from ntl_jax.train.journal.journal import Journal, open_divergence_log, unshared
+from ntl_jax.train.journal.journal import Journal, Unwritten, open_divergence_log
 from ntl_jax.train.journal.memory_use import explained
 from ntl_jax.train.journal.profile import Profiler
 from ntl_jax.train.policy import build_params, build_policy, check_checkpoint
@@ -85,25 +86,26 @@ def run(
     """
     console = Console(highlight=False, quiet=not is_first())
     keep_programs(config.trainer.compilation_cache)  # before the first program, by which processes agree
-    with contextlib.ExitStack() as ended, _claimed(workdir, resume) as own:  # from here on, the folder is this run's
+    with contextlib.ExitStack() as ended, _claimed(workdir, resume):  # from here on, the folder is this run's
         if is_first():
             ended.callback(_write_report, workdir)  # when it is claimed no more, however the run ends
         try:
             changed = {"changed_schedule": allow_changed_schedule, "changed_data": allow_changed_data}
             check_alike(config, resume=resume, profile=profile, **changed)
-            _train(config, workdir, own, console, resume, allow_changed_schedule, allow_changed_data, profile)
+            _train(config, workdir, console, resume, allow_changed_schedule, allow_changed_data, profile)
         except Terminated:
             raise
         except (ValueError, OSError, RuntimeError) as error:
-            if is_first():
-                keep_traceback(workdir, error)
+            follows = num_processes() > 1 and may_follow(error)
+            if not follows and (is_first() or not is_of_another(error)):
+                keep_traceback(workdir, error, process_id())
             raise
     return first_does(lambda: conclude(workdir, console))
 
 
 @contextlib.contextmanager
-def _claimed(workdir: Path, resume: bool) -> Iterator[Path]:
-    """The folder to which this process writes: the run folder, which the first claims; another one, for a while."""
+def _claimed(workdir: Path, resume: bool) -> Iterator[None]:
+    """Within this context the run folder is the first process's, and all see it."""
     with contextlib.ExitStack() as stack:
         first_does(lambda: stack.enter_context(claimed(workdir, resume=resume)))
         unseen = [number for number, is_seen in enumerate(gather(_is_seen(workdir / LOCK)), 1) if not is_seen]
@@ -112,7 +114,7 @@ def _claimed(workdir: Path, resume: bool) -> Iterator[Path]:
                 f"process {unseen[0]} of {num_processes()} does not see the run folder {workdir} of the first: name a "
                 "folder on a file system that all of them share, with --workdir=DIR"
             )
-        yield workdir if is_first() else Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        yield
 
 
 def _is_seen(path: Path) -> bool:
@@ -127,19 +129,18 @@ def _is_seen(path: Path) -> bool:
 def _train(
     config: RunConfig,
     workdir: Path,
-    own: Path,
     console: Console,
     resume: bool,
     changed_schedule: bool,
     changed_data: bool,
     profile: tuple[int, int] | None,
 ) -> None:
-    """Runs the stages in a folder that is claimed; ``own`` is what this process alone writes to."""
+    """Runs the stages in a folder that is claimed; the first process writes what happens."""
     check_installed(config.tracking.backends)
     check_packages(config)
     config.validate(base=config)
-    with contextlib.ExitStack() as stack:
-        saved = first_does(lambda: _saved(workdir)) if resume else None
+    with contextlib.ExitStack() as stack, _place(workdir, config.trainer.checkpoint_folder, resume):
+        saved = first_does(lambda: _saved(workdir, config.trainer.checkpoint_folder)) if resume else None
         check_range(profile, config.trainer.steps, done=_iterations_done(saved))
         if saved is not None and not changed_schedule:
             check_schedule(config, *saved)
@@ -151,7 +152,7 @@ def _train(
         check_run(config, policy, prompts)
         stack.enter_context(explained(memory_uses(config, policy, prompts)))
         scorer.try_out(*prompts.solved[0])
-        divergence_log = open_divergence_log(logged := config if is_first() else unshared(config), own)
+        divergence_log = open_divergence_log(config, workdir) if is_first() else None
         background = stack.enter_context(ThreadPoolExecutor(2))  # everything is checked: from here on XLA compiles
         drawn = background.submit(build_params, policy, seed=config.seed)
         update = supervised_update(config, policy, prompts) if config.warm_start.steps else None
@@ -170,12 +171,11 @@ def _train(
         print_header(describe(config, policy, prompts, scorer.reward.spec, workdir), console=console)
         _warn(console, find_warnings(config, prompts, task), saved)
         evaluate = build_evaluator(config, policy, prompts, engine, scorer, digits)
-        stack.enter_context(_log_files(config, own))
-        journal = stack.enter_context(Journal(logged, own, divergence_log))
-        profiler = stack.enter_context(Profiler(own, profile))
+        stack.enter_context(_log_files(config, workdir))
+        journal = stack.enter_context(Journal(config, workdir, divergence_log)) if is_first() else Unwritten()
+        profiler = stack.enter_context(Profiler(workdir, profile if is_first() else None))
         termination = stack.enter_context(noticing_signals(workdir))
-        with contextlib.suppress(OSError):
-            (own / TRACEBACK_FILE).unlink()  # of what has been mended
+        first_does(lambda: remove_tracebacks(workdir))  # of what has been mended
         newest = saved and saved[0]
         driver = Driver(
             config, workdir, journal, profiler, termination, console, evaluate=evaluate, data=data, newest=newest
@@ -201,12 +201,13 @@ def _write_report(workdir: Path) -> None:
 
 @contextlib.contextmanager
 def _log_files(config: RunConfig, workdir: Path) -> Iterator[None]:
-    """What loggers write goes to files of the run folder, not across the progress bars."""
+    """What loggers write goes to files of the run folder, not across the progress bars; the first process's alone."""
     with contextlib.ExitStack() as stack:
         if config.ntl.debug_mode:
-            stack.enter_context(log_to_file(LOGGER, workdir / "ntl_debug.log"))
+            stack.enter_context(log_to_file(LOGGER, workdir / "ntl_debug.log" if is_first() else Path(os.devnull)))
         for name in ("pool", "divergence"):
-            stack.enter_context(log_to_file(logging.getLogger(f"ntl_jax.{name}"), workdir / f"{name}.log"))
+            path = workdir / f"{name}.log" if is_first() else Path(os.devnull)
+            stack.enter_context(log_to_file(logging.getLogger(f"ntl_jax.{name}"), path))
         yield
 
 
@@ -218,11 +219,20 @@ def _warn(console: Console, warnings: Iterable[str], saved: tuple[str, dict[str,
         console.print("the newest checkpoint has no fingerprints: the data are not checked for changes")
 
 
-def _saved(workdir: Path) -> tuple[str, dict[str, Any]] | None:
+def _place(workdir: Path, elsewhere: str | None, resume: bool) -> contextlib.AbstractContextManager[None]:
+    """Reserves the place of the checkpoints where that is not the run folder."""
+    if elsewhere is None:
+        return contextlib.nullcontext()
+    from ntl_jax.train.checkpoints.place import reserved
+
+    return reserved(workdir, elsewhere, resume=resume)
+
+
+def _saved(workdir: Path, elsewhere: str | None) -> tuple[str, dict[str, Any]] | None:
     """Stage and meta of the newest checkpoint."""
     from ntl_jax.train.checkpoints.checkpointer import newest_meta
 
-    return newest_meta(workdir)
+    return newest_meta(workdir, elsewhere)
 
 
 def _iterations_done(saved: tuple[str, dict[str, Any]] | None) -> int:

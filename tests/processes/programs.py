@@ -1,20 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests run in several processes: python tests/processes/programs.py NAME ARGUMENTS."""
 
+import contextlib
 import dataclasses
 import hashlib
+import itertools
 import os
+import pathlib
+import shutil
 import signal
 import sys
 from typing import Any
 
 import jax
 import numpy as np
+from flax import nnx
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from ntl_jax.config import RunConfig, TrainerSection
-from ntl_jax.models import make_mesh
+from ntl_jax.models import ModelConfig, make_mesh
+from ntl_jax.models.hf.load import check_weights, decoder_from
+from ntl_jax.models.hf.names import hf_tensors
+from ntl_jax.models.hf.safetensors import StoredTensor
 from ntl_jax.processes.alike import check_alike, check_same_data
 from ntl_jax.processes.arrays import fetch, host_or_here, local_copy, local_mesh, place
 from ntl_jax.processes.exchange import (
@@ -31,9 +39,11 @@ from ntl_jax.processes.group import find_group
 from ntl_jax.processes.start import joined
 from ntl_jax.processes.watch import Watch
 from ntl_jax.train import create_ppo_trainer
+from ntl_jax.train.checkpoints.checkpointer import Checkpointer
 from ntl_jax.train.factory import build_scoring, build_task, ppo_trainer, supervised_trainer, supervised_update
 from ntl_jax.train.policy import build_params, build_policy
 from ntl_jax.train.prompts import build_prompts
+from ntl_jax.update.state import ModelState, TrainState
 from tests.conftest import TINY
 from tests.samples import answering
 
@@ -131,6 +141,73 @@ def trains(watch: Watch | None) -> None:
     trainer.close()
 
 
+class Counting:
+    """A stored tensor that counts the bytes that are read of it, and those of the rows in which they lie."""
+
+    def __init__(self, stored: StoredTensor):
+        self.stored, self.num_read, self.num_touched = stored, 0, 0
+
+    def __getitem__(self, part: tuple[slice, ...]) -> np.ndarray:
+        read = self.stored[part]
+        self.num_read += read.nbytes
+        self.num_touched += read.nbytes if read.ndim == 1 else read.nbytes * self.stored.get_shape()[1] // read.shape[1]
+        return read
+
+
+def loads(watch: Watch | None, folder: str) -> None:
+    """Loads a model in every kind of mesh: what each process reads of its file is its share, once, in whole rows."""
+    path = pathlib.Path(folder)
+    for scan_layers, shape in itertools.product(
+        (False, True), ((1, -1, 1), (1, 1, -1), (1, 2, -1), (2, -1, 1), (-1, 1, 1))
+    ):
+        config = dataclasses.replace(ModelConfig.from_hf(path), scan_layers=scan_layers)
+        stored = {name: Counting(tensor) for name, tensor in check_weights(path, config).items()}
+        decoder = decoder_from(stored, config, mesh=make_mesh(shape))
+        shards = [x.addressable_shards for x in jax.tree.leaves(nnx.state(decoder, nnx.Param))]
+        share = sum(sum({str(shard.index): shard.data.nbytes for shard in of_array}.values()) for of_array in shards)
+        num_read, num_touched = (sum(getattr(x, name) for x in stored.values()) for name in ("num_read", "num_touched"))
+        assert num_read == num_touched == share, (scan_layers, shape, num_read, num_touched, share)
+        for name, array in hf_tensors(decoder):
+            np.testing.assert_array_equal(array, stored[name].stored[...])
+        print(*shape, share, flush=True)
+
+
+def restores(watch: Watch | None, run: str, own: str) -> None:
+    """Goes on from a checkpoint whose arrays each process sees in its own working directory: the second does not.
+
+    The directories are ``own``/NUMBER. Prints the step, and what is said of newer ones.
+    """
+    os.makedirs(folder := f"{own}/{process_id()}", exist_ok=True)
+    os.chdir(folder)
+    sharding = NamedSharding(make_mesh((1, -1, 1)), P("fsdp"))
+
+    def state_at(step: int) -> TrainState:
+        x: Any = place(np.full((8, 4), step, np.float32), sharding)
+        return TrainState(
+            place(np.int32(step), NamedSharding(sharding.mesh, P())), {"policy": ModelState({"x": x}, ())}
+        )
+
+    with contextlib.closing(Checkpointer(pathlib.Path(run), "ppo")) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, state_at(step), {"cursor": step}, {}, {})
+        checkpoints.wait()
+
+        def hide() -> None:
+            state = pathlib.Path(run, "checkpoints", "ppo", "2", "state")
+            shutil.move(state, "state")
+            state.symlink_to("/proc/self/cwd/state")
+
+        first_does(hide)
+        said: list[str] = []
+        restored = checkpoints.restore(state_at(0), said.append)
+        assert (fetch(restored.state.policy.params["x"]) == restored.step).all() and restored.meta[
+            "cursor"
+        ] == restored.step
+        print(restored.step, *said, flush=True)
+        checkpoints.save(2, state_at(2), {"cursor": 2}, {}, {})
+        assert checkpoints.restore(state_at(0)).step == 2
+
+
 def ends(watch: Watch | None, how: str, number: str) -> None:
     """One process ends while the others wait for it."""
     assert watch is not None
@@ -150,6 +227,5 @@ if __name__ == "__main__":
     group = find_group("auto", os.environ)
     jax.config.update("jax_numpy_rank_promotion", "raise")
     with joined(group, heartbeat_timeout_s=5) as watch:
-        {"exchanges": exchanges, "arrays": arrays, "steps": steps, "differ": differ, "trains": trains, "ends": ends}[
-            sys.argv[1]
-        ](watch, *sys.argv[2:])
+        programs = (exchanges, arrays, steps, differ, trains, loads, restores, ends)
+        {program.__name__: program for program in programs}[sys.argv[1]](watch, *sys.argv[2:])

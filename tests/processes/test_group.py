@@ -103,5 +103,10 @@ def test_gpus_are_dealt_to_the_processes_of_a_machine_in_blocks():
     assert Group("it", local_id=0, num_local=1).local_devices(8) is None
     assert Group("it").local_devices(8) is None
     assert found(SLURM | {"SLURM_GPUS_PER_TASK": "4"}).local_devices(4) is None  # each task sees its own
+    # So it does where each has a CUDA_VISIBLE_DEVICES of its own; where all have the same, it is the job's.
+    halves = ["0,1,2,3", "4,5,6,7"]
+    assert [Group("it", local_id=i, num_local=2).local_devices(4, halves) for i in range(2)] == [None, None]
+    assert Group("it", local_id=1, num_local=3).local_devices(4, ["0,1", "2,3", "4,5"]) is None
+    assert Group("it", local_id=1, num_local=2).local_devices(4, ["4,5,6,7", "4,5,6,7"]) == [2, 3]
     with pytest.raises(ValueError, match="3 processes on this machine cannot share 8 GPUs"):
         Group("it", local_id=0, num_local=3).local_devices(8)

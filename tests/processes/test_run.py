@@ -16,6 +16,7 @@ import pytest
 from ntl_jax.metrics import read_lines
 from ntl_jax.run_folder import check_free
 from tests.conftest import TINY, write_inputs
+from tests.gcs_server import MISSING, gcs_server
 from tests.processes.programs import __file__ as programs
 from tests.processes.together import ROOT, Ended, start, together, wait
 
@@ -97,6 +98,19 @@ def test_what_four_processes_save_is_resumed_by_two_and_by_one(configuration, of
         assert_close(values(tmp_path / str(count), "ppo", 3), values(of_two, "ppo", 3), 1e-3)
 
 
+@pytest.mark.skipif(bool(MISSING), reason=f"needs {' and '.join(MISSING)}")
+def test_what_two_processes_save_in_a_bucket_is_resumed_by_one(configuration, of_two, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    with gcs_server("mine") as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        elsewhere = "--config.trainer.checkpoint_folder=gs://mine/run"
+        together(2, TRAIN, configuration, f"--workdir={folder}", elsewhere, "--config.trainer.steps=2")
+        together(1, TRAIN, f"--workdir={folder}", "--resume", "--config.trainer.steps=4")
+    assert_close(values(folder, "ppo"), values(of_two, "ppo"), 1e-3)
+    assert not (folder / "checkpoints").exists()
+
+
 def test_a_run_that_loses_a_process_and_is_then_terminated_repeats_and_skips_nothing(configuration, of_two, tmp_path):
     folder = tmp_path / "run"
     processes = start(2, [TRAIN, configuration, f"--workdir={folder}"])
@@ -131,6 +145,39 @@ def test_a_reward_function_that_fails_on_every_sample_ends_all_processes_alike(c
     said = [process.err.rpartition("\nprocess ")[2] for process in ended]
     assert said[0].strip() == said[1].strip()
     assert said[0][1:].startswith(" of 2: error: ppo step 1: the reward function failed on all 16 samples")
+
+
+WITHIN = (
+    "import os, runpy, sys; os.chdir(sys.argv.pop()); del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+"""Runs a program in the folder that is its last argument."""
+
+
+def test_a_process_that_fails_alone_leaves_its_traceback_in_the_run_folder_and_nothing_elsewhere(
+    configuration, tmp_path, monkeypatch
+):
+    inputs, without, folder = (
+        pathlib.Path(configuration.partition("=")[2]).parent,
+        tmp_path / "without",
+        tmp_path / "run",
+    )
+    for path in (without, tmp_path / "temporary"):
+        path.mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    data = "--config.data.train=/proc/self/cwd/problems.jsonl"
+    words = ["-c", WITHIN, TRAIN, configuration, f"--workdir={folder}", data]
+    ended = wait(start(2, [*words, "--config.trainer.steps=0"], {0: [str(inputs)], 1: [str(inputs)]}))
+    assert [process.code for process in ended] == [0, 0], ended
+    words = ["-c", WITHIN, TRAIN, f"--workdir={folder}", "--resume", "--config.trainer.steps=1"]
+    ended = wait(start(2, words, {0: [str(inputs)], 1: [str(without)]}))
+    assert [process.code for process in ended] == [1, 1]
+    assert all("process 2 of 2: error: " in line and "problems.jsonl" in line for line in last_lines(ended))
+    assert (
+        "problems.jsonl' does not exist" in (folder / "error-2.txt").read_text() and not (folder / "error.txt").exists()
+    )
+    assert not list((tmp_path / "temporary").iterdir())
+    ended = wait(start(2, words, {0: [str(inputs)], 1: [str(inputs)]}))
+    assert [process.code for process in ended] == [0, 0] and not (folder / "error-2.txt").exists()
 
 
 def test_the_pool_of_the_first_process_samples_for_all_while_they_train(configuration, of_two, tmp_path):

@@ -35,7 +35,8 @@ def start(
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(NUM_DEVICES), "PYTHONPATH": str(ROOT)}
+    paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(NUM_DEVICES), "PYTHONPATH": paths}
     if count > 1:
         environment |= {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}", "JAX_NUM_PROCESSES": str(count)}
     return [

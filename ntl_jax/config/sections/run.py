@@ -5,6 +5,7 @@ The text below a field is its ``--help`` text.
 """
 
 import dataclasses
+import re
 from typing import Literal
 
 from ntl_jax.config.sections.algorithm import AlgorithmSection, OptimizerSection
@@ -36,6 +37,10 @@ _MESH: Range[tuple[int, int, int]] = Range(
 _FOLDER: Range[str] = Range(
     "be the name of a folder of 1 to 100 printable characters, without / and \\, and not . or ..",
     lambda x: 1 <= len(x) <= 100 and x.isprintable() and not set(x) & set("/\\") and x not in (".", ".."),
+)
+_CHECKPOINTS: Range[str] = Range(
+    "be the whole path of a folder, which begins with /, or gs://BUCKET/PATH, since Orbax writes to no other store",
+    lambda x: x.isprintable() and (x[0:1] == "/" or bool(re.fullmatch(r"gs://[^/]+/+[^/].*", x))),
 )
 _PROMPTS: Range[int | str] = Range("be a number of prompts from 0, or all", lambda x: x == "all" or int(x) >= 0)
 
@@ -162,6 +167,9 @@ class TrainerSection:
     """Steps between checkpoints in both stages; a stage's last step and its best evaluation are always saved."""
     keep_last: int = setting(2, at_least(1))
     """Number of newest checkpoints to keep per stage; the one with the best held-out accuracy is kept too."""
+    checkpoint_folder: str | None = setting(None, or_none(_CHECKPOINTS))
+    """Where the checkpoints of this run alone go: None (the run folder), the whole path of a folder, or
+    gs://BUCKET/PATH."""
     max_tokens_per_micro_batch: int = setting(16_384, at_least(1))
     """Most padded tokens per forward pass; larger batches are split, with the same gradients."""
     row_layout: Literal["auto", "padded", "packed", "shared"] = "auto"

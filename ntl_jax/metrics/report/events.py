@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ntl_jax.ending import TRACEBACK_FILE
+from ntl_jax.ending import TRACEBACK_FILE, is_traceback
 from ntl_jax.metrics.divergence.questions.answers import answer
 from ntl_jax.metrics.divergence.questions.reading import log_files, read_log
 from ntl_jax.metrics.divergence.questions.token import DivergentToken
@@ -106,8 +106,11 @@ def log_lines(path: pathlib.Path, most_bytes: int | None = MOST_BYTES) -> Sequen
 
 
 def last_error(folder: pathlib.Path) -> str | None:
-    """The traceback of the error that ended the run; None: it ended without one, or goes on."""
-    return "\n".join(log_lines(folder / TRACEBACK_FILE)) or None
+    """The traceback of the error that ended the run, of several processes that of the first that has one; None: it
+    ended without one, or goes on."""
+    names = (path.name for path in folder.glob("error*.txt") if is_traceback(path.name))
+    in_order = sorted(names, key=lambda name: (name != TRACEBACK_FILE, len(name), name))
+    return next(filter(None, ("\n".join(log_lines(folder / name)) for name in in_order)), None)
 
 
 def _token(token: DivergentToken) -> dict[str, Any]:

@@ -2,14 +2,16 @@
 """Loads a Hugging Face checkpoint into a sharded decoder."""
 
 import dataclasses
+import itertools
+import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Unpack
 
 import jax
 import numpy as np
 from flax import nnx
-from jax.sharding import Mesh, SingleDeviceSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 from jax.typing import DTypeLike
 
 from ntl_jax.models.config import ModelConfig, Settings
@@ -56,18 +58,35 @@ def load_hf(
     config = ModelConfig.from_hf(folder, source=str(folder), **settings)
     if dtype is not None:
         config = dataclasses.replace(config, param_dtype=np.dtype(dtype).name)
+    stored = check_weights(folder, config)
+    try:
+        return decoder_from(stored, config, mesh=mesh)
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from error
+
+
+def decoder_from(stored: Mapping[str, Cuttable], config: ModelConfig, *, mesh: Mesh | None = None) -> Decoder:
+    """A decoder from tensors by Hugging Face's names, each read directly to the devices of its shards.
+
+    Of several processes each reads its share alone; all must call it.
+
+    Args:
+        stored: from `check_weights`.
+        config: of the decoder.
+        mesh: mesh of the parameters; None: the first device.
+
+    Raises:
+        ValueError: for weights that are NaN or infinite.
+    """
     graph, params = abstract_decoder(config)
     shapes, structure = jax.tree.flatten(params)
     first = SingleDeviceSharding(jax.devices()[0])
     placement = [first] * len(shapes) if mesh is None else jax.tree.leaves(shardings(params, mesh))
-    layout, stored = hf_layout(params), check_weights(folder, config)
-    try:
-        arrays = [
-            _place([(tensor, stored[tensor.name]) for tensor in layout if tensor.leaf == index], like, sharding)
-            for index, (like, sharding) in enumerate(zip(shapes, placement, strict=True))
-        ]
-    except ValueError as error:
-        raise ValueError(f"{folder}: {error}") from error
+    layout = hf_layout(params)
+    arrays = [
+        _place([(tensor, stored[tensor.name]) for tensor in layout if tensor.leaf == index], like, sharding)
+        for index, (like, sharding) in enumerate(zip(shapes, placement, strict=True))
+    ]
     return nnx.merge(graph, jax.tree.unflatten(structure, arrays))
 
 
@@ -87,10 +106,17 @@ def check_weights(folder: pathlib.Path, config: ModelConfig) -> dict[str, Stored
 def _place(
     tensors: Sequence[tuple[Tensor, Cuttable]], like: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding
 ) -> jax.Array:
-    """Reads only each device's part of an array: of one tensor, or of that of each layer."""
+    """Reads only this process's share of an array, of one tensor or of that of each layer, and each part once."""
+    parts: dict[tuple[tuple[int, ...], ...], np.ndarray] = {}
 
-    def read(part: tuple[slice, ...] | None) -> np.ndarray:
+    def read_once(part: tuple[slice, ...] | None) -> np.ndarray:
         assert part is not None, "JAX names a part of every array that has axes"
+        key = tuple(axis.indices(size) for axis, size in zip(part, like.shape, strict=True))
+        if key not in parts:  # which several devices may have
+            parts[key] = read(part)
+        return parts[key]
+
+    def read(part: tuple[slice, ...]) -> np.ndarray:
         [(tensor, stored), *others] = tensors
         if tensor.layer is None:
             assert not others, "only stacked layers are several tensors"
@@ -98,7 +124,27 @@ def _place(
         layers, *of_layer = part
         return np.stack([_finite(t.name, t.read(s, tuple(of_layer)), like.dtype) for t, s in tensors[layers]])
 
-    return jax.make_array_from_callback(like.shape, sharding, read)
+    by_rows = _by_rows(tensors[0][0], like.shape, sharding)
+    array = jax.make_array_from_callback(like.shape, by_rows, read_once)
+    return array if by_rows is sharding else jax.device_put(array, sharding)
+
+
+def _by_rows(tensor: Tensor, shape: tuple[int, ...], sharding: jax.sharding.Sharding) -> jax.sharding.Sharding:
+    """The sharding in which several processes read an array, before their devices exchange it: rows of the tensor.
+
+    Rows lie together in the file. Of a range of columns, whose pieces are shorter than what a disk or a network file
+    system reads ahead, each process would read the whole file.
+    """
+    if not isinstance(sharding, NamedSharding) or not sharding.mesh.is_multi_process or len(tensor.stored_shape) == 1:
+        return sharding
+    assert isinstance(sharding.mesh, Mesh)
+    rows = tensor.num_inputs + (tensor.layer is not None)
+    of_axis = [() if names is None else (names,) if isinstance(names, str) else names for names in sharding.spec]
+    of_axis += [()] * (len(shape) - len(of_axis))
+    names = (*of_axis.pop(rows), *itertools.chain.from_iterable(of_axis))
+    if not any(of_axis) or shape[rows] % math.prod(sharding.mesh.shape[name] for name in names):
+        return sharding
+    return NamedSharding(sharding.mesh, PartitionSpec(*[None] * rows, names))
 
 
 def _finite(name: str, stored: np.ndarray, dtype: DTypeLike) -> np.ndarray:

@@ -37,21 +37,23 @@ def check_asked(asked: AskedPolicy, config: RunConfig) -> None:
     """
     asked_policy(asked, config)
     if asked.is_run:
-        check_has_checkpoint(from_home(asked.given))
+        check_has_checkpoint(from_home(asked.given), config.trainer.checkpoint_folder)
 
 
-def asked_weights(asked: AskedPolicy, policy: Policy, *, seed: int) -> tuple[str, Params]:
+def asked_weights(asked: AskedPolicy, policy: Policy, *, seed: int, elsewhere: str | None = None) -> tuple[str, Params]:
     """What the policy is, in words, and its weights.
 
     Args:
         asked: what the command names.
         policy: from `asked_policy`.
         seed: seed of the weights of a model without a checkpoint.
+        elsewhere: the setting ``trainer.checkpoint_folder`` of a run.
 
     Raises:
         ValueError: for a run without an intact checkpoint, and as in `ntl_jax.models.load_hf`.
     """
     if not asked.is_run:
         return asked.given, build_params(policy, seed=seed)
-    stage, step, params = restore_policy(from_home(asked.given), policy.shapes(), asked.checkpoint, warn)
+    run, which = from_home(asked.given), asked.checkpoint
+    stage, step, params = restore_policy(run, policy.shapes(), which, warn, elsewhere=elsewhere)
     return f"{asked.given} after step {step} of stage {stage}", params

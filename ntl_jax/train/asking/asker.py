@@ -165,7 +165,12 @@ class Asker:
     def load(self) -> str:
         """Loads the weights; returns what they are."""
         with explained(self._memory_uses()):
-            name, params = asked_weights(self._asked, self.policy, seed=self._config.seed)
+            name, params = asked_weights(
+                self._asked,
+                self.policy,
+                seed=self._config.seed,
+                elsewhere=self._config.trainer.checkpoint_folder,
+            )
         self._weights = Weights(Version(0), params)
         return name
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """One checkpoint's folder: how it is written, checked and read."""
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
-from pathlib import Path
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -14,16 +15,19 @@ import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
 from ntl_jax.processes.arrays import fetch
-from ntl_jax.processes.exchange import first_does
+from ntl_jax.processes.exchange import all_do, first_does, process_id
 from ntl_jax.records import Params
 from ntl_jax.rollout.flat_trajectories import FlatTrajectories
-from ntl_jax.train.checkpoints.manifest import MANIFEST, damage_of, is_sealed, seal
+from ntl_jax.train.checkpoints.manifest import MANIFEST, damage_of, is_sealed
+from ntl_jax.train.checkpoints.place import ARRAYS, Place, storage_errors, system_errors
 from ntl_jax.train.checkpoints.stacking import restore_as
 from ntl_jax.update.state import TrainState
 
-STATE, ARRIVED = "state", "arrived"
+STATE, ARRIVED = ARRAYS, "arrived"
 META, HELD_OUT = "meta/metadata", "metrics/metrics"
 MISFIT = "does not fit this run's policy and optimizer"
+PASSING = re.compile("UNAVAILABLE|UNAUTHENTICATED|PERMISSION_DENIED|DEADLINE_EXCEEDED|RESOURCE_EXHAUSTED|ABORTED")
+"""What the library that reads arrays from a bucket says, in a ValueError, of errors that are none of the checkpoint."""
 Tree = TypeVar("Tree")
 SEALED = "sealed"
 """Key in the meta of a checkpoint that has a manifest, so that a manifest that has gone is missed."""
@@ -61,11 +65,11 @@ class Restored(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was written: ``run/checkpoints/stage/<step>``, an absolute path."""
+    """A checkpoint that was written: ``run/checkpoints/stage/<step>``, an absolute path or one below a bucket."""
 
     stage: str
     step: int
-    folder: Path
+    folder: Place
 
     @property
     def is_sealed(self) -> bool:
@@ -82,8 +86,9 @@ class Checkpoint:
         if self.is_sealed:
             try:
                 damage = damage_of(self.folder, without=STATE if without_state else None)
-            except OSError as error:
-                raise _unreadable(Path(error.filename or self.folder).name, error) from error
+            except storage_errors() as error:
+                named = getattr(error, "filename", None) or self.folder
+                raise _unreadable(str(named).rpartition("/")[2], error) from error
         else:
             damage = f"{MANIFEST} is missing" if SEALED in self._json(META) else None
         if damage:
@@ -110,7 +115,8 @@ class Checkpoint:
     def restore(self, like: TrainState) -> Restored:
         """Reads everything, checked, with the state placed like ``like``. Layers may be stacked in one of them.
 
-        Of several processes, each reads its part, and the first checks the files.
+        Of several processes, each reads its part, and the first checks the files. What one of them cannot read is an
+        error of all.
 
         Raises:
             UnusableError: if it is damaged, its weights are not finite, or its arrays differ in shape from ``like``.
@@ -118,14 +124,14 @@ class Checkpoint:
         first_does(self.check)
 
         def read(abstract: TrainState) -> TrainState:
-            with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+            with _reader() as checkpointer:
                 return checkpointer.restore(self.folder / STATE, args=ocp.args.StandardRestore(abstract))
 
-        state = self._placed(like, self._stored_tree(), read)
+        state = self._placed(like, all_do(self._stored_tree), read)
         for model in state.models.values():
             _check_finite(model.params)
             _check_finite(model.average)
-        return Restored(self.step, state, self.meta, self.held_out, self._arrived())
+        return Restored(self.step, state, *all_do(lambda: (self.meta, self.held_out, self._arrived())))
 
     def restore_policy(self, like: Params) -> Params:
         """The policy's moving average if kept, else its parameters, checked and placed like ``like``.
@@ -145,7 +151,7 @@ class Checkpoint:
             arguments = ocp.args.PyTreeRestore(
                 item=item, restore_args=ocp.checkpoint_utils.construct_restore_args(item), partial_restore=True
             )
-            with ocp.PyTreeCheckpointer() as checkpointer:
+            with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(), multiprocessing_options=_alone()) as checkpointer:
                 return checkpointer.restore(self.folder / STATE, args=arguments)["models"]["policy"][name]
 
         params = self._placed(like, stored[name], read)
@@ -159,15 +165,25 @@ class Checkpoint:
             expected, found = (sorted(x.shape for x in jax.tree.leaves(tree)) for tree in (abstract, stored))
             if expected != found:
                 raise MisfitError(MISFIT)
-            return read(abstract)
+            with self._judged():
+                return read(abstract)
 
+        with self._judged():
+            shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+            return restore_as(shapes, stored, lambda abstract: all_do(lambda: read_fitting(abstract)))
+
+    @contextlib.contextmanager
+    def _judged(self) -> Iterator[None]:
+        """Raises what reading the state raises as an UnusableError."""
         try:
-            return restore_as(jax.tree.map(ocp.utils.to_shape_dtype_struct, like), stored, read_fitting)
-        except OSError as error:
+            yield
+        except storage_errors() as error:
             raise _unreadable(STATE, error) from error
         except (ValueError, KeyError, TypeError) as error:
-            if isinstance(error, MisfitError):
+            if isinstance(error, UnusableError):
                 raise
+            if PASSING.search(str(error)):
+                raise _unreadable(STATE, error) from error
             if not self.is_sealed:
                 raise DamagedError(f"is damaged, or {MISFIT}") from error
             raise MisfitError(MISFIT) from error
@@ -176,9 +192,9 @@ class Checkpoint:
         if not (self.folder / ARRIVED).exists():
             return {}
         try:
-            with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+            with _reader() as checkpointer:
                 arrays = checkpointer.restore(self.folder / ARRIVED, args=ocp.args.StandardRestore())
-        except (ValueError, KeyError, AttributeError, OSError) as error:
+        except (ValueError, KeyError, AttributeError, *storage_errors()) as error:
             raise _unreadable(ARRIVED, error) from error
         return {name: np.asarray(array)[:-1] for name, array in arrays.items()}
 
@@ -187,21 +203,30 @@ class Checkpoint:
         try:
             with ocp.PyTreeCheckpointer() as checkpointer:
                 return checkpointer.metadata(self.folder / STATE).item_metadata.tree
-        except (ValueError, KeyError, AttributeError, OSError) as error:
+        except (ValueError, KeyError, AttributeError, *storage_errors()) as error:
             raise _unreadable(STATE, error) from error
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
             found = json.loads((self.folder / name).read_bytes())
-        except (ValueError, OSError) as error:
+        except (ValueError, *storage_errors()) as error:
             raise _unreadable(name, error) from error
         if not isinstance(found, dict) or (name == META and not found):
             raise DamagedError(f"is damaged: {name} holds {found!r:.40}")
         return found
 
 
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """So that Orbax waits for no other process, which may have failed to read."""
+    return ocp.options.MultiprocessingOptions(primary_host=process_id(), active_processes={process_id()})
+
+
+def _reader() -> ocp.Checkpointer:
+    return ocp.Checkpointer(ocp.StandardCheckpointHandler(), multiprocessing_options=_alone())
+
+
 def write_checkpoint(
-    folder: Path,
+    folder: Place,
     state: TrainState,
     meta: Mapping[str, object],
     held_out: Mapping[str, float],
@@ -212,7 +237,7 @@ def write_checkpoint(
     Raises:
         OSError, ValueError: as the disk or the library that writes the arrays says.
     """
-    first_does(folder.mkdir)
+    first_does(system_errors()(lambda: folder.mkdir()))
     arrays: dict[str, Any] = {STATE: state}
     if arrived:
         # Orbax refuses empty arrays, which are all that lost samples have: each gets a row that is dropped again.
@@ -227,15 +252,10 @@ def write_checkpoint(
     first_does(lambda: _write_json(folder / HELD_OUT, held_out))
 
 
-def _write_json(path: Path, contents: Mapping[str, object]) -> None:
+@system_errors()
+def _write_json(path: Place, contents: Mapping[str, object]) -> None:
     path.parent.mkdir()
     path.write_text(json.dumps(dict(contents)), encoding="utf-8")
-
-
-def commit(part: Path, folder: Path) -> None:
-    """Seals a checkpoint that was written to ``part``, and gives it its name: it is whole or not there."""
-    seal(part)
-    part.rename(folder)
 
 
 def _check_finite(params: PyTree) -> None:
@@ -250,8 +270,9 @@ def _finite(params: PyTree) -> PyTree:
 
 
 def _unreadable(name: str, error: BaseException) -> UnusableError:
-    """Damage, or where the system does not let a file be read, what may pass."""
-    if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+    """Damage, or where the system or the network does not let a file be read, what may pass."""
+    may_pass = isinstance(error, storage_errors()) or PASSING.search(str(error))
+    if may_pass and not isinstance(error, FileNotFoundError):
         return UnusableError(f"cannot be read: {name} ({_first_line(error)})")
     return DamagedError(f"is damaged: {name} cannot be read ({_first_line(error)})")
 

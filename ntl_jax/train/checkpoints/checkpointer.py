@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints by stage: all state that a resumed run needs to equal an uninterrupted one, and the best policy."""
 
+import contextlib
 import functools
 import logging
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -19,24 +19,31 @@ from ntl_jax.train.checkpoints.checkpoint import (
     MisfitError,
     Restored,
     UnusableError,
-    commit,
     write_checkpoint,
+)
+from ntl_jax.train.checkpoints.place import (
+    Place,
+    clean,
+    finish,
+    place_of,
+    remove,
+    set_aside,
+    steps_in,
+    storage_errors,
+    unfinished,
+    withdraw,
 )
 from ntl_jax.update.state import TrainState
 
 # Orbax warns of every checkpoint that it opens to read, of what is meant to be so.
 logging.getLogger("absl").setLevel(logging.ERROR)
-FOLDER = "checkpoints"
-"""Subfolder of a run folder."""
-PART, DAMAGED = ".part", ".damaged"
-"""Ends of the names of checkpoints that are not whole yet or no longer, and of those that are kept for the user."""
 Which = Literal["newest", "best"]
 Say = Callable[[str], None]
 Result = TypeVar("Result")
 
 
 class Checkpointer:
-    """Writes the checkpoints of one stage, under ``run/checkpoints/stage/<step>``, and goes on from them.
+    """Writes the checkpoints of one stage, each to ``stage/<step>`` of their place, and goes on from them.
 
     It keeps the newest checkpoints and the one with the best held-out accuracy. No other run may write there. Several
     processes that train together must all call each method, except `wait` and `close`; the first decides and renames.
@@ -45,20 +52,16 @@ class Checkpointer:
         run: the run folder.
         stage: name of the stage.
         keep_last: how many of the newest to keep.
+        elsewhere: the setting ``trainer.checkpoint_folder``.
     """
 
-    def __init__(self, run: Path, stage: str, *, keep_last: int = 2):
-        self._run, self._stage, self._keep_last = run, stage, keep_last
-        self._folder = _folder_of(run, stage)
-        first_does(self._clean)
+    def __init__(self, run: Path, stage: str, *, keep_last: int = 2, elsewhere: str | None = None):
+        self._stage, self._keep_last = stage, keep_last
+        self._place = place_of(run, elsewhere)
+        self._folder = self._place / stage
+        first_does(lambda: clean(self._folder))
         self._background, self._commit = ThreadPoolExecutor(1), Future[None]()
         self._commit.set_result(None)
-
-    def _clean(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for path in self._folder.iterdir():
-            if not path.name.isdigit() and not path.name.endswith(DAMAGED):  # partial writes of a killed process
-                shutil.rmtree(path)
 
     def save(
         self,
@@ -81,15 +84,17 @@ class Checkpointer:
             OSError: if it cannot be written; nothing of it is left then.
         """
         self.wait()
-        part = self._folder / f"{step}{PART}"
+        checkpoint = self._folder / str(step)
+        part = unfinished(checkpoint)
         try:
             write_checkpoint(part, state, meta, held_out, arrived)
-        except (OSError, ValueError) as error:
+        except (ValueError, *storage_errors()) as error:
             if is_first():
-                shutil.rmtree(part, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    remove(part)
             raise OSError(f"the checkpoint after step {step} of stage {self._stage} is not written: {error}") from error
         if is_first():
-            self._commit = self._background.submit(self._put, step, part)
+            self._commit = self._background.submit(self._put, step)
 
     def wait(self) -> None:
         """Until the last checkpoint is in its place.
@@ -125,7 +130,7 @@ class Checkpointer:
     def discard(self) -> None:
         """Renames all checkpoints, none of which is intact, so that the stage can begin again."""
         for checkpoint in self._own():
-            first_does(functools.partial(_set_aside, checkpoint))
+            first_does(functools.partial(set_aside, checkpoint.folder))
 
     def close(self) -> None:
         """Waits for the last checkpoint.
@@ -139,25 +144,21 @@ class Checkpointer:
     def _own(self) -> list[Checkpoint]:
         """The checkpoints of the stage as the first process finds them, once the last one is in its place."""
         self.wait()
-        return first_does(lambda: _written(self._run, self._stage))
+        return first_does(lambda: _written(self._place, self._stage))
 
-    def _put(self, step: int, part: Path) -> None:
+    def _put(self, step: int) -> None:
         """Gives a checkpoint its name, and deletes those that are no longer kept."""
-        try:
-            commit(part, self._folder / str(step))
-        except OSError:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
-        checkpoints = _written(self._run, self._stage)
+        finish(self._folder / str(step))
+        checkpoints = _written(self._place, self._stage)
         best = max(checkpoints, key=_quality)
         for checkpoint in checkpoints[self._keep_last :]:
             if checkpoint != best:
-                gone = checkpoint.folder.with_name(f"{checkpoint.step}{PART}")
-                checkpoint.folder.rename(gone)  # a process that is killed leaves no half of a checkpoint
-                shutil.rmtree(gone)
+                withdraw(checkpoint.folder)
 
 
-def restore_policy(run: Path, like: Params, which: Which = "newest", say: Say = print) -> tuple[str, int, Params]:
+def restore_policy(
+    run: Path, like: Params, which: Which = "newest", say: Say = print, *, elsewhere: str | None = None
+) -> tuple[str, int, Params]:
     """A run's policy, or its moving average if kept, from the newest or the best checkpoint of the last stage.
 
     Args:
@@ -165,6 +166,7 @@ def restore_policy(run: Path, like: Params, which: Which = "newest", say: Say = 
         like: parameters with the policy's shapes and the wanted placement.
         which: which checkpoint. Ties, or no evaluation at all, go to the newest. If it is damaged, the next one counts.
         say: is told of checkpoints that are damaged or do not fit, and of those without manifest.
+        elsewhere: the run's setting ``trainer.checkpoint_folder``.
 
     Returns:
         Stage, step and parameters.
@@ -172,25 +174,26 @@ def restore_policy(run: Path, like: Params, which: Which = "newest", say: Say = 
     Raises:
         ValueError: if the run has no checkpoint, or none that is intact.
     """
-    found = _of_run(run)
+    found = _of_run(run, elsewhere)
     if which == "best":
         found.sort(key=lambda checkpoint: (STAGES.index(checkpoint.stage), *_quality(checkpoint)), reverse=True)
-    check_has_checkpoint(run)
+    check_has_checkpoint(run, elsewhere)
     checkpoint, params = _first_usable(found, lambda checkpoint: checkpoint.restore_policy(like), say)
     return checkpoint.stage, checkpoint.step, params
 
 
-def check_has_checkpoint(run: Path) -> None:
+def check_has_checkpoint(run: Path, elsewhere: str | None = None) -> None:
     """Raises a ValueError if the run has none yet.
 
     Args:
         run: the run folder.
+        elsewhere: the run's setting ``trainer.checkpoint_folder``.
     """
-    if not _of_run(run):
+    if not _of_run(run, elsewhere):
         raise ValueError(f"{run} has no checkpoint yet: wait for the first, or lower trainer.save_every")
 
 
-def newest_meta(run: Path) -> tuple[str, dict[str, Any]] | None:
+def newest_meta(run: Path, elsewhere: str | None = None) -> tuple[str, dict[str, Any]] | None:
     """Stage and meta of the newest checkpoint that passes all checks except those of the arrays' contents.
 
     None if the run has no checkpoint at all.
@@ -203,7 +206,7 @@ def newest_meta(run: Path) -> tuple[str, dict[str, Any]] | None:
         checkpoint.check(without_state=True)
         return checkpoint.meta
 
-    if not (found := _of_run(run)):
+    if not (found := _of_run(run, elsewhere)):
         return None
     checkpoint, meta = _first_usable(found, read, lambda _: None)  # whoever restores the state says so
     return checkpoint.stage, meta
@@ -227,7 +230,7 @@ def _first_usable(
             continue
         for other, error in unusable:
             renamed = (
-                f"; the damaged one is renamed to {first_does(functools.partial(_set_aside, other)).name}"
+                f"; the damaged one is renamed to {first_does(functools.partial(set_aside, other.folder))}"
                 if aside
                 else ""
             )
@@ -247,26 +250,22 @@ def _first_usable(
     raise DamagedError(f"no checkpoint is intact: {reasons}: restore the files from a copy, or start a new run")
 
 
-def _set_aside(checkpoint: Checkpoint) -> Path:
-    kept = checkpoint.folder.with_name(f"{checkpoint.step}{DAMAGED}")
-    shutil.rmtree(kept, ignore_errors=True)
-    return checkpoint.folder.rename(kept)
+def _of_run(run: Path, elsewhere: str | None) -> list[Checkpoint]:
+    """All checkpoints of a run, newest first.
+
+    Raises:
+        ValueError: if their place cannot be read.
+    """
+    place = place_of(run, elsewhere)
+    try:
+        return [checkpoint for stage in reversed(STAGES) for checkpoint in _written(place, stage)]
+    except OSError as error:
+        raise UnusableError(f"the checkpoints in {place} cannot be read: {error}") from error
 
 
-def _of_run(run: Path) -> list[Checkpoint]:
-    """All checkpoints of a run, newest first."""
-    return [checkpoint for stage in reversed(STAGES) for checkpoint in _written(run, stage)]
-
-
-def _written(run: Path, stage: str) -> list[Checkpoint]:
+def _written(place: Place, stage: str) -> list[Checkpoint]:
     """The checkpoints of a stage, newest first."""
-    folder = _folder_of(run, stage)
-    steps = [int(path.name) for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []
-    return [Checkpoint(stage, step, folder / str(step)) for step in sorted(steps, reverse=True)]
-
-
-def _folder_of(run: Path, stage: str) -> Path:
-    return (run / FOLDER / stage).absolute()
+    return [Checkpoint(stage, step, place / stage / str(step)) for step in steps_in(place / stage)]
 
 
 def _quality(checkpoint: Checkpoint) -> tuple[float, int]:

@@ -3,31 +3,41 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
+
+from etils import epath
 
 MANIFEST = "manifest.json"
 """File in a checkpoint's folder. It is written last, before the folder gets its name."""
 
 
-def seal(folder: Path) -> None:
+def seal(folder: Path | epath.Path, *, without: str | None = None) -> None:
     """Writes the manifest of all files below a folder.
+
+    Args:
+        folder: on this machine or below a bucket.
+        without: a subfolder of large files, of which only the length is recorded.
 
     Raises:
         OSError: if a file cannot be read, or the manifest not written.
 
     Example: see `damage_of`.
     """
-    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    contents = {name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for name, path in files.items()}
+    contents = {}
+    for path in _files(folder):
+        name = path.relative_to(folder).as_posix()
+        digest = None if without and name.startswith(f"{without}/") else _sha256(path)
+        contents[name] = {"bytes": _num_bytes(path), "sha256": digest}
     (folder / MANIFEST).write_text(_text(contents), encoding="utf-8")
 
 
-def is_sealed(folder: Path) -> bool:
+def is_sealed(folder: Path | epath.Path) -> bool:
     """Whether there is a manifest; versions before it wrote none."""
     return (folder / MANIFEST).exists()
 
 
-def damage_of(folder: Path, *, without: str | None = None) -> str | None:
+def damage_of(folder: Path | epath.Path, *, without: str | None = None) -> str | None:
     """How a sealed folder differs from its manifest; None: not at all.
 
     Args:
@@ -59,9 +69,9 @@ def damage_of(folder: Path, *, without: str | None = None) -> str | None:
         path = folder / name
         if not path.is_file():
             return f"{name} is missing"
-        if (found := path.stat().st_size) != num_bytes:
+        if (found := _num_bytes(path)) != num_bytes:
             return f"{name} is {'cut short' if found < num_bytes else 'too long'}: {found:,} of {num_bytes:,} bytes"
-        if without and name.startswith(f"{without}/"):
+        if digest is None or (without and name.startswith(f"{without}/")):
             continue
         if _sha256(path) != digest:
             return f"{name} has other contents than were written (sha256)"
@@ -72,6 +82,18 @@ def _text(contents: object) -> str:
     return json.dumps(contents, indent=1, sort_keys=True)
 
 
-def _sha256(path: Path) -> str:
+def _files(folder: Path | epath.Path) -> Iterator[Path | epath.Path]:
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            yield from _files(path)
+        else:
+            yield path
+
+
+def _num_bytes(path: Path | epath.Path) -> int:
+    return path.stat().st_size if isinstance(path, Path) else path.stat().length
+
+
+def _sha256(path: Path | epath.Path) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()  # pyright: ignore[reportArgumentType]  of bytes

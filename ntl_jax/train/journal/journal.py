@@ -2,7 +2,6 @@
 """Everything that a run writes to its folder and trackers while it runs."""
 
 import contextlib
-import dataclasses
 import functools
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -46,19 +45,6 @@ def open_divergence_log(config: RunConfig, folder: pathlib.Path) -> DivergenceLo
             f"divergence.path={section.path!r}: {str(path)!r} cannot be written ({error.strerror}): give another "
             "path, or set divergence.enabled=False"
         ) from error
-
-
-def unshared(config: RunConfig) -> RunConfig:
-    """The settings of what a process writes while another one writes the run: to no tracker, in no folder but its own.
-
-    Example:
-        >>> from ntl_jax.config import TrackingSection
-        >>> unshared(RunConfig(tracking=TrackingSection(backends=("wandb",)))).tracking.backends
-        ()
-    """
-    default = RunConfig()
-    divergence = dataclasses.replace(config.divergence, path=default.divergence.path)
-    return dataclasses.replace(config, tracking=default.tracking, divergence=divergence)
 
 
 class Journal:
@@ -123,3 +109,22 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
+
+
+class Unwritten:
+    """The journal of a process that trains together with the one that writes: nothing of it is kept."""
+
+    def write(self, stage: str, step: int, metrics: Mapping[str, float], samples: StepSamples | None) -> None:
+        pass
+
+    def flush(self) -> None:
+        pass
+
+    def write_reward_errors(self, stage: str, step: int, scored: Scored) -> None:
+        pass
+
+    def write_evaluation(self, stage: str, step: int, evaluation: Evaluation) -> None:
+        pass
+
+    def cut_back(self, stage: str, step: int) -> None:
+        pass

@@ -44,3 +44,11 @@ def test_reasons_without_a_reward_are_counted(tmp_path):
 
 def test_logs_that_are_missing_are_empty(tmp_path):
     assert (list(log_lines(tmp_path / "pool.log")), reward_errors(tmp_path, []), last_error(tmp_path)) == ([], [], None)
+
+
+def test_the_error_of_a_run_is_the_first_process_s_or_else_that_of_the_first_that_has_one(tmp_path):
+    for name in ("error-10.txt", "error-2.txt", "error-of-mine.txt"):
+        (tmp_path / name).write_text(f"{name}\n")
+    assert last_error(tmp_path) == "error-2.txt"
+    (tmp_path / "error.txt").write_text("of the first\n")
+    assert last_error(tmp_path) == "of the first"

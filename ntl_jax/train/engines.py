@@ -84,14 +84,18 @@ def _parts(config: RunConfig, policy: Policy, max_prompt_tokens: int) -> EngineP
     return EngineParts(rollout, policy.model, table, policy.tokenizer, max_prompt_tokens, num_slots(rollout))
 
 
-def num_slots(rollout: RolloutSection) -> int:
+def num_slots(rollout: RolloutSection, processes: int | None = None) -> int:
     """Samples in flight in an engine: the setting, or its share of an iteration's samples.
+
+    Args:
+        rollout: settings of sampling.
+        processes: that train together; None: as many as do.
 
     Example:
         >>> num_slots(RolloutSection(prompts_per_step=32, num_samples=8))
         256
     """
-    num_engines = rollout.pool.workers if rollout.engine == "pool" else num_processes()
+    num_engines = rollout.pool.workers if rollout.engine == "pool" else processes or num_processes()
     return rollout.slots or math.ceil(rollout.prompts_per_step / num_engines) * rollout.num_samples
 
 

@@ -36,6 +36,7 @@ from ntl_jax.train.mismatch.observatory import Observatory
 from ntl_jax.train.mismatch.trainer_pass import TrainerPass
 from ntl_jax.train.policy import Policy, check_parameters
 from ntl_jax.train.prompts import Prompts
+from ntl_jax.train.sampling import training_sampling
 from ntl_jax.train.stages.policy_optimization import PPOTrainer
 from ntl_jax.train.stages.sample_source import FixedLag, Lockstep, SampleSource
 from ntl_jax.train.stages.supervised import SupervisedTrainer, SupervisedUpdate
@@ -252,16 +253,9 @@ def _num_copies(config: RunConfig) -> int:
 
 
 def _sampling(config: RunConfig, policy: Policy) -> Sampling:
-    rollout = config.rollout
-    return Sampling(
-        num_samples=rollout.num_samples,
-        max_tokens=rollout.max_tokens,
-        temperature=rollout.temperature,
-        top_p=rollout.top_p,
-        top_k=rollout.top_k,
-        min_p=rollout.min_p,
+    return training_sampling(
+        config.rollout,
         stop_token_ids=policy.vocabulary.stop_token_ids,
-        stop_strings=rollout.stop_strings,
         capture_digits=captures_digits(config.ntl, policy.table),
     )
 

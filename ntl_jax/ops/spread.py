@@ -25,6 +25,17 @@ class Spread(NamedTuple):
         positions: the axes over which positions are sharded; the devices along them must divide their number.
         vocab: the axis over which the head is sharded over its tokens; None: it is not.
         width: the one of ``positions`` over which the head's gradient is to be sharded over D; None: it is not.
+
+    Example: one axis of one device
+        >>> from ntl_jax.ops import vocab_head_loss
+        >>> mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:1])
+        >>> with jax.set_mesh(mesh):
+        ...     loss, _ = vocab_head_loss(
+        ...         lambda stats, _: -stats.log_probs, jnp.ones((2, 4)), jnp.zeros((4, 8)), jnp.array([0, 1]),
+        ...         jnp.arange(0), spread=Spread(("data",), width="data"),
+        ...     )
+        >>> print(loss.round(3))
+        4.159
     """
 
     positions: tuple[str, ...]

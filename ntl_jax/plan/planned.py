@@ -14,10 +14,10 @@ from ntl_jax.plan.chips import Topology
 from ntl_jax.plan.published_sizes import planned_model
 from ntl_jax.processes.arrays import local_sizes
 from ntl_jax.rollout.engine import check_positions
+from ntl_jax.rollout.sampling import num_slots
 from ntl_jax.rows.layout import Layout, check_rows, layout_on
 from ntl_jax.rows.micro_batches import micro_batches
 from ntl_jax.rows.padding import RowShape
-from ntl_jax.train.engines import num_slots
 from ntl_jax.train.policy import check_attention
 
 

@@ -21,7 +21,7 @@ from ntl_jax.records import Params
 from ntl_jax.rollout.jax.cache import CacheShape
 from ntl_jax.rollout.jax.decode import Geometry
 from ntl_jax.rollout.jax.round import Setup, cache_shapes, geometry_of
-from ntl_jax.train.sampling import training_sampling
+from ntl_jax.rollout.sampling import training_sampling
 from ntl_jax.train.stages.policy_optimization import learners_of
 from ntl_jax.update.average import first_average
 from ntl_jax.update.state import ModelState, TrainState

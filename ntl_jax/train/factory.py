@@ -26,6 +26,7 @@ from ntl_jax.records import Params, Sampling
 from ntl_jax.rewards import is_built_in
 from ntl_jax.rollout import RolloutEngine
 from ntl_jax.rollout.engine import check_positions
+from ntl_jax.rollout.sampling import training_sampling
 from ntl_jax.rows.layout import Layout, check_rows, layout_on
 from ntl_jax.rows.padding import RowShape
 from ntl_jax.tasks import Task, check_apart, choose_task
@@ -36,7 +37,6 @@ from ntl_jax.train.mismatch.observatory import Observatory
 from ntl_jax.train.mismatch.trainer_pass import TrainerPass
 from ntl_jax.train.policy import Policy, check_parameters
 from ntl_jax.train.prompts import Prompts
-from ntl_jax.train.sampling import training_sampling
 from ntl_jax.train.stages.policy_optimization import PPOTrainer
 from ntl_jax.train.stages.sample_source import FixedLag, Lockstep, SampleSource
 from ntl_jax.train.stages.supervised import SupervisedTrainer, SupervisedUpdate

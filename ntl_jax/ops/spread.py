@@ -34,8 +34,8 @@ class Spread(NamedTuple):
         ...         lambda stats, _: -stats.log_probs, jnp.ones((2, 4)), jnp.zeros((4, 8)), jnp.array([0, 1]),
         ...         jnp.arange(0), spread=Spread(("data",), width="data"),
         ...     )
-        >>> print(loss.round(3))
-        4.159
+        >>> f"{loss:.3f}"
+        '4.159'
     """
 
     positions: tuple[str, ...]

@@ -12,9 +12,9 @@ from ntl_jax.ops.spread import Spread, walk_by_device
 
 
 def walk(positions, whole):
-    """Each position's product with the head, and the sum over positions of their outer products with ones."""
+    """Each position's product with the head, and for each token of the head the sum over positions."""
     (x,), (rows,) = positions, whole
-    return x @ rows.T, jnp.ones((rows.shape[0], 1)) * jnp.sum(x, axis=0)
+    return x @ rows.T, jnp.broadcast_to(jnp.sum(x, axis=0), rows.shape)
 
 
 @pytest.mark.parametrize("vocab_size", [16, 6], ids=["V divides", "V does not divide"])

@@ -186,7 +186,7 @@ NOT_IN_THE_TABLE = {
     "losses.AdaptiveKLController": "host state", "losses.FixedKLController": "host state",
     "losses.numbers.LOSSES": "a table", "losses.numbers.MAX_LOSS": "a table", "losses.numbers.Method": "a type",
     "losses.numbers.SupervisedMethod": "a type", "losses.numbers.OF_SINGLE_DIGITS": "names",
-    "ops.HeadStats": "a record", "ops.check_mask": "returns nothing",
+    "ops.HeadStats": "a record", "ops.Spread": "a record", "ops.check_mask": "returns nothing",
 }  # fmt: skip
 
 

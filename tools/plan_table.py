@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prints the table of docs/scaling.md: python tools/plan_table.py"""
+"""Prints the tables of docs/scaling.md: python tools/plan_table.py"""
 
 import dataclasses
 import sys
@@ -20,6 +20,7 @@ MODELS = (
     "meta-llama/Meta-Llama-3-70B-Instruct",
 )
 TOPOLOGIES = ("v5e:4x4", "v5p:4x4x4", "h100:8")
+CONFIGS = (("gsm8k_ntl_v5e16", "v5e:4x4"), ("gsm8k_ntl_8xh100", "h100:8"))
 
 
 def config_of(model: str) -> RunConfig:
@@ -39,10 +40,21 @@ def seconds(planned: Planned) -> float:
 
 
 def cells(model: str, topology: str) -> Iterator[str]:
-    """The cells of a row; where the run does not fit as it is, those of the first remedy."""
-    planned = plan_run(config_of(model), read_topology(topology))
-    memory, changes = plan_memory(planned), ""
+    """The cells of a row of the first table."""
     yield from (model.partition("/")[2].removesuffix("-Instruct"), topology)
+    yield from of_run(config_of(model), topology)
+
+
+def cells_of_config(name: str, topology: str) -> Iterator[str]:
+    """The cells of a row of the second table."""
+    yield from (f"`{name}`", topology)
+    yield from of_run(load_config(name), topology)
+
+
+def of_run(config: RunConfig, topology: str) -> Iterator[str]:
+    """Memory, time and whether a run fits; where it does not fit as it is, those of the first remedy."""
+    planned = plan_run(config, read_topology(topology))
+    memory, changes = plan_memory(planned), ""
     if not memory.fits and (remedies := find_remedies(planned, memory)):
         remedy = remedies[0]
         planned = plan_run(changed_config(planned.config, remedy.changes), planned.topology)
@@ -61,8 +73,10 @@ def of_memory(memory: Memory) -> Iterator[str]:
 
 
 def rows() -> list[str]:
-    """The rows of the table."""
-    return [f"| {' | '.join(cells(model, topology))} |" for topology in TOPOLOGIES for model in MODELS]
+    """The rows of both tables."""
+    found = [*(cells(model, topology) for topology in TOPOLOGIES for model in MODELS)]
+    found += [cells_of_config(*config) for config in CONFIGS]
+    return [f"| {' | '.join(row)} |" for row in found]
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from ntl_jax.models.attention.rows import row_attention
 from ntl_jax.models.config import ModelConfig
 from ntl_jax.models.layers import Attend, Layer, RMSNorm, matrix
 from ntl_jax.models.rotary import rotary_angles, rotary_frequencies
-from ntl_jax.models.sharding import constrain
+from ntl_jax.models.sharding import constrain, gathered
 from ntl_jax.models.stacking import layers_of, stacked_layers
 
 EMBEDDING_STD = 0.02  # the initial scale of Qwen2 and Llama: near-uniform first predictions from a tied head
@@ -142,7 +142,7 @@ class Decoder(nnx.Module):
         Under ``jax.set_mesh`` it is unsharded over D and sharded over the vocabulary, as ``ops.vocab_head`` expects.
         """
         rows = self.embedding if self.unembedding is None else self.unembedding
-        return constrain(rows[...].astype(self.config.compute_dtype), "vocab", "whole").T
+        return gathered(rows[...].astype(self.config.compute_dtype), "vocab", "whole").T
 
 
 @functools.lru_cache(maxsize=8)  # tracing takes a tenth of a second, and a run asks several times

@@ -15,6 +15,7 @@ from jaxtyping import PyTree
 
 from ntl_jax.host_memory import machine_bytes
 from ntl_jax.models.parameters import LAYERS, PARAMETERS, TABLE_NAME, leaf_name, parameter_at, unknown
+from ntl_jax.ops import Spread
 
 MESH_AXES = ("data", "fsdp", "tensor")
 AnyMesh = Mesh | AbstractMesh
@@ -201,3 +202,30 @@ def constrain(x: jax.Array, *axes: str) -> jax.Array:
         return x
     spec, problems = partition(x.shape, axes, mesh.shape)
     return x if problems else jax.lax.with_sharding_constraint(x, spec)
+
+
+def gathered(x: jax.Array, *axes: str) -> jax.Array:
+    """`constrain`, but of the value alone: its gradient is not gathered too, but stays where it is summed."""
+    return _constrained(x, axes)
+
+
+_constrained = jax.custom_vjp(lambda x, axes: constrain(x, *axes), nondiff_argnums=(1,))
+_constrained.defvjp(lambda x, axes: (constrain(x, *axes), None), lambda axes, _, gradient: (gradient,))
+
+
+def head_spread(hidden: jax.Array, vocab_size: int) -> Spread | None:
+    """How the vocabulary head's arguments lie on the caller's mesh; None: on one device, or they do not divide.
+
+    Args:
+        hidden: [B, T, D] hidden states, of which rows are spread.
+        vocab_size: of the head.
+    """
+    mesh = constraint_mesh()
+    if mesh is None:
+        return None
+    (rows, _, _), problems = partition(hidden.shape, ("rows", "whole", "whole"), mesh.shape)
+    (vocab, width), more = partition((vocab_size, hidden.shape[-1]), ("vocab", "width"), mesh.shape)
+    axes = tuple(axis for axis in rows if mesh.shape[axis] > 1)
+    if problems or more or not axes:
+        return None
+    return Spread(axes, vocab, width if width in axes else None)

@@ -6,6 +6,7 @@ transpositions nothing is left in the compiled program.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import jax
@@ -14,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ntl_jax.ops.chunks import join_rows, split_rows
 from ntl_jax.ops.head_stats import HeadStats, head_gradients, head_logits, head_stats, logits_cotangent, product
+from ntl_jax.ops.spread import Spread, walk_by_device
 
 Inputs = TypeVar("Inputs")
 """A tree of arrays with an entry a position."""
@@ -29,10 +31,11 @@ Scalar = Float[Array, ""]
 
 
 class Walk(NamedTuple):
-    """Static arguments of a walk: the number of chunks, and the first id with probability 0."""
+    """Static arguments of a walk: the number of chunks, the first id with probability 0, and how positions lie."""
 
     num_chunks: int
     num_tokens: int | None
+    spread: Spread | None = None
 
 
 def _stats_by_chunks(
@@ -69,6 +72,16 @@ def _stats_by_chunks_bwd(
     walk: Walk, residuals: _Residuals, cotangents: HeadStats
 ) -> tuple[Hidden, Rows, None, None, None]:
     hidden, rows, targets, number_ids, temperature, stats = residuals
+    positions, whole = (hidden, targets, stats, cotangents), (rows, number_ids, temperature)
+    gradients = walk_by_device(partial(_gradients_by_chunks, walk), walk.spread, positions, whole)
+    return *gradients, None, None, None
+
+
+def _gradients_by_chunks(
+    walk: Walk, positions: tuple[Hidden, Ids, HeadStats, HeadStats], whole: tuple[Rows, NumberIds, Scalar]
+) -> tuple[Hidden, Rows]:
+    """Gradients of N positions, or of one device's, in their states and, float32, in the head's rows."""
+    (hidden, targets, _, cotangents), (rows, number_ids, temperature) = positions, whole
 
     def chunk_gradients(d_rows: Rows, chunk: tuple[Hidden, Ids, HeadStats, HeadStats]) -> tuple[Rows, Hidden]:
         hidden, targets, stats, cotangents = chunk
@@ -76,11 +89,10 @@ def _stats_by_chunks_bwd(
         d_logits = logits_cotangent(logits, targets, stats, cotangents, walk.num_tokens) / temperature
         return head_gradients(d_rows, hidden, rows, d_logits)
 
-    chunks = split_rows((hidden, targets, stats, cotangents), walk.num_chunks)
+    chunks = split_rows(positions, walk.num_chunks)
     d_rows, d_hidden = jax.lax.scan(chunk_gradients, jnp.zeros(rows.shape, jnp.float32), chunks)
     d_number_logits = cotangents.number_log_probs / temperature
-    gradients = _finished(walk, d_rows, join_rows(d_hidden, targets.size), hidden, rows, number_ids, d_number_logits)
-    return *gradients, None, None, None
+    return _finished(walk, d_rows, join_rows(d_hidden, targets.size), hidden, rows, number_ids, d_number_logits)
 
 
 chunked_stats = jax.custom_vjp(_stats_by_chunks, nondiff_argnums=(0,))
@@ -112,6 +124,21 @@ def _loss_by_chunks_fwd(
     temperature: Scalar,
     inputs: Inputs,
 ) -> tuple[tuple[Float[Array, ""], HeadStats], tuple[Hidden, Rows]]:
+    positions, whole = (hidden, targets, inputs), (rows, number_ids, temperature)
+    by_device = walk_by_device(partial(_losses_by_chunks, per_token_loss, walk), walk.spread, positions, whole)
+    (losses, stats, d_hidden), d_rows = by_device
+    return (jnp.sum(losses), stats), (d_hidden, d_rows)
+
+
+def _losses_by_chunks(
+    per_token_loss: Callable[[HeadStats, Inputs], Losses],
+    walk: Walk,
+    positions: tuple[Hidden, Ids, Inputs],
+    whole: tuple[Rows, NumberIds, Scalar],
+) -> tuple[tuple[Losses, HeadStats, Hidden], Rows]:
+    """Losses, statistics and gradients of N positions, or of one device's; that in the head's rows is float32."""
+    (hidden, targets, _), (rows, number_ids, temperature) = positions, whole
+
     def chunk_loss(
         d_rows: Rows, chunk: tuple[Hidden, Ids, Inputs, Bool[Array, "C"]]
     ) -> tuple[Rows, tuple[Losses, HeadStats, Hidden, NumberLogits]]:
@@ -127,10 +154,11 @@ def _loss_by_chunks_fwd(
         d_rows, d_hidden = head_gradients(d_rows, hidden, rows, d_logits)
         return d_rows, (losses, stats, d_hidden, d_stats.number_log_probs / temperature)
 
-    chunks = split_rows((hidden, targets, inputs, jnp.ones(targets.shape, bool)), walk.num_chunks)
+    chunks = split_rows((*positions, jnp.ones(targets.shape, bool)), walk.num_chunks)
     d_rows, per_position = jax.lax.scan(chunk_loss, jnp.zeros(rows.shape, jnp.float32), chunks)
     losses, stats, d_hidden, d_number_logits = join_rows(per_position, targets.size)
-    return (jnp.sum(losses), stats), _finished(walk, d_rows, d_hidden, hidden, rows, number_ids, d_number_logits)
+    d_hidden, d_rows = _finished(walk, d_rows, d_hidden, hidden, rows, number_ids, d_number_logits)
+    return (losses, stats, d_hidden), d_rows
 
 
 def _loss_by_chunks_bwd(
@@ -156,14 +184,14 @@ def _finished(
     number_ids: NumberIds,
     d_number_logits: NumberLogits,
 ) -> tuple[Hidden, Rows]:
-    """Adds what enters through the number logits, for all positions at once, and casts to the inputs' dtypes."""
+    """Adds what enters through the number logits, for all positions at once; that in the rows stays float32."""
     if walk.num_tokens is not None:
         d_number_logits = jnp.where((number_ids < walk.num_tokens)[None, :], d_number_logits, 0.0)
     if hidden.dtype == rows.dtype:
         d_number_logits = d_number_logits.astype(rows.dtype)
     d_hidden += product("nm,md->nd", d_number_logits, rows[number_ids])
     d_number_rows = product("nm,nd->md", d_number_logits, hidden)
-    return d_hidden.astype(hidden.dtype), d_rows.at[number_ids].add(d_number_rows).astype(rows.dtype)
+    return d_hidden.astype(hidden.dtype), d_rows.at[number_ids].add(d_number_rows)
 
 
 def _like(mask: Array, x: Array) -> Array:

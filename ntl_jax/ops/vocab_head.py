@@ -16,6 +16,7 @@ from ntl_jax.ops.arguments import check_arrays, check_numbers
 from ntl_jax.ops.chunks import merge_axes, num_chunks, part_axis
 from ntl_jax.ops.head_stats import HeadStats, head_logits, head_stats
 from ntl_jax.ops.head_walk import Walk, chunked_stats, summed_loss
+from ntl_jax.ops.spread import Spread
 
 
 def vocab_head_dense(
@@ -56,6 +57,7 @@ def vocab_head(
     temperature: float | Float[Array, ""] = 1.0,
     num_tokens: int | None = None,
     chunk_size: int | None = None,
+    spread: Spread | None = None,
 ) -> HeadStats:
     """Log-prob of the target, entropy, log-normalizer and number log-probs of `softmax(hidden @ head / temperature)`.
 
@@ -64,7 +66,8 @@ def vocab_head(
     in float32, and are summed in float32; the logits and everything after them are float32. Under `jit` the head may be
     sharded over the vocabulary, `P(None, axis)`, and the positions over their first axis: only sums cross devices,
     neither the head nor the logits are gathered. A head that is also sharded over D is gathered over D once a chunk:
-    constrain it to `P(None, axis)` first.
+    constrain it to `P(None, axis)` first. Its gradient may be summed over the devices of the positions once a chunk;
+    with ``spread`` it is once.
 
     The idea: Wijmans et al., "Cut Your Losses in Large-Vocabulary Language Models", https://arxiv.org/abs/2411.09009;
     theirs is a kernel that walks over blocks of the vocabulary too, this one is plain XLA.
@@ -79,6 +82,7 @@ def vocab_head(
             logits are -1e9 after the temperature. None: no padding.
         chunk_size: for how many positions, of all devices together, to hold logits at a time, at most; by default as
             many as fit 32 MiB, but at least 256. More is faster on accelerators, where memory allows.
+        spread: how positions and head lie on the mesh that ``jax.set_mesh`` sets. None: the compiler finds it out.
 
     Returns:
         `HeadStats`, float32.
@@ -94,7 +98,7 @@ def vocab_head(
         ((2, 3), (2, 3, 2))
     """
     _check(hidden, head, targets, number_ids, temperature, num_tokens, chunk_size)
-    walk = Walk(num_chunks(targets.shape, head.shape[1], chunk_size), num_tokens)
+    walk = Walk(num_chunks(targets.shape, head.shape[1], chunk_size), num_tokens, spread)
     if walk.num_chunks == 1:
         return vocab_head_dense(hidden, head, targets, number_ids, temperature=temperature, num_tokens=num_tokens)
     flat_hidden, flat_targets = merge_axes((hidden, targets), targets.ndim)
@@ -113,6 +117,7 @@ def vocab_head_loss(
     temperature: float | Float[Array, ""] = 1.0,
     num_tokens: int | None = None,
     chunk_size: int | None = None,
+    spread: Spread | None = None,
 ) -> tuple[Float[Array, ""], HeadStats]:
     """`sum(per_token_loss(vocab_head(...), inputs))`, its gradient taken in the forward pass.
 
@@ -126,7 +131,7 @@ def vocab_head_loss(
 
     Args:
         per_token_loss: (stats, inputs) of C positions, without their leading axes -> [C] losses, already weighted.
-        hidden, head, targets, number_ids, temperature, num_tokens, chunk_size: as in `vocab_head`.
+        hidden, head, targets, number_ids, temperature, num_tokens, chunk_size, spread: as in `vocab_head`.
         inputs: a pytree of arrays [..., *], one entry a position: old log-probs, advantages, weights.
 
     Returns:
@@ -145,7 +150,7 @@ def vocab_head_loss(
         ('1.5551', (2, 3))
     """
     _check(hidden, head, targets, number_ids, temperature, num_tokens, chunk_size)
-    walk = Walk(num_chunks(targets.shape, head.shape[1], chunk_size), num_tokens)
+    walk = Walk(num_chunks(targets.shape, head.shape[1], chunk_size), num_tokens, spread)
     hidden, flat_targets, inputs = merge_axes((hidden, targets, inputs), targets.ndim)
     loss, stats = summed_loss(
         per_token_loss, walk, hidden, head.T, flat_targets, number_ids, _constant(temperature), inputs

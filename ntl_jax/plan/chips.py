@@ -2,7 +2,8 @@
 """Accelerators that a run is planned for, with their published peaks.
 
 TPUs: https://cloud.google.com/tpu/docs/v4, /v5e, /v5p, /v6e (peak compute, HBM capacity and bandwidth, bidirectional
-inter-chip bandwidth of a chip). GPUs, all SXM, without sparsity: the data sheets of
+inter-chip bandwidth of a chip), and of their hosts the tables of slices there: four chips each, but for a v5e or v6e
+slice of eight chips, which has one. GPUs, all SXM, without sparsity: the data sheets of
 https://www.nvidia.com/en-us/data-center/a100, /h100, /h200 and the white papers of Ampere and Hopper. GB/s are 10^9
 bytes a second, GiB 2^30 bytes.
 """
@@ -30,6 +31,7 @@ class Chip(NamedTuple):
         memory_gbs: bandwidth of its memory.
         link_gbs: bandwidth of its links to other chips of a slice or machine, both directions together.
         axes: number of axes of a slice's shape, such as 2 for 4x4; 0: a number of GPUs.
+        one_host: chips of the largest slice that one host has; 0: all devices are of one machine.
     """
 
     platform: Literal["tpu", "gpu"]
@@ -39,6 +41,7 @@ class Chip(NamedTuple):
     memory_gbs: float
     link_gbs: float
     axes: int
+    one_host: int
 
     @property
     def usable_bytes(self) -> int:
@@ -47,15 +50,17 @@ class Chip(NamedTuple):
 
 
 CHIPS = {
-    "v4": Chip("tpu", 32, 275, 275, 1228, 600, 3),
-    "v5e": Chip("tpu", 16, 197, 197, 819, 400, 2),
-    "v5p": Chip("tpu", 95, 459, 459, 2765, 1200, 3),
-    "v6e": Chip("tpu", 32, 918, 918, 1600, 800, 2),
-    "a100": Chip("gpu", 80, 312, 156, 2039, 600, 0),
-    "h100": Chip("gpu", 80, 989, 495, 3350, 900, 0),
-    "h200": Chip("gpu", 141, 989, 495, 4800, 900, 0),
+    "v4": Chip("tpu", 32, 275, 275, 1228, 600, 3, 4),
+    "v5e": Chip("tpu", 16, 197, 197, 819, 400, 2, 8),
+    "v5p": Chip("tpu", 95, 459, 459, 2765, 1200, 3, 4),
+    "v6e": Chip("tpu", 32, 918, 918, 1600, 800, 2, 8),
+    "a100": Chip("gpu", 80, 312, 156, 2039, 600, 0, 0),
+    "h100": Chip("gpu", 80, 989, 495, 3350, 900, 0, 0),
+    "h200": Chip("gpu", 141, 989, 495, 4800, 900, 0, 0),
 }
 """By the name in a topology."""
+HOST_CHIPS = 4
+"""Chips of each host of a slice that has several."""
 EXAMPLES = "v5e:4x4, v5p:4x4x4 or h100:8"
 MOST_DEVICES = 100_000
 
@@ -77,6 +82,12 @@ class Topology(NamedTuple):
     def chip(self) -> Chip:
         return CHIPS[self.name]
 
+    @property
+    def num_hosts(self) -> int:
+        """Hosts of the slice, each of which runs a process; 1 for GPUs."""
+        at_most = self.chip.one_host or self.num_devices
+        return 1 if self.num_devices <= at_most else -(-self.num_devices // HOST_CHIPS)
+
 
 def read_topology(text: str) -> Topology:
     """A topology from a text such as v5e:4x4 or h100:8.
@@ -90,6 +101,8 @@ def read_topology(text: str) -> Topology:
     Example:
         >>> read_topology("v5p:4x4x4").num_devices, read_topology("h100:8").chip.platform
         (64, 'gpu')
+        >>> read_topology("v5p:4x4x4").num_hosts, read_topology("v5e:2x4").num_hosts
+        (16, 1)
         >>> read_topology("v5e:16")
         Traceback (most recent call last):
         ...

@@ -12,14 +12,15 @@ import jax.numpy as jnp
 from ntl_jax.models import num_row_shards
 from ntl_jax.plan.chips import GIB
 from ntl_jax.plan.planned import Planned
-from ntl_jax.plan.states import cache_bytes, device_bytes, placed, train_state
-from ntl_jax.train.engines import num_slots
+from ntl_jax.plan.states import cache_bytes, copy_bytes, device_bytes, placed, train_state
 from ntl_jax.update.memory import FLOAT32_BYTES, PassSize, layer_params, step_bytes
 
 AHEAD = 8
 """Layers whose weights are gathered before they are needed while a token is decoded, by what libtpu compiles."""
 SAMPLED = 4
 """Arrays of logits while a token is drawn."""
+COPY = "copy for sampling"
+"""The kind of the weights that each of several processes has whole on its devices while responses are sampled."""
 VLLM_SHARE = 0.9
 """vLLM's own ``gpu_memory_utilization``."""
 
@@ -107,6 +108,7 @@ def plan_memory(planned: Planned) -> Memory:
         Part("activations", step.activations, 0),
         Part("gathered weights", step.weights, weights),
         Part("logits", step.logits, logits),
+        Part(COPY, 0, copy_bytes(planned)),
         Part("KV cache", 0, cache_bytes(planned)),
         Part("cache as it is read", 0, cache_bytes(planned)),  # libtpu lays it out anew for the loop of a segment
         Part("average", averages, averages),
@@ -123,12 +125,12 @@ def _while_decoding(planned: Planned) -> tuple[int, int]:
     """Bytes of weights that are not the parameters themselves, and of logits, while the JAX engine decodes."""
     if planned.config.rollout.engine != "jax":
         return 0, 0
-    model, sizes = planned.model, planned.sizes
+    model, sizes = planned.model, planned.sampling_mesh.shape
     item, param_item = (jnp.dtype(dtype).itemsize for dtype in (model.compute_dtype, model.param_dtype))
     copied = item * (sizes["fsdp"] > 1 or item != param_item)
     separate = model.num_params * param_item // (sizes["fsdp"] * sizes["tensor"]) * model.scan_layers
     of_layers = layer_params(model) * min(model.num_layers, AHEAD) // sizes["tensor"] * copied
     head = 2 * model.vocab_size * model.width // sizes["tensor"] * copied  # gathered, and transposed
-    slots = -(-num_slots(planned.config.rollout) // num_row_shards(planned.mesh))
+    slots = -(-planned.slots // num_row_shards(planned.sampling_mesh))
     logits = SAMPLED * FLOAT32_BYTES * slots * model.vocab_size // sizes["tensor"]
     return separate + of_layers + head, logits

@@ -8,11 +8,13 @@ from jax.sharding import AbstractDevice, AbstractMesh, AxisType
 
 from ntl_jax.config import RunConfig
 from ntl_jax.models import ModelConfig, num_row_shards
-from ntl_jax.models.sharding import MESH_AXES, RULES, mesh_sizes
+from ntl_jax.models.sharding import MESH_AXES, RULES, mesh_sizes, partition
 from ntl_jax.numerals import NumberTable
 from ntl_jax.plan.chips import Topology
 from ntl_jax.plan.published_sizes import planned_model
+from ntl_jax.processes.arrays import local_sizes
 from ntl_jax.rollout.engine import check_positions
+from ntl_jax.rollout.sampling import num_slots
 from ntl_jax.rows.layout import Layout, check_rows, layout_on
 from ntl_jax.rows.micro_batches import micro_batches
 from ntl_jax.rows.padding import RowShape
@@ -40,6 +42,23 @@ class Planned:
     def sizes(self) -> dict[str, int]:
         """Of the mesh, by axis."""
         return dict(self.mesh.shape)
+
+    @property
+    def num_processes(self) -> int:
+        """One on each host: each samples on its own devices."""
+        return self.topology.num_hosts
+
+    @property
+    def sampling_mesh(self) -> AbstractMesh:
+        """The mesh on which a process samples with the JAX engine."""
+        if self.num_processes == 1:
+            return self.mesh
+        return _mesh(self.topology, local_sizes(self.sizes, self.topology.num_devices // self.num_processes))
+
+    @property
+    def slots(self) -> int:
+        """Samples in flight in a process that samples with the JAX engine."""
+        return num_slots(self.config.rollout, self.num_processes)
 
     @property
     def samples_per_update(self) -> int:
@@ -124,8 +143,7 @@ def plan_run(config: RunConfig, topology: Topology, model: ModelConfig | None = 
             f"model.mesh={config.model.mesh}: {unused} of the {topology.num_devices} devices of --topology="
             f"{topology.text} that train would stay idle: set one size to -1, or plan for fewer devices"
         )
-    device = AbstractDevice(device_kind=topology.name, num_cores=None, platform=platform)
-    mesh = AbstractMesh(sizes, MESH_AXES, axis_types=(AxisType.Auto,) * 3, abstract_device=device)
+    mesh = _mesh(topology, sizes)
     check_sizes(model, config, dict(mesh.shape))
     check_rows(config, num_row_shards(mesh))
     rollout, longest = config.rollout, config.data.max_prompt_tokens
@@ -136,14 +154,24 @@ def plan_run(config: RunConfig, topology: Topology, model: ModelConfig | None = 
     return Planned(config, topology, model, mesh, layout)
 
 
+def _mesh(topology: Topology, sizes: tuple[int, int, int]) -> AbstractMesh:
+    device = AbstractDevice(device_kind=topology.name, num_cores=None, platform=topology.chip.platform)
+    return AbstractMesh(sizes, MESH_AXES, axis_types=(AxisType.Auto,) * 3, abstract_device=device)
+
+
 def _training_devices(config: RunConfig, topology: Topology) -> Topology:
     """The devices that train: all, or those that the settings name.
 
     Raises:
-        ValueError: if the topology does not have them.
+        ValueError: if the topology does not have them, or has several hosts, which train on all.
     """
     if not (chosen := config.trainer.devices):
         return topology
+    if topology.num_hosts > 1:
+        raise ValueError(
+            f"trainer.devices={chosen} numbers the devices of one process, and the {topology.num_hosts} hosts of "
+            f"--topology={topology.text} run as many: leave it empty"
+        )
     if max(chosen) >= topology.num_devices:
         raise ValueError(
             f"trainer.devices={chosen}: --topology={topology.text} has devices 0 to {topology.num_devices - 1}: change "
@@ -179,10 +207,8 @@ def check_sizes(model: ModelConfig, config: RunConfig, sizes: dict[str, int]) ->
     }
     problems: dict[str, list[str]] = {}
     for axis, size in axes.items():
-        over = RULES[axis]
-        assert isinstance(over, str)
-        if size % sizes[over]:
-            problems.setdefault(over, []).append(f"{size:,} {axis.replace('_', '-')}")
+        if partition((size,), (axis,), sizes)[1]:
+            problems.setdefault(str(RULES[axis]), []).append(f"{size:,} {axis.replace('_', '-')}")
     if not problems:
         return
     texts = []

@@ -79,7 +79,7 @@ def candidates(planned: Planned, memory: Memory) -> Iterator[Changes]:
     while memory.updating > memory.available and (tokens := tokens // 2) >= FEWEST_TOKENS:
         yield {"trainer.max_tokens_per_micro_batch": tokens}
     rollout = config.rollout
-    slots = rollout.slots or rollout.prompts_per_step * rollout.num_samples
+    slots = planned.slots
     while rollout.engine == "jax" and memory.sampling > memory.available and (slots := slots // 2) >= 1:
         yield {"rollout.slots": slots}
     if rollout.engine == "vllm":
@@ -87,6 +87,8 @@ def candidates(planned: Planned, memory: Memory) -> Iterator[Changes]:
             yield {"rollout.vllm.gpu_memory_utilization": share}
     if model.compute_dtype != "bfloat16":
         yield {"model.compute_dtype": "bfloat16"}
+    if rollout.engine == "jax" and planned.num_processes > 1:
+        yield {"rollout.engine": "pool"}  # its workers need devices of their own, but what is learned stays the same
     if config.algorithm.optimizer.name != LIGHT_OPTIMIZER:
         yield {"algorithm.optimizer.name": LIGHT_OPTIMIZER}
     if model.param_dtype != "bfloat16":

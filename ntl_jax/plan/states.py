@@ -17,11 +17,11 @@ from ntl_jax.models import ModelConfig, abstract_decoder, num_row_shards, shardi
 from ntl_jax.models.critic import critic_shapes
 from ntl_jax.models.sharding import AnyMesh
 from ntl_jax.plan.planned import Planned
-from ntl_jax.records import Params, Sampling
+from ntl_jax.records import Params
 from ntl_jax.rollout.jax.cache import CacheShape
 from ntl_jax.rollout.jax.decode import Geometry
 from ntl_jax.rollout.jax.round import Setup, cache_shapes, geometry_of
-from ntl_jax.train.engines import num_slots
+from ntl_jax.rollout.sampling import training_sampling
 from ntl_jax.train.stages.policy_optimization import learners_of
 from ntl_jax.update.average import first_average
 from ntl_jax.update.state import ModelState, TrainState
@@ -88,7 +88,7 @@ def engine_setup(planned: Planned, mesh: AnyMesh) -> Setup:
         by_layer=graph,  # whoever decodes replaces it: no size depends on it, and many layers take long to trace
         table=planned.digits,
         mesh=cast(Mesh, mesh),
-        slots=num_slots(rollout),
+        slots=planned.slots,
         tile_slots=None,
         max_prompt_tokens=planned.config.data.max_prompt_tokens,
         decode_text=None,
@@ -99,16 +99,9 @@ def engine_setup(planned: Planned, mesh: AnyMesh) -> Setup:
 def engine_geometry(planned: Planned, mesh: AnyMesh) -> Geometry:
     """What the programs of sampling are compiled for."""
     rollout, ntl = planned.config.rollout, planned.config.ntl
-    sampling = Sampling(
-        num_samples=rollout.num_samples,
-        max_tokens=rollout.max_tokens,
-        temperature=rollout.temperature,
-        top_p=rollout.top_p,
-        top_k=rollout.top_k,
-        min_p=rollout.min_p,
-        capture_digits=ntl.enabled and ntl.extract_during_generation,
-    )
-    return geometry_of(engine_setup(planned, mesh), sampling, rollout.prompts_per_step)
+    sampling = training_sampling(rollout, capture_digits=ntl.enabled and ntl.extract_during_generation)
+    num_requests = math.ceil(rollout.prompts_per_step / planned.num_processes)
+    return geometry_of(engine_setup(planned, mesh), sampling, num_requests)
 
 
 def caches(planned: Planned, mesh: AnyMesh) -> tuple[CacheShape, CacheShape]:
@@ -120,6 +113,17 @@ def cache_bytes(planned: Planned) -> int:
     """Bytes of the caches on one device; 0 if the JAX engine does not sample on the training devices."""
     if planned.config.rollout.engine != "jax":
         return 0
-    tensor = planned.sizes["tensor"]
-    shards = num_row_shards(planned.mesh) * (tensor if planned.model.num_kv_heads % tensor == 0 else 1)
-    return sum(cache.num_bytes for cache in caches(planned, planned.mesh)) // shards
+    mesh = planned.sampling_mesh
+    tensor = mesh.shape["tensor"]
+    shards = num_row_shards(mesh) * (tensor if planned.model.num_kv_heads % tensor == 0 else 1)
+    return sum(cache.num_bytes for cache in caches(planned, mesh)) // shards
+
+
+def copy_bytes(planned: Planned) -> int:
+    """Bytes on one device of the copy of the weights that a process makes on its devices, to sample or to hand it on.
+
+    0 where one process has all devices, or each device the whole policy already.
+    """
+    if planned.num_processes == 1 or planned.sizes["fsdp"] * planned.sizes["tensor"] == 1:
+        return 0
+    return device_bytes(placed(policy_shapes(planned)[1], planned.sampling_mesh))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from ntl_jax.models.attention.rows import choose_attention
 from ntl_jax.plan.chips import GIB
 from ntl_jax.plan.compiled import Compiled
-from ntl_jax.plan.memory import Memory
+from ntl_jax.plan.memory import COPY, Memory
 from ntl_jax.plan.planned import Planned
 from ntl_jax.plan.remedies import Changes, Remedy
 from ntl_jax.plan.work import Phase
@@ -35,7 +35,7 @@ def about_lines(planned: Planned) -> list[str]:
     parts = f"{num_parts} micro-batch{'es' if num_parts > 1 else ''} of {num_rows} rows"
     lines = [
         f"{name}, {model.num_params:,} parameters in {model.param_dtype}, computes in {model.compute_dtype}",
-        f"{topology.text}: {topology.num_devices} devices, mesh {mesh}",
+        f"{topology.text}: {topology.num_devices} devices{_processes(planned)}, mesh {mesh}",
         f"an update: {parts} of {planned.row_size:,} tokens ({planned.layout.kind}); remat {model.remat}, attention "
         f"{attention}",
     ]
@@ -45,6 +45,11 @@ def about_lines(planned: Planned) -> list[str]:
             "data.max_prompt_tokens or rollout.max_tokens"
         )
     return lines
+
+
+def _processes(planned: Planned) -> str:
+    number = planned.num_processes
+    return f" in {number} processes of {planned.topology.num_devices // number}" if number > 1 else ""
 
 
 def memory_lines(memory: Memory) -> list[str]:
@@ -150,12 +155,18 @@ def _compiled_line(memory: Memory, program: Compiled, *, stacked: bool) -> str:
         return f"{start}{program.refusal} ({program.seconds:.0f} s)"
     text = f"{start}{program.bytes / GIB:>11.2f}"
     left_out = sum(part.updating for part in memory.parts if part.kind in NOT_COMPILED)
-    kept = {"moments", "parameters"} if stacked else {"moments"}
-    idle = sum(part.sampling for part in memory.parts if part.kind in kept)
+    idle = sum(part.sampling for part in memory.parts if part.kind in _not_decoded(memory, stacked=stacked))
     expected = {"train": memory.updating - left_out, "decode": memory.sampling - left_out - idle}
     if arithmetic := expected.get(program.name):
         text += f"   arithmetic {arithmetic / GIB:.2f} ({arithmetic / program.bytes - 1:+.0%})"
     return f"{text}   compiled in {program.seconds:.0f} s"
+
+
+def _not_decoded(memory: Memory, *, stacked: bool) -> set[str]:
+    """Kinds of memory that lie on a device while it decodes, and that decoding does not read."""
+    has_copy = any(part.kind == COPY for part in memory.parts)
+    not_read = {"parameters": has_copy or stacked, COPY: stacked}
+    return {"moments", *(kind for kind, unread in not_read.items() if unread)}
 
 
 def remedy_lines(remedies: Sequence[Remedy], least: Memory | None) -> list[str]:
@@ -178,6 +189,7 @@ def remedy_lines(remedies: Sequence[Remedy], least: Memory | None) -> list[str]:
     return [
         f"would fit with {' and '.join(f'{path}={value!r}' for path, value in remedy.changes.items())}: "
         f"{remedy.memory.peak / GIB:.2f} of {remedy.memory.available / GIB:.2f} GiB"
+        f"{'; the pool samples on other devices' if 'rollout.engine' in remedy.changes else ''}"
         for remedy in remedies
     ]
 

@@ -10,14 +10,14 @@ import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
+from jax.sharding import AbstractMesh
 
 from ntl_jax.models import num_row_shards
 from ntl_jax.ops.chunks import num_chunks
 from ntl_jax.plan.chips import Chip
 from ntl_jax.plan.planned import Planned
-from ntl_jax.plan.states import cache_bytes, device_bytes, placed, train_state
+from ntl_jax.plan.states import cache_bytes, copy_bytes, device_bytes, placed, train_state
 from ntl_jax.rollout.jax.decode import PAGE
-from ntl_jax.train.engines import num_slots
 from ntl_jax.update.memory import FLOAT32_BYTES, layer_params
 
 FORWARD, BACKWARD = 1, 2
@@ -74,10 +74,10 @@ def plan_work(planned: Planned) -> list[Phase]:
         ['sampling', 'update']
     """
     algorithm = planned.config.algorithm
-    sizes = _Sizes(planned)
+    sizes = _Sizes(planned, planned.mesh)
     phases = []
     if planned.config.rollout.engine != "pool":
-        phases.append(_sampling(planned, sizes))
+        phases.append(_sampling(planned, _Sizes(planned, planned.sampling_mesh)))
     passes = (algorithm.old_log_probs == "recompute") + (algorithm.kl.weight > 0)
     if passes:
         phases.append(_forward(planned, sizes, "log-probs", passes, head=True))
@@ -89,10 +89,10 @@ def plan_work(planned: Planned) -> list[Phase]:
 class _Sizes:
     """What the phases share: sizes of the model and the mesh, in bytes and operations."""
 
-    def __init__(self, planned: Planned):
-        model, self.mesh = planned.model, planned.sizes
+    def __init__(self, planned: Planned, mesh: AbstractMesh):
+        model, self.mesh = planned.model, mesh.shape
         self.item = jnp.dtype(model.compute_dtype).itemsize
-        self.tensor, self.shards = self.mesh["tensor"], num_row_shards(planned.mesh)
+        self.tensor, self.shards = self.mesh["tensor"], num_row_shards(mesh)
         self.layers = model.num_layers * layer_params(model) / self.tensor
         self.head = model.vocab_size * model.width / self.tensor
         self.gathered = 1 - 1 / self.mesh["fsdp"]
@@ -110,11 +110,13 @@ class _Sizes:
 def _sampling(planned: Planned, sizes: _Sizes) -> Phase:
     """Prefill of the prompts, then decoding step by step; each step reads all weights and, on average, half the cache.
 
-    vLLM in this process has weights of its own on its devices.
+    vLLM in this process has weights of its own on its devices. Each of several processes samples its part of the
+    prompts, and receives a copy of the weights before.
     """
     config = planned.config
     rollout, prompt = config.rollout, config.data.max_prompt_tokens
-    samples = rollout.prompts_per_step * rollout.num_samples
+    num_prompts = math.ceil(rollout.prompts_per_step / planned.num_processes)
+    samples = num_prompts * rollout.num_samples
     if rollout.engine == "vllm":
         tensor = rollout.vllm.tensor_parallel_size
         share, shards, fsdp = sizes.tensor / tensor, 1, 0.0
@@ -122,11 +124,11 @@ def _sampling(planned: Planned, sizes: _Sizes) -> Phase:
         slots, rounds = samples, 1
     else:
         share, shards, fsdp = 1.0, sizes.shards, sizes.gathered
-        slots = min(samples, num_slots(rollout))
+        slots = min(samples, planned.slots)
         rounds, cache = math.ceil(samples / slots), cache_bytes(planned)
     steps, per_step = rounds * rollout.max_tokens, slots / shards
     context = prompt + rollout.max_tokens / 2
-    prompts = rollout.prompts_per_step * prompt / shards
+    prompts = num_prompts * prompt / shards
     decoded = per_step * (2 * share * sizes.head) + share * sizes.layers_flops(per_step, context)
     weights = share * sizes.item * (sizes.layers + sizes.head)
     moved = fsdp * sizes.item * (sizes.layers + sizes.head / PAGE) + share * per_step * sizes.reduced
@@ -134,7 +136,7 @@ def _sampling(planned: Planned, sizes: _Sizes) -> Phase:
         "sampling",
         steps * decoded + share * sizes.layers_flops(prompts, prompt / 2),
         steps * (weights + cache / 2) + weights,
-        steps * moved + fsdp * sizes.item * sizes.layers + share * prompts * sizes.reduced,
+        steps * moved + fsdp * sizes.item * sizes.layers + share * prompts * sizes.reduced + copy_bytes(planned),
     )
 
 
@@ -165,9 +167,9 @@ def _update(planned: Planned, sizes: _Sizes) -> Phase:
     walked = parts * _chunks(planned) * sizes.head * 2 * (sizes.item + FLOAT32_BYTES)
     memory = own_critic * parts * reads * sizes.layers * sizes.item + walked + 2 * updates * state
     over_fsdp = own_critic * parts * (reads + 1) * sizes.layers * sizes.item
-    over_fsdp += updates * sizes.head * sizes.item + 2 * parts * sizes.head * FLOAT32_BYTES
+    over_fsdp += updates * sizes.head * sizes.item + parts * sizes.head * FLOAT32_BYTES
     data, fsdp = sizes.mesh["data"], sizes.mesh["fsdp"]
-    over_data = 2 * (1 - 1 / data) * parts * (sizes.layers + sizes.head) / fsdp * sizes.item
+    over_data = 2 * (1 - 1 / data) * parts / fsdp * (sizes.layers * sizes.item + sizes.head * FLOAT32_BYTES)
     over_tensor = own_critic * positions * sizes.reduced * (reads - bool(recomputed) / 2)
     return Phase("update", flops, memory, sizes.gathered * over_fsdp + over_data + over_tensor)
 

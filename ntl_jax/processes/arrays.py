@@ -2,6 +2,7 @@
 """Arrays over the devices of several processes. With one process these are JAX's own functions."""
 
 import math
+from collections.abc import Mapping
 from typing import TypeVar
 
 import jax
@@ -85,10 +86,24 @@ def local_mesh(mesh: Mesh) -> Mesh:
     if not mesh.is_multi_process:
         return mesh
     devices = [device for device in mesh.devices.flat if device.process_index == jax.process_index()]
-    tensor = math.gcd(mesh.shape["tensor"], len(devices))
-    rest = len(devices) // tensor
-    shape = (1, rest, tensor) if mesh.shape["fsdp"] > 1 else (rest, 1, tensor)
+    shape = local_sizes(mesh.shape, len(devices))
     return Mesh(np.array(devices).reshape(shape), mesh.axis_names, axis_types=(AxisType.Auto,) * 3)
+
+
+def local_sizes(sizes: Mapping[str, int], num_devices: int) -> tuple[int, int, int]:
+    """The sizes of the `local_mesh` of a process.
+
+    Args:
+        sizes: of the mesh over the devices of all processes, by axis.
+        num_devices: of the process.
+
+    Example:
+        >>> local_sizes({"data": 1, "fsdp": 8, "tensor": 2}, 4)
+        (1, 2, 2)
+    """
+    tensor = math.gcd(sizes["tensor"], num_devices)
+    rest = num_devices // tensor
+    return (1, rest, tensor) if sizes["fsdp"] > 1 else (rest, 1, tensor)
 
 
 def local_copy(params: Tree, local: PyTree[NamedSharding]) -> Tree:

@@ -5,7 +5,6 @@ import contextlib
 import dataclasses
 import functools
 import importlib.util
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,6 +24,7 @@ from ntl_jax.rollout import JaxEngine, RolloutEngine, VllmEngine
 from ntl_jax.rollout.dealt import DealtEngine
 from ntl_jax.rollout.engine import check_requests
 from ntl_jax.rollout.jax.cache import CacheSettings
+from ntl_jax.rollout.sampling import num_slots
 from ntl_jax.rollout.vllm.requests import check_samplings
 from ntl_jax.rollout.vllm.start import check_vllm
 from ntl_jax.train.policy import Policy
@@ -82,17 +82,6 @@ def _parts(config: RunConfig, policy: Policy, max_prompt_tokens: int) -> EngineP
     table = jax.tree.map(np.asarray, policy.digits)
     rollout = config.rollout
     return EngineParts(rollout, policy.model, table, policy.tokenizer, max_prompt_tokens, num_slots(rollout))
-
-
-def num_slots(rollout: RolloutSection) -> int:
-    """Samples in flight in an engine: the setting, or its share of an iteration's samples.
-
-    Example:
-        >>> num_slots(RolloutSection(prompts_per_step=32, num_samples=8))
-        256
-    """
-    num_engines = rollout.pool.workers if rollout.engine == "pool" else num_processes()
-    return rollout.slots or math.ceil(rollout.prompts_per_step / num_engines) * rollout.num_samples
 
 
 def _jax_engine(parts: EngineParts, mesh: jax.sharding.Mesh) -> JaxEngine:

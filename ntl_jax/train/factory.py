@@ -26,6 +26,7 @@ from ntl_jax.records import Params, Sampling
 from ntl_jax.rewards import is_built_in
 from ntl_jax.rollout import RolloutEngine
 from ntl_jax.rollout.engine import check_positions
+from ntl_jax.rollout.sampling import training_sampling
 from ntl_jax.rows.layout import Layout, check_rows, layout_on
 from ntl_jax.rows.padding import RowShape
 from ntl_jax.tasks import Task, check_apart, choose_task
@@ -252,16 +253,9 @@ def _num_copies(config: RunConfig) -> int:
 
 
 def _sampling(config: RunConfig, policy: Policy) -> Sampling:
-    rollout = config.rollout
-    return Sampling(
-        num_samples=rollout.num_samples,
-        max_tokens=rollout.max_tokens,
-        temperature=rollout.temperature,
-        top_p=rollout.top_p,
-        top_k=rollout.top_k,
-        min_p=rollout.min_p,
+    return training_sampling(
+        config.rollout,
         stop_token_ids=policy.vocabulary.stop_token_ids,
-        stop_strings=rollout.stop_strings,
         capture_digits=captures_digits(config.ntl, policy.table),
     )
 

@@ -18,8 +18,8 @@ from ntl_jax.ops.chunks import num_chunks
 FLOAT32_BYTES = 4
 SUMS = 2
 """Arrays of the gradients' size in float32 where micro-batches are summed: the sum, and the next one."""
-HEAD_SUMS = 3
-"""Arrays of the head's size in float32: the sum over chunks, the next one, and the sum over devices."""
+HEAD_SUMS = 2
+"""Arrays of the head's size in float32: the sum over chunks, and the next one or, in the end, the sum over devices."""
 LOGITS = 3
 """Arrays of a chunk's logits: themselves, their exponentials and their gradient."""
 WORKED_ON = {"none": 0.5, "dots": 1.0, "layer": 1.5}

@@ -18,6 +18,7 @@ from ntl_jax.losses.kl import KL_ESTIMATORS, KL_STATISTICS
 from ntl_jax.losses.numbers import LOSSES, SupervisedMethod
 from ntl_jax.losses.numbers.widths import of_same_width, to_digit_scale
 from ntl_jax.metrics.sums import Mean, MetricSums
+from ntl_jax.models.sharding import head_spread
 from ntl_jax.numerals import NumberTable
 from ntl_jax.ops import HeadStats, masked_sum, vocab_head_loss
 from ntl_jax.records import AnyArray, Experience, Targets, TokenOutputs, TokenWeights
@@ -81,7 +82,16 @@ def supervised_objective(
         return cross_entropy + number_loss.weighed(stats, targets, weights)
 
     inputs, ids = (targets, weights), jnp.asarray(targets.ids)
-    loss, stats = vocab_head_loss(per_token, hidden, head, ids, number_loss.ids, inputs, num_tokens=num_tokens)
+    loss, stats = vocab_head_loss(
+        per_token,
+        hidden,
+        head,
+        ids,
+        number_loss.ids,
+        inputs,
+        num_tokens=num_tokens,
+        spread=head_spread(hidden, head.shape[1]),
+    )
     means = {"warm_start/cross_entropy": _mean(-stats.log_probs, targets.mask)}
     metrics = MetricSums(means | number_loss.metrics(stats, targets, "warm_start"), {})
     return Loss(loss, metrics, TokenOutputs(stats.log_probs, stats.entropy))
@@ -135,6 +145,7 @@ class PolicyObjective:
             inputs,
             temperature=temperature,
             num_tokens=num_tokens,
+            spread=head_spread(hidden, head.shape[1]),
         )
         metrics = self._metrics(stats, tokens, compared, has_reference=weights.reference is not None)
         return Loss(loss, metrics, TokenOutputs(stats.log_probs, stats.entropy))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/scaling.md: every figure of its table is what the arithmetic says."""
+"""docs/scaling.md: every figure of its tables is what the arithmetic says."""
 
 import pathlib
 import re
@@ -16,6 +16,11 @@ PAGE = (pathlib.Path(__file__).parents[2] / "docs" / "scaling.md").read_text(enc
 @pytest.mark.parametrize("model", plan_table.MODELS)
 def test_a_row_of_the_table_is_what_is_calculated(model, topology):
     assert f"| {' | '.join(plan_table.cells(model, topology))} |" in PAGE.splitlines()
+
+
+@pytest.mark.parametrize("config", plan_table.CONFIGS, ids=str)
+def test_a_row_of_the_second_table_is_what_is_calculated(config):
+    assert f"| {' | '.join(plan_table.cells_of_config(*config))} |" in PAGE.splitlines()
 
 
 def test_the_page_names_every_chip():

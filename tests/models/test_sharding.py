@@ -11,12 +11,13 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from ntl_jax.config import OptimizerSection
 from ntl_jax.host_memory import machine_bytes
 from ntl_jax.models import Decoder, ModelConfig, batch_sharding, make_mesh, shardings
-from ntl_jax.models.sharding import RULES, free_bytes
+from ntl_jax.models.sharding import RULES, free_bytes, gathered, head_spread
 from ntl_jax.ops import vocab_head
 from ntl_jax.update.optimizer import make_optimizer
 from ntl_jax.update.state import init_params
@@ -125,14 +126,15 @@ def problem():
     def loss(params, tokens):
         decoder = nnx.merge(graph, params)
         hidden, targets = decoder(tokens[:, :-1]), tokens[:, 1:]
-        return -jnp.mean(vocab_head(hidden, decoder.head(), targets, jnp.arange(0), chunk_size=64).log_probs)
+        head, spread = decoder.head(), head_spread(hidden, WIDE.vocab_size)
+        return -jnp.mean(vocab_head(hidden, head, targets, jnp.arange(0), chunk_size=64, spread=spread).log_probs)
 
     step = jax.value_and_grad(loss)
     return step, params, tokens, jax.jit(step)(params, tokens)
 
 
 @pytest.mark.parametrize("constrained", [False, True], ids=["bare", "set_mesh"])
-@pytest.mark.parametrize("shape", [(8, 1, 1), (1, 8, 1), (1, 4, 2), (1, 1, 8)], ids=str)
+@pytest.mark.parametrize("shape", [(8, 1, 1), (1, 8, 1), (1, 4, 2), (2, 2, 2), (1, 1, 8)], ids=str)
 def test_every_mesh_gives_the_loss_and_gradients_of_one_device(problem, shape, constrained):
     step, params, tokens, (expected, gradients) = problem
     mesh = make_mesh(shape)
@@ -161,6 +163,30 @@ def test_under_a_mesh_the_head_is_gathered_over_fsdp_once_and_never_over_the_voc
     assert [shape for shape, _ in shapes].count("48,32") == 1
     assert not any(each_chunk for _, each_chunk in shapes)
     assert not [shape for shape, _ in shapes if shape in ("96,32", "32,96") or shape.endswith(",96")]
+
+
+def test_where_positions_lie_tells_the_compiler_to_sum_the_heads_gradient_once_and_not_once_a_chunk():
+    mesh, config = make_mesh((1, 4, 2)), WIDE
+    hidden, targets = jnp.ones((8, 16, config.width)), jnp.zeros((8, 16), int)
+    rows = jnp.ones((config.vocab_size, config.width))
+    where = batch_sharding(mesh), batch_sharding(mesh), NamedSharding(mesh, P("tensor", "fsdp"))
+
+    def summed(*, is_spread: bool) -> list[bool]:
+        """Of each sum of the head's shard over the vocabulary, whether it is taken once a chunk."""
+
+        def loss(rows, hidden, targets):
+            spread = head_spread(hidden, config.vocab_size) if is_spread else None
+            head = gathered(rows, "vocab", "whole").T
+            return -jnp.mean(vocab_head(hidden, head, targets, jnp.arange(0), chunk_size=64, spread=spread).log_probs)
+
+        placed = jax.device_put((hidden, targets, rows), where)
+        text = str(jax.jit(jax.grad(loss)).lower(placed[2], *placed[:2]).compile().as_text())
+        sums = re.findall(r"= (.*) all-reduce\(.*op_name=\"([^\"]*)\"", text)
+        return ["while" in name for shapes, name in sums if re.search(r"f32\[(1,)?48,\d+\]", shapes)]
+
+    with jax.set_mesh(mesh):
+        assert True in summed(is_spread=False)
+        assert summed(is_spread=True) == [False]
 
 
 def norm(tree) -> float:

@@ -13,7 +13,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
 
-from ntl_jax.ops import HeadStats, vocab_head, vocab_head_dense, vocab_head_loss
+from ntl_jax.ops import HeadStats, Spread, vocab_head, vocab_head_dense, vocab_head_loss
 
 D, V, M = 8, 32, 5
 NUMBER_IDS = jnp.array([3, 17, 4, 30, 4], jnp.int32)  # one of them twice
@@ -303,6 +303,37 @@ def test_a_head_sharded_over_the_vocabulary_gives_the_same_numbers_and_is_not_ga
     assert not re.search(r"all-gather|all-to-all|collective-permute", str(compiled.as_text()))
     actual = compiled(*sharded)
     assert_trees_close(actual, step(hidden, head, targets))
+    assert actual[1][1].sharding.is_equivalent_to(sharded[1].sharding, 2)
+
+
+@pytest.mark.parametrize("num_ids", [V, V - 4], ids=["V divides", "V does not divide"])
+@pytest.mark.parametrize("axes", [("data",), ("data", "rows"), ("rows",)], ids=str)
+@pytest.mark.parametrize("fused", [False, True], ids=["vocab_head", "vocab_head_loss"])
+def test_devices_that_sum_gradients_of_their_own_positions_give_the_same_numbers(fused, axes, num_ids):
+    """Over positions whose chunks are cut evenly on no device; the loss closes over an array and over a traced one."""
+    mesh = jax.make_mesh((2, 2, 2), ("data", "rows", "tensor"), axis_types=(AxisType.Auto,) * 3)
+    spread = Spread(axes, "tensor", axes[-1])
+    hidden, head, targets = problem((8, 5))
+    head, number_ids = head[:, :num_ids], jnp.array([3, 17])
+    weights = jax.random.uniform(jax.random.key(2), targets.shape)
+
+    def loss(hidden, head, targets, scale, spread):
+        def per_token(stats, weights):
+            return weights * (scale * jnp.sum(stats.number_log_probs, axis=-1) - stats.log_probs + stats.entropy**2)
+
+        how: dict[str, Any] = {"num_tokens": NUM_TOKENS, "chunk_size": 12, "spread": spread}
+        if fused:
+            return vocab_head_loss(per_token, hidden, head, targets, number_ids, weights, **how)
+        stats = vocab_head(hidden, head, targets, number_ids, **how)
+        return jnp.sum(per_token(stats, weights)), stats
+
+    step = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True), static_argnums=4)
+    expected = step(hidden, head, targets, 0.3, None)
+    specs = P(axes), P(axes[-1], "tensor"), P(axes)
+    sharded = jax.device_put((hidden, head, targets), tuple(NamedSharding(mesh, spec) for spec in specs))
+    with jax.set_mesh(mesh):
+        actual = step(*sharded, 0.3, spread)
+    assert_trees_close(actual, expected)
     assert actual[1][1].sharding.is_equivalent_to(sharded[1].sharding, 2)
 
 

@@ -14,6 +14,22 @@ def test_a_topology_has_as_many_devices_as_its_shape(text, number):
 
 
 @pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("v5e:4x4", 4),
+        ("v5e:2x4", 1),
+        ("v6e:4x8", 8),
+        ("v5p:2x2x1", 1),
+        ("v5p:2x2x2", 2),
+        ("v5p:4x4x4", 16),
+        ("h100:8", 1),
+    ],
+)
+def test_a_slice_has_hosts_of_four_chips_unless_one_host_has_all(text, number):
+    assert read_topology(text).num_hosts == number
+
+
+@pytest.mark.parametrize(
     ("text", "says"),
     [
         ("", "there is no chip ''"),

@@ -2,6 +2,7 @@
 """What is compiled is what was asked for, and a compiler's refusal is an answer."""
 
 import importlib.util
+import re
 
 import jax
 import pytest
@@ -60,3 +61,15 @@ def test_a_program_is_compiled_for_tpus_that_are_not_there():
     planned = small_run(topology="v5e:2x4", model={"num_heads": 8, "head_dim": 16, "num_layers": 1})
     (found,) = compile_programs(["prefill"], planned, mesh_of(planned))
     assert found.bytes is not None and found.bytes > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec(compiled.PACKAGE) is None, reason="needs the extra `tpu`")
+def test_along_a_ring_of_tpus_each_device_receives_its_part_of_the_heads_gradient_and_not_all_of_it():
+    planned = small_run(topology="v5e:2x4", model={"num_heads": 8, "head_dim": 16, "num_layers": 1})
+    text = programs.PROGRAMS["train"](planned, mesh_of(planned)).compile().as_text()
+    assert text is not None
+    head = f"[{planned.model.vocab_size},{planned.model.width}]"
+    sums = re.compile(rf"= [^=]*{re.escape(head)}[^=]* all-reduce(-start)?\(")
+    names = [computation.partition(" ")[0] for computation in text.split("\n\n") if sums.search(computation)]
+    assert names and all(name.startswith("%all-reduce-scatter") for name in names)

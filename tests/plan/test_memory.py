@@ -5,7 +5,7 @@ import pytest
 
 from ntl_jax.config import AlgorithmSection, KLSection, RolloutSection, VllmSection
 from ntl_jax.plan.chips import GIB
-from ntl_jax.plan.memory import Memory, Part, plan_memory
+from ntl_jax.plan.memory import COPY, Memory, Part, plan_memory
 from tests.planned import small_run
 
 
@@ -32,6 +32,15 @@ def test_a_reference_and_a_critic_are_counted_where_there_are_any():
     assert reference.updating == reference.sampling == parts()["parameters"].updating
     critic = parts(algorithm=AlgorithmSection(advantage="gae"))["critic"]
     assert critic.updating > parts()["parameters"].updating
+
+
+def test_a_pool_of_several_processes_takes_a_copy_but_no_separate_layers():
+    how = {"topology": "v5e:4x4", "model": {"mesh": (1, 16, 1), "scan_layers": "on"}}
+    sampled, handed = (
+        parts(**how, rollout=RolloutSection(engine=name, prompts_per_step=16)) for name in ("jax", "pool")
+    )
+    assert handed[COPY] == sampled[COPY] and handed[COPY].sampling > 3 * handed["parameters"].sampling
+    assert handed[COPY].updating == 0 == handed["gathered weights"].sampling < sampled["gathered weights"].sampling
 
 
 def test_the_peak_is_that_of_the_phase_that_takes_most():

@@ -63,6 +63,7 @@ def test_a_mesh_that_cannot_work_says_why(mesh, says):
         ("v5e:4x4", {"rollout": RolloutSection(engine="vllm")}, "for which it needs GPUs"),
         ("v5e:4x4", {"trainer": TrainerSection(steps=0)}, "set it above 0"),
         ("h100:8", {"trainer": TrainerSection(devices=(0, 8))}, "has devices 0 to 7"),
+        ("v5e:4x4", {"trainer": TrainerSection(devices=(0, 1))}, "the 4 hosts of --topology=v5e:4x4 run as many"),
         (
             "h100:8",
             {"rollout": RolloutSection(engine="vllm", vllm=VllmSection(tensor_parallel_size=16))},

@@ -41,6 +41,14 @@ def test_a_run_with_the_changes_that_are_named_fits(path, topology, model):
     assert remedies[0].memory.fits
 
 
+def test_where_copies_of_several_processes_are_too_much_a_pool_is_proposed():
+    planned = planned_for("meta-llama/Meta-Llama-3-70B", "v5p:4x4x4", mesh=(1, 64, 1))
+    remedies = find_remedies(planned, plan_memory(planned))
+    assert {"rollout.engine": "pool"} in [remedy.changes for remedy in remedies]
+    one_host = planned_for("Qwen/Qwen2.5-7B", "v5e:2x4")
+    assert {"rollout.engine": "pool"} not in list(candidates(one_host, plan_memory(one_host)))
+
+
 def test_where_nothing_fits_the_least_is_known():
     planned = planned_for("meta-llama/Meta-Llama-3-70B", "v5e:2x2")
     memory = plan_memory(planned)

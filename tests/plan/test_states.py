@@ -5,8 +5,8 @@ import jax
 import pytest
 
 from ntl_jax.config import AlgorithmSection, OptimizerSection, RolloutSection
-from ntl_jax.models import Critic, Decoder
-from ntl_jax.plan.states import cache_bytes, caches, device_bytes, engine_geometry, placed, train_state
+from ntl_jax.models import Critic, Decoder, make_mesh
+from ntl_jax.plan.states import cache_bytes, caches, copy_bytes, device_bytes, engine_geometry, placed, train_state
 from ntl_jax.rollout.jax.cache import empty_cache
 from ntl_jax.update.state import init_model_state, init_params, init_train_state
 from tests.planned import mesh_here, small_run
@@ -57,6 +57,21 @@ def test_the_caches_take_as_many_bytes_on_a_device_as_planned(mesh, slots):
     sharding = engine_geometry(planned, here).sharding
     allocated = [empty_cache(shape, sharding) for shape in caches(planned, here)]
     assert cache_bytes(planned) == bytes_here(allocated) > 0
+
+
+@pytest.mark.parametrize(("mesh", "local"), [((1, 16, 1), (1, 4, 1)), ((2, 4, 2), (1, 2, 2)), ((4, 1, 4), (1, 1, 4))])
+def test_each_process_of_a_slice_samples_from_a_copy_on_its_own_devices(mesh, local):
+    planned = small_run(topology="v5e:4x4", model={"mesh": mesh}, rollout=RolloutSection(prompts_per_step=16))
+    assert tuple(planned.sampling_mesh.shape.values()) == local
+    params = init_params(lambda rngs: Decoder(planned.model, rngs=rngs), 0, make_mesh(local, jax.devices()[:4]))[1]
+    assert copy_bytes(planned) == bytes_here(params)
+    assert planned.slots == 4 * planned.config.rollout.num_samples
+
+
+def test_there_is_no_copy_where_one_process_has_all_devices_or_each_device_has_all_weights():
+    assert copy_bytes(small_run()) == copy_bytes(small_run(topology="v5e:2x4")) == 0
+    rollout = RolloutSection(prompts_per_step=16)
+    assert copy_bytes(small_run(topology="v5e:4x4", model={"mesh": (16, 1, 1)}, rollout=rollout)) == 0
 
 
 def test_another_engine_has_no_cache_on_the_training_devices():

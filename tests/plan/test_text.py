@@ -3,7 +3,7 @@
 
 import pytest
 
-from ntl_jax.config import DataSection
+from ntl_jax.config import DataSection, RolloutSection
 from ntl_jax.plan.chips import GIB
 from ntl_jax.plan.compiled import Compiled
 from ntl_jax.plan.memory import Memory, Part, plan_memory
@@ -26,6 +26,12 @@ def test_what_does_not_fit_is_named_with_the_kind_that_takes_most():
 def test_rows_that_get_no_kernel_on_a_tpu_are_pointed_at():
     assert "note: rows of 48 tokens get XLA's attention" in about_lines(small_run(topology="v5e:2x4"))[-1]
     assert not any(line.startswith("note") for line in about_lines(small_run()))
+
+
+def test_the_processes_of_a_slice_are_said():
+    several = small_run(topology="v5e:4x4", rollout=RolloutSection(prompts_per_step=16))
+    assert "16 devices in 4 processes of 4, mesh" in about_lines(several)[1]
+    assert "v5e:2x4: 8 devices, mesh" in about_lines(small_run(topology="v5e:2x4"))[1]
 
 
 def test_attention_is_that_of_the_planned_chip_and_not_of_this_machine():

@@ -5,9 +5,9 @@ Command:   python launch/train.py --config=estimate_products
 Hardware:  2 CPU cores, 2 minutes
 Expected:  TODO
 
-The answer is written at once, without steps. After the warm start about one greedy answer in a hundred is exact, so that
-nearly all groups of samples have equal exact-match rewards and teach nothing. `relative_closeness` says which of several
-wrong answers is nearer: docs/evidence.md compares it with exact match, Number Token Loss and their combinations.
+The answer is written at once, without steps. After the warm start about one greedy answer in a hundred is exact, so
+that nearly all groups of samples have equal exact-match rewards and teach nothing. `relative_closeness` says which of
+several wrong answers is nearer: docs/evidence.md compares it with other rewards.
 """
 
 from ntl_jax.config import (

@@ -97,7 +97,7 @@ def plan(args: Args, given: Mapping[str, Sequence[str]]) -> int:
     announce(f"planning {args.config.name} for {topology.text}")
     _use_cpu(topology.num_devices)
     # Imported here: importing JAX would make --help take seconds.
-    from ntl_jax.plan.compiled import INSTALL, choose_programs, compile_programs, mesh_of
+    from ntl_jax.plan.compiled import INSTALL, choose_programs, compile_programs
     from ntl_jax.plan.memory import plan_memory
     from ntl_jax.plan.planned import plan_run
     from ntl_jax.plan.remedies import find_remedies, least
@@ -124,9 +124,8 @@ def plan(args: Args, given: Mapping[str, Sequence[str]]) -> int:
         _print("", f"start it with: {launch_command(command('train'), planned, started, given, changes)}")
     refused = False
     if programs:
-        mesh = mesh_of(planned)
         _print("", f"{compiler(planned)}:")
-        for program in compile_programs(programs, planned, mesh):
+        for program in compile_programs(programs, planned):
             refused |= program.bytes is None
             _print(*compiled_lines(planned, memory, [program]))
     elif args.programs is None:

@@ -59,8 +59,8 @@ CHIPS = {
     "h200": Chip("gpu", 141, 989, 495, 4800, 900, 0, 0),
 }
 """By the name in a topology."""
-HOST_CHIPS = 4
-"""Chips of each host of a slice that has several."""
+HOST_SHAPE = (2, 2, 1)
+"""Chips of each host of a slice that has several, along as many axes as the slice has."""
 EXAMPLES = "v5e:4x4, v5p:4x4x4 or h100:8"
 MOST_DEVICES = 100_000
 
@@ -86,7 +86,20 @@ class Topology(NamedTuple):
     def num_hosts(self) -> int:
         """Hosts of the slice, each of which runs a process; 1 for GPUs."""
         at_most = self.chip.one_host or self.num_devices
-        return 1 if self.num_devices <= at_most else -(-self.num_devices // HOST_CHIPS)
+        return 1 if self.num_devices <= at_most else -(-self.num_devices // math.prod(HOST_SHAPE))
+
+    @property
+    def host(self) -> "Topology":
+        """The chips of one of the hosts.
+
+        Example:
+            >>> read_topology("v5p:4x4x4").host.text, read_topology("v5e:2x4").host.text
+            ('v5p:2x2x1', 'v5e:2x4')
+        """
+        if self.num_hosts == 1:
+            return self
+        shape = HOST_SHAPE[: self.chip.axes]
+        return Topology(f"{self.name}:{'x'.join(map(str, shape))}", self.name, math.prod(shape))
 
 
 def read_topology(text: str) -> Topology:

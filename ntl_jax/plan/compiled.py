@@ -21,7 +21,7 @@ from jax.sharding import Mesh
 from ntl_jax.models import make_mesh
 from ntl_jax.plan.chips import Topology
 from ntl_jax.plan.planned import Planned
-from ntl_jax.plan.programs import DEFAULT, PROGRAMS, programs_of
+from ntl_jax.plan.programs import DEFAULT, PROGRAMS, SAMPLING, programs_of
 
 PACKAGE = "libtpu"
 INSTALL = "pip install 'ntl_jax[tpu]'"
@@ -90,18 +90,23 @@ def choose_programs(option: str | None, planned: Planned) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def mesh_of(planned: Planned) -> Mesh:
-    """A mesh of the topology's devices, which are not there, or for GPUs of as many CPU devices.
+def mesh_of(planned: Planned, name: str) -> Mesh:
+    """A mesh of the devices of a program, which are not there, or for GPUs of as many CPU devices.
+
+    A program that samples has the devices of one process.
 
     Args:
         planned: the run.
+        name: a key of `PROGRAMS`.
 
     Raises:
         ValueError: for a topology that the compiler does not know, and too few CPU devices.
 
     Example: see `compile_programs`.
     """
-    topology, (data, fsdp, tensor) = planned.topology, planned.sizes.values()
+    samples = name in SAMPLING
+    topology = planned.topology.host if samples else planned.topology
+    data, fsdp, tensor = (planned.sampling_mesh if samples else planned.mesh).shape.values()
     if topology.chip.platform == "tpu":
         return make_mesh((data, fsdp, tensor), _tpu_devices(topology))
     devices = jax.devices("cpu")
@@ -113,19 +118,23 @@ def mesh_of(planned: Planned) -> Mesh:
     return make_mesh((data, fsdp, tensor), devices)
 
 
-def compile_programs(names: Sequence[str], planned: Planned, mesh: Mesh) -> Iterator[Compiled]:
+def compile_programs(names: Sequence[str], planned: Planned) -> Iterator[Compiled]:
     """Compiles programs, two at a time, since a compiler keeps one core busy; yields them in order.
 
     Args:
         names: keys of `PROGRAMS`.
-        planned, mesh: as in `compile_program`.
+        planned: the run.
+
+    Raises:
+        ValueError: as in `mesh_of`.
 
     Example: see `compile_program`.
     """
+    meshes = {name: mesh_of(planned, name) for name in names}
     with ThreadPoolExecutor(2) as pool, warnings.catch_warnings():
         # A cache of programs keeps those for TPUs that are not there, and cannot read them again.
         warnings.filterwarnings("ignore", "Error reading persistent compilation cache")
-        yield from pool.map(lambda name: compile_program(name, planned, mesh), names)
+        yield from pool.map(lambda name: compile_program(name, planned, meshes[name]), names)
 
 
 def compile_program(name: str, planned: Planned, mesh: Mesh) -> Compiled:
@@ -144,7 +153,7 @@ def compile_program(name: str, planned: Planned, mesh: Mesh) -> Compiled:
         >>> sizes = {"num_layers": 1, "width": 16, "num_heads": 2, "num_kv_heads": 1, "head_dim": 8, "feed_forward": 32}
         >>> rollout = RolloutSection(prompts_per_step=1, num_samples=2, max_tokens=8)
         >>> planned = plan_run(RunConfig(model=ModelSection(**sizes), rollout=rollout), read_topology("h100:1"))
-        >>> compile_program("prefill", planned, mesh_of(planned)).refusal
+        >>> compile_program("prefill", planned, mesh_of(planned, "prefill")).refusal
         ''
     """
     start = time.monotonic()

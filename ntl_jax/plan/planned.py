@@ -53,7 +53,7 @@ class Planned:
         """The mesh on which a process samples with the JAX engine."""
         if self.num_processes == 1:
             return self.mesh
-        return _mesh(self.topology, local_sizes(self.sizes, self.topology.num_devices // self.num_processes))
+        return _mesh(self.topology.host, local_sizes(self.sizes, self.topology.host.num_devices))
 
     @property
     def slots(self) -> int:

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jax.stages import Lowered
 from jax.typing import DTypeLike
 
-from ntl_jax.models import abstract_decoder, batch_sharding, make_mesh, num_row_shards, shardings
+from ntl_jax.models import abstract_decoder, batch_sharding, num_row_shards, shardings
 from ntl_jax.models.stacking import unstacked
 from ntl_jax.plan.planned import Planned
 from ntl_jax.plan.states import caches, critic_of, engine_geometry, placed, policy_shapes, train_state
@@ -64,7 +64,6 @@ def critic(planned: Planned, mesh: Mesh) -> Lowered:
 
 def decode_segment(planned: Planned, mesh: Mesh) -> Lowered:
     """A page of decode steps that reads the whole cache."""
-    mesh = _sampling_mesh(planned, mesh)
     geometry = engine_geometry(planned, mesh)
     by_layer = abstract_decoder(dataclasses.replace(planned.model, scan_layers=False))[0]
     decoding = dataclasses.replace(geometry, graph=by_layer)
@@ -88,7 +87,6 @@ def decode_segment(planned: Planned, mesh: Mesh) -> Lowered:
 
 def prefill_prompts(planned: Planned, mesh: Mesh) -> Lowered:
     """The keys and values of a batch of prompts of full length."""
-    mesh = _sampling_mesh(planned, mesh)
     geometry, shards = engine_geometry(planned, mesh), num_row_shards(mesh)
     length = sum(geometry.prompt_blocks)
     num_rows = max(1, PREFILL_TOKENS_PER_SLOT * geometry.num_slots // (length * shards)) * shards
@@ -105,6 +103,8 @@ PROGRAMS: dict[str, Callable[[Planned, Mesh], Lowered]] = {
     "critic": critic,
 }
 """By the names of the option --programs."""
+SAMPLING = ("decode", "prefill")
+"""Those of a process that samples, on its own devices."""
 DEFAULT = ("train", "decode")
 
 
@@ -131,16 +131,6 @@ def programs_of(planned: Planned) -> list[str]:
         "critic": algorithm.advantage == "gae",
     }
     return [name for name in PROGRAMS if has.get(name, True)]
-
-
-def _sampling_mesh(planned: Planned, mesh: Mesh) -> Mesh:
-    """The mesh on which the first process samples."""
-    if planned.num_processes == 1:
-        return mesh
-    devices = mesh.devices.flat
-    own = [device for device in devices if device.process_index == devices[0].process_index]
-    data, fsdp, tensor = planned.sampling_mesh.shape.values()
-    return make_mesh((data, fsdp, tensor), own)
 
 
 def _array(shape: tuple[int, ...], dtype: DTypeLike, mesh: Mesh) -> jax.Array:

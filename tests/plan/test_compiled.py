@@ -39,7 +39,7 @@ def test_without_its_compiler_nothing_is_compiled_for_a_tpu_unless_asked_for(mon
 
 def test_more_gpus_than_cpu_devices_are_not_compiled_for():
     with pytest.raises(ValueError, match="16: set --programs=none"):
-        mesh_of(small_run(topology="h100:16", rollout=RolloutSection(prompts_per_step=8)))
+        mesh_of(small_run(topology="h100:16", rollout=RolloutSection(prompts_per_step=8)), "train")
 
 
 def test_a_program_that_takes_too_much_is_an_answer(monkeypatch):
@@ -51,7 +51,7 @@ def test_a_program_that_takes_too_much_is_an_answer(monkeypatch):
 
     monkeypatch.setitem(programs.PROGRAMS, "train", lambda planned, mesh: Refused())
     planned = small_run()
-    found = compile_program("train", planned, mesh_of(planned))
+    found = compile_program("train", planned, mesh_of(planned, "train"))
     assert found.bytes is None and found.refusal.startswith("does not fit: Used 20.13G of 15.75G hbm")
 
 
@@ -59,7 +59,7 @@ def test_a_program_that_takes_too_much_is_an_answer(monkeypatch):
 @pytest.mark.skipif(importlib.util.find_spec(compiled.PACKAGE) is None, reason="needs the extra `tpu`")
 def test_a_program_is_compiled_for_tpus_that_are_not_there():
     planned = small_run(topology="v5e:2x4", model={"num_heads": 8, "head_dim": 16, "num_layers": 1})
-    (found,) = compile_programs(["prefill"], planned, mesh_of(planned))
+    (found,) = compile_programs(["prefill"], planned)
     assert found.bytes is not None and found.bytes > 0
 
 
@@ -67,7 +67,7 @@ def test_a_program_is_compiled_for_tpus_that_are_not_there():
 @pytest.mark.skipif(importlib.util.find_spec(compiled.PACKAGE) is None, reason="needs the extra `tpu`")
 def test_along_a_ring_of_tpus_each_device_receives_its_part_of_the_heads_gradient_and_not_all_of_it():
     planned = small_run(topology="v5e:2x4", model={"num_heads": 8, "head_dim": 16, "num_layers": 1})
-    text = programs.PROGRAMS["train"](planned, mesh_of(planned)).compile().as_text()
+    text = programs.PROGRAMS["train"](planned, mesh_of(planned, "train")).compile().as_text()
     assert text is not None
     head = f"[{planned.model.vocab_size},{planned.model.width}]"
     sums = re.compile(rf"= [^=]*{re.escape(head)}[^=]* all-reduce(-start)?\(")

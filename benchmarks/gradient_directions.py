@@ -171,8 +171,8 @@ def _sampled(decoder: Decoder, tokenizer: Tokenizer, table: NumberTable, indices
     targets = np.full(is_response.shape, np.nan, np.float32)
     for row, (trajectory, truth) in enumerate(zip(trajectories, truths, strict=True)):
         targets[row, is_response[row]] = _targets(trajectory, decode, table, truth)
-    of_samples, of_solutions = map(jnp.asarray, (ids, is_response, targets)), map(jnp.asarray, (true_ids, is_solution))
-    return Batch(*of_samples, advantages, *of_solutions)
+    place = jnp.asarray
+    return Batch(place(ids), place(is_response), place(targets), advantages, place(true_ids), place(is_solution))
 
 
 def _targets(trajectory: Trajectory, decode: TokenDecoder, table: NumberTable, truth: str) -> Float[np.ndarray, "T"]:

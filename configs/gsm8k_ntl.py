@@ -21,6 +21,9 @@ What was tried (seed 1, held-out accuracy before and after 25 and 50 or more ite
   one and two steps, to 8:   48.4, 59.8 after 150 (seed 0: 47.9, 71.3)
 The Wasserstein loss, unlike the squared error of the expected digit, has its minimum at the right digit alone: it does
 not reward spreading probability around it.
+
+Plain PPO gains as much on this task, where exact answers are frequent (docs/evidence.md). `estimate_products` is a task
+on which a number-aware reward decides.
 """
 
 from ntl_jax.config import (

@@ -62,7 +62,7 @@ def test_an_installed_command_without_its_packages_names_the_extra(installed, tm
     shown = run(installed / "ntl-train", "--help", folder=tmp_path)
     others.rename(site / "others.pth")
     assert shown.returncode == 1 and shown.stderr.count("\n") == 1, shown.stderr
-    assert shown.stderr.startswith("error: ntl-train needs filelock, flax, ")
+    assert shown.stderr.startswith("error: ntl-train needs etils, filelock, flax, ")
     assert shown.stderr.endswith("not installed: pip install 'ntl_jax[train]'\n")
 
 

@@ -244,15 +244,8 @@ def conclude(workdir: Path, console: Console) -> dict[str, float]:
     lines = [line for line in read_lines(workdir / "metrics.jsonl") if "val/accuracy" in line]
     before = next(line for line in lines if line["stage"] == lines[-1]["stage"])
     after = lines[-1]
-    names = [name for name in after if name.startswith("val/")]
-    print_comparison(
-        ("before PPO", "after PPO"),
-        {
-            name: (f"{before[name]:.4g}", f"{after[name]:.4g}")
-            for name in names
-            if None not in (before[name], after[name])
-        },
-        console=console,
-    )
+    pairs = {name: (before.get(name), after[name]) for name in after if name.startswith("val/")}
+    shown = {name: (f"{x:.4g}", f"{y:.4g}") for name, (x, y) in pairs.items() if None not in (x, y)}
+    print_comparison(("before PPO", "after PPO"), shown, console=console)
     console.print(f"run folder: {printable(str(workdir))}", soft_wrap=True, markup=False)
     return {"before": before["val/accuracy"], "after": after["val/accuracy"]}

@@ -78,7 +78,10 @@ ACCEPTED = {
     ops.masked_variance: {"x": X, "mask": MASK},
     ops.check_mask: {"mask": MASK},
 }  # fmt: skip
-WITHOUT_ARRAYS = {"AdaptiveKLController", "FixedKLController", "HeadStats", "correction_metrics", "vocab_head_loss"}
+WITHOUT_ARRAYS = {
+    *("AdaptiveKLController", "FixedKLController", "HeadStats", "Spread"),
+    *("correction_metrics", "vocab_head_loss"),
+}
 ARRAYS = [
     (function, name) for function, given in ACCEPTED.items() for name, x in given.items() if isinstance(x, jax.Array)
 ]

@@ -54,14 +54,8 @@ class _Iteration(NamedTuple):
 
 
 class _Update(NamedTuple):
-    """The first update of an iteration.
-
-    Args:
-        tokens: its outputs.
-        mask: which of its tokens count.
-        samples: of the iteration, one for each response.
-        places: gives, for each token, row * T + position in the unpacked responses.
-    """
+    """The first update of an iteration: its outputs, which of its tokens count, the sample of each response, and what
+    gives for each token row * T + position in the unpacked responses."""
 
     tokens: TokenOutputs
     mask: Bool[AnyArray, "rows T"]

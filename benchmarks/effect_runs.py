@@ -6,6 +6,7 @@ The tiny policy of `gsm8k_ntl` throughout. Rates are chosen on problems of their
 problems of a task are held out from training and have none in common.
 """
 
+import argparse
 import concurrent.futures
 import json
 import math
@@ -15,7 +16,7 @@ import statistics
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args
 
@@ -139,7 +140,7 @@ def evaluations(run: pathlib.Path, stage: str) -> dict[int, list[dict[str, Any]]
 
 
 def measures(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Of evaluated problems: share of exact answers, mean symmetric error, median relative error; and mean absolute
+    """Of evaluated problems: share of exact answers, mean symmetric error, and median relative error, mean absolute
     error and coefficient of determination, for which a response without an answer says 0."""
     pairs = [(_number(row["extracted_answer"]), Fraction(row["ground_truth"])) for row in rows]
     answers, truths = (np.array([float(x or 0) for x in column]) for column in zip(*pairs, strict=True))
@@ -147,7 +148,7 @@ def measures(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     found = {
         "accuracy": np.mean([row["correct"] for row in rows]),
         "smape": np.mean([symmetric_error(*pair) for pair in pairs]),
-        "median_relative_error": np.median([relative_error(*pair) for pair in pairs]),
+        "median_relative_error": np.median([relative_error(answer or Fraction(0), truth) for answer, truth in pairs]),
         "mae": np.mean(np.abs(errors)),
         "r2": 1 - np.sum(errors**2) / np.sum((truths - truths.mean()) ** 2),
     }
@@ -187,6 +188,25 @@ class Runs(Generic[Result]):
 
         with concurrent.futures.ThreadPoolExecutor(self._workers) as threads:
             list(threads.map(do, [name for name in runs if name not in self.results]))
+
+
+def study_parser(about: str | None, tasks: Iterable[str], arms: Iterable[str], result: str) -> argparse.ArgumentParser:
+    """The options that studies share.
+
+    Args:
+        about: what the study says of itself.
+        tasks, arms: all of them.
+        result: name of the file in `RESULTS`.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, all_of_them in {"tasks": [*tasks], "arms": [*arms]}.items():
+        parser.add_argument(f"--{name}", nargs="+", choices=all_of_them, default=all_of_them)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--workers", type=int, default=2, help="runs at a time")
+    parser.add_argument("--output", type=pathlib.Path, default=RESULTS / result)
+    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--quick", action="store_true")
+    return parser
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:

@@ -14,7 +14,6 @@ interrupted. No time is claimed.
     python -m benchmarks.ntl_effect --table             # what the result says so far
 """
 
-import argparse
 import functools
 import json
 import math
@@ -37,11 +36,11 @@ from benchmarks.effect_runs import (
     interval,
     measures,
     shown,
+    study_parser,
     train,
     trained_start,
     write_files,
 )
-from benchmarks.measure import RESULTS
 
 RATES = (1e-5, 1e-4)
 STEPS, EVALUATIONS = 150, 15
@@ -64,6 +63,8 @@ ARMS: dict[str, tuple[str, ...]] = {
 surer the policy was of them: a control, which should not help."""
 COLORS = {"exact": "#d9730d", "NTL": "#7b8794", "closeness": "#0b6e99", "closeness, actor": "#7a4fb5"}
 """Of the arms that are drawn."""
+BAND_SEEDS = 5
+"""Intervals of fewer seeds would cover the plot."""
 PLOTTED = "median_relative_error"
 COMPARED = ("accuracy", "smape", "median_relative_error")
 Curve = dict[str, list[float]]
@@ -85,15 +86,8 @@ class Run(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
-    parser.add_argument("--workers", type=int, default=2, help="runs at a time")
+    parser = study_parser(__doc__, TASKS, ARMS, "ntl_effect.json")
     parser.add_argument("--folder", type=pathlib.Path, help="keeps problems and starts for the next call")
-    parser.add_argument("--output", type=pathlib.Path, default=RESULTS / "ntl_effect.json")
-    parser.add_argument("--table", action="store_true")
-    parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     runs = Runs[Curve](args.output, args.workers)
     with tempfile.TemporaryDirectory() as temporary:
@@ -178,7 +172,7 @@ def _against(name: str, pairs: Sequence[tuple[float, float]]) -> str:
 
 
 def plot(results: dict[str, Curve], path: pathlib.Path) -> None:
-    """The error by iteration of each task that has runs: the mean over the seeds and its interval."""
+    """The error by iteration of each task that has runs: the mean over the seeds and, of enough seeds, its interval."""
     tasks = [task for task in TASKS if _by_seed(results, task, "exact")]
     figure = Figure(figsize=(6 * len(tasks), 3.6), layout="constrained")
     for axes, task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):

@@ -13,15 +13,23 @@ Runs that the result holds already are not repeated, so the command may be inter
     python -m benchmarks.ntl_supervised --table    # what the result says so far
 """
 
-import argparse
 import functools
 import json
 import pathlib
 import tempfile
 from typing import NamedTuple
 
-from benchmarks.effect_runs import SEARCH_SEED, Runs, Split, evaluations, measures, shown, train, write_files
-from benchmarks.measure import RESULTS
+from benchmarks.effect_runs import (
+    SEARCH_SEED,
+    Runs,
+    Split,
+    evaluations,
+    measures,
+    shown,
+    study_parser,
+    train,
+    write_files,
+)
 
 RATES = (1e-3, 3e-3)
 STEPS = {"words to 20": 300, "products": 300}
@@ -57,14 +65,7 @@ class Run(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
-    parser.add_argument("--tasks", nargs="+", choices=STEPS, default=list(STEPS))
-    parser.add_argument("--workers", type=int, default=2, help="runs at a time")
-    parser.add_argument("--output", type=pathlib.Path, default=RESULTS / "ntl_supervised.json")
-    parser.add_argument("--table", action="store_true")
-    parser.add_argument("--quick", action="store_true")
+    parser = study_parser(__doc__, STEPS, ARMS, "ntl_supervised.json")
     args = parser.parse_args()
     runs = Runs[Ends](args.output, args.workers)
     with tempfile.TemporaryDirectory() as temporary:

@@ -205,7 +205,7 @@ def constrain(x: jax.Array, *axes: str) -> jax.Array:
 
 
 def gathered(x: jax.Array, *axes: str) -> jax.Array:
-    """`constrain`, but of the value alone: its gradient is not gathered too, but stays where it is summed."""
+    """`constrain` for the value alone: the gradient keeps the sharding in which it was summed."""
     return _constrained(x, axes)
 
 

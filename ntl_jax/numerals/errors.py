@@ -48,7 +48,7 @@ def order_of_magnitude(number: Fraction) -> int | None:
     if number == 0:
         return None
     size = abs(number)
-    order = math.floor(math.log10(size.numerator) - math.log10(size.denominator))  # exact but for the last bits
+    order = math.floor(math.log10(size.numerator) - math.log10(size.denominator))  # rounding may move it by one
     if size < Fraction(10) ** order:
         return order - 1
     return order if size < Fraction(10) ** (order + 1) else order + 1

@@ -2,8 +2,8 @@
 """Accelerators that a run is planned for, with their published peaks.
 
 TPUs: https://cloud.google.com/tpu/docs/v4, /v5e, /v5p, /v6e (peak compute, HBM capacity and bandwidth, bidirectional
-inter-chip bandwidth of a chip), and of their hosts the tables of slices there: four chips each, but for a v5e or v6e
-slice of eight chips, which has one. GPUs, all SXM, without sparsity: the data sheets of
+inter-chip bandwidth of a chip). Their hosts have four chips each, and a v5e or v6e slice of eight chips has one host:
+the tables of slices there. GPUs, all SXM, without sparsity: the data sheets of
 https://www.nvidia.com/en-us/data-center/a100, /h100, /h200 and the white papers of Ampere and Hopper. GB/s are 10^9
 bytes a second, GiB 2^30 bytes.
 """

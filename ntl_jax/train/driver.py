@@ -223,7 +223,7 @@ class Driver:
             self._journal.write_reward_errors(stage.name, step, scored)
             stop_if_unrewarded(stage.name, step, scored, self._folder)
             self._say_once("rewards", half_unrewarded(stage.name, step, scored))
-            self._say_once("numbers", untaught_numbers(stage.name, step, metrics))
+        self._say_once(f"numbers of {stage.name}", untaught_numbers(stage.name, step, metrics))
         metrics |= memory_metrics()
         stop_if_not_finite(stage.name, stage.section, step, metrics, stage.last_prompts, self._folder)
         self._held_out = self._evaluate(stage, step) if stage.is_evaluated(step) else {}

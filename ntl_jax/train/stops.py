@@ -130,13 +130,19 @@ def half_unrewarded(stage: str, step: int, scored: Scored) -> str | None:
 
 
 def untaught_numbers(stage: str, step: int, metrics: Mapping[str, float]) -> str | None:
-    """What to say where Number Token Loss is a term of the policy's loss but no token of a step has a true number.
+    """What to say where Number Token Loss is a term of a stage's loss but no token of a step has a true number.
 
     Example:
         >>> untaught_numbers("ppo", 3, {"actor/ntl_loss": float("nan")}).partition(",")[0]
         'ppo step 3: no number token of the responses has a true value'
+        >>> untaught_numbers("warm_start", 1, {"warm_start/ntl_loss": float("nan")}).partition(",")[0]
+        'warm_start step 1: no token of the solutions is a number'
         >>> untaught_numbers("ppo", 3, {"actor/ntl_loss": 0.5, "actor/loss": 1.0})
     """
+    if math.isnan(metrics.get("warm_start/ntl_loss", 0.0)):
+        return (
+            f"{stage} step {step}: no token of the solutions is a number, so that warm_start.ntl_weight has no effect"
+        )
     if not math.isnan(metrics.get("actor/ntl_loss", 0.0)):
         return None
     return (

@@ -57,9 +57,11 @@ def test_a_program_that_takes_too_much_is_an_answer(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec(compiled.PACKAGE) is None, reason="needs the extra `tpu`")
-def test_a_program_is_compiled_for_tpus_that_are_not_there():
-    planned = small_run(topology="v5e:2x4", model={"num_heads": 8, "head_dim": 16, "num_layers": 1})
-    (found,) = compile_programs(["prefill"], planned)
+@pytest.mark.parametrize(("topology", "name"), [("v5e:2x4", "prefill"), ("v5e:4x4", "decode")])
+def test_a_program_is_compiled_for_tpus_that_are_not_there(topology, name):
+    model, rollout = {"num_heads": 16, "head_dim": 8, "num_layers": 1}, RolloutSection(prompts_per_step=16)
+    planned = small_run(topology=topology, model=model, rollout=rollout)
+    (found,) = compile_programs([name], planned)
     assert found.bytes is not None and found.bytes > 0
 
 

@@ -168,8 +168,8 @@ class TrainerSection:
     keep_last: int = setting(2, at_least(1))
     """Number of newest checkpoints to keep per stage; the one with the best held-out accuracy is kept too."""
     checkpoint_folder: str | None = setting(None, or_none(_CHECKPOINTS))
-    """Where the checkpoints of this run alone go: None (the run folder), the whole path of a folder, or
-    gs://BUCKET/PATH."""
+    """Folder of the checkpoints, which no other run may use: its whole path, or gs://BUCKET/PATH; None: a folder in the
+    run folder."""
     max_tokens_per_micro_batch: int = setting(16_384, at_least(1))
     """Most padded tokens per forward pass; larger batches are split, with the same gradients."""
     row_layout: Literal["auto", "padded", "packed", "shared"] = "auto"
